@@ -1,0 +1,681 @@
+"""A credit application: its 20 attributes, and what makes one valid.
+
+`ATTRIBUTES` is the one table that the JSON Schema, both validators (JSON rows and CSV columns) and the model's encoding
+come from. Every value, from whichever door, goes through `Attribute.parse`, so a row gets the same verdict everywhere.
+"""
+
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from credit_risk.sheet import Sheet, Unreadable, shown
+
+GOOD = "good"
+BAD = "bad"
+LABEL = "class"
+CLIENT_ID = "client_id"
+MAX_CLIENT_ID = 64
+MAX_FAULTS = 1000
+
+_WHOLE = re.compile(r"(-?[0-9]+)(?:\.0*)?")
+_CACHE_SIZE = 100_000
+
+Floats = NDArray[np.float64]
+Allowed = list[str] | dict[str, Any] | None
+
+
+class Invalid(ValueError):
+    """One value that is not allowed; `reason` is a word for counting, `allowed` what would be right."""
+
+    def __init__(self, reason: str, message: str, allowed: Allowed = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.allowed = allowed
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute of an application.
+
+    `categories` are in the schema's order, which is the natural order where there is one; a category's code is its
+    place there. `minimum` and `maximum` are hard bounds, both allowed.
+    """
+
+    name: str
+    label: str
+    kind: Literal["number", "category"]
+    categories: tuple[str, ...] = ()
+    minimum: int = 0
+    maximum: int = 0
+    unit: str = ""
+    ordered: bool = True
+    protected: bool = False
+
+    @property
+    def allowed(self) -> list[str] | dict[str, Any]:
+        """What a value may be, in the form that answers carry."""
+        if self.kind == "category":
+            return list(self.categories)
+        return {"minimum": self.minimum, "maximum": self.maximum, "integer": True}
+
+    def parse(self, value: object) -> float:
+        """Return the code of a value: a category's place in the schema, or the number itself; NaN for an absent one.
+
+        Raises
+        ------
+        Invalid
+            With reason `missing`, `unknown_category`, `not_a_number` or `out_of_range`.
+        """
+        if isinstance(value, str):
+            value = value.strip()
+        if value is None or value == "" or value != value:
+            if self.protected:
+                return float("nan")
+            raise Invalid("missing", f"{self.name} has no value", self.allowed)
+        return self._category(value) if self.kind == "category" else self._number(value)
+
+    def _category(self, value: object) -> float:
+        if isinstance(value, str) and value in self.categories:
+            return float(self.categories.index(value))
+        message = f"{self.name} {shown(value)} is not one of {', '.join(self.categories)}"
+        raise Invalid("unknown_category", message, self.allowed)
+
+    def _number(self, value: object) -> float:
+        whole: int | None = None
+        if isinstance(value, str) and (match := _WHOLE.fullmatch(value)):
+            # A number of hundreds of digits is out of range whatever it is, and costly to turn into an int.
+            whole = int(match[1][:20])
+        elif isinstance(value, int) and not isinstance(value, bool):
+            whole = value
+        elif isinstance(value, float) and value.is_integer():
+            whole = int(value)
+        if whole is None:
+            raise Invalid("not_a_number", f"{self.name} {shown(value)} is not a whole number", self.allowed)
+        if not self.minimum <= whole <= self.maximum:
+            message = f"{self.name} {shown(value)} is outside {self.minimum} to {self.maximum}"
+            raise Invalid("out_of_range", message, self.allowed)
+        return float(whole)
+
+
+def _category(name: str, label: str, categories: str, *, ordered: bool = True, protected: bool = False) -> Attribute:
+    return Attribute(name, label, "category", tuple(categories.split("|")), ordered=ordered, protected=protected)
+
+
+def _number(name: str, label: str, minimum: int, maximum: int, unit: str = "", *, protected: bool = False) -> Attribute:
+    return Attribute(name, label, "number", minimum=minimum, maximum=maximum, unit=unit, protected=protected)
+
+
+# The data file's columns, in its order. Ordered categories stand from low to high. The hard bounds are the house's
+# reading of what an application can be; the data's own ranges are narrower and travel with each model (`Domain`).
+ATTRIBUTES: tuple[Attribute, ...] = (
+    # 'no checking' (an account with 200 DM or more, by Grömping 2019) stands last: its order is by balance.
+    _category("checking_status", "Checking account", "<0|0<=X<200|>=200|no checking"),
+    _number("duration", "Duration", 1, 120, "months"),
+    _category(
+        "credit_history",
+        "Credit history",
+        "no credits/all paid|all paid|existing paid|delayed previously|critical/other existing credit",
+    ),
+    _category(
+        "purpose",
+        "Purpose",
+        "new car|used car|furniture/equipment|radio/tv|domestic appliance|repairs|education|vacation|retraining"
+        "|business|other",
+        ordered=False,
+    ),
+    _number("credit_amount", "Credit amount", 1, 10_000_000, "DM"),
+    _category("savings_status", "Savings", "<100|100<=X<500|500<=X<1000|>=1000|no known savings"),
+    _category("employment", "Employed since", "unemployed|<1|1<=X<4|4<=X<7|>=7"),
+    _number("installment_commitment", "Instalment rate class", 1, 4),
+    _category(
+        "personal_status",
+        "Personal status",
+        "male div/sep|female div/dep/mar|male single|male mar/wid|female single",
+        ordered=False,
+        protected=True,
+    ),
+    _category("other_parties", "Other parties", "none|co applicant|guarantor", ordered=False),
+    _number("residence_since", "Residence class", 1, 4),
+    _category("property_magnitude", "Property", "real estate|life insurance|car|no known property"),
+    _number("age", "Age", 18, 100, "years", protected=True),
+    _category("other_payment_plans", "Other payment plans", "bank|stores|none", ordered=False),
+    _category("housing", "Housing", "rent|own|for free", ordered=False),
+    _number("existing_credits", "Existing credits class", 1, 4),
+    _category("job", "Job", "unemp/unskilled non res|unskilled resident|skilled|high qualif/self emp/mgmt"),
+    _number("num_dependents", "Dependents class", 1, 2),
+    _category("own_telephone", "Telephone", "none|yes"),
+    _category("foreign_worker", "Foreign worker", "yes|no", ordered=False, protected=True),
+)
+NAMES = tuple(a.name for a in ATTRIBUTES)
+ATTRIBUTE = {a.name: a for a in ATTRIBUTES}
+SCORED = tuple(a.name for a in ATTRIBUTES if not a.protected)
+PROTECTED = tuple(a.name for a in ATTRIBUTES if a.protected)
+SCORED_COLUMNS = np.array([NAMES.index(name) for name in SCORED])
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with one row (`row` None: with the whole file); `row` counts data rows from 0."""
+
+    row: int | None
+    column: str | None
+    value: object
+    message: str
+    allowed: Allowed = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry as answers carry it; a long or nested value is shortened."""
+        value = self.value
+        if isinstance(value, str):
+            value = value if len(value) <= 200 else value[:197] + "..."
+        elif not isinstance(value, bool | int | None) or abs(value or 0) > 2**53:
+            value = shown(value)
+        return {
+            "row": self.row,
+            "column": self.column,
+            "value": value,
+            "message": self.message,
+            "allowed": self.allowed,
+        }
+
+
+class InvalidApplications(ValueError):
+    """Applications that had to be valid are not; `faults` says where."""
+
+    def __init__(self, faults: Sequence[Fault], source: str = "") -> None:
+        self.faults = list(faults)
+        more = f" (and {len(faults) - 5} more)" if len(faults) > 5 else ""
+        text = "; ".join(f.message for f in faults[:5]) + more
+        super().__init__(f"{source}: {text}" if source else text)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a model version saw in training: each number's range, each category that had a row."""
+
+    ranges: Mapping[str, tuple[int, int]]
+    categories: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, codes: Floats) -> "Domain":
+        """Return the domain of encoded applications, shape (n, 20)."""
+        ranges: dict[str, tuple[int, int]] = {}
+        categories: dict[str, tuple[str, ...]] = {}
+        for attribute, column in zip(ATTRIBUTES, codes.T, strict=True):
+            seen = np.unique(column[~np.isnan(column)])
+            if not len(seen):
+                continue
+            if attribute.kind == "number":
+                ranges[attribute.name] = (int(seen[0]), int(seen[-1]))
+            else:
+                categories[attribute.name] = tuple(attribute.categories[int(code)] for code in seen)
+        return cls(ranges, categories)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the domain as JSON-able words; `from_dict` reads it back."""
+        return {
+            "ranges": {name: list(ends) for name, ends in self.ranges.items()},
+            "categories": {name: list(seen) for name, seen in self.categories.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, words: Mapping[str, Any]) -> "Domain":
+        """Return the domain that `as_dict` wrote."""
+        return cls(
+            {name: (int(low), int(high)) for name, (low, high) in words["ranges"].items()},
+            {name: tuple(seen) for name, seen in words["categories"].items()},
+        )
+
+    def warning(self, name: str, value: float) -> str:
+        """Return what to tell a person about a number outside the training range."""
+        low, high = self.ranges[name]
+        return f"{name} {int(value)} is outside {low} to {high}, the range seen in training"
+
+
+@dataclass
+class Applications:
+    """The valid applications of one request or file, and what was wrong with the others.
+
+    Attributes
+    ----------
+    codes : array of shape (n, 20)
+        The valid ones, encoded; NaN where a protected attribute is absent.
+    rows : array of shape (n,)
+        Which data row of the source each is, from 0.
+    outside : array of shape (n, 20)
+        Where a number lies outside the range that the model saw in training.
+    reasons : dict
+        How many faults of each (column, reason), over all rows.
+    extra : pyarrow.Table
+        The ignored columns of the valid rows, as text (empty for JSON).
+    """
+
+    codes: Floats
+    rows: NDArray[np.int64]
+    client_id: list[str | None]
+    label: list[str | None]
+    outside: NDArray[np.bool_]
+    n_rows: int
+    domain: Domain | None = None
+    faults: list[Fault] = field(default_factory=list)
+    reasons: dict[tuple[str, str], int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    extra: pa.Table = field(default_factory=lambda: pa.table({}))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def n_rejected(self) -> int:
+        """How many rows were rejected."""
+        return self.n_rows - len(self.rows)
+
+    @property
+    def row_warnings(self) -> dict[int, list[str]]:
+        """Warnings by position among the valid rows; positions without one are left out."""
+        found: dict[int, list[str]] = {}
+        if self.domain is not None:
+            for position, column in np.argwhere(self.outside):
+                text = self.domain.warning(NAMES[column], self.codes[position, column])
+                found.setdefault(int(position), []).append(text)
+        return found
+
+    def table(self) -> pa.Table:
+        """Return the valid applications: `client_id`, `label`, then the 20 inputs."""
+        table = decode(self.codes)
+        table = table.add_column(0, "label", pa.array(self.label, pa.string()))
+        return table.add_column(0, CLIENT_ID, pa.array(self.client_id, pa.string()))
+
+
+def decode(codes: Floats) -> pa.Table:
+    """Return encoded applications, shape (n, 20), as the words and numbers that they stand for.
+
+    Categories come as dictionary-encoded text, numbers as int64; absent values as null.
+    """
+    columns = []
+    for attribute, column in zip(ATTRIBUTES, np.asarray(codes, np.float64).T, strict=True):
+        absent = np.isnan(column)
+        dtype = np.int8 if attribute.kind == "category" else np.int64
+        values = pa.array(np.where(absent, 0, column).astype(dtype), mask=absent)
+        if attribute.kind == "category":
+            values = pa.DictionaryArray.from_arrays(values, pa.array(attribute.categories))
+        columns.append(values)
+    return pa.table(columns, names=list(NAMES))
+
+
+def encode(frame: pd.DataFrame) -> Floats:
+    """Return a frame's applications as codes, shape (n, 20); absent protected columns become NaN.
+
+    Raises
+    ------
+    InvalidApplications
+        When a column is missing or a cell is not valid.
+    """
+    missing = [name for name in SCORED if name not in frame.columns]
+    if missing:
+        raise InvalidApplications([Fault(None, n, None, f"column {n!r} is missing") for n in missing])
+    codes = np.full((len(frame), len(NAMES)), np.nan)
+    faults: list[Fault] = []
+    for place, attribute in enumerate(ATTRIBUTES):
+        if attribute.name not in frame.columns:
+            continue
+        positions, distinct = pd.factorize(frame[attribute.name], use_na_sentinel=False)
+        parsed = np.full(len(distinct), np.nan)
+        for i, value in enumerate(distinct):
+            value = value.item() if isinstance(value, np.generic) else value
+            try:
+                parsed[i] = attribute.parse(None if value is pd.NA else value)
+            except Invalid as error:
+                row = int(np.argmax(positions == i))
+                faults.append(Fault(row, attribute.name, value, f"row {row}: {error}", error.allowed))
+        codes[:, place] = parsed[positions]
+    if faults:
+        raise InvalidApplications(sorted(faults, key=lambda f: f.row or 0))
+    return codes
+
+
+def _parse_client_id(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    if not isinstance(value, str):
+        raise Invalid("not_text", f"{CLIENT_ID} {shown(value)} is not a text")
+    value = value.strip()
+    if len(value) > MAX_CLIENT_ID:
+        raise Invalid("too_long", f"{CLIENT_ID} has {len(value)} characters; {MAX_CLIENT_ID} are allowed")
+    return value or None
+
+
+def _parse_label(value: object) -> str | None:
+    value = value.strip() if isinstance(value, str) else value
+    if value is None or value == "" or value != value:
+        return None
+    if value in (GOOD, BAD):
+        return str(value)
+    raise Invalid("unknown_category", f"{LABEL} {shown(value)} is not one of {GOOD}, {BAD}", [GOOD, BAD])
+
+
+class _Faults:
+    """Collects the faults of one body: all counted, the first thousand kept."""
+
+    def __init__(self) -> None:
+        self.kept: list[Fault] = []
+        self.reasons: dict[tuple[str, str], int] = {}
+
+    def add(self, row: int, column: str | None, value: object, error: Invalid) -> None:
+        key = (column or "", error.reason)
+        self.reasons[key] = self.reasons.get(key, 0) + 1
+        if len(self.kept) < MAX_FAULTS:
+            self.kept.append(Fault(row, column, value, str(error), error.allowed))
+
+
+class _Column(NamedTuple):
+    """A parsed column: what its distinct values came to, where each row's stands, and the rows that are bad."""
+
+    results: list[Any]
+    positions: NDArray[np.int32]
+    bad: NDArray[np.int64]
+    reasons: dict[str, int]
+    faults: list[tuple[int, str, Invalid]]
+
+
+class Validator:
+    """Tells valid applications from others, for one model version.
+
+    Parameters
+    ----------
+    domain : Domain, optional
+        What the version saw in training. A number outside it gets a warning; a category that had no row is rejected,
+        for a model can only guess there.
+    """
+
+    def __init__(self, domain: Domain | None = None) -> None:
+        self.domain = domain
+        self._caches: dict[str, dict[Hashable, tuple[float, bool]]] = {name: {} for name in NAMES}
+
+    def _check(self, attribute: Attribute, value: object) -> tuple[float, bool]:
+        """Return a value's code, and whether it lies outside the training range."""
+        code = attribute.parse(value)
+        if self.domain is None or code != code:
+            return code, False
+        if attribute.kind == "number":
+            low, high = self.domain.ranges.get(attribute.name, (code, code))
+            return code, not low <= code <= high
+        category = attribute.categories[int(code)]
+        seen = self.domain.categories.get(attribute.name)
+        if seen is not None and category not in seen:
+            message = f"{attribute.name} {category!r} was never seen in training; the model knows {', '.join(seen)}"
+            raise Invalid("unseen_category", message, list(seen))
+        return code, False
+
+    def rows(self, rows: object) -> Applications:
+        """Validate a JSON list of applications.
+
+        Raises
+        ------
+        Unreadable
+            When it is no list, or an empty one.
+        """
+        if not isinstance(rows, list):
+            raise Unreadable("the body must be a JSON list of applications, each an object")
+        if not rows:
+            raise Unreadable("the list of applications is empty")
+        codes = np.full((len(rows), len(NAMES)), np.nan)
+        outside = np.zeros((len(rows), len(NAMES)), dtype=bool)
+        client_ids: list[str | None] = []
+        labels: list[str | None] = []
+        valid: list[int] = []
+        faults = _Faults()
+        ignored: dict[str, None] = {}
+        for i, row in enumerate(rows):
+            if not isinstance(row, dict):
+                error = Invalid("shape", f"row {i}: an application must be an object, not {shown(row)}")
+                faults.add(i, None, row, error)
+                continue
+            client_id, label, good = self._row(i, row, codes[i], outside[i], faults)
+            if len(row) > len(NAMES) or not row.keys() <= _KNOWN:
+                ignored.update(dict.fromkeys(key for key in row if key not in _KNOWN))
+            if good:
+                valid.append(i)
+                client_ids.append(client_id)
+                labels.append(label)
+        return Applications(
+            codes=codes[valid],
+            rows=np.array(valid, dtype=np.int64),
+            client_id=client_ids,
+            label=labels,
+            outside=outside[valid],
+            n_rows=len(rows),
+            domain=self.domain,
+            faults=faults.kept,
+            reasons=faults.reasons,
+            warnings=_ignored_warnings(ignored),
+        )
+
+    def _row(
+        self, i: int, row: dict[str, Any], codes: Floats, outside: NDArray[np.bool_], faults: _Faults
+    ) -> tuple[str | None, str | None, bool]:
+        """Write one row's codes in place; return its client id, its label, and whether it is valid."""
+        good = True
+        for place, attribute in enumerate(ATTRIBUTES):
+            value = row.get(attribute.name)
+            cache = self._caches[attribute.name]
+            # True == 1 == 1.0 as keys, so only text and ints are looked up.
+            known = cache.get(value) if type(value) is str or type(value) is int else None
+            if known is None:
+                try:
+                    known = self._check(attribute, value)
+                except Invalid as error:
+                    good = False
+                    faults.add(i, attribute.name, value, _located(f"row {i}", error))
+                    continue
+                if (type(value) is str or type(value) is int) and len(cache) < _CACHE_SIZE:
+                    cache[value] = known
+            codes[place] = known[0]
+            if known[1]:
+                outside[place] = True
+        others: list[str | None] = []
+        for name, parse in ((CLIENT_ID, _parse_client_id), (LABEL, _parse_label)):
+            try:
+                others.append(parse(row.get(name)))
+            except Invalid as error:
+                good = False
+                others.append(None)
+                faults.add(i, name, row[name], _located(f"row {i}", error))
+        return others[0], others[1], good
+
+    def csv(self, data: bytes) -> Applications:
+        """Validate a CSV of applications: UTF-8, or UTF-16 with a byte order mark; separated by `,`, `;` or tab.
+
+        Raises
+        ------
+        Unreadable
+            When it is no CSV of clients at all.
+        """
+        sheet = Sheet(data, _KNOWN)
+        places = {name: i for i, name in enumerate(sheet.header) if name in _KNOWN}
+        if not places:
+            raise Unreadable(
+                "the first line must name the columns (duration, credit_amount, ...), but it has none of them: "
+                f"{shown(' '.join(sheet.header))}"
+            )
+        faults = _column_faults(sheet.header)
+        if faults:
+            reasons = {(f.column or "", "column"): 1 for f in faults}
+            return _nothing(sheet.n_rows, faults, reasons, self.domain)
+        if not sheet.n_rows:
+            fault = Fault(None, None, None, "the file has a header but no clients below it")
+            return _nothing(0, [fault], {}, self.domain)
+        return self._columns(sheet, places)
+
+    def _columns(self, sheet: Sheet, places: dict[str, int]) -> Applications:
+        n = sheet.table.num_rows
+        codes = np.full((n, len(NAMES)), np.nan)
+        outside = np.zeros((n, len(NAMES)), dtype=bool)
+        others: dict[str, list[str | None]] = {CLIENT_ID: [None] * n, LABEL: [None] * n}
+        bad = np.zeros(n, dtype=bool)
+        found: list[tuple[int, int, str, object, Invalid]] = []
+        reasons: dict[tuple[str, str], int] = {}
+        for order, name in enumerate((*NAMES, CLIENT_ID, LABEL)):
+            if name not in places:
+                continue
+            column = self._column(name, sheet.table.column(places[name]))
+            if name in others:
+                others[name] = [column.results[p] for p in column.positions]
+            else:
+                looked_up = np.array(column.results, dtype=np.float64).reshape(-1, 2)[column.positions]
+                codes[:, order], outside[:, order] = looked_up[:, 0], looked_up[:, 1] > 0
+            bad[column.bad] = True
+            reasons |= {(name, reason): times for reason, times in column.reasons.items()}
+            found += [(int(sheet.numbers[k]), order, name, value, error) for k, value, error in column.faults]
+        if sheet.ragged:
+            found += [(number, -1, "", None, Invalid("shape", text)) for number, text in sheet.ragged]
+            reasons["", "shape"] = len(sheet.ragged)
+        keep = np.flatnonzero(~bad)
+        ignored = [i for i, name in enumerate(sheet.header) if name not in _KNOWN]
+        extra = sheet.table.select(ignored).rename_columns([sheet.header[i] for i in ignored])
+        return Applications(
+            codes=codes[keep],
+            rows=sheet.numbers[keep],
+            client_id=[others[CLIENT_ID][k] for k in keep],
+            label=[others[LABEL][k] for k in keep],
+            outside=outside[keep],
+            n_rows=sheet.n_rows,
+            domain=self.domain,
+            faults=_on_lines(sheet, found),
+            reasons=reasons,
+            warnings=_ignored_warnings(sheet.header[i] for i in ignored),
+            extra=extra.take(pa.array(keep)),
+        )
+
+    def _column(self, name: str, cells: pa.ChunkedArray) -> "_Column":
+        """Parse a column's distinct values once each, and find the rows that hold a bad one."""
+        encoded = pc.dictionary_encode(cells.combine_chunks())
+        values = encoded.dictionary.to_pylist()
+        positions = encoded.indices.to_numpy()
+        absent = (float("nan"), False) if name in ATTRIBUTE else None
+        results: list[Any] = []
+        wrong: dict[int, str] = {}
+        for j, value in enumerate(values):
+            try:
+                results.append(self._parse_cell(name, value))
+            except Invalid as error:
+                results.append(absent)
+                wrong[j] = error.reason
+        is_wrong = np.zeros(len(values), dtype=bool)
+        is_wrong[list(wrong)] = True
+        bad = np.flatnonzero(is_wrong[positions])
+        times = np.bincount(positions[bad], minlength=len(values))
+        reasons: dict[str, int] = {}
+        for j, reason in wrong.items():
+            reasons[reason] = reasons.get(reason, 0) + int(times[j])
+        faults = [(k, values[positions[k]], self._error(name, values[positions[k]])) for k in bad[:MAX_FAULTS]]
+        return _Column(results, positions, bad, reasons, faults)
+
+    def _error(self, name: str, value: str) -> Invalid:
+        """Return what is wrong with a value that was found wrong: kept for the first rows only, made again here."""
+        try:
+            self._parse_cell(name, value)
+        except Invalid as error:
+            return error
+        raise AssertionError(f"{name} was found wrong and is not")
+
+    def _parse_cell(self, name: str, value: str) -> tuple[float, bool] | str | None:
+        if name == CLIENT_ID:
+            return _parse_client_id(value)
+        if name == LABEL:
+            return _parse_label(value)
+        return self._check(ATTRIBUTE[name], value)
+
+
+_KNOWN = frozenset((*NAMES, CLIENT_ID, LABEL))
+
+
+def _located(where: str, error: Invalid) -> Invalid:
+    return Invalid(error.reason, f"{where}: {error}", error.allowed)
+
+
+def _on_lines(sheet: Sheet, found: list[tuple[int, int, str, object, Invalid]]) -> list[Fault]:
+    """Return the first thousand faults by row and column, each message led by its line in the file."""
+    first = sorted(found, key=lambda f: f[:2])[:MAX_FAULTS]
+    lines = sheet.lines({number for number, *_ in first})
+    return [
+        Fault(number, name or None, value, f"line {lines[number]}: {error}", error.allowed)
+        for number, _, name, value, error in first
+    ]
+
+
+def _nothing(
+    n_rows: int, faults: list[Fault], reasons: dict[tuple[str, str], int], domain: Domain | None
+) -> Applications:
+    return Applications(
+        codes=np.empty((0, len(NAMES))),
+        rows=np.empty(0, dtype=np.int64),
+        client_id=[],
+        label=[],
+        outside=np.empty((0, len(NAMES)), dtype=bool),
+        n_rows=n_rows,
+        domain=domain,
+        faults=faults,
+        reasons=reasons,
+    )
+
+
+def _ignored_warnings(names: Iterable[str]) -> list[str]:
+    listed = [f"column {shown(name)} ignored" if name else "a column without a name ignored" for name in names]
+    if len(listed) > 20:
+        listed = [*listed[:20], f"{len(listed) - 20} more columns ignored"]
+    return listed
+
+
+def _column_faults(header: Sequence[str]) -> list[Fault]:
+    faults = []
+    for name in (*NAMES, CLIENT_ID, LABEL):
+        times = header.count(name)
+        if times > 1:
+            faults.append(Fault(None, name, None, f"column {name!r} stands {times} times in the header; keep one"))
+        elif not times and name in SCORED:
+            message = f"column {name!r} is missing; add it to the header and give each client a value"
+            faults.append(Fault(None, name, None, message, ATTRIBUTE[name].allowed))
+    return faults
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of one application."""
+    properties: dict[str, Any] = {}
+    for a in ATTRIBUTES:
+        title = f"{a.label} ({a.unit})" if a.unit else a.label
+        schema: dict[str, Any] = {"title": title}
+        if a.kind == "number":
+            schema |= {"type": "integer", "minimum": a.minimum, "maximum": a.maximum}
+        else:
+            schema |= {"type": "string", "enum": list(a.categories)}
+        if a.protected:
+            schema["description"] = "Never scored; may be absent."
+        properties[a.name] = schema
+    properties[CLIENT_ID] = {
+        "title": "Client",
+        "type": ["string", "null"],
+        "maxLength": MAX_CLIENT_ID,
+        "description": "Handed back with the decision; never a model input.",
+    }
+    properties[LABEL] = {
+        "title": "Outcome, where known",
+        "enum": [GOOD, BAD, None],
+        "description": "Stored as label; never shown to the model.",
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Credit application",
+        "type": "object",
+        "properties": properties,
+        "required": list(SCORED),
+    }

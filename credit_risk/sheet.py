@@ -1,0 +1,189 @@
+"""A CSV that somebody uploads, as columns of text.
+
+pyarrow reads it; what this adds is what a person needs to know: which line a row stands on, which rows have too many
+values, a quote that is never closed. Blank lines, and lines of nothing but separators, are no rows.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from numpy.typing import NDArray
+
+MAX_COLUMNS = 1000
+
+_TYPE_WORDS = {list: "a list", dict: "an object", bool: "true/false"}
+
+
+class Unreadable(ValueError):
+    """The body is no list of applications at all; the message says why and how to mend it."""
+
+
+def shown(value: object) -> str:
+    """Return a value as an error message may quote it: short, on one line."""
+    if isinstance(value, list | dict | bool):
+        return _TYPE_WORDS[type(value)]
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _utf8(data: bytes) -> bytes:
+    """Return a body as UTF-8 without a byte order mark, or say why that cannot be."""
+    if not data.strip():
+        raise Unreadable("the file is empty")
+    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise Unreadable("this is an Excel workbook or a zip archive; save the sheet as CSV (UTF-8) and upload that")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            data = data.decode("utf-16").encode()
+        except UnicodeError:
+            raise Unreadable("the file says it is UTF-16 but is not; save it as CSV (UTF-8)") from None
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Unreadable(f"line {line} is not UTF-8 text; save the file as CSV (UTF-8)") from None
+    if (at := data.find(b"\0")) >= 0:
+        line = data.count(b"\n", 0, at) + 1
+        raise Unreadable(f"line {line} holds a NUL byte; this is no CSV")
+    if not data.strip():
+        raise Unreadable("the file is empty")
+    return data if data.endswith((b"\n", b"\r")) else data + b"\n"
+
+
+class Sheet:
+    """A CSV as text columns; rows are numbered from 0, blank ones left out.
+
+    Attributes
+    ----------
+    header : list of str
+        The column names, without spaces around them.
+    table : pyarrow.Table
+        The rows that have as many values as the header, as text, untouched.
+    numbers : array
+        The number of each of the table's rows.
+    ragged : list of (int, str)
+        The other rows: number, what is wrong.
+    n_rows : int
+        How many rows there are of both sorts.
+
+    Raises
+    ------
+    Unreadable
+        When the bytes are no CSV.
+    """
+
+    def __init__(self, data: bytes, known: Collection[str]) -> None:
+        data = _utf8(data)
+        start = len(data) - len(data.lstrip(b"\r\n"))
+        self._lines_above = len(re.findall(rb"\r\n|\n|\r", data[:start]))
+        self._data = data[start:]
+        self._separator, self.header = _header(re.split(rb"[\r\n]", self._data, maxsplit=1)[0].decode(), known)
+        if len(self.header) > MAX_COLUMNS:
+            raise Unreadable(f"the header has {len(self.header)} columns; at most {MAX_COLUMNS} are read")
+        self._check_quotes()
+        table, odd = self._read(use_threads=True)
+        if odd:  # only a single-threaded read tells where they stand
+            table, odd = self._read(use_threads=False)
+        # pyarrow counts the rows that it skips from 1, the header among them.
+        odd_numbers = [row.number - 2 for row in odd]
+        numbers = np.delete(np.arange(table.num_rows + len(odd)), odd_numbers)
+        empty = _empty_rows(table)
+        ragged = {row.number - 2: row for row in odd if row.text.strip(f'{self._separator}" \t\r\n')}
+        gone = np.sort(np.concatenate([numbers[empty], [n for n in odd_numbers if n not in ragged]]))
+        self.table = table.filter(pa.array(~empty)) if empty.any() else table
+        self.numbers = (numbers - np.searchsorted(gone, numbers))[~empty]
+        width = len(self.header)
+        self.ragged = [
+            (n - int(np.searchsorted(gone, n)), f"{row.actual_columns} values, but the header has {width} columns")
+            for n, row in ragged.items()
+        ]
+        self.n_rows = len(self.numbers) + len(self.ragged)
+        self._one_line_a_row = not len(gone) and b'"' not in self._data and not re.search(rb"[\r\n]\n", self._data)
+
+    def lines(self, numbers: Collection[int]) -> dict[int, int]:
+        """Return the line of the file, from 1, on which each of these rows starts."""
+        found = {number: number + 2 + self._lines_above for number in numbers}
+        if found and not self._one_line_a_row:
+            last = max(numbers)
+            for number, line in enumerate(self._row_lines(strict=False), start=-1):
+                if number in found:
+                    found[number] = line
+                if number >= last:
+                    break
+        return found
+
+    def _row_lines(self, *, strict: bool) -> Iterator[int]:
+        """Yield the line on which each row that is not blank starts, the header's first."""
+        reader = csv.reader(io.StringIO(self._data.decode(), newline=""), delimiter=self._separator, strict=strict)
+        line = 1
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield line + self._lines_above
+            line = reader.line_num + 1
+
+    def _check_quotes(self) -> None:
+        """Refuse a quote that is never closed: the reader would take all rows behind it for one value."""
+        if self._data.count(b'"') % 2 == 0:
+            return
+        line = 0
+        try:
+            for line in self._row_lines(strict=True):  # noqa: B007
+                pass
+        except csv.Error as error:
+            raise Unreadable(f"a quote below line {line} is never closed or stands within a value ({error})") from None
+
+    def _read(self, *, use_threads: bool) -> tuple[pa.Table, list[Any]]:
+        ragged: list[Any] = []
+
+        def skip(row: Any) -> str:
+            ragged.append(row)
+            return "skip"
+
+        names = [f"c{i}" for i in range(len(self.header))]
+        try:
+            table = pa.csv.read_csv(
+                io.BytesIO(self._data),
+                read_options=pa.csv.ReadOptions(use_threads=use_threads, column_names=names, skip_rows=1),
+                parse_options=pa.csv.ParseOptions(
+                    delimiter=self._separator, newlines_in_values=b'"' in self._data, invalid_row_handler=skip
+                ),
+                convert_options=pa.csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            raise Unreadable(f"this is no CSV: {shown(str(error))}") from None
+        return table, ragged
+
+
+def _header(line: str, known: Collection[str]) -> tuple[str, list[str]]:
+    """Return the separator that finds most known columns in the first line, and the names it gives."""
+    tried = []
+    for separator in (",", ";", "\t"):
+        try:
+            names = [name.strip() for name in next(csv.reader([line], delimiter=separator))]
+        except (csv.Error, StopIteration):
+            continue
+        tried.append((sum(name in known for name in names), separator, names))
+    if not tried:
+        raise Unreadable("the first line cannot be read as a header")
+    best = max(tried, key=lambda t: t[0])
+    return best[1], best[2]
+
+
+def _empty_rows(table: pa.Table) -> NDArray[np.bool_]:
+    empty = np.ones(table.num_rows, dtype=bool)
+    for column in table.columns:
+        if not empty.any():
+            break
+        # Most files have no blank row: the first column tells, and the loop ends.
+        empty &= np.asarray(pc.equal(pc.utf8_trim_whitespace(column), ""))
+    return empty
