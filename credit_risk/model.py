@@ -1,0 +1,202 @@
+"""The scorer that the registry holds: schema encoding, LightGBM, decision by cost.
+
+It keeps the trees as LightGBM's own text and plain numbers beside them, so that it can be stored without pickling
+anybody's objects, and loaded with a list of trusted types that is ours (`TRUSTED`), not the artifact's.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from credit_risk.application import BAD, GOOD, SCORED, SCORED_COLUMNS, Domain, Floats, encode
+
+# What skops may build when it loads a stored scorer.
+TRUSTED = ["credit_risk.model.CreditScorer"]
+
+# The data's own cost matrix (Statlog German Credit): a bad client accepted costs 5, a good one refused 1.
+COST_BAD = 5.0
+COST_GOOD = 1.0
+
+# Small regularised trees: on 800 training rows they beat LightGBM's defaults by .02 in AUC. `max_cat_to_onehot` and the
+# like have no place here: all inputs are numbers, so all splits are numerical, which the fast paths rely on.
+DEFAULT_PARAMS: dict[str, Any] = {
+    "num_leaves": 8,
+    "learning_rate": 0.03,
+    "feature_fraction": 0.4,
+    "lambda_l2": 5.0,
+    "min_data_in_leaf": 20,
+}
+MAX_LEAVES = 8
+_FIXED_PARAMS: dict[str, Any] = {
+    "objective": "binary",
+    # More threads are slower on data this small, and one gives the same trees on every machine.
+    "num_threads": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Decisions on n applications: `risk` in [0, 1], `red` where refused, `confidence` in [.5, 1]; each shape (n,)."""
+
+    risk: Floats
+    red: NDArray[np.bool_]
+    confidence: Floats
+
+    def __len__(self) -> int:
+        return len(self.risk)
+
+
+def confidence(risk: ArrayLike, cost_bad: float = COST_BAD, cost_good: float = COST_GOOD) -> Floats:
+    """Return how clear the decision is given the costs: the losing action's share of the two expected costs.
+
+    Parameters
+    ----------
+    risk : array-like of shape (n,)
+        Probability of class bad.
+
+    Returns
+    -------
+    array of shape (n,)
+        .5 at the threshold, 1 where the risk is 0 or 1.
+    """
+    accept = cost_bad * np.asarray(risk, dtype=np.float64)
+    refuse = cost_good * (1 - np.asarray(risk, dtype=np.float64))
+    return np.asarray(np.maximum(accept, refuse) / (accept + refuse))
+
+
+class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Probability of default by boosted trees, and the decision that costs least.
+
+    The protected attributes are never inputs of the trees, whatever the frame holds.
+
+    Parameters
+    ----------
+    params : dict, optional
+        LightGBM parameters on top of `DEFAULT_PARAMS`; at most 8 leaves.
+    num_boost_round : int
+        How many trees.
+    cost_bad, cost_good : float
+        Cost of accepting a bad client, of refusing a good one; the threshold follows from them.
+    seed : int
+        Seed of LightGBM's feature and row sampling.
+
+    Attributes
+    ----------
+    classes_ : array
+        `["bad", "good"]`, the order of `predict_proba`'s columns.
+    model_text_ : str
+        The trees, as LightGBM writes them.
+    domain_ : dict
+        The training ranges and categories, as `Domain.as_dict` gives them.
+
+    Examples
+    --------
+    >>> from credit_risk.data import read_training
+    >>> clients = read_training("data/credit-g.csv")
+    >>> scorer = CreditScorer().fit(clients, clients["class"])
+    >>> scorer.predict_proba(clients).shape
+    (1000, 2)
+    """
+
+    def __init__(
+        self,
+        params: dict[str, Any] | None = None,
+        num_boost_round: int = 250,
+        cost_bad: float = COST_BAD,
+        cost_good: float = COST_GOOD,
+        seed: int = 0,
+    ) -> None:
+        self.params = params
+        self.num_boost_round = num_boost_round
+        self.cost_bad = cost_bad
+        self.cost_good = cost_good
+        self.seed = seed
+
+    def fit(self, X: pd.DataFrame | Floats, y: ArrayLike) -> "CreditScorer":
+        """Grow the trees.
+
+        Parameters
+        ----------
+        X : DataFrame of applications, or their codes, shape (n, 20)
+        y : array-like of "good" and "bad", shape (n,)
+
+        Raises
+        ------
+        InvalidApplications
+            When a cell is not valid.
+        ValueError
+            When a label is neither good nor bad, one class has no row, or the parameters ask for more than 8 leaves.
+        """
+        codes = _codes(X)
+        labels = np.asarray(y)
+        if set(np.unique(labels)) != {GOOD, BAD}:
+            raise ValueError(f"y must hold {GOOD!r} and {BAD!r}, both; it holds {sorted(set(labels.tolist()))}")
+        params = DEFAULT_PARAMS | (self.params or {}) | _FIXED_PARAMS | {"seed": self.seed}
+        if params["num_leaves"] > MAX_LEAVES:
+            raise ValueError(f"num_leaves is {params['num_leaves']}; the fast paths take at most {MAX_LEAVES}")
+        data = lgb.Dataset(
+            codes[:, SCORED_COLUMNS], (labels == BAD).astype(np.float64), feature_name=list(SCORED), params=params
+        )
+        self.model_text_ = lgb.train(params, data, num_boost_round=self.num_boost_round).model_to_string()
+        self.domain_ = Domain.of(codes).as_dict()
+        self.classes_ = np.array([BAD, GOOD])
+        self.n_features_in_ = codes.shape[1]
+        self.__dict__.pop("booster", None)
+        return self
+
+    @cached_property
+    def booster(self) -> lgb.Booster:
+        """The trees, ready to score."""
+        check_is_fitted(self)
+        return lgb.Booster(model_str=self.model_text_)
+
+    @property
+    def threshold(self) -> float:
+        """The risk from which a client costs less refused than accepted."""
+        return self.cost_good / (self.cost_good + self.cost_bad)
+
+    @property
+    def domain(self) -> Domain:
+        """What the trees saw in training."""
+        return Domain.from_dict(self.domain_)
+
+    def risk(self, codes: Floats) -> Floats:
+        """Return the probability of class bad, shape (n,), for encoded applications, shape (n, 20)."""
+        inputs = np.ascontiguousarray(codes[:, SCORED_COLUMNS])
+        if not len(inputs):
+            return np.empty(0)
+        # Threads pay off from some thousand rows on; for one they only cost.
+        return np.asarray(self.booster.predict(inputs, num_threads=1 if len(inputs) < 2000 else 0))
+
+    def decide(self, codes: Floats) -> Decided:
+        """Return the decisions on encoded applications, shape (n, 20): red where refusing costs less."""
+        risk = self.risk(codes)
+        return Decided(risk, risk >= self.threshold, confidence(risk, self.cost_bad, self.cost_good))
+
+    def predict_proba(self, X: pd.DataFrame | Floats) -> Floats:
+        """Return the probabilities of bad and of good, shape (n, 2), for applications or their codes."""
+        risk = self.risk(_codes(X))
+        return np.column_stack([risk, 1 - risk])
+
+    def predict(self, X: pd.DataFrame | Floats) -> NDArray[np.str_]:
+        """Return the likelier class of each application, shape (n,); `decide` is what the bank acts on."""
+        return np.where(self.risk(_codes(X)) >= 0.5, BAD, GOOD)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the live booster: the text makes it again."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "booster"}
+
+
+def _codes(X: pd.DataFrame | Floats) -> Floats:
+    return encode(X) if isinstance(X, pd.DataFrame) else np.asarray(X, dtype=np.float64)
