@@ -1,0 +1,115 @@
+"""The training data: read and checked, split, told apart.
+
+Any CSV with the columns of `credit_risk.application` and a `class` will do, from a path or a bucket.
+"""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from sklearn.model_selection import train_test_split
+
+from credit_risk.application import (
+    BAD,
+    GOOD,
+    LABEL,
+    NAMES,
+    Applications,
+    Fault,
+    InvalidApplications,
+    Validator,
+    decode,
+)
+from credit_risk.blobs import BlobMissing, open_blobs
+from credit_risk.sheet import Sheet, Unreadable
+
+SPLIT_SEED = 0
+TEST_SHARE = 0.2
+
+# Ten folds of the training part must each hold one of either class, and a figure over fewer says nothing.
+MIN_PER_CLASS = 20
+
+
+def read_training(source: str | Path) -> pd.DataFrame:
+    """Return the labelled clients of a CSV.
+
+    Parameters
+    ----------
+    source : str or Path
+        A path, or `gs://BUCKET/NAME`. What else a CSV may look like, `Validator.csv` says; columns that an application
+        does not have are left out.
+
+    Returns
+    -------
+    DataFrame of shape (n, 21)
+        The 20 attributes in the schema's order, then `class`, as text and int64; `NaN` where a protected attribute
+        is absent.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file, in the folder or in the bucket.
+    InvalidApplications
+        When any row is not valid or has no class, or a class has fewer than 20 clients. The message names the file,
+        line and column, and what would be right.
+    """
+    source = str(source)
+    data = _read(source)
+    try:
+        applications = Validator().csv(data)
+    except Unreadable as error:
+        raise InvalidApplications([Fault(None, None, None, str(error))], source) from None
+    if faults := applications.faults or _label_faults(applications, data):
+        raise InvalidApplications(faults, source)
+    columns = [c.cast(pa.string()) if pa.types.is_dictionary(c.type) else c for c in decode(applications.codes).columns]
+    frame: pd.DataFrame = pa.table(columns, names=list(NAMES)).to_pandas()
+    frame[LABEL] = applications.label
+    return frame
+
+
+def split(frame: pd.DataFrame, seed: int = SPLIT_SEED) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return (train, test): a fifth of each class, drawn at random, is for the test.
+
+    Both keep the order and the index of `frame`; the same frame and seed give the same split.
+    """
+    train, test = train_test_split(frame, test_size=TEST_SHARE, stratify=frame[LABEL], random_state=seed)
+    return train.sort_index(), test.sort_index()
+
+
+def data_hash(frame: pd.DataFrame) -> str:
+    """Return the SHA-256 of the rows, in their order, as the plain CSV of the 20 attributes and `class`.
+
+    The index, the order of the columns and any further columns do not matter.
+    """
+    text = frame[[*NAMES, LABEL]].to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(source: str) -> bytes:
+    if source.startswith("gs://"):
+        bucket, _, name = source.rpartition("/")
+        try:
+            return open_blobs(bucket).get(name)
+        except BlobMissing:
+            raise FileNotFoundError(f"there is nothing at {source}") from None
+    return Path(source).read_bytes()
+
+
+def _label_faults(applications: Applications, data: bytes) -> list[Fault]:
+    """Return what is wrong with the classes of valid applications that are to train a model."""
+    if not any(applications.label):
+        text = f"column {LABEL!r} is missing or empty; a model learns from clients known to be {GOOD} or {BAD}"
+        return [Fault(None, LABEL, None, text, [GOOD, BAD])]
+    rows = [int(row) for row, label in zip(applications.rows, applications.label, strict=True) if label is None]
+    if rows:
+        lines = Sheet(data, (*NAMES, LABEL)).lines(rows)
+        text = f"{LABEL} has no value; write {GOOD} or {BAD}, or leave the client out"
+        return [Fault(row, LABEL, None, f"line {lines[row]}: {text}", [GOOD, BAD]) for row in rows]
+    faults = []
+    for label in (GOOD, BAD):
+        n = applications.label.count(label)
+        if n < MIN_PER_CLASS:
+            text = f"{LABEL} is {label!r} for {n} clients only; add some, at least {MIN_PER_CLASS} of each are needed"
+            faults.append(Fault(None, LABEL, None, text))
+    return faults
