@@ -1,0 +1,421 @@
+"""The decision log: what was asked, what was decided, and what people did about it afterwards.
+
+It appends batches, one request or one file each: first the decisions, then one batch record as the commit mark, so that
+a batch is in the log whole or not at all without any transaction. Batch records are numbered without gaps, in the order
+in which they were committed: a reader that has seen number n asks for what came after n and misses nothing.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
+from ulid import ULID
+
+from credit_risk.application import ATTRIBUTES, Applications, decode
+from credit_risk.blobs import Blobs, open_blobs
+from credit_risk.documents import Document, Documents, DuplicateId, LogUnavailable, open_documents
+from credit_risk.model import Decided
+from credit_risk.settings import Settings
+
+__all__ = ["DECISION_SCHEMA", "AlreadyCommitted", "Batch", "BatchRecord", "DecisionLog", "LogUnavailable", "open_log"]
+
+# Up to here a decision is a document; a bigger batch is one Parquet file (a million documents take half a minute, the
+# file a third of a second).
+MAX_DOCUMENTS = 10_000
+RED = "red"
+GREEN = "green"
+Kind = Literal["decision", "preview"]
+
+DECISION_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("batch", pa.string()),
+        ("row", pa.int64()),
+        ("time", pa.timestamp("us", "UTC")),
+        ("client_id", pa.string()),
+        ("label", pa.string()),
+        *((a.name, pa.string() if a.kind == "category" else pa.int64()) for a in ATTRIBUTES),
+        ("risk", pa.float64()),
+        ("prediction", pa.string()),
+        ("confidence", pa.float64()),
+        ("warnings", pa.list_(pa.string())),
+        ("model_version", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one request or file came to, ready to be committed; `decided` is parallel to `applications`."""
+
+    applications: Applications
+    decided: Decided
+    model_version: str
+    digest: str
+    threshold: float
+    kind: Kind = "decision"
+    source: str | None = None
+    sha256: str | None = None
+    idempotency_key: str | None = None
+    id: str = field(default_factory=lambda: str(ULID()))
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def decision_id(self, row: int) -> str:
+        """Return the id of the decision on a data row of the source."""
+        return f"{self.id}-{row}"
+
+
+@dataclass(frozen=True)
+class BatchRecord:
+    """The commit mark of a batch; `seq` is its place in the log, from 1, without gaps."""
+
+    seq: int
+    id: str
+    time: datetime
+    kind: Kind
+    model_version: str
+    digest: str
+    threshold: float
+    source: str | None
+    sha256: str | None
+    idempotency_key: str | None
+    n_decided: int
+    n_rejected: int
+    n_red: int
+    reasons: list[dict[str, Any]]
+    stored: Literal["documents", "parquet"]
+
+
+class AlreadyCommitted(ValueError):
+    """A batch with this idempotency key is in the log; `record` is its mark."""
+
+    def __init__(self, record: BatchRecord) -> None:
+        super().__init__(f"idempotency key {record.idempotency_key!r} was used for batch {record.id}")
+        self.record = record
+
+
+def open_log(settings: Settings) -> "DecisionLog":
+    """Return the decision log that the settings name; nothing is connected before the first call."""
+    return DecisionLog(open_documents(settings.decision_log), open_blobs(settings.bucket))
+
+
+class DecisionLog:
+    """Batches, decisions, events and reports. Every method may raise `LogUnavailable`.
+
+    Parameters
+    ----------
+    documents : Documents
+        Holds all of it, but for big batches' decisions.
+    blobs : Blobs
+        Holds those.
+    """
+
+    def __init__(self, documents: Documents, blobs: Blobs) -> None:
+        self._documents = documents
+        self._blobs = blobs
+
+    # Batches and decisions
+
+    def commit(self, batch: Batch) -> BatchRecord:
+        """Write a batch; when this returns it is in the log for good, when it raises it is not.
+
+        Raises
+        ------
+        AlreadyCommitted
+            When its idempotency key was used before.
+        """
+        self._refuse_twice(batch.idempotency_key)
+        n_decided = len(batch.applications)
+        as_documents = n_decided <= MAX_DOCUMENTS
+        if as_documents:
+            if n_decided:
+                self._documents.insert("decisions", _decision_documents(batch))
+        else:
+            self._put_parquet(batch)
+        record: Document = {
+            "id": batch.id,
+            "time": batch.time.isoformat(timespec="microseconds"),
+            "kind": batch.kind,
+            "model_version": batch.model_version,
+            "digest": batch.digest,
+            "threshold": batch.threshold,
+            "source": batch.source,
+            "sha256": batch.sha256,
+            "idempotency_key": batch.idempotency_key,
+            "n_decided": n_decided,
+            "n_rejected": batch.applications.n_rejected,
+            "n_red": int(np.count_nonzero(batch.decided.red)),
+            "reasons": [
+                {"column": column, "reason": reason, "n": n}
+                for (column, reason), n in batch.applications.reasons.items()
+            ],
+            "stored": "documents" if as_documents else "parquet",
+        }
+        try:
+            return _record(self._append("batches", record, lambda: self._refuse_twice(batch.idempotency_key)))
+        except AlreadyCommitted:
+            self._discard(batch.id, batch.time)
+            raise
+
+    def batches(self, after: int = 0, kind: Kind | None = "decision", limit: int = 0) -> list[BatchRecord]:
+        """Return the batches committed after number `after`, in order."""
+        where = {"_id": {"$gt": after}} | ({"kind": kind} if kind else {})
+        return [_record(d) for d in self._documents.find("batches", where, limit=limit)]
+
+    def latest_batches(self, kind: Kind | None = "decision", limit: int = 0) -> Iterator[BatchRecord]:
+        """Yield batches, the newest first."""
+        where = {"kind": kind} if kind else {}
+        return map(_record, self._documents.find("batches", where, newest_first=True, limit=limit))
+
+    def batch(self, id: str) -> BatchRecord | None:
+        """Return a batch's record, or None when no such batch was committed."""
+        found = next(self._documents.find("batches", {"id": id}, limit=1), None)
+        return _record(found) if found else None
+
+    def read(self, *records: BatchRecord) -> pa.Table:
+        """Return the decisions of batches, in order of commit and row, with the columns of `DECISION_SCHEMA`."""
+        parts = {r.id: self._get_parquet(r) for r in records if r.stored == "parquet"}
+        small = [r for r in records if r.stored == "documents" and r.n_decided]
+        rows: dict[str, list[Document]] = {r.id: [] for r in small}
+        for document in self._find_decisions(small):
+            if document["batch"] in rows:
+                rows[document["batch"]].append(_flat(document))
+        parts |= {id: pa.Table.from_pylist(found, schema=DECISION_SCHEMA) for id, found in rows.items()}
+        in_order = [parts[r.id] for r in sorted(records, key=lambda r: r.seq) if r.id in parts]
+        return pa.concat_tables([DECISION_SCHEMA.empty_table(), *in_order])
+
+    def recent(self, since: datetime, minimum: int, cap: int, kind: Kind = "decision") -> pa.Table:
+        """Return the decisions since a time, or the latest `cap` when those are fewer than `minimum`.
+
+        At most `cap` rows, the newest ones, the newest last.
+        """
+        chosen: list[BatchRecord] = []
+        n = 0
+        for record in self.latest_batches(kind):
+            if n >= cap or (record.time < since and n >= minimum):
+                break
+            chosen.append(record)
+            n += record.n_decided
+        table = self.read(*chosen)
+        return table.slice(max(0, table.num_rows - cap))
+
+    def decision(self, id: str) -> dict[str, Any] | None:
+        """Return one committed decision as a dict of `DECISION_SCHEMA`'s columns, or None."""
+        batch_id, _, row = id.rpartition("-")
+        record = self.batch(batch_id)
+        if record is None or not row.isdecimal():
+            return None
+        if record.stored == "documents":
+            found = next(self._documents.find("decisions", {"_id": id}, limit=1), None)
+            table = pa.Table.from_pylist([_flat(found)] if found else [], schema=DECISION_SCHEMA)
+        else:
+            table = self._get_parquet(record, filters=[("row", "=", int(row))])
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return rows[0] if rows else None
+
+    def sweep(self, older_than: timedelta = timedelta(hours=1), within: timedelta = timedelta(days=7)) -> int:
+        """Remove decisions whose batch was never committed, because its writer died; return how many batches went.
+
+        Looks at what was written between `within` and `older_than` ago; an id starts with its batch's time.
+        """
+        now = datetime.now(UTC)
+        end = str(ULID.from_datetime(now - older_than))
+        swept = 0
+        at = str(ULID.from_datetime(now - within))
+        while found := next(self._documents.find("decisions", {"_id": {"$gt": at, "$lt": end}}, limit=1), None):
+            if self.batch(found["batch"]) is None:
+                self._discard(found["batch"], datetime.fromisoformat(found["time"]))
+                swept += 1
+            at = f"{found['batch']}-~"  # behind every row of this batch
+        for name in self._blob_names(now - within):
+            id = name.rpartition("/")[2].removesuffix(".parquet")
+            if id < end and self.batch(id) is None:
+                self._blob_call(self._blobs.delete, name)
+                swept += 1
+        return swept
+
+    # Events: overrides, outcomes, approvals, rollbacks
+
+    def append_event(self, kind: str, key: str, **fields: Any) -> dict[str, Any]:
+        """Append an event about a decision or a model version, and return it with its number `_id` and `time`."""
+        event = {"kind": kind, "key": key, "time": datetime.now(UTC).isoformat(timespec="microseconds"), **fields}
+        return self._append("events", event)
+
+    def events(self, kind: str | None = None, key: str | None = None, after: int = 0) -> list[dict[str, Any]]:
+        """Return events in order, of one kind, about one key, after one number."""
+        where: dict[str, Any] = {"_id": {"$gt": after}}
+        where |= ({"kind": kind} if kind else {}) | ({"key": key} if key else {})
+        return list(self._documents.find("events", where))
+
+    # Reports
+
+    def put_report(self, kind: str, body: Mapping[str, Any]) -> str:
+        """Store a report's figures as a JSON document and return its id.
+
+        Numbers that JSON has no word for become null; `.` and `$` in keys, which MongoDB cannot search, become `_`.
+        """
+        id = str(ULID())
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        self._documents.insert("reports", [{"_id": id, "kind": kind, "time": now, "body": plain(body)}])
+        return id
+
+    def reports(self, kind: str, limit: int = 0) -> list[dict[str, Any]]:
+        """Return reports of a kind (`_id`, `time`, `body`), the newest first."""
+        return list(self._documents.find("reports", {"kind": kind}, "time", newest_first=True, limit=limit))
+
+    def ping(self) -> None:
+        """Return when the log can be read and written."""
+        self._documents.ping()
+
+    def _append(self, collection: str, document: Document, before: Any = lambda: None) -> Document:
+        """Add a document under the next number; of two writers, one gets it and the other tries the one after."""
+        for attempt in range(200):
+            before()
+            newest = next(self._documents.find(collection, {}, newest_first=True, limit=1), None)
+            numbered = {"_id": newest["_id"] + 1 if newest else 1, **document}
+            try:
+                self._documents.insert(collection, [numbered])
+            except DuplicateId:
+                time.sleep(0.001 * min(attempt, 20))
+                continue
+            return numbered
+        raise LogUnavailable(f"no number could be had in {collection}: too many writers at once")
+
+    def _refuse_twice(self, key: str | None) -> None:
+        if key is None:
+            return
+        if found := next(self._documents.find("batches", {"idempotency_key": key}, limit=1), None):
+            raise AlreadyCommitted(_record(found))
+
+    def _discard(self, id: str, at: datetime) -> None:
+        self._documents.delete("decisions", {"batch": id})
+        self._blob_call(self._blobs.delete, _parquet_name(id, at))
+
+    def _find_decisions(self, records: Sequence[BatchRecord]) -> Iterator[Document]:
+        """Yield the documents of these batches, and maybe of others between them, in order of row."""
+        if not records:
+            return iter(())
+        if len(records) == 1:
+            return self._documents.find("decisions", {"batch": records[0].id}, "row")
+        times = sorted(r.time.isoformat(timespec="microseconds") for r in records)
+        between = self._documents.find("decisions", {"time": {"$gte": times[0], "$lte": times[-1]}}, "time")
+        return iter(sorted(between, key=lambda d: d["row"]))
+
+    def _put_parquet(self, batch: Batch) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(_decision_table(batch), sink, compression="zstd")
+        self._blob_call(self._blobs.put, _parquet_name(batch.id, batch.time), sink.getvalue().to_pybytes())
+
+    def _get_parquet(self, record: BatchRecord, filters: Any = None) -> pa.Table:
+        data = self._blob_call(self._blobs.get, _parquet_name(record.id, record.time))
+        return pq.read_table(pa.BufferReader(data), filters=filters).cast(DECISION_SCHEMA)
+
+    def _blob_names(self, since: datetime) -> list[str]:
+        days = range((datetime.now(UTC).date() - since.date()).days + 1)
+        prefixes = [f"decisions/{since.date() + timedelta(days=d):%Y/%m/%d}/" for d in days]
+        return [name for prefix in prefixes for name in self._blob_call(self._blobs.names, prefix)]
+
+    def _blob_call(self, call: Any, *arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except (OSError, GoogleAPIError, GoogleAuthError) as error:
+            raise LogUnavailable(f"the bucket behind the decision log: {error}") from error
+
+
+def _parquet_name(id: str, at: datetime) -> str:
+    return f"decisions/{at:%Y/%m/%d}/{id}.parquet"
+
+
+def _record(document: Document) -> BatchRecord:
+    fields = {name: value for name, value in document.items() if name not in ("_id", "time")}
+    return BatchRecord(seq=document["_id"], time=datetime.fromisoformat(document["time"]), **fields)
+
+
+def _decision_documents(batch: Batch) -> list[Document]:
+    """Return a batch's decisions as documents. Cell by cell: for the few rows that come here, Arrow takes longer."""
+    a, d = batch.applications, batch.decided
+    at = batch.time.isoformat(timespec="microseconds")
+    warnings = a.row_warnings
+    return [
+        {
+            "_id": batch.decision_id(row),
+            "batch": batch.id,
+            "row": row,
+            "time": at,
+            "client_id": a.client_id[i],
+            "label": a.label[i],
+            "inputs": {
+                attribute.name: _word(attribute.categories, code)
+                for attribute, code in zip(ATTRIBUTES, a.codes[i].tolist(), strict=True)
+            },
+            "risk": float(d.risk[i]),
+            "prediction": RED if d.red[i] else GREEN,
+            "confidence": float(d.confidence[i]),
+            "warnings": warnings.get(i, []),
+            "model_version": batch.model_version,
+        }
+        for i, row in enumerate(a.rows.tolist())
+    ]
+
+
+def _word(categories: tuple[str, ...], code: float) -> str | int | None:
+    if code != code:
+        return None
+    return categories[int(code)] if categories else int(code)
+
+
+def _flat(document: Document) -> Document:
+    flat: Document = (
+        {name: value for name, value in document.items() if name not in ("_id", "inputs", "time")}
+        | document["inputs"]
+        | {"id": document["_id"], "time": datetime.fromisoformat(document["time"])}
+    )
+    return flat
+
+
+def _decision_table(batch: Batch) -> pa.Table:
+    a, d = batch.applications, batch.decided
+    n = len(a)
+    warnings = a.row_warnings
+    columns: dict[str, Any] = {
+        "id": [batch.decision_id(row) for row in a.rows.tolist()],
+        "batch": pa.repeat(batch.id, n),
+        "row": a.rows,
+        "time": pa.repeat(pa.scalar(batch.time, pa.timestamp("us", "UTC")), n),
+        "client_id": a.client_id,
+        "label": a.label,
+        **dict(zip((c.name for c in ATTRIBUTES), decode(a.codes).columns, strict=True)),
+        "risk": d.risk,
+        "prediction": np.where(d.red, RED, GREEN),
+        "confidence": d.confidence,
+        "warnings": pa.array([warnings.get(i, []) for i in range(n)], pa.list_(pa.string())),
+        "model_version": pa.repeat(batch.model_version, n),
+    }
+    return pa.table(columns).cast(DECISION_SCHEMA)
+
+
+def plain(value: Any) -> Any:
+    """Return a value in the words that both JSON and MongoDB have."""
+    if isinstance(value, Mapping):
+        return {str(key).replace(".", "_").replace("$", "_"): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else float(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,218 @@
+"""JSON documents in MongoDB, or in an SQLite file that stands in for it.
+
+Just what the decision log needs and no more: unique ids, equality and ranges on fields, one order, a limit. No
+transactions, no change streams, no aggregation: what works here works the same on both.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import pymongo
+import pymongo.errors
+
+Document = dict[str, Any]
+# A field's value, or a range such as {"$gt": 3}.
+Where = Mapping[str, Any]
+
+# What is looked up; each collection's `_id` is unique by itself.
+INDEXES: dict[str, list[tuple[str, ...]]] = {
+    "decisions": [("batch", "row"), ("client_id",), ("time",)],
+    "batches": [("id",), ("kind", "_id"), ("time",), ("idempotency_key",)],
+    "events": [("kind", "_id"), ("key", "_id")],
+    "reports": [("kind", "time")],
+}
+
+
+class LogUnavailable(ConnectionError):
+    """The database behind the decision log cannot be reached, or cannot be written."""
+
+
+class DuplicateId(ValueError):
+    """The `_id` is taken."""
+
+
+class Documents(Protocol):
+    """Collections of JSON documents. Every call may raise `LogUnavailable`."""
+
+    def insert(self, collection: str, documents: Sequence[Document]) -> None:
+        """Add documents.
+
+        Raises
+        ------
+        DuplicateId
+            When an `_id` is taken; some of the others may have been added.
+        """
+
+    def find(
+        self, collection: str, where: Where, order: str = "_id", *, newest_first: bool = False, limit: int = 0
+    ) -> Iterator[Document]:
+        """Yield the documents whose fields have these values or lie in these ranges, in order of one field."""
+
+    def delete(self, collection: str, where: Where) -> int:
+        """Remove documents and return how many."""
+
+    def ping(self) -> None:
+        """Return when the database answers."""
+
+
+def open_documents(url: str) -> Documents:
+    """Return the collections at `mongodb://...` or `sqlite:///PATH`.
+
+    Raises
+    ------
+    ValueError
+        When the address is of neither kind.
+    """
+    if url.startswith(("mongodb://", "mongodb+srv://")):
+        return MongoDocuments(url)
+    if url.startswith("sqlite:///"):
+        return SqliteDocuments(Path(url.removeprefix("sqlite:///")))
+    kind = url.split(":", 1)[0]
+    raise ValueError(f"the decision log's address must start with mongodb:// or sqlite:///, not {kind!r}")
+
+
+class MongoDocuments:
+    """Collections of a MongoDB database; `mongodb://.../NAME` names it, `credit_risk` where the address does not."""
+
+    def __init__(self, url: str) -> None:
+        # Nothing is sent before the first call: a server that comes up later is no error.
+        self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(
+            url, serverSelectionTimeoutMS=3000, connectTimeoutMS=3000, socketTimeoutMS=60_000, tz_aware=True
+        )
+        self._database = self._client.get_default_database("credit_risk")
+        self._indexed: set[str] = set()
+
+    def _collection(self, name: str) -> pymongo.collection.Collection[Document]:
+        collection = self._database[name]
+        if name not in self._indexed:
+            for fields in INDEXES.get(name, []):
+                collection.create_index([(field, pymongo.ASCENDING) for field in fields])
+            self._indexed.add(name)
+        return collection
+
+    def insert(self, collection: str, documents: Sequence[Document]) -> None:
+        """See `Documents.insert`."""
+        with _mongo_errors():
+            # pymongo writes `_id` into what it is given; a copy keeps the caller's as they were.
+            self._collection(collection).insert_many([dict(d) for d in documents])
+
+    def find(
+        self, collection: str, where: Where, order: str = "_id", *, newest_first: bool = False, limit: int = 0
+    ) -> Iterator[Document]:
+        """See `Documents.find`."""
+        direction = pymongo.DESCENDING if newest_first else pymongo.ASCENDING
+        with _mongo_errors():
+            yield from self._collection(collection).find(dict(where)).sort(order, direction).limit(limit)
+
+    def delete(self, collection: str, where: Where) -> int:
+        """See `Documents.delete`."""
+        with _mongo_errors():
+            return self._collection(collection).delete_many(dict(where)).deleted_count
+
+    def ping(self) -> None:
+        """See `Documents.ping`."""
+        with _mongo_errors():
+            self._client.admin.command("ping")
+
+
+@contextmanager
+def _mongo_errors() -> Iterator[None]:
+    try:
+        yield
+    except pymongo.errors.DuplicateKeyError as error:
+        raise DuplicateId(str(error)) from None
+    except pymongo.errors.BulkWriteError as error:
+        if any(e.get("code") == 11000 for e in (error.details or {}).get("writeErrors", [])):
+            raise DuplicateId("an _id is taken") from None
+        raise LogUnavailable(f"MongoDB could not write: {error}") from error
+    except pymongo.errors.PyMongoError as error:
+        raise LogUnavailable(f"MongoDB does not answer: {error}") from error
+
+
+class SqliteDocuments:
+    """Collections as tables of an SQLite file: an id, the document as JSON, and indexes on what is looked up."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self._local = threading.local()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """Give the calling thread its connection; a lock held by another process is waited for, for 10 seconds."""
+        try:
+            connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+            if connection is None or not self._path.exists():
+                connection = self._open()
+            with connection:
+                yield connection
+        except sqlite3.IntegrityError as error:
+            raise DuplicateId(str(error)) from None
+        except (sqlite3.Error, OSError) as error:
+            raise LogUnavailable(f"{self._path}: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=10)
+        connection.execute("PRAGMA journal_mode=WAL")  # readers never wait for the writer
+        for name, indexes in INDEXES.items():
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (_id PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID")
+            for fields in indexes:
+                columns = ", ".join(_column(field) for field in fields)
+                connection.execute(f"CREATE INDEX IF NOT EXISTS {name}_{'_'.join(fields)} ON {name} ({columns})")
+        connection.commit()
+        self._local.connection = connection
+        return connection
+
+    def insert(self, collection: str, documents: Sequence[Document]) -> None:
+        """See `Documents.insert`."""
+        rows = [(d["_id"], json.dumps(d, allow_nan=False)) for d in documents]
+        with self._connection() as connection:
+            connection.executemany(f"INSERT INTO {collection} VALUES (?, ?)", rows)  # noqa: S608 - names are ours
+
+    def find(
+        self, collection: str, where: Where, order: str = "_id", *, newest_first: bool = False, limit: int = 0
+    ) -> Iterator[Document]:
+        """See `Documents.find`."""
+        condition, values = _condition(where)
+        query = f"SELECT body FROM {collection} {condition} ORDER BY {_column(order)}"  # noqa: S608
+        query += (" DESC" if newest_first else "") + (f" LIMIT {int(limit)}" if limit else "")
+        with self._connection() as connection:
+            rows = connection.execute(query, values).fetchall()  # no cursor stays open while the caller works
+        for (body,) in rows:
+            yield json.loads(body)
+
+    def delete(self, collection: str, where: Where) -> int:
+        """See `Documents.delete`."""
+        condition, values = _condition(where)
+        with self._connection() as connection:
+            return connection.execute(f"DELETE FROM {collection} {condition}", values).rowcount  # noqa: S608
+
+    def ping(self) -> None:
+        """See `Documents.ping`: true only where it can be written as well."""
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+
+
+_OPERATORS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+def _column(field: str) -> str:
+    if not field.replace("_", "").isalnum():
+        raise ValueError(f"{field!r} is not a field")
+    return "_id" if field == "_id" else f"json_extract(body, '$.{field}')"
+
+
+def _condition(where: Where) -> tuple[str, list[Any]]:
+    terms: list[str] = []
+    values: list[Any] = []
+    for field, wanted in where.items():
+        ranges = wanted if isinstance(wanted, dict) else {"$eq": wanted}
+        for operator, value in ranges.items():
+            terms.append(f"{_column(field)} {'=' if operator == '$eq' else _OPERATORS[operator]} ?")
+            values.append(value)
+    return ("WHERE " + " AND ".join(terms) if terms else ""), values
