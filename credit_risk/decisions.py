@@ -162,7 +162,7 @@ class DecisionLog:
         try:
             return _record(self._append("batches", record, lambda: self._refuse_twice(batch.idempotency_key)))
         except AlreadyCommitted:
-            self._discard(batch.id, batch.time)
+            self._discard(batch.id)
             raise
 
     def batches(self, after: int = 0, kind: Kind | None = "decision", limit: int = 0) -> list[BatchRecord]:
@@ -224,23 +224,18 @@ class DecisionLog:
     def sweep(self, older_than: timedelta = timedelta(hours=1), within: timedelta = timedelta(days=7)) -> int:
         """Remove decisions whose batch was never committed, because its writer died; return how many batches went.
 
-        Looks at what was written between `within` and `older_than` ago; an id starts with its batch's time.
+        Looks at what was written between `within` and `older_than` ago, which its id tells: it starts with the time.
         """
         now = datetime.now(UTC)
         end = str(ULID.from_datetime(now - older_than))
-        swept = 0
-        at = str(ULID.from_datetime(now - within))
-        while found := next(self._documents.find("decisions", {"_id": {"$gt": at, "$lt": end}}, limit=1), None):
-            if self.batch(found["batch"]) is None:
-                self._discard(found["batch"], datetime.fromisoformat(found["time"]))
-                swept += 1
-            at = f"{found['batch']}-~"  # behind every row of this batch
-        for name in self._blob_names(now - within):
-            id = name.rpartition("/")[2].removesuffix(".parquet")
-            if id < end and self.batch(id) is None:
-                self._blob_call(self._blobs.delete, name)
-                swept += 1
-        return swept
+        start = str(ULID.from_datetime(now - within))
+        written = self._documents.distinct("decisions", "batch", {"_id": {"$gt": start, "$lt": end}})
+        files = (name.rpartition("/")[2].removesuffix(".parquet") for name in self._blob_names(now - within))
+        written |= {id for id in files if start < id < end}
+        committed = self._documents.distinct("batches", "id", {"id": {"$gt": start}})
+        for id in written - committed:
+            self._discard(id)
+        return len(written - committed)
 
     # Events: overrides, outcomes, approvals, rollbacks
 
@@ -295,9 +290,9 @@ class DecisionLog:
         if found := next(self._documents.find("batches", {"idempotency_key": key}, limit=1), None):
             raise AlreadyCommitted(_record(found))
 
-    def _discard(self, id: str, at: datetime) -> None:
+    def _discard(self, id: str) -> None:
         self._documents.delete("decisions", {"batch": id})
-        self._blob_call(self._blobs.delete, _parquet_name(id, at))
+        self._blob_call(self._blobs.delete, _parquet_name(id))
 
     def _find_decisions(self, records: Sequence[BatchRecord]) -> Iterator[Document]:
         """Yield the documents of these batches, and maybe of others between them, in order of row."""
@@ -312,10 +307,10 @@ class DecisionLog:
     def _put_parquet(self, batch: Batch) -> None:
         sink = pa.BufferOutputStream()
         pq.write_table(_decision_table(batch), sink, compression="zstd")
-        self._blob_call(self._blobs.put, _parquet_name(batch.id, batch.time), sink.getvalue().to_pybytes())
+        self._blob_call(self._blobs.put, _parquet_name(batch.id), sink.getvalue().to_pybytes())
 
     def _get_parquet(self, record: BatchRecord, filters: Any = None) -> pa.Table:
-        data = self._blob_call(self._blobs.get, _parquet_name(record.id, record.time))
+        data = self._blob_call(self._blobs.get, _parquet_name(record.id))
         return pq.read_table(pa.BufferReader(data), filters=filters).cast(DECISION_SCHEMA)
 
     def _blob_names(self, since: datetime) -> list[str]:
@@ -330,8 +325,8 @@ class DecisionLog:
             raise LogUnavailable(f"the bucket behind the decision log: {error}") from error
 
 
-def _parquet_name(id: str, at: datetime) -> str:
-    return f"decisions/{at:%Y/%m/%d}/{id}.parquet"
+def _parquet_name(id: str) -> str:
+    return f"decisions/{ULID.from_str(id).datetime:%Y/%m/%d}/{id}.parquet"
 
 
 def _record(document: Document) -> BatchRecord:

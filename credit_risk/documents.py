@@ -53,6 +53,9 @@ class Documents(Protocol):
     ) -> Iterator[Document]:
         """Yield the documents whose fields have these values or lie in these ranges, in order of one field."""
 
+    def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
+        """Return the values that a field has in the documents found."""
+
     def delete(self, collection: str, where: Where) -> int:
         """Remove documents and return how many."""
 
@@ -108,6 +111,11 @@ class MongoDocuments:
         direction = pymongo.DESCENDING if newest_first else pymongo.ASCENDING
         with _mongo_errors():
             yield from self._collection(collection).find(dict(where)).sort(order, direction).limit(limit)
+
+    def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
+        """See `Documents.distinct`."""
+        with _mongo_errors():
+            return set(self._collection(collection).distinct(field, dict(where)))
 
     def delete(self, collection: str, where: Where) -> int:
         """See `Documents.delete`."""
@@ -185,6 +193,13 @@ class SqliteDocuments:
             rows = connection.execute(query, values).fetchall()  # no cursor stays open while the caller works
         for (body,) in rows:
             yield json.loads(body)
+
+    def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
+        """See `Documents.distinct`."""
+        condition, values = _condition(where)
+        query = f"SELECT DISTINCT {_column(field)} FROM {collection} {condition}"  # noqa: S608
+        with self._connection() as connection:
+            return {value for (value,) in connection.execute(query, values)}
 
     def delete(self, collection: str, where: Where) -> int:
         """See `Documents.delete`."""
