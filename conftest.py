@@ -1,0 +1,200 @@
+"""Fixtures that all tests share: settings of their own, and the real parts, each started for the tests and stopped.
+
+A part that is not on the machine skips its tests with one line of reason; with `REQUIRE_PARTS=1`, as in CI, they fail.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from credit_risk.settings import Settings
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+
+def need(program: str, how: str) -> str:
+    """Return the path of a program, or skip (fail, where parts are required) saying how to get it."""
+    path = shutil.which(program)
+    if path:
+        return path
+    reason = f"{program} is not on this machine ({how})"
+    if os.environ.get("REQUIRE_PARTS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def wait_for(answers: Callable[[], Any], seconds: float = 60, what: str = "it") -> Any:
+    """Call until the answer is true, and return it; errors count as not yet."""
+    deadline = time.monotonic() + seconds
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            if last := answers():
+                return last
+        except Exception as error:  # noqa: BLE001
+            last = error
+        time.sleep(0.1)
+    raise AssertionError(f"{what} was not there within {seconds} s: {last!r}")
+
+
+def answers(url: str) -> bool:
+    """Return whether a server answers below 500."""
+    with urllib.request.urlopen(url, timeout=2) as response:
+        return bool(response.status < 500)
+
+
+@contextmanager
+def running(command: list[str], log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process in a group of its own, and end the whole group at the end."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | (env or {}), start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        for signal in (15, 9):
+            try:
+                os.killpg(process.pid, signal)
+                process.wait(10)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with all state below the test's own folder; addresses where nobody listens."""
+    return Settings(
+        _env_file=None,
+        var_dir=tmp_path,
+        decision_log=f"sqlite:///{tmp_path}/decisions.db",
+        bucket=str(tmp_path / "bucket"),
+        mlflow_tracking_uri="http://127.0.0.1:1",
+        prefect_api_url="http://127.0.0.1:1/api",
+    )
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real MLflow server on SQLite; its address."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "a")]
+    with running(command, folder / "log"):
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), what="MLflow")
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def _mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    given = os.environ.get("TEST_MONGODB_URL")
+    if given:
+        yield given.rstrip("/")
+        return
+    program = need("ferretdb", "or set TEST_MONGODB_URL to a MongoDB; tools/install-parts.sh builds ferretdb")
+    folder = tmp_path_factory.mktemp("ferretdb")
+    port = free_port()
+    command = [program, "--handler=sqlite", f"--sqlite-url=file:{folder}/", f"--state-dir={folder}"]
+    command += [f"--listen-addr=127.0.0.1:{port}", "--debug-addr=-", "--telemetry=disable"]
+    with running(command, folder / "log"):
+        wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1), what="FerretDB")
+        yield f"mongodb://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def mongodb_url(_mongodb: str, request: pytest.FixtureRequest) -> str:
+    """A database of the test's own on a server that speaks MongoDB's protocol."""
+    return f"{_mongodb}/test_{abs(hash(request.node.nodeid))}"
+
+
+@pytest.fixture(scope="session")
+def _gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    program = need("fake-gcs-server", "tools/install-parts.sh builds it")
+    folder = tmp_path_factory.mktemp("gcs")
+    port = free_port()
+    command = [program, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
+    command += ["-external-url", f"http://127.0.0.1:{port}"]
+    with running(command, folder / "log"):
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/storage/v1/b?project=local"), what="fake-gcs-server")
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def gcs_url(_gcs: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """The address of a bucket folder of the test's own on a storage server; STORAGE_EMULATOR_HOST points there."""
+    from google.api_core.exceptions import Conflict
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import storage
+
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", _gcs)
+    client = storage.Client(project="local", credentials=AnonymousCredentials())
+    try:
+        client.create_bucket("test")
+    except Conflict:
+        pass
+    return f"gs://test/{abs(hash(request.node.nodeid))}"
+
+
+@pytest.fixture(scope="session")
+def prometheus_binary() -> str:
+    """The path of Prometheus."""
+    return need("prometheus", "Debian's package prometheus has it, with promtool")
+
+
+@pytest.fixture
+def chromium(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """A function that opens a Chromium of the test's own, `chromium(width=1280, height=900)`; all are closed after."""
+    from selenium import webdriver
+
+    binary = need("chromium", "Debian's packages chromium and chromium-driver")
+    driver = need("chromedriver", "Debian's package chromium-driver")
+    opened = []
+
+    def open_browser(width: int = 1280, height: int = 900) -> webdriver.Chrome:
+        options = webdriver.ChromeOptions()
+        options.binary_location = binary
+        downloads = tmp_path / "downloads"
+        downloads.mkdir(exist_ok=True)
+        profile = tmp_path / f"profile-{len(opened)}"
+        for flag in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={profile}",
+            f"--window-size={width},{height}",
+        ):
+            options.add_argument(flag)
+        options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+        browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+        opened.append(browser)
+        return browser
+
+    yield open_browser
+    for browser in opened:
+        browser.quit()

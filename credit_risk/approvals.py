@@ -1,0 +1,138 @@
+"""Who decided that a version is Production, when and why.
+
+A decision is written to the decision log before the alias moves. An alias that somebody moves in MLflow's own page is
+followed too, but has no author here, and is listed as such.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from credit_risk.decisions import DecisionLog
+from credit_risk.registry import PRODUCTION, Registry
+
+APPROVAL = "approval"
+ROLLBACK = "rollback"
+UNKNOWN = "unknown, moved in MLflow"
+
+
+class Refused(ValueError):
+    """The version may not, or cannot, become Production; the message says why."""
+
+
+@dataclass(frozen=True)
+class Approval:
+    """One decision on Production; `time` and `digest` are None where the alias was moved in MLflow."""
+
+    version: str
+    by: str
+    reason: str
+    kind: str
+    time: datetime | None = None
+    digest: str | None = None
+    forced: bool = False
+
+
+def approve(
+    registry: Registry, log: DecisionLog, version: str, by: str, reason: str, *, forced: bool = False
+) -> Approval:
+    """Make a version Production.
+
+    Raises
+    ------
+    Refused
+        When no name or reason is given, when it is Production already, when its gate failed and `forced` is not set,
+        or when its stored scorer is not the one that was registered.
+    NoSuchVersion
+        When there is no such version.
+    """
+    if not by.strip() or not reason.strip():
+        raise Refused("an approval needs a name (BY) and a reason (REASON)")
+    found = registry.version(version)
+    if found.tags.get("gate") == "failed" and not forced:
+        why = found.tags.get("gate_reasons", "see its run in MLflow")
+        raise Refused(f"version {version} failed its gate: {why}. FORCE=1 approves it all the same")
+    if registry.digest(version) != found.digest:
+        raise Refused(f"version {version}'s stored scorer is not the one that was registered")
+    now = current(registry, log)
+    if now is not None and now.version == version and now.by != UNKNOWN:
+        raise Refused(f"version {version} is Production already, approved by {now.by}")
+    return _decide(registry, log, APPROVAL, version, found.digest, by, reason, forced=forced)
+
+
+def rollback(registry: Registry, log: DecisionLog, by: str, reason: str) -> Approval:
+    """Make the version Production that was so before the present one.
+
+    Raises
+    ------
+    Refused
+        When there is none, or its stored scorer has changed.
+    """
+    if not by.strip() or not reason.strip():
+        raise Refused("a rollback needs a name (BY) and a reason (REASON)")
+    present = registry.alias(PRODUCTION)
+    before: list[dict[str, Any]] = []
+    for event in _events(log):
+        if event["kind"] == ROLLBACK:
+            while before and before[-1]["key"] != event["key"]:
+                before.pop()
+        else:
+            before.append(event)
+    while before and before[-1]["key"] == present:
+        before.pop()
+    if not before:
+        raise Refused("no version was approved before the present one")
+    version, digest = before[-1]["key"], before[-1]["digest"]
+    if registry.digest(version) != digest:
+        raise Refused(f"version {version}'s stored scorer is not the one that was approved")
+    return _decide(registry, log, ROLLBACK, version, digest, by, reason)
+
+
+def current(registry: Registry, log: DecisionLog) -> Approval | None:
+    """Return the decision behind the present Production version, or None when there is no such version."""
+    version = registry.alias(PRODUCTION)
+    if version is None:
+        return None
+    events = _events(log)
+    if events and events[-1]["key"] == version:
+        return _approval(events[-1])
+    return Approval(version, UNKNOWN, "", APPROVAL)
+
+
+def approvals(registry: Registry, log: DecisionLog) -> list[Approval]:
+    """Return all decisions in order; a last one without author where the alias was moved in MLflow since."""
+    listed = [_approval(event) for event in _events(log)]
+    now = current(registry, log)
+    return listed if now is None or now.by != UNKNOWN else [*listed, now]
+
+
+def _events(log: DecisionLog) -> list[dict[str, Any]]:
+    return sorted(log.events(APPROVAL) + log.events(ROLLBACK), key=lambda event: int(event["_id"]))
+
+
+def _approval(event: dict[str, Any]) -> Approval:
+    return Approval(
+        event["key"],
+        event["by"],
+        event["reason"],
+        event["kind"],
+        datetime.fromisoformat(event["time"]),
+        event["digest"],
+        event["forced"],
+    )
+
+
+def _decide(
+    registry: Registry,
+    log: DecisionLog,
+    kind: str,
+    version: str,
+    digest: str,
+    by: str,
+    reason: str,
+    *,
+    forced: bool = False,
+) -> Approval:
+    event = log.append_event(kind, version, by=by.strip(), reason=reason.strip(), digest=digest, forced=forced)
+    registry.set_alias(PRODUCTION, version)
+    return _approval(event)

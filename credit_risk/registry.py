@@ -1,0 +1,231 @@
+"""Which version of the model is Production, and how to get it: MLflow's registry, by aliases.
+
+A stored scorer is one skops file. Its SHA-256 is recorded when it is registered and checked whenever it is loaded, and
+only the types that we trust are built from it: whoever can write to the artifact store cannot make a service run code.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mlflow.artifacts
+import mlflow.sklearn
+import pandas as pd
+import requests
+import skops.io
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+from mlflow.tracking import MlflowClient
+
+from credit_risk.model import TRUSTED, CreditScorer
+
+PRODUCTION = "production"
+CHALLENGER = "challenger"
+DIGEST = "digest"
+MODEL_FILE = "model.skops"
+REFERENCE_FILE = "reference.parquet"
+_PACKAGES = ("lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
+
+
+class RegistryUnavailable(ConnectionError):
+    """MLflow does not answer, or not as it should."""
+
+
+class NoSuchVersion(LookupError):
+    """The registry has no such version of the model."""
+
+
+class DigestMismatch(ValueError):
+    """The stored scorer is not the one that was registered or approved."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version of the model; `digest` is the SHA-256 of its scorer file, in hex."""
+
+    number: str
+    run_id: str
+    digest: str
+    created: datetime
+    tags: Mapping[str, str]
+
+
+class Registry:
+    """The versions of one registered model. Every method may raise `RegistryUnavailable`.
+
+    Parameters
+    ----------
+    tracking_uri : str
+        The MLflow server; its registry is used too.
+    name : str
+        The registered model.
+    """
+
+    def __init__(self, tracking_uri: str, name: str = "credit-risk") -> None:
+        # MLflow's own defaults wait for minutes where a server is away; a service has better things to do.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        self.name = name
+        self._uri = tracking_uri
+        self._client = MlflowClient(tracking_uri, tracking_uri)
+
+    def alias(self, alias: str) -> str | None:
+        """Return the number of the version that an alias points to, or None."""
+        try:
+            with _errors():
+                return str(self._client.get_model_version_by_alias(self.name, alias).version)
+        except NoSuchVersion:
+            return None
+
+    def set_alias(self, alias: str, number: str) -> None:
+        """Point an alias at a version."""
+        with _errors():
+            self._client.set_registered_model_alias(self.name, alias, number)
+
+    def version(self, number: str) -> Version:
+        """Return one version.
+
+        Raises
+        ------
+        NoSuchVersion
+            When there is none of that number.
+        """
+        with _errors(f"{self.name} has no version {number}"):
+            return _version(self._client.get_model_version(self.name, number))
+
+    def versions(self) -> list[Version]:
+        """Return all versions, the newest first."""
+        with _errors():
+            found = self._client.search_model_versions(f"name = '{self.name}'")
+        return sorted(map(_version, found), key=lambda v: int(v.number), reverse=True)
+
+    def load(self, number: str, digest: str | None = None) -> CreditScorer:
+        """Return a version's scorer.
+
+        Parameters
+        ----------
+        number : str
+            The version.
+        digest : str, optional
+            What its file must hash to; the digest recorded at registration where none is given.
+
+        Raises
+        ------
+        DigestMismatch
+            When the file is another one; it is not opened then.
+        NoSuchVersion
+            When there is none of that number, or its file is gone.
+        """
+        data = self._model_file(f"models:/{self.name}/{number}")
+        expected = digest or self.version(number).digest
+        found = hashlib.sha256(data).hexdigest()
+        if found != expected:
+            raise DigestMismatch(f"version {number} was stored as {expected[:12]}... and is now {found[:12]}...")
+        scorer = skops.io.loads(data, trusted=TRUSTED)
+        if not isinstance(scorer, CreditScorer):
+            raise DigestMismatch(f"version {number} is no scorer but a {type(scorer).__name__}")
+        return scorer
+
+    def digest(self, number: str) -> str:
+        """Return what a version's file hashes to now."""
+        return hashlib.sha256(self._model_file(f"models:/{self.name}/{number}")).hexdigest()
+
+    def reference(self, number: str) -> pd.DataFrame:
+        """Return what a version was trained on: the 20 attributes, `class`, and the out-of-fold `risk`."""
+        run_id = self.version(number).run_id
+        with _errors(f"version {number} has no {REFERENCE_FILE}"), tempfile.TemporaryDirectory() as folder:
+            path = mlflow.artifacts.download_artifacts(
+                run_id=run_id, artifact_path=REFERENCE_FILE, dst_path=folder, tracking_uri=self._uri
+            )
+            return pd.read_parquet(path)
+
+    def register(self, run_id: str, model_uri: str, tags: Mapping[str, str] | None = None) -> Version:
+        """Make a logged scorer a new version, and the challenger.
+
+        Parameters
+        ----------
+        run_id : str
+            The run that logged it.
+        model_uri : str
+            What `log_scorer` returned.
+        tags : mapping, optional
+            Tags of the version, beside its digest.
+        """
+        digest = hashlib.sha256(self._model_file(model_uri)).hexdigest()
+        with _errors():
+            try:
+                self._client.create_registered_model(
+                    self.name, description="Default risk of credit applicants. A person decides on Production."
+                )
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            version = self._client.create_model_version(
+                self.name, source=model_uri, run_id=run_id, tags={**(tags or {}), DIGEST: digest}
+            )
+        self.set_alias(CHALLENGER, version.version)
+        return _version(version)
+
+    def _model_file(self, model_uri: str) -> bytes:
+        with _errors(f"{model_uri} has no {MODEL_FILE}"), tempfile.TemporaryDirectory() as folder:
+            path = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{model_uri}/{MODEL_FILE}",
+                dst_path=folder,
+                tracking_uri=self._uri,
+                registry_uri=self._uri,
+            )
+            return Path(path).read_bytes()
+
+
+def log_scorer(scorer: CreditScorer, example: pd.DataFrame, name: str = "model") -> str:
+    """Log a fitted scorer to the active MLflow run, and return its address.
+
+    Parameters
+    ----------
+    scorer : CreditScorer
+        Fitted.
+    example : DataFrame
+        A few applications, without their label; the signature is inferred from them.
+    name : str
+        What the logged model is called in the run.
+    """
+    info = mlflow.sklearn.log_model(
+        scorer,
+        name=name,
+        serialization_format="skops",
+        skops_trusted_types=TRUSTED,
+        signature=infer_signature(example, scorer.predict(example)),
+        input_example=example,
+        # Given, for inferring them takes half a minute.
+        pip_requirements=[f"{p}=={importlib.metadata.version(p)}" for p in _PACKAGES],
+    )
+    return str(info.model_uri)
+
+
+def _version(found: object) -> Version:
+    v = vars(found)
+    return Version(
+        number=str(v["_version"]),
+        run_id=v["_run_id"] or "",
+        digest=v["_tags"].get(DIGEST, ""),
+        created=datetime.fromtimestamp(v["_creation_time"] / 1000, UTC),
+        tags=dict(v["_tags"]),
+    )
+
+
+@contextmanager
+def _errors(missing: str = "there is no such version") -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or "No such file" in str(error):
+            raise NoSuchVersion(missing) from None
+        raise RegistryUnavailable(f"MLflow: {error}") from error
+    except (requests.RequestException, OSError) as error:
+        raise RegistryUnavailable(f"MLflow: {error}") from error
