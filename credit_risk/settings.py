@@ -43,7 +43,8 @@ class Settings(BaseSettings):
     n_iter: int = Field(5, ge=1, le=1000, description="Candidates that a training run tries")
 
     riskometer_processes: int = Field(2, ge=1, description="Worker processes of the Risk-O-Meter")
-    riskometer_threads: int = Field(8, ge=1, description="Threads of each of its workers")
+    riskometer_threads: int = Field(8, ge=1, description="Threads of each of its workers, beside those of uploads")
+    riskometer_uploads: int = Field(32, ge=1, description="Uploads that each of its workers takes in at a time")
     max_upload_mb: int = Field(200, ge=1, description="Largest request body, in MB (10^6 bytes), on page and API")
     model_poll_seconds: float = Field(10, gt=0, le=30, description="How often a worker looks for a new Production")
 
