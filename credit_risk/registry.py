@@ -157,7 +157,11 @@ class Registry:
         tags : mapping, optional
             Tags of the version, beside its digest.
         """
-        digest = hashlib.sha256(self._model_file(model_uri)).hexdigest()
+        model_id = model_uri.removeprefix("models:/")
+        with _errors(f"{model_uri} is not there"):
+            # MLflow takes no path below the address of a logged model, only below the place of its artifacts.
+            place = self._client.get_logged_model(model_id).artifact_location
+        digest = hashlib.sha256(self._model_file(place)).hexdigest()
         with _errors():
             try:
                 self._client.create_registered_model(
@@ -167,7 +171,7 @@ class Registry:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
             version = self._client.create_model_version(
-                self.name, source=model_uri, run_id=run_id, tags={**(tags or {}), DIGEST: digest}
+                self.name, source=model_uri, run_id=run_id, tags={**(tags or {}), DIGEST: digest}, model_id=model_id
             )
         self.set_alias(CHALLENGER, version.version)
         return _version(version)
