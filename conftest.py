@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def wait_for(answers: Callable[[], Any], seconds: float = 60, what: str = "it") 
         try:
             if last := answers():
                 return last
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             last = error
         time.sleep(0.1)
     raise AssertionError(f"{what} was not there within {seconds} s: {last!r}")
@@ -101,7 +101,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "a")]
     with running(command, folder / "log"):
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), what="MLflow")
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), 120, "MLflow")
         yield f"http://127.0.0.1:{port}"
 
 
@@ -147,11 +147,9 @@ def gcs_url(_gcs: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
     from google.cloud import storage
 
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", _gcs)
-    client = storage.Client(project="local", credentials=AnonymousCredentials())
-    try:
+    client = storage.Client(project="local", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
+    with suppress(Conflict):
         client.create_bucket("test")
-    except Conflict:
-        pass
     return f"gs://test/{abs(hash(request.node.nodeid))}"
 
 
@@ -168,7 +166,7 @@ def chromium(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
     binary = need("chromium", "Debian's packages chromium and chromium-driver")
     driver = need("chromedriver", "Debian's package chromium-driver")
-    opened = []
+    opened: list[webdriver.Chrome] = []
 
     def open_browser(width: int = 1280, height: int = 900) -> webdriver.Chrome:
         options = webdriver.ChromeOptions()

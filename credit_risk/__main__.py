@@ -14,10 +14,10 @@ from credit_risk.settings import Settings, describe
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m credit_risk", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("approve", help="make a version Production")
-    command.add_argument("--version", required=True, help="number of the version, as MLflow shows it")
-    command.add_argument("--force", action="store_true", help="even where its gate failed")
-    for command in (command, commands.add_parser("rollback", help="make the version before Production again")):
+    approving = commands.add_parser("approve", help="make a version Production")
+    approving.add_argument("--version", required=True, help="number of the version, as MLflow shows it")
+    approving.add_argument("--force", action="store_true", help="even where its gate failed")
+    for command in (approving, commands.add_parser("rollback", help="make the version before Production again")):
         command.add_argument("--by", required=True, help="who decides")
         command.add_argument("--reason", required=True, help="why")
     commands.add_parser("approvals", help="list who made which version Production, when and why")

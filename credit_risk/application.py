@@ -342,10 +342,10 @@ def encode(frame: pd.DataFrame) -> Floats:
 
 
 def _parse_client_id(value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if value is None or (isinstance(value, float) and value != value):
+    if value is None or value != value:
         return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)  # as a CSV would have it
     if not isinstance(value, str):
         raise Invalid("not_text", f"{CLIENT_ID} {shown(value)} is not a text")
     value = value.strip()

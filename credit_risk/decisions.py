@@ -7,7 +7,7 @@ in which they were committed: a reader that has seen number n asks for what came
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -255,7 +255,8 @@ class DecisionLog:
     def put_report(self, kind: str, body: Mapping[str, Any]) -> str:
         """Store a report's figures as a JSON document and return its id.
 
-        Numbers that JSON has no word for become null; `.` and `$` in keys, which MongoDB cannot search, become `_`.
+        Numbers that JSON has no word for become null; `.` and `$` in keys, which MongoDB cannot search, become `_`; a
+        list in a list, which not every server of its protocol takes, becomes `{"values": [...]}`.
         """
         id = str(ULID())
         now = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -270,11 +271,11 @@ class DecisionLog:
         """Return when the log can be read and written."""
         self._documents.ping()
 
-    def _append(self, collection: str, document: Document, before: Any = lambda: None) -> Document:
+    def _append(self, collection: str, document: Document, before: Callable[[], None] = lambda: None) -> Document:
         """Add a document under the next number; of two writers, one gets it and the other tries the one after."""
         for attempt in range(200):
-            before()
             newest = next(self._documents.find(collection, {}, newest_first=True, limit=1), None)
+            before()  # between the look and the write: whatever comes after the look takes the number, and we come back
             numbered = {"_id": newest["_id"] + 1 if newest else 1, **document}
             try:
                 self._documents.insert(collection, [numbered])
@@ -404,7 +405,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, list | tuple | set):
-        return [plain(item) for item in value]
+        return [{"values": p} if isinstance(p := plain(item), list) else p for item in value]
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, float):

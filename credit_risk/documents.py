@@ -137,7 +137,8 @@ def _mongo_errors() -> Iterator[None]:
     except pymongo.errors.BulkWriteError as error:
         if any(e.get("code") == 11000 for e in (error.details or {}).get("writeErrors", [])):
             raise DuplicateId("an _id is taken") from None
-        raise LogUnavailable(f"MongoDB could not write: {error}") from error
+        # Its text quotes the documents, which are people's: neither in a message nor as a cause.
+        raise LogUnavailable("MongoDB did not take all documents") from None
     except pymongo.errors.PyMongoError as error:
         raise LogUnavailable(f"MongoDB does not answer: {error}") from error
 

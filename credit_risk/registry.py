@@ -71,6 +71,7 @@ class Registry:
         # MLflow's own defaults wait for minutes where a server is away; a service has better things to do.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self.name = name
         self._uri = tracking_uri
         self._client = MlflowClient(tracking_uri, tracking_uri)
@@ -79,9 +80,11 @@ class Registry:
         """Return the number of the version that an alias points to, or None."""
         try:
             with _errors():
-                return str(self._client.get_model_version_by_alias(self.name, alias).version)
+                # Asked for by name, an alias that is not there is an INVALID_PARAMETER_VALUE, as much else is.
+                number = self._client.get_registered_model(self.name).aliases.get(alias)
         except NoSuchVersion:
             return None
+        return None if number is None else str(number)
 
     def set_alias(self, alias: str, number: str) -> None:
         """Point an alias at a version."""
@@ -122,7 +125,7 @@ class Registry:
         NoSuchVersion
             When there is none of that number, or its file is gone.
         """
-        data = self._model_file(f"models:/{self.name}/{number}")
+        data = self._version_file(number)
         expected = digest or self.version(number).digest
         found = hashlib.sha256(data).hexdigest()
         if found != expected:
@@ -134,14 +137,15 @@ class Registry:
 
     def digest(self, number: str) -> str:
         """Return what a version's file hashes to now."""
-        return hashlib.sha256(self._model_file(f"models:/{self.name}/{number}")).hexdigest()
+        return hashlib.sha256(self._version_file(number)).hexdigest()
 
     def reference(self, number: str) -> pd.DataFrame:
         """Return what a version was trained on: the 20 attributes, `class`, and the out-of-fold `risk`."""
         run_id = self.version(number).run_id
         with _errors(f"version {number} has no {REFERENCE_FILE}"), tempfile.TemporaryDirectory() as folder:
+            location = self._client.get_run(run_id).info.artifact_uri
             path = mlflow.artifacts.download_artifacts(
-                run_id=run_id, artifact_path=REFERENCE_FILE, dst_path=folder, tracking_uri=self._uri
+                artifact_uri=f"{location}/{REFERENCE_FILE}", dst_path=folder, tracking_uri=self._uri
             )
             return pd.read_parquet(path)
 
@@ -176,13 +180,21 @@ class Registry:
         self.set_alias(CHALLENGER, version.version)
         return _version(version)
 
-    def _model_file(self, model_uri: str) -> bytes:
-        with _errors(f"{model_uri} has no {MODEL_FILE}"), tempfile.TemporaryDirectory() as folder:
+    def _version_file(self, number: str) -> bytes:
+        with _errors(f"{self.name} has no version {number}"):
+            source = self._client.get_model_version(self.name, number).source
+        return self._model_file(str(source))
+
+    def _model_file(self, address: str) -> bytes:
+        """Return the scorer file of a logged model, named as `models:/m-...` or by where its artifacts are.
+
+        MLflow's own download of the former asks the server that is set for the whole process, not ours.
+        """
+        with _errors(f"{address} has no {MODEL_FILE}"), tempfile.TemporaryDirectory() as folder:
+            if address.startswith("models:/"):
+                address = self._client.get_logged_model(address.removeprefix("models:/")).artifact_location
             path = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{model_uri}/{MODEL_FILE}",
-                dst_path=folder,
-                tracking_uri=self._uri,
-                registry_uri=self._uri,
+                artifact_uri=f"{address}/{MODEL_FILE}", dst_path=folder, tracking_uri=self._uri
             )
             return Path(path).read_bytes()
 
@@ -228,7 +240,8 @@ def _errors(missing: str = "there is no such version") -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or "No such file" in str(error):
+        # A download that fails carries the server's code in its words only.
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST" or '"RESOURCE_DOES_NOT_EXIST"' in str(error):
             raise NoSuchVersion(missing) from None
         raise RegistryUnavailable(f"MLflow: {error}") from error
     except (requests.RequestException, OSError) as error:

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from credit_risk.blobs import BlobExists, BlobMissing, open_blobs
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def blobs(request, tmp_path):
+    url = str(tmp_path / "bucket") if request.param == "folder" else request.getfixturevalue("gcs_url")
+    return open_blobs(url)
+
+
+def test_what_is_put_is_got(blobs, tmp_path):
+    blobs.put("a/b.txt", b"hello")
+    (tmp_path / "file").write_bytes(b"from a file")
+    blobs.put("a/c.bin", tmp_path / "file")
+    assert blobs.get("a/b.txt") == b"hello"
+    assert blobs.get("a/c.bin") == b"from a file"
+    assert blobs.names("a/") == ["a/b.txt", "a/c.bin"]
+    assert blobs.names("b") == []
+
+
+def test_a_name_is_written_once_unless_asked(blobs):
+    blobs.put("x", b"1")
+    with pytest.raises(BlobExists):
+        blobs.put("x", b"2")
+    assert blobs.get("x") == b"1"
+    blobs.put("x", b"3", overwrite=True)
+    assert blobs.get("x") == b"3"
+    assert blobs.names() == ["x"]
+
+
+def test_what_is_not_there(blobs):
+    with pytest.raises(BlobMissing):
+        blobs.get("nothing")
+    blobs.delete("nothing")
+    blobs.put("x", b"1")
+    blobs.delete("x")
+    assert blobs.names() == []
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "", "a/../../x"])
+def test_names_stay_below_the_root(blobs, name):
+    with pytest.raises(ValueError, match="not a name"):
+        blobs.put(name, b"")
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    blobs = open_blobs(str(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        blobs.put("x", Path("/nowhere"))
+    assert list(tmp_path.iterdir()) == []

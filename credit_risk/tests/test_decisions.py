@@ -1,0 +1,198 @@
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+import credit_risk.decisions as decisions
+from credit_risk.application import Validator
+from credit_risk.decisions import AlreadyCommitted, Batch, LogUnavailable, open_log, plain
+from credit_risk.model import Decided, confidence
+
+from .test_application import CLIENT
+
+IN_AN_HOUR = timedelta(hours=-1)
+
+
+@pytest.fixture(params=["sqlite + folder", "mongodb + bucket"])
+def stores(request, settings):
+    if request.param == "sqlite + folder":
+        return settings
+    urls = {"decision_log": request.getfixturevalue("mongodb_url"), "bucket": request.getfixturevalue("gcs_url")}
+    return settings.model_copy(update=urls)
+
+
+@pytest.fixture
+def log(stores):
+    return open_log(stores)
+
+
+def batch(n: int = 3, risk: float = 0.1, **more) -> Batch:
+    rows = [CLIENT | {"client_id": f"c{i}", "class": "good"} for i in range(n)] + [{"duration": "x"}]
+    applications = Validator().rows(rows)
+    risks = np.full(n, risk)
+    return Batch(applications, Decided(risks, risks >= 1 / 6, confidence(risks)), "7", "abc", 1 / 6, **more)
+
+
+def test_a_committed_batch_is_read_back(log):
+    record = log.commit(batch(source="clients.csv", sha256="00"))
+    assert (record.seq, record.n_decided, record.n_rejected, record.n_red) == (1, 3, 1, 0)
+    assert {"column": "duration", "reason": "not_a_number", "n": 1} in record.reasons
+    assert log.batches() == [record] == list(log.latest_batches())
+    assert log.batch(record.id) == record
+    rows = log.read(record).to_pylist()
+    assert [r["client_id"] for r in rows] == ["c0", "c1", "c2"]
+    assert {k: rows[0][k] for k in CLIENT} == CLIENT
+    assert rows[0]["time"] == record.time
+    assert log.decision(f"{record.id}-1") == rows[1]
+    assert log.decision(f"{record.id}-9") is None
+    assert log.decision("nonsense") is None
+
+
+def test_nobody_can_tell_a_file_from_documents(log, monkeypatch):
+    small = log.commit(batch(5))
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 2)
+    big = log.commit(batch(5))
+    assert (small.stored, big.stored) == ("documents", "parquet")
+    one, other = (
+        [{k: v for k, v in row.items() if k not in ("id", "batch", "time")} for row in log.read(r).to_pylist()]
+        for r in (small, big)
+    )
+    assert one == other
+    assert log.decision(f"{big.id}-3")["client_id"] == "c3"
+    assert log.read(big, small)["id"].to_pylist() == log.read(small, big)["id"].to_pylist()
+
+
+def test_numbers_have_no_gaps_with_several_writers(stores):
+    def write():
+        log = open_log(stores)
+        for _ in range(5):
+            log.commit(batch(1))
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    log = open_log(stores)
+    assert [b.seq for b in log.batches()] == list(range(1, 21))
+    assert [b.seq for b in log.batches(after=18)] == [19, 20]
+    assert log.read(*log.batches()).num_rows == 20
+
+
+def test_previews_are_kept_apart(log):
+    log.commit(batch(2, kind="preview"))
+    record = log.commit(batch(1))
+    assert log.batches() == [record]
+    assert [b.kind for b in log.batches(kind=None)] == ["preview", "decision"]
+    assert log.recent(datetime.now(UTC) - timedelta(hours=1), minimum=1, cap=100).num_rows == 1
+
+
+def test_recent_takes_the_window_else_the_latest(log):
+    for n in (4, 3, 2):
+        log.commit(batch(n))
+    now = datetime.now(UTC)
+    assert log.recent(now - timedelta(hours=1), minimum=1, cap=100).num_rows == 9
+    assert log.recent(now + timedelta(hours=1), minimum=4, cap=100).num_rows == 5
+    newest = log.recent(now - timedelta(hours=1), minimum=1, cap=3)
+    assert newest["row"].to_pylist() == [2, 0, 1]
+    assert log.recent(now, minimum=100, cap=100).num_rows == 9
+
+
+def test_an_idempotency_key_is_used_once(log):
+    record = log.commit(batch(1, idempotency_key="k"))
+    with pytest.raises(AlreadyCommitted) as raised:
+        log.commit(batch(1, idempotency_key="k"))
+    assert raised.value.record == record
+    assert log.batches() == [record]
+
+
+def test_of_two_at_once_with_one_key_one_is_committed(stores):
+    start = threading.Barrier(3)
+    results = []
+
+    def write():
+        log = open_log(stores)
+        start.wait()
+        try:
+            results.append(log.commit(batch(2, idempotency_key="k")).id)
+        except AlreadyCommitted as error:
+            results.append(error.record.id)
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    log = open_log(stores)
+    assert len(results) == 3
+    assert len(set(results)) == 1
+    assert [b.id for b in log.batches()] == [results[0]]
+    assert log.sweep(IN_AN_HOUR) == 0  # what the others wrote they took away again
+
+
+@pytest.mark.parametrize("most", [10_000, 1])
+def test_what_was_never_committed_is_never_seen_and_swept(log, monkeypatch, most):
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", most)
+    kept = log.commit(batch(2))
+    dead = batch(2)
+    with monkeypatch.context() as m:
+        m.setattr(log, "_append", lambda *_: (_ for _ in ()).throw(LogUnavailable("died here")))
+        with pytest.raises(LogUnavailable):
+            log.commit(dead)
+    assert log.batches() == [kept]
+    assert log.decision(dead.decision_id(0)) is None
+    assert log.recent(datetime.now(UTC) - timedelta(hours=1), minimum=1, cap=100).num_rows == 2
+    assert log.sweep() == 0  # its writer may still be at it
+    assert log.sweep(IN_AN_HOUR) == 1
+    assert log.sweep(IN_AN_HOUR) == 0
+    assert log.read(kept).num_rows == 2
+
+
+def test_a_batch_of_rejected_rows_only_is_counted(log):
+    applications = Validator().rows([{"duration": "x"}])
+    empty = np.empty(0)
+    record = log.commit(Batch(applications, Decided(empty, empty > 0, empty), "7", "abc", 1 / 6))
+    assert (record.n_decided, record.n_rejected) == (0, 1)
+    assert log.read(record).num_rows == 0
+
+
+def test_events_are_numbered_and_never_changed(log):
+    log.append_event("approval", "1", by="Ada")
+    log.append_event("override", "x-1", by="Bo")
+    log.append_event("approval", "2", by="Ada")
+    assert [e["_id"] for e in log.events()] == [1, 2, 3]
+    assert [e["key"] for e in log.events("approval")] == ["1", "2"]
+    assert [e["by"] for e in log.events(key="x-1")] == ["Bo"]
+    assert [e["_id"] for e in log.events(after=2)] == [3]
+
+
+def test_reports_are_json_whatever_is_in_them(log):
+    log.put_report("drift", {"a.b": float("nan"), "$x": np.float64(1.5), "n": [np.int64(3), (1, None)]})
+    log.put_report("drift", {"second": True})
+    log.put_report("other", {})
+    bodies = [r["body"] for r in log.reports("drift")]
+    assert bodies == [{"second": True}, {"a_b": None, "_x": 1.5, "n": [3, {"values": [1, None]}]}]
+    assert len(log.reports("drift", limit=1)) == 1
+    json.dumps(log.reports("drift"), allow_nan=False)
+
+
+def test_plain_knows_every_kind_of_value():
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    values = {"t": at, "i": 2**70, "o": object, "a": np.array([1.0, np.inf])}
+    assert plain(values) == {"t": "2026-01-02T00:00:00+00:00", "i": float(2**70), "o": str(object), "a": [1.0, None]}
+
+
+@pytest.mark.parametrize("url", ["mongodb://127.0.0.1:1/x?serverSelectionTimeoutMS=200", "sqlite:////proc/no/x.db"])
+def test_a_log_that_is_away_says_so(settings, url):
+    log = open_log(settings.model_copy(update={"decision_log": url}))
+    with pytest.raises(LogUnavailable):
+        log.ping()
+    with pytest.raises(LogUnavailable):
+        log.commit(batch(1))
+
+
+def test_a_log_of_another_kind_is_refused(settings):
+    with pytest.raises(ValueError, match="mongodb:// or sqlite:///"):
+        open_log(settings.model_copy(update={"decision_log": "postgres://x"}))

@@ -1,0 +1,147 @@
+import mlflow
+import numpy as np
+import pytest
+
+from credit_risk.__main__ import main
+from credit_risk.application import NAMES, encode
+from credit_risk.approvals import Refused, approvals, approve, current, rollback
+from credit_risk.data import read_training
+from credit_risk.decisions import open_log
+from credit_risk.model import CreditScorer
+from credit_risk.registry import DigestMismatch, NoSuchVersion, Registry, RegistryUnavailable, log_scorer
+
+
+@pytest.fixture(scope="module")
+def clients():
+    return read_training("data/credit-g.csv")
+
+
+@pytest.fixture(scope="module")
+def scorer(clients):
+    return CreditScorer(num_boost_round=10).fit(clients, clients["class"])
+
+
+@pytest.fixture
+def registry(mlflow_server, request):
+    return Registry(mlflow_server, f"test-{request.node.name}")
+
+
+@pytest.fixture
+def log(settings):
+    return open_log(settings)
+
+
+@pytest.fixture(scope="module")
+def logged(mlflow_server, scorer, clients):
+    mlflow.set_tracking_uri(mlflow_server)
+    mlflow.set_experiment("tests")
+    with mlflow.start_run() as run:
+        return run.info.run_id, log_scorer(scorer, clients[list(NAMES)].head(3))
+
+
+@pytest.fixture
+def register(registry, logged):
+    run_id, uri = logged
+    return lambda **tags: registry.register(run_id, uri, tags)
+
+
+def test_a_version_scores_as_what_was_registered(registry, register, scorer, clients):
+    version = register(data_hash="x")
+    assert version.number == "1"
+    assert version.tags["data_hash"] == "x"
+    assert registry.alias("challenger") == "1"
+    assert registry.alias("production") is None
+    assert registry.version("1") == version
+    codes = encode(clients)
+    np.testing.assert_array_equal(registry.load("1").risk(codes), scorer.risk(codes))
+
+
+def test_another_digest_is_not_loaded(registry, register):
+    register()
+    assert registry.digest("1") == registry.version("1").digest
+    with pytest.raises(DigestMismatch, match="was stored as"):
+        registry.load("1", digest="0" * 64)
+
+
+def test_what_is_not_there(registry, register):
+    assert registry.alias("production") is None
+    with pytest.raises(NoSuchVersion):
+        registry.version("9")
+    register()
+    with pytest.raises(NoSuchVersion):
+        registry.load("9")
+    with pytest.raises(NoSuchVersion):
+        registry.reference("1")
+
+
+def test_a_server_that_is_away_is_said_to_be():
+    registry = Registry("http://127.0.0.1:1")
+    with pytest.raises(RegistryUnavailable):
+        registry.alias("production")
+    with pytest.raises(RegistryUnavailable):
+        registry.load("1")
+
+
+def test_approval_and_rollback_are_recorded_before_the_alias_moves(registry, register, log, monkeypatch):
+    for _ in range(3):
+        register()
+    for number in ("1", "2", "3"):
+        approve(registry, log, number, "Ada", "better")
+    assert registry.alias("production") == "3"
+    assert rollback(registry, log, "Bo", "complaints").version == "2"
+    assert rollback(registry, log, "Bo", "more complaints").version == "1"
+    with pytest.raises(Refused, match="no version was approved before"):
+        rollback(registry, log, "Bo", "again")
+    assert [(a.kind, a.version, a.by) for a in approvals(registry, log)] == [
+        ("approval", "1", "Ada"),
+        ("approval", "2", "Ada"),
+        ("approval", "3", "Ada"),
+        ("rollback", "2", "Bo"),
+        ("rollback", "1", "Bo"),
+    ]
+    monkeypatch.setattr(log, "append_event", lambda *a, **k: (_ for _ in ()).throw(ConnectionError))
+    with pytest.raises(ConnectionError):
+        approve(registry, log, "3", "Ada", "again")
+    assert registry.alias("production") == "1"
+
+
+def test_a_move_in_mlflow_has_no_author(registry, register, log):
+    assert current(registry, log) is None
+    register()
+    register()
+    approve(registry, log, "1", "Ada", "first")
+    registry.set_alias("production", "2")
+    now = current(registry, log)
+    assert (now.version, now.by, now.time) == ("2", "unknown, moved in MLflow", None)
+    assert [a.by for a in approvals(registry, log)] == ["Ada", "unknown, moved in MLflow"]
+    assert rollback(registry, log, "Bo", "who did that").version == "1"
+    assert approve(registry, log, "2", "Ada", "checked").by == "Ada"
+
+
+def test_what_approve_refuses(registry, register, log):
+    register(gate="failed", gate_reasons="AUC is lower")
+    with pytest.raises(Refused, match="AUC is lower"):
+        approve(registry, log, "1", "Ada", "x")
+    with pytest.raises(Refused, match="BY"):
+        approve(registry, log, "1", " ", "x", forced=True)
+    with pytest.raises(NoSuchVersion):
+        approve(registry, log, "2", "Ada", "x")
+    assert approve(registry, log, "1", "Ada", "x", forced=True).forced
+    with pytest.raises(Refused, match="already"):
+        approve(registry, log, "1", "Ada", "x", forced=True)
+
+
+def test_the_command_line(registry, register, settings, monkeypatch, capsys):
+    register()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry._uri)
+    monkeypatch.setenv("MODEL_NAME", registry.name)
+    monkeypatch.setenv("DECISION_LOG", settings.decision_log)
+    assert main(["approvals"]) == 0
+    assert "nothing was approved" in capsys.readouterr().out
+    assert main(["approve", "--version", "7", "--by", "Ada", "--reason", "x"]) == 1
+    assert "has no version 7" in capsys.readouterr().err
+    assert main(["approve", "--version", "1", "--by", "Ada", "--reason", "looks right"]) == 0
+    assert main(["approvals"]) == 0
+    assert "version 1     by Ada: looks right" in capsys.readouterr().out
+    assert main(["settings"]) == 0
+    assert "`DECISION_LOG`" in capsys.readouterr().out
