@@ -1,0 +1,72 @@
+# One image for each of our services, each with only its own dependency group of pyproject.toml, from the committed lock.
+#
+#   base -> mlflow, prefect-server                                          run none of our code
+#   base -> common -> training-worker, risk-o-meter, ...                    share the layer of what credit_risk imports
+#   base -> build                                                           has uv; only mounted, never part of an image
+
+FROM python:3.11.15-slim-bookworm AS base
+# Nothing phones home. HOME is /tmp because that is what is writable where the root is read-only.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    DO_NOT_TRACK=1 \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false \
+    GIT_PYTHON_REFRESH=quiet
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin app
+WORKDIR /app
+
+FROM base AS build
+RUN pip install --no-cache-dir uv==0.13.9
+COPY pyproject.toml uv.lock /project/
+# Bytecode is compiled here: a container with a read-only root would otherwise compile MLflow anew at every start.
+COPY --chmod=755 <<'SH' /sync
+#!/bin/sh
+UV_PROJECT_ENVIRONMENT=/opt/venv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never \
+    exec /build/usr/local/bin/uv sync --project /build/project --frozen --no-progress "$@"
+SH
+
+FROM base AS mlflow
+RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --only-group mlflow
+USER app
+
+FROM base AS prefect-server
+RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --only-group prefect
+USER app
+
+FROM base AS common
+# LightGBM's wheel needs OpenMP, which slim images lack.
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
+RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups
+
+# Also the image of the one-shot jobs; `deployments` reads both flows, hence `monitoring`.
+FROM common AS training-worker
+RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups --group training
+COPY prefect.yaml ./
+COPY data data
+COPY tools/create_bucket.py tools/
+COPY credit_risk credit_risk
+COPY model_orchestration_and_tracking model_orchestration_and_tracking
+COPY monitoring monitoring
+ARG GIT_COMMIT=unknown
+ENV GIT_COMMIT=$GIT_COMMIT
+USER app
+
+FROM common AS reporting-worker
+RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups --group reporting
+COPY credit_risk credit_risk
+COPY monitoring monitoring
+USER app
+
+FROM common AS risk-o-meter
+RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups --group web
+COPY credit_risk credit_risk
+COPY model_deployment model_deployment
+USER app
+
+FROM common AS evidently-exporter
+RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups --group exporter
+COPY credit_risk credit_risk
+COPY monitoring monitoring
+USER app

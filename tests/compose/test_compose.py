@@ -1,0 +1,235 @@
+"""The stack of docker-compose.yml, brought up for real and used by all its users. `make test-compose` runs this.
+
+It is a project of its own on free ports, so it neither touches nor minds a stack that runs already. `COMPOSE_UP` is the
+command that brings it up. The tests stand in the order of a day's work and share the stack: an approval needs a second
+version, a report needs decisions.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from conftest import free_port, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = "credit-risk-test"
+PORTS = ("MLFLOW", "PREFECT", "RISKOMETER", "PROMETHEUS", "EXPORTER", "GRAFANA")
+JOBS = {"bucket", "deployments", "first-model"}
+CLIENTS = 150
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(3600)]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running project: its ports on the host, and the environment that Docker and make are called with."""
+
+    ports: dict[str, int]
+    environment: dict[str, str]
+
+    def url(self, service: str, path: str = "/") -> str:
+        return f"http://localhost:{self.ports[service]}{path}"
+
+    def run(self, *command: str, **more: str) -> str:
+        """Run a command in the repository and return its output; what it said is in the failure."""
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment | more, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-5000:]}"
+        return done.stdout
+
+    def compose(self, *command: str) -> str:
+        return self.run("docker", "compose", *command)
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        lines = self.compose("ps", "--all", "--format", "json").splitlines()
+        return {c["Service"]: c for c in map(json.loads, filter(lambda line: line.startswith("{"), lines))}
+
+    def blobs(self, prefix: str) -> list[str]:
+        """Return the names in the bucket, as the storage server tells them."""
+        url = f"http://fake-gcs-server:4443/storage/v1/b/credit-risk/o?prefix={prefix}"
+        listed = json.loads(self.compose("exec", "-T", "fake-gcs-server", "wget", "-qO-", url))
+        return [item["name"] for item in listed.get("items", [])]
+
+    def mongo(self, script: str) -> Any:
+        """Evaluate a line in MongoDB's own shell, not through our reader."""
+        url = "mongodb://credit-risk:local-only@mongo:27017/credit_risk?authSource=admin"
+        said = self.compose("exec", "-T", "mongo", "mongosh", "--quiet", url, "--eval", f"EJSON.stringify({script})")
+        return json.loads(said.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
+    up = os.environ.get("COMPOSE_UP")
+    if not up:
+        pytest.skip("the containers are tested by `make test-compose`")
+    ports = {name: free_port() for name in PORTS}
+    unset = {"BUCKET", "DATA", "GOOGLE_APPLICATION_CREDENTIALS", "MODEL_NAME", "STORAGE_EMULATOR_HOST"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment |= {f"{name}_PORT": str(port) for name, port in ports.items()}
+    environment |= {"COMPOSE_PROJECT_NAME": PROJECT, "STACK": "compose"}
+    stack = Stack(ports, environment)
+    shown = pytestconfig.pluginmanager.getplugin("capturemanager")
+    assert shown
+    try:
+        with shown.global_and_fixture_disabled():  # it takes minutes: let it say how far it is
+            subprocess.run(up, shell=True, cwd=ROOT, env=environment, check=True)
+        yield stack
+    finally:
+        if os.environ.get("COMPOSE_KEEP") != "1":
+            stack.compose("down", "--volumes", "--rmi", "local", "--timeout", "60")
+
+
+def soon(holds: Callable[[], Any], seconds: float, what: str) -> Any:
+    return wait_for(holds, seconds=seconds, what=what)
+
+
+def page(url: str) -> requests.Response:
+    return requests.get(url, headers={"Accept": "text/html"}, timeout=20)
+
+
+def test_every_container_is_well(stack: Stack) -> None:
+    containers = stack.containers()
+    missing = set(stack.compose("config", "--services").split()) - set(containers)
+    assert missing <= {"grafana"}, "its image is the only one that has no stand-in where no registry can be reached"
+    for name, container in containers.items():
+        if name in JOBS:
+            assert (container["State"], container["ExitCode"]) == ("exited", 0), name
+        else:
+            assert (container["State"], container["Health"]) == ("running", "healthy"), name
+
+
+def test_no_container_but_the_emulator_runs_as_root(stack: Stack) -> None:
+    lasting = set(stack.containers()) - JOBS
+    roots = {name for name in lasting if stack.compose("exec", "-T", name, "id", "-u").split()[-1] == "0"}
+    assert roots <= {"fake-gcs-server"}
+
+
+def test_mlflow_serves_the_browser_and_nobody_elses(stack: Stack) -> None:
+    assert "MLflow" in page(stack.url("MLFLOW")).text
+    call = "/ajax-api/2.0/mlflow/experiments/search"
+    here = {"Origin": stack.url("MLFLOW", "")}
+    assert (
+        requests.post(stack.url("MLFLOW", call), json={"max_results": 9}, headers=here, timeout=20).status_code == 200
+    )
+    rebound = {"Host": f"rebound.example:{stack.ports['MLFLOW']}"}
+    assert requests.get(stack.url("MLFLOW"), headers=rebound, timeout=20).status_code == 403
+
+
+def test_prefect_names_an_api_that_the_browser_reaches(stack: Stack) -> None:
+    for path in ("/", "/dashboard", "/v2/dashboard"):
+        assert page(stack.url("PREFECT", path)).status_code == 200
+    api = requests.get(stack.url("PREFECT", "/ui-settings"), timeout=20).json()["api_url"]
+    assert api == stack.url("PREFECT", "/api")
+    assert requests.get(f"{api}/health", timeout=20).json() is True
+
+
+def test_both_deployments_are_there_with_their_schedules(stack: Stack) -> None:
+    found = requests.post(stack.url("PREFECT", "/api/deployments/filter"), json={}, timeout=20).json()
+    schedules = {d["work_pool_name"]: [s["schedule"]["cron"] for s in d["schedules"]] for d in found}
+    assert schedules == {"training": ["0 23 * * 0"], "reporting": ["0 */3 * * *"]}
+
+
+def test_the_risk_o_meter_names_no_address_inside(stack: Stack) -> None:
+    shown = page(stack.url("RISKOMETER"))
+    assert shown.status_code == 200
+    layout = requests.get(stack.url("RISKOMETER", "/_dash-layout"), timeout=20)
+    assert layout.status_code == 200
+    for inside in ("mlflow:", "mongo:", "prefect-server:", "0.0.0.0"):
+        assert inside not in shown.text + layout.text
+
+
+def test_prometheus_links_to_itself_on_the_host(stack: Stack) -> None:
+    assert page(stack.url("PROMETHEUS", "/graph")).status_code == 200
+    flags = requests.get(stack.url("PROMETHEUS", "/api/v1/status/flags"), timeout=20).json()["data"]
+    assert flags["web.external-url"].rstrip("/") == stack.url("PROMETHEUS", "")
+
+
+def test_grafana_has_the_dashboard(stack: Stack) -> None:
+    if "grafana" not in stack.containers():
+        pytest.skip("Grafana's image is not to be had here")
+    assert page(stack.url("GRAFANA", "/login")).status_code == 200
+    found = requests.get(stack.url("GRAFANA", "/api/search?type=dash-db"), auth=("admin", "admin"), timeout=20).json()
+    assert found
+
+
+def test_an_upload_is_decided_and_its_decisions_are_in_mongodb(stack: Stack) -> None:
+    soon(lambda: requests.get(stack.url("RISKOMETER", "/readyz"), timeout=20).ok, 60, "the first model")
+    csv = b"".join((ROOT / "data" / "credit-g.csv").read_bytes().splitlines(keepends=True)[: CLIENTS + 1])
+    answer = requests.post(stack.url("RISKOMETER", "/api/v1/files"), files={"file": ("clients.csv", csv)}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    batch = answer.json()
+    assert (batch["n_decided"], batch["n_rejected"], batch["model_version"]) == (CLIENTS, 0, "1")
+    stored = stack.mongo(f"db.decisions.find({{batch: '{batch['batch']}'}}).toArray()")
+    assert {d["_id"]: d["prediction"] for d in stored} == {d["id"]: d["prediction"] for d in batch["decisions"]}
+
+
+def test_a_training_run_ends_with_its_model_in_the_bucket(stack: Stack) -> None:
+    before = set(stack.blobs("mlflow/"))
+    stack.run("make", "model-train-flow", N_ITER="2")
+    new = set(stack.blobs("mlflow/")) - before
+    assert any(name.endswith("/MLmodel") for name in new)
+    assert any(name.endswith("reference.parquet") for name in new)
+    assert challenger(stack) == "2"
+
+
+def challenger(stack: Stack) -> str:
+    call = "/api/2.0/mlflow/registered-models/alias?name=credit-risk&alias=challenger"
+    return str(requests.get(stack.url("MLFLOW", call), timeout=20).json()["model_version"]["version"])
+
+
+def test_an_approval_is_picked_up(stack: Stack) -> None:
+    stack.run("make", "approve", VERSION="2", BY="Test Person", REASON="tried in containers")
+
+    def serves() -> bool:
+        return bool(requests.get(stack.url("RISKOMETER", "/api/v1/model"), timeout=20).json()["version"] == "2")
+
+    soon(serves, 30, "the approved version in service")
+    assert "Test Person" in stack.run("make", "approvals")
+
+
+def test_a_report_ends_in_the_bucket_and_in_mongodb(stack: Stack) -> None:
+    stack.run("make", "evidently-report-flow")
+    names = stack.blobs("reports/")
+    assert sum(name.endswith(".html") for name in names) >= 2
+    assert any(name.endswith("latest.html") for name in names)
+    assert stack.mongo("db.reports.find({}).toArray()")
+
+
+def test_prometheus_has_drift_figures(stack: Stack) -> None:
+    def drift() -> list[Any]:
+        query = {"query": "credit_risk_drift_score"}
+        answer = requests.get(stack.url("PROMETHEUS", "/api/v1/query"), params=query, timeout=20)
+        return list(answer.json()["data"]["result"])
+
+    features = {series["metric"]["feature"] for series in soon(drift, 120, "drift figures")}
+    assert len(features) >= 17
+    targets = requests.get(stack.url("PROMETHEUS", "/api/v1/targets"), timeout=20).json()["data"]["activeTargets"]
+    assert {target["health"] for target in targets} == {"up"}
+
+
+def test_jobs_change_nothing_when_they_run_again(stack: Stack) -> None:
+    for job in sorted(JOBS):
+        stack.compose("run", "--rm", "-T", "--no-deps", job)
+    assert challenger(stack) == "2"
+    found = requests.post(stack.url("PREFECT", "/api/deployments/filter"), json={}, timeout=20).json()
+    assert len(found) == 2
+
+
+def test_state_outlives_the_containers(stack: Stack) -> None:
+    decided = stack.mongo("db.decisions.find({}).toArray().length")
+    started = time.monotonic()
+    stack.compose("down", "--timeout", "60")
+    assert time.monotonic() - started < 120
+    stack.run("bash", "-c", os.environ["COMPOSE_UP"])
+    assert stack.mongo("db.decisions.find({}).toArray().length") == decided
+    soon(lambda: requests.get(stack.url("RISKOMETER", "/readyz"), timeout=20).ok, 60, "the model")
+    assert requests.get(stack.url("RISKOMETER", "/api/v1/model"), timeout=20).json()["version"] == "2"

@@ -1,0 +1,52 @@
+#!/bin/bash
+# Install the real parts that the tests use and a laptop need not have: Chromium with its driver, Prometheus with
+# promtool, a MongoDB-compatible server (FerretDB on SQLite) and a Cloud Storage one (fake-gcs-server).
+# What is on PATH already is left alone. Debian or Ubuntu, root or sudo; Go for the last two.  BIN=/where/to/put/them
+set -euo pipefail
+
+if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then sed -n '2,4s/^# //p' "$0"; exit; fi
+
+BIN=${BIN:-/usr/local/bin}
+FAKE_GCS_SERVER=v1.56.0
+FERRETDB=v1.24.2
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+have() { command -v "$1" >/dev/null; }
+say() { echo "[parts ${SECONDS}s] $*"; }
+
+work=$(mktemp -d)
+trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+export CGO_ENABLED=0 GOFLAGS="-buildvcs=false -trimpath"
+
+packages=()
+have chromium || have google-chrome || packages+=(chromium)
+have chromedriver || packages+=(chromium-driver)
+{ have prometheus && have promtool; } || packages+=(prometheus)
+# LightGBM's wheel needs OpenMP.
+ldconfig -p | grep -q libgomp.so.1 || packages+=(libgomp1)
+if [ ${#packages[@]} -gt 0 ]; then
+  say "apt: ${packages[*]}"
+  as_root apt-get -qq update
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${packages[@]}" >"$work/apt.log" 2>&1 ||
+    { tail -20 "$work/apt.log" >&2; exit 1; }
+fi
+
+if ! have fake-gcs-server; then
+  say "fake-gcs-server $FAKE_GCS_SERVER"
+  GOBIN=$work/bin go install "github.com/fsouza/fake-gcs-server@$FAKE_GCS_SERVER"
+  as_root install -D "$work/bin/fake-gcs-server" "$BIN/fake-gcs-server"
+fi
+
+if ! have ferretdb; then
+  say "FerretDB $FERRETDB"
+  module=$(cd "$work" && go mod download -json "github.com/FerretDB/FerretDB@$FERRETDB" |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')
+  cp -r "$module" "$work/ferretdb-src"
+  chmod -R u+w "$work/ferretdb-src"
+  # The module leaves this file out, and the program panics without it.
+  echo "$FERRETDB" >"$work/ferretdb-src/build/version/version.txt"
+  (cd "$work/ferretdb-src" && go build -o "$work/bin/ferretdb" ./cmd/ferretdb)
+  as_root install -D "$work/bin/ferretdb" "$BIN/ferretdb"
+fi
+
+say "all parts are there"
