@@ -1,0 +1,1 @@
+"""Watching decisions: drift, Evidently's report, the metrics exporter."""

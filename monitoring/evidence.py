@@ -1,0 +1,107 @@
+"""Evidently, told which tests to run: never its defaults, whose chi-square takes the reference as exact.
+
+Import this where it is used and not at the top of a module: Evidently takes 4 to 14 seconds.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from credit_risk.application import GOOD, LABEL
+from monitoring import drift
+from monitoring.drift import MEASURED, RISK, Drift
+
+os.environ.setdefault("DO_NOT_TRACK", "1")  # read when Evidently is imported
+
+from evidently import BinaryClassification, DataDefinition, Dataset, Report
+from evidently.core.metric_types import render_widgets
+from evidently.core.report import Snapshot
+from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
+from evidently.legacy.core import ColumnType
+from evidently.legacy.renderers.html_widgets import group_widget
+from evidently.metrics import ValueDrift
+from evidently.presets import ClassificationPreset, DataDriftPreset
+
+KS = "credit_risk_ks"
+CHI_SQUARE = "credit_risk_chi_square"
+P_GOOD = "p_good"
+
+
+def _test(reference: "pd.Series[Any]", window: "pd.Series[Any]", _: ColumnType, threshold: float) -> tuple[float, bool]:
+    """Return a feature's p-value, and whether it drifted; Evidently hands over the columns without missing values."""
+    feature = str(window.name)
+    p = drift.p_value(feature, reference, window)
+    counts = drift.cells(feature, reference, window)
+    return p, p <= threshold and drift.psi(*counts) > drift.psi_limit(*counts)
+
+
+register_stattest(StatTest(KS, "Kolmogorov-Smirnov p-value, with PSI", [ColumnType.Numerical]), _test)
+register_stattest(StatTest(CHI_SQUARE, "two-sample chi-square p-value, with PSI", [ColumnType.Categorical]), _test)
+
+
+def p_values(reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]) -> dict[str, float]:
+    """Return the p-value that Evidently computes for each feature (a `drift.Tester`)."""
+    metrics = [ValueDrift(column=feature, method=_method(feature), threshold=drift.ALPHA) for feature in features]
+    results = _run(metrics, reference, window, features).dict()["metrics"]
+    return {result["config"]["column"]: float(result["value"]) for result in results}
+
+
+def drift_report(reference: pd.DataFrame, window: pd.DataFrame, verdict: Drift) -> Snapshot:
+    """Return Evidently's report on the features that `drift.compare` judged; it calls drifted what the verdict does."""
+    features = [f.feature for f in verdict.features]
+    preset = DataDriftPreset(
+        columns=features,
+        per_column_method={feature: _method(feature) for feature in features},
+        threshold=verdict.cutoff,
+        drift_share=verdict.dataset_share,
+    )
+    return _run([preset], reference, window, features)
+
+
+def performance_report(reference: pd.DataFrame, window: pd.DataFrame, threshold: float) -> Snapshot:
+    """Return Evidently's report on how good the decisions were, with good clients as the positive class.
+
+    Parameters
+    ----------
+    reference, window : DataFrame
+        `class` and `risk`, none missing.
+    threshold : float
+        The risk from which a client is refused.
+    """
+    with_p = [frame.assign(**{P_GOOD: 1 - frame[RISK]})[[LABEL, P_GOOD]] for frame in (reference, window)]
+    task = BinaryClassification(target=LABEL, prediction_probas=P_GOOD, pos_label=GOOD)
+    preset = ClassificationPreset(probas_threshold=1 - threshold)
+    return _run([preset], with_p[0], with_p[1], [], classification=[task])
+
+
+def html(*snapshots: Snapshot, above: str = "") -> str:
+    """Return reports as one page, below some HTML; as pages of their own, each would bring the same 4 MB of script."""
+    page = str(render_widgets([group_widget(title="", widgets=s._widgets) for s in snapshots]))
+    return page.replace("<body>", f"<body>{above}", 1)
+
+
+def figures(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Return the figures of a report: for each metric its name, column, test and threshold where it has them, value."""
+    found = []
+    for result in snapshot.dict()["metrics"]:
+        config = result["config"]
+        about = {name: config[name] for name in ("column", "method", "threshold") if name in config}
+        found.append({"metric": config["type"].rpartition(":")[2], **about, "value": result["value"]})
+    return found
+
+
+def _method(feature: str) -> str:
+    return KS if feature in MEASURED else CHI_SQUARE
+
+
+def _run(
+    metrics: Sequence[Any], reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str], **definition: Any
+) -> Snapshot:
+    definition |= {
+        "numerical_columns": [f for f in features if f in MEASURED],
+        "categorical_columns": [f for f in features if f not in MEASURED],
+    }
+    sets = [Dataset.from_pandas(f, data_definition=DataDefinition(**definition)) for f in (window, reference)]
+    return Report(metrics, include_tests=False).run(*sets)

@@ -1,0 +1,128 @@
+"""The report flow: Evidently's page on the recent decisions, for a person to look into.
+
+    look up Production -> read the window and the reference -> report -> store
+
+Every run that completes leaves a JSON document in the log, also one that had nothing to report on; the page is in the
+bucket before the document that names it.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+from prefect import flow, get_run_logger, runtime, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from credit_risk.application import BAD, GOOD, LABEL
+from credit_risk.blobs import BlobExists, open_blobs
+from credit_risk.decisions import DecisionLog, open_log
+from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.settings import Settings
+from monitoring.drift import compare
+from monitoring.summary import summary
+from monitoring.window import REPORT, Window, read_window
+
+LATEST = "reports/latest.html"
+
+# A server that is being restarted is back within half a minute.
+RETRIES: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [2, 10, 30], "cache_policy": NO_CACHE}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page for people, and its figures as JSON-able words."""
+
+    page: str
+    figures: dict[str, Any]
+
+
+@task(**RETRIES)
+def look_up(registry: Registry) -> str | None:
+    """Return the version in Production."""
+    return registry.alias(PRODUCTION)
+
+
+@task(**RETRIES)
+def read(log: DecisionLog, settings: Settings) -> Window:
+    """Return the window."""
+    return read_window(log, settings)
+
+
+@task(**RETRIES)
+def reference_of(registry: Registry, version: str) -> pd.DataFrame:
+    """Return what a version was trained on."""
+    return registry.reference(version)
+
+
+@task(**RETRIES)
+def threshold_of(log: DecisionLog, version: str) -> float | None:
+    """Return the risk from which a version refuses, as its newest batch has it; None before its first."""
+    return next((batch.threshold for batch in log.latest_batches() if batch.model_version == version), None)
+
+
+@task(cache_policy=NO_CACHE)
+def report(reference: pd.DataFrame, window: Window, version: str, threshold: float | None) -> Report:
+    """Compare the window with the reference; where enough labels are known, rate the decisions too."""
+    from monitoring import evidence
+
+    decisions = window.as_scored_by(version)
+    verdict = compare(reference, decisions, window.minimum)
+    snapshots = [evidence.drift_report(reference, decisions, verdict)]
+    labelled = window.labelled(version)
+    if threshold is not None and len(labelled) >= window.minimum and set(labelled[LABEL]) == {GOOD, BAD}:
+        snapshots.append(evidence.performance_report(reference, labelled, threshold))
+    figures = {
+        "model_version": version,
+        "window": {"n": len(window), "start": window.start, "end": window.end},
+        "n_labelled": len(labelled),
+        "performance": len(snapshots) > 1,
+        "drift": verdict.as_dict(),
+        "evidently": [figure for snapshot in snapshots for figure in evidence.figures(snapshot)],
+    }
+    return Report(evidence.html(*snapshots, above=summary(figures)), figures)
+
+
+@task(**RETRIES)
+def store_page(bucket: str, name: str, page: str) -> str:
+    """Store the page under its name and as the latest, and return its address."""
+    blobs = open_blobs(bucket)
+    with suppress(BlobExists):  # by an earlier try of this task
+        blobs.put(name, page.encode(), "text/html; charset=utf-8")
+    blobs.put(LATEST, page.encode(), "text/html; charset=utf-8", overwrite=True)
+    return blobs.url(name)
+
+
+@task(**RETRIES)
+def store_figures(log: DecisionLog, figures: dict[str, Any]) -> None:
+    """Store the figures as a JSON document."""
+    log.put_report(REPORT, figures)
+
+
+@flow(name="evidently-report", log_prints=False)
+def evidently_report() -> State[str]:
+    """Report on the recent decisions against what the version in Production was trained on."""
+    settings = Settings()
+    log = open_log(settings)
+    registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
+    figures: dict[str, Any] = {"flow_run": runtime.flow_run.id, "page": None}
+    version = look_up(registry)
+    window = read(log, settings)
+    if version is None:
+        message = "no report: no version is in Production"
+    elif not window.enough:
+        message = f"no report: {len(window)} decisions, and it takes {window.minimum}"
+    else:
+        made = report(reference_of(registry, version), window, version, threshold_of(log, version))
+        name = f"reports/{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.html"
+        url = store_page(settings.bucket, name, made.page)
+        figures |= made.figures | {"page": name}
+        drift = figures["drift"]
+        message = f"dataset drift: {'yes' if drift['dataset_drift'] else 'no'}"
+        message += f", drifted: {', '.join(drift['drifted']) or 'no feature'}; {url}"
+    store_figures(log, figures | {"message": message})
+    get_run_logger().info(message)
+    return Completed(message=message)

@@ -1,0 +1,106 @@
+"""What the tests of monitoring share: clients, a scorer with its reference, a decision log filled by it, a registry."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import StratifiedKFold
+
+from credit_risk.application import LABEL, NAMES, Validator, encode
+from credit_risk.data import read_training, split
+from credit_risk.decisions import Batch, BatchRecord, DecisionLog, open_log
+from credit_risk.model import CreditScorer
+from credit_risk.registry import PRODUCTION, REFERENCE_FILE, Registry, log_scorer
+from credit_risk.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def clients() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training and test clients."""
+    return split(read_training(ROOT / "data" / "credit-g.csv"))
+
+
+@pytest.fixture(scope="session")
+def scorer(clients) -> CreditScorer:
+    train, _ = clients
+    return CreditScorer(num_boost_round=60).fit(train, train[LABEL])
+
+
+@pytest.fixture(scope="session")
+def reference(clients) -> pd.DataFrame:
+    """What drift is measured against, with out-of-fold risks as the training flow stores them."""
+    train, _ = clients
+    codes, labels = encode(train), train[LABEL].to_numpy(str)
+    risk = np.empty(len(train))
+    for fitted, held_out in StratifiedKFold(5, shuffle=True, random_state=0).split(codes, labels):
+        risk[held_out] = CreditScorer(num_boost_round=60).fit(codes[fitted], labels[fitted]).risk(codes[held_out])
+    return train[[*NAMES, LABEL]].assign(risk=risk)
+
+
+@pytest.fixture
+def draw(clients) -> Callable[..., pd.DataFrame]:
+    """A function that draws clients whom the scorer never saw; `drifted` ones ask for more and have less."""
+
+    def draw_clients(n: int, *, drifted: bool = False, labelled: bool = False, seed: int = 0) -> pd.DataFrame:
+        _, test = clients
+        # The test clients in random order, again and again: few repetitions, and no luck of the draw.
+        drawn = pd.concat([test.sample(frac=1, random_state=seed + i) for i in range(n // len(test) + 1)]).head(n)
+        if drifted:
+            drawn = drawn.assign(
+                credit_amount=(drawn["credit_amount"] * 2).clip(upper=18_000),
+                checking_status=np.where(np.arange(n) % 3, "<0", drawn["checking_status"]),
+                savings_status=np.where(np.arange(n) % 3, "<100", drawn["savings_status"]),
+            )
+        return drawn if labelled else drawn.drop(columns=LABEL)
+
+    return draw_clients
+
+
+@pytest.fixture
+def decide(scorer) -> Callable[..., BatchRecord]:
+    """A function that scores clients as the Risk-O-Meter does and commits them to a log."""
+
+    def commit(log: DecisionLog, frame: pd.DataFrame, version: str = "1", **more: object) -> BatchRecord:
+        applications = Validator(scorer.domain).rows(frame.to_dict("records"))
+        decided = scorer.decide(applications.codes)
+        return log.commit(Batch(applications, decided, version, "digest", scorer.threshold, **more))
+
+    return commit
+
+
+@pytest.fixture
+def log(settings: Settings) -> DecisionLog:
+    return open_log(settings)
+
+
+@pytest.fixture(scope="session")
+def register(mlflow_server, clients, scorer, reference, tmp_path_factory) -> Callable[..., str]:
+    """A function that stores the scorer as a new version of a model, moves it to Production, and returns its number."""
+
+    def store(name: str, *, with_reference: bool = True) -> str:
+        mlflow.set_tracking_uri(mlflow_server)
+        with mlflow.start_run() as run:
+            if with_reference:
+                path = tmp_path_factory.mktemp("reference") / REFERENCE_FILE
+                reference.to_parquet(path, index=False)
+                mlflow.log_artifact(str(path))
+            uri = log_scorer(scorer, clients[0][list(NAMES)].head(2))
+        registry = Registry(mlflow_server, name)
+        number = registry.register(run.info.run_id, uri).number
+        registry.set_alias(PRODUCTION, number)
+        return number
+
+    return store
+
+
+@pytest.fixture
+def served(settings: Settings, mlflow_server, register, request) -> Settings:
+    """Settings whose registry has version 1 in Production, of a model of the test's own."""
+    name = request.node.name[:60].replace("/", "-").replace(":", "-")
+    assert register(name) == "1"
+    return settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": name})

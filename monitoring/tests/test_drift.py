@@ -1,0 +1,168 @@
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from credit_risk.application import NAMES
+from monitoring.drift import FEATURES, MEASURED, Drift, FeatureDrift, cells, compare, holm, p_value, psi, psi_limit
+
+
+def windows(reference, n, count=40, seed=0):
+    """Windows without drift: drawn from the reference's own clients, and so is what they are compared with."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        drawn = (reference.iloc[rng.integers(0, len(reference), k)] for k in (len(reference), n))
+        yield tuple(frame.reset_index(drop=True) for frame in drawn)
+
+
+@pytest.mark.parametrize("n", [100, 1000])
+def test_without_drift_hardly_a_window_flags_a_feature(reference, n):
+    verdicts = [compare(*pair) for pair in windows(reference, n)]
+    assert np.mean([bool(v.drifted) for v in verdicts]) <= 0.10
+    assert not any(v.dataset for v in verdicts)
+
+
+@pytest.mark.parametrize("n", [100, 1000])
+@pytest.mark.parametrize("feature", ["credit_amount", "age", "duration"])
+def test_half_a_standard_deviation_is_found(reference, n, feature):
+    shift = int(reference[feature].std() / 2)
+    found = [
+        feature in compare(a, b.assign(**{feature: b[feature] + shift})).drifted
+        for a, b in windows(reference, n, count=10)
+    ]
+    assert np.mean(found) >= 0.8
+
+
+def test_a_doubled_category_is_found(reference):
+    rng = np.random.default_rng(0)
+
+    def double(window):
+        status = window["checking_status"].to_numpy(object)
+        others = np.flatnonzero(status != "<0")
+        status[rng.choice(others, (status == "<0").sum(), replace=False)] = "<0"
+        return window.assign(checking_status=status)
+
+    found = ["checking_status" in compare(a, double(b)).drifted for a, b in windows(reference, 200, count=10)]
+    assert np.mean(found) >= 0.8
+
+
+def test_new_clients_like_the_old_ones_are_no_drift_and_others_are(draw, reference, scorer):
+    verdicts = [
+        compare(reference, frame.assign(risk=scorer.predict_proba(frame)[:, 0]))
+        for frame in (draw(200), draw(200, drifted=True))
+    ]
+    assert not verdicts[0].drifted
+    assert not verdicts[0].dataset
+    assert {"checking_status", "savings_status", "credit_amount", "risk"} <= set(verdicts[1].drifted)
+    assert verdicts[1].dataset
+    assert verdicts[1].share == len(verdicts[1].drifted) / 21
+
+
+def test_each_feature_has_the_test_that_suits_it(reference):
+    verdict = compare(reference, reference)
+    assert [f.feature for f in verdict.features] == list(FEATURES) == [*NAMES, "risk"]
+    assert {f.feature for f in verdict.features if f.test == "Kolmogorov-Smirnov"} == set(MEASURED)
+    assert all(f.adjusted == 1 and f.psi == 0 and not f.drifted for f in verdict.features)
+
+
+def test_dead_columns_are_named_and_the_others_judged(reference):
+    window = reference.head(200).assign(
+        duration=np.nan,
+        age=[*[30] * 40, *[np.nan] * 160],
+        foreign_worker="yes",
+        purpose=None,
+    )
+    window = window.drop(columns="job")
+    same = reference.assign(foreign_worker="yes", housing=None)
+    verdict = compare(same, window)
+    assert verdict.unjudged == {
+        "duration": "all missing",
+        "purpose": "all missing",
+        "age": "40 values, fewer than 100",
+        "housing": "all missing in the reference",
+        "job": "all missing",
+        "foreign_worker": "constant",
+    }
+    assert len(verdict.features) == 15
+
+
+def test_a_feature_that_became_constant_has_drifted(reference):
+    window = reference.head(200).assign(credit_amount=1000, employment="<1")
+    assert set(compare(reference, window).drifted) == {"credit_amount", "employment"}
+
+
+def test_nothing_to_judge_is_no_drift(reference):
+    verdict = compare(reference, reference.head(50))
+    assert len(verdict.unjudged) == 21
+    assert (verdict.features, verdict.drifted, verdict.share, verdict.dataset) == ((), (), 0, False)
+
+
+def test_missing_values_are_left_out(reference):
+    holes = reference.assign(age=reference["age"].where(np.arange(len(reference)) % 2 == 0))
+    verdict = {f.feature: f for f in compare(reference, holes).features}
+    assert verdict["age"].n == 400
+    assert not verdict["age"].drifted
+
+
+def test_the_chi_square_is_the_one_of_a_table_with_both_samples(reference):
+    a, b = reference.iloc[:500]["purpose"], reference.iloc[500:]["purpose"]
+    table = pd.crosstab(pd.concat([a, b]), np.arange(800) < 500)
+    assert p_value("purpose", a, b) == pytest.approx(scipy.stats.chi2_contingency(table, correction=False).pvalue)
+
+
+def test_holm():
+    assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]).tolist() == [1, 1]
+    assert holm([]).tolist() == []
+
+
+def test_psi_of_two_shares():
+    counts = np.array([5000, 5000]), np.array([8000, 2000])
+    assert psi(*counts) == pytest.approx(0.3 * np.log(1.6) - 0.3 * np.log(0.4), rel=1e-3)
+    assert psi(*counts[::-1]) == pytest.approx(psi(*counts))
+    assert np.isfinite(psi(np.array([100, 0]), np.array([0, 100])))
+
+
+def test_psi_by_chance_exceeds_its_limit_once_in_a_hundred():
+    rng = np.random.default_rng(0)
+    shares = [0.4, 0.3, 0.2, 0.06, 0.04]
+    exceeded = [
+        psi(a, b) > psi_limit(a, b)
+        for a, b in ((rng.multinomial(100, shares), rng.multinomial(100, shares)) for _ in range(4000))
+    ]
+    assert 0.003 <= np.mean(exceeded) <= 0.017
+
+
+def test_measured_features_are_binned_by_tenths_of_the_reference(reference):
+    a, b = cells("credit_amount", reference["credit_amount"], reference["credit_amount"].head(100))
+    assert a.tolist() == pytest.approx([80] * 10, abs=3)
+    assert (a.sum(), b.sum()) == (800, 100)
+
+
+def feature(name, adjusted, psi=1.0):
+    return FeatureDrift(name, "chi-square", 100, adjusted, adjusted, psi, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("drifted", "dataset"), [((), False), (("purpose",), False), (("risk",), True), (("purpose", "job"), True)]
+)
+def test_the_risk_alone_is_dataset_drift_and_of_the_others_two_are(drifted, dataset):
+    verdict = Drift(tuple(feature(name, 0.0 if name in drifted else 1.0) for name in FEATURES), {})
+    assert verdict.drifted == drifted
+    assert verdict.dataset is dataset
+    assert (verdict.share >= verdict.dataset_share) is dataset
+
+
+def test_significant_but_small_is_no_drift():
+    assert not feature("age", adjusted=0.0, psi=0.09).drifted
+
+
+def test_the_cutoff_tells_significant_p_values_as_holm_does():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        p = rng.beta(0.2, 1, size=21)
+        features = [
+            FeatureDrift(name, "chi-square", 100, a, b, 1, 0.1) for name, a, b in zip(FEATURES, p, holm(p), strict=True)
+        ]
+        verdict = Drift(tuple(features), {})
+        assert [f.p_value <= verdict.cutoff for f in features] == [f.adjusted <= 0.05 for f in features]
