@@ -198,12 +198,13 @@ class DecisionLog:
         At most `cap` rows, the newest ones, the newest last.
         """
         chosen: list[BatchRecord] = []
-        n = 0
+        n = n_since = 0
         for record in self.latest_batches(kind):
-            if n >= cap or (record.time < since and n >= minimum):
+            if n >= cap or (record.time < since and n_since >= minimum):
                 break
             chosen.append(record)
             n += record.n_decided
+            n_since += record.n_decided if record.time >= since else 0
         table = self.read(*chosen)
         return table.slice(max(0, table.num_rows - cap))
 

@@ -94,7 +94,8 @@ def test_recent_takes_the_window_else_the_latest(log):
         log.commit(batch(n))
     now = datetime.now(UTC)
     assert log.recent(now - timedelta(hours=1), minimum=1, cap=100).num_rows == 9
-    assert log.recent(now + timedelta(hours=1), minimum=4, cap=100).num_rows == 5
+    assert log.recent(now + timedelta(hours=1), minimum=4, cap=100).num_rows == 9
+    assert log.recent(now + timedelta(hours=1), minimum=4, cap=6).num_rows == 6
     newest = log.recent(now - timedelta(hours=1), minimum=1, cap=3)
     assert newest["row"].to_pylist() == [2, 0, 1]
     assert log.recent(now, minimum=100, cap=100).num_rows == 9

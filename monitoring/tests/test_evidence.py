@@ -1,0 +1,72 @@
+"""Evidently says what our verdict says: the same figures on the same rows."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
+
+from credit_risk.application import LABEL
+from monitoring import evidence
+from monitoring.drift import ALPHA, compare
+
+
+@pytest.fixture
+def window(draw, scorer):
+    frame = draw(200, drifted=True, labelled=True)
+    holes = frame["own_telephone"].where(np.arange(200) % 3 > 0)
+    return frame.assign(risk=scorer.predict_proba(frame)[:, 0], own_telephone=holes, age=np.nan, job="skilled")
+
+
+def test_evidently_computes_the_same_figures(reference, window):
+    assert compare(reference, window, tester=evidence.p_values) == compare(reference, window)
+
+
+def test_the_report_calls_drifted_what_the_verdict_does(reference, window):
+    verdict = compare(reference, window)
+    assert 0 < len(verdict.drifted) < len(verdict.features)
+    snapshot = evidence.drift_report(reference, window, verdict)
+    count, *columns = evidence.figures(snapshot)
+    assert count["value"] == {"count": len(verdict.drifted), "share": pytest.approx(verdict.share)}
+    assert {c["column"]: c["value"] for c in columns} == {f.feature: f.p_value for f in verdict.features}
+    assert {c["method"] for c in columns} == {evidence.KS, evidence.CHI_SQUARE}
+    assert {c["threshold"] for c in columns} == {verdict.cutoff}
+    page = evidence.html(snapshot)
+    assert "Dataset Drift is detected" in page
+    assert "two-sample chi-square p-value, with PSI" in page
+
+
+def test_the_report_does_not_call_significant_but_small_drifted(reference):
+    many = reference.sample(20_000, replace=True, random_state=0, ignore_index=True)
+    many["credit_amount"] += 200
+    verdict = compare(reference, many)
+    amount = next(f for f in verdict.features if f.feature == "credit_amount")
+    assert amount.adjusted < ALPHA
+    assert not verdict.drifted
+    count, *_ = evidence.figures(evidence.drift_report(reference, many, verdict))
+    assert count["value"]["count"] == 0
+
+
+def test_performance_is_that_of_the_decisions_with_good_as_positive(reference, window):
+    threshold = 1 / 6
+    snapshot = evidence.performance_report(reference, window, threshold)
+    values = {f["metric"]: f["value"] for f in evidence.figures(snapshot)}
+    called = np.where(window["risk"] >= threshold, "bad", "good")
+    assert values["Accuracy"] == pytest.approx(accuracy_score(window[LABEL], called))
+    assert values["Recall"] == pytest.approx(recall_score(window[LABEL], called, pos_label="good"))
+    assert values["RocAuc"] == pytest.approx(roc_auc_score(window[LABEL] == "bad", window["risk"]))
+
+
+def test_two_reports_make_one_page_with_one_script(reference, window):
+    drift = evidence.drift_report(reference, window, compare(reference, window))
+    performance = evidence.performance_report(reference, window, 1 / 6)
+    page = evidence.html(drift, performance, above="<p>what stands above</p>")
+    assert "Dataset Drift is detected" in page
+    assert "Confusion Matrix" in page
+    assert page.partition("<body>")[2].partition("<div id")[0].strip() == "<p>what stands above</p>"
+    assert len(page) < 6_000_000
+
+
+def test_figures_are_json(reference, window):
+    figures = evidence.figures(evidence.drift_report(reference, window, compare(reference, window)))
+    assert json.loads(json.dumps(figures, allow_nan=False))

@@ -1,0 +1,182 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from credit_risk.decisions import open_log
+from credit_risk.registry import Registry
+from monitoring.figures import Figures, page
+from monitoring.refresh import Refresher
+from monitoring.window import REFRESH, REPORT
+
+
+def refresher(settings) -> Refresher:
+    return Refresher(open_log(settings), Registry(settings.mlflow_tracking_uri, settings.model_name), settings)
+
+
+def samples(figures: Figures) -> dict[tuple[str, ...], float]:
+    """Return what is served, by name and label values."""
+    families = text_string_to_metric_families(page(figures).decode())
+    return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+
+
+def test_counts_and_drift(served, log, draw, decide):
+    first = decide(log, draw(150))
+    decide(log, draw(50), version="9", kind="preview")
+    log.put_report(REPORT, {})
+    figures = refresher(served).refresh()
+    assert figures.decisions == {("red", "1"): first.n_red, ("green", "1"): 150 - first.n_red}
+    assert figures.n_window == 150
+    assert figures.model_version == "1"
+    assert not figures.drift.drifted
+    assert len(figures.drift.features) == 21
+    now = datetime.now(UTC)
+    for time in (figures.time, figures.trained, figures.reported):
+        assert now - timedelta(minutes=20) < time <= now
+    served_as = samples(figures)
+    assert served_as["credit_risk_decisions_total", "1", "red"] == first.n_red
+    assert served_as["credit_risk_production_model_info", "1"] == 1
+    assert served_as["credit_risk_dataset_drift",] == 0
+    assert served_as["credit_risk_drift_score", "risk"] > 0.05
+
+
+def test_a_drifted_file_moves_the_gauges(served, log, draw, decide):
+    decide(log, draw(150))
+    subject = refresher(served)
+    before = samples(subject.refresh())
+    decide(log, draw(500, drifted=True))
+    after = samples(subject.refresh())
+    assert before["credit_risk_drifted_features",] == 0
+    assert after["credit_risk_drifted_features",] >= 3
+    assert after["credit_risk_drift_detected", "credit_amount"] == 1
+    assert after["credit_risk_drift_score", "credit_amount"] < 0.05
+    assert after["credit_risk_drifted_features_ratio",] == after["credit_risk_drifted_features",] / 21
+    assert after["credit_risk_dataset_drift",] == 1
+    assert after["credit_risk_window_decisions",] == 650
+
+
+def test_too_few_decisions_is_no_verdict(served, log, draw, decide):
+    decide(log, draw(99))
+    subject = refresher(served)
+    names = {name for name, *_ in samples(subject.refresh())}
+    assert "credit_risk_window_decisions" in names
+    assert not any("drift" in name for name in names)
+    decide(log, draw(1))
+    assert len(subject.refresh().drift.features) == 21
+
+
+def test_rejected_rows_by_reason(served, log, draw, decide):
+    bad = draw(5).assign(purpose="yacht", duration=[-1, -1, 6, 6, 6])
+    record = decide(log, bad)
+    assert (record.n_decided, record.n_rejected) == (0, 5)
+    assert refresher(served).refresh().rejected == {"unknown_category": 5, "out_of_range": 2}
+
+
+def test_nothing_new_is_not_computed_again(served, log, draw, decide):
+    decide(log, draw(120))
+    subject = refresher(served)
+    first = subject.refresh()
+    second = subject.refresh()
+    assert second.drift is first.drift
+    assert second.time > first.time
+    assert len(log.reports(REFRESH)) == 1
+    decide(log, draw(1))
+    assert subject.refresh().drift is not first.drift
+    document = log.reports(REFRESH, limit=1)[0]["body"]
+    assert document["n_window"] == 121
+    assert document["drift"]["features"][0]["feature"] == "checking_status"
+
+
+def test_a_restart_loses_nothing(served, log, draw, decide):
+    for seed in range(5):
+        decide(log, draw(30, seed=seed), version=str(seed % 2 + 1))
+    subject = refresher(served)
+    counted = [subject.refresh().decisions]
+    decide(log, draw(20))
+    counted = subject.refresh().decisions
+    assert refresher(served).refresh().decisions == counted
+    assert sum(counted.values()) == 170
+
+
+def test_a_big_log_is_counted_page_by_page(served, log, draw, decide, monkeypatch):
+    monkeypatch.setattr("monitoring.refresh.PAGE", 2)
+    for _ in range(5):
+        decide(log, draw(1))
+    assert sum(refresher(served).refresh().decisions.values()) == 5
+
+
+def test_a_new_production_version_is_followed(served, log, draw, decide, register):
+    decide(log, draw(120))
+    subject = refresher(served)
+    subject.refresh()
+    register(served.model_name)
+    figures = subject.refresh()
+    assert figures.model_version == "2"
+    assert figures.drift.unjudged == {"risk": "all missing"}  # the new version has decided nothing yet
+
+
+def test_a_log_that_is_away_leaves_the_last_figures(served, log, draw, decide, monkeypatch):
+    decide(log, draw(120))
+    subject = refresher(served)
+    before = subject.refresh()
+    with monkeypatch.context() as patch:
+        away = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"
+        patch.setattr(subject, "_log", open_log(served.model_copy(update={"decision_log": away})))
+        assert subject.refresh() == before
+    after = subject.refresh()
+    assert (after.decisions, after.drift) == (before.decisions, before.drift)
+    assert after.time > before.time
+
+
+def test_a_registry_that_is_away_stops_the_clock_but_not_the_counting(served, log, draw, decide, monkeypatch):
+    decide(log, draw(120))
+    subject = refresher(served)
+    before = subject.refresh()
+    away = Registry("http://127.0.0.1:1", served.model_name)
+    monkeypatch.setattr(subject, "_registry", away)
+    decide(log, draw(10))
+    after = subject.refresh()
+    assert sum(after.decisions.values()) == 130
+    assert after.n_window == 130
+    assert after.model_version == "1"
+    assert after.time == before.time
+
+
+def test_without_registry_from_the_start_there_are_counts_only(settings, log, draw, decide):
+    decide(log, draw(120))
+    figures = refresher(settings).refresh()
+    assert sum(figures.decisions.values()) == 120
+    assert (figures.model_version, figures.drift, figures.time) == (None, None, None)
+
+
+def test_no_version_in_production_is_no_trouble(settings, mlflow_server, log, draw, decide):
+    decide(log, draw(120))
+    none = settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": "nobody-trained-this"})
+    figures = refresher(none).refresh()
+    assert (figures.model_version, figures.drift) == (None, None)
+    assert figures.n_window == 120
+    assert figures.time is not None
+
+
+def test_a_version_without_reference_has_no_verdict(settings, mlflow_server, register, log, draw, decide):
+    register("no-reference", with_reference=False)
+    decide(log, draw(120))
+    bare = settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": "no-reference"})
+    figures = refresher(bare).refresh()
+    assert figures.model_version == "1"
+    assert (figures.drift, figures.time) == (None, None)
+
+
+def test_an_empty_exporter_serves_no_false_zeros():
+    assert samples(Figures()) == {}
+
+
+@pytest.mark.parametrize("backend", ["mongodb + bucket"])
+def test_the_same_on_the_other_backend(served, draw, decide, mongodb_url, gcs_url, backend):
+    other = served.model_copy(update={"decision_log": mongodb_url, "bucket": gcs_url})
+    log = open_log(other)
+    decide(log, draw(150))
+    figures = refresher(other).refresh()
+    assert sum(figures.decisions.values()) == 150
+    assert len(figures.drift.features) == 21
+    assert log.reports(REFRESH, limit=1)[0]["body"]["n_window"] == 150
