@@ -1,0 +1,158 @@
+"""Give an empty registry its first Production model, so that a newcomer has one to use.
+
+A one-shot job that can be run again, twice at once, and after being killed at any point: it looks at what is there and
+does what is missing. It trains by the deployment, as everybody does, and approves version 1 in its own name. From then
+on only a person decides: once a version is Production, or anybody else has approved one, it does nothing ever again.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.objects import FlowRun
+
+from credit_risk.approvals import APPROVAL, ROLLBACK, Refused, approve
+from credit_risk.decisions import DecisionLog, LogUnavailable, open_log
+from credit_risk.registry import PRODUCTION, NoSuchVersion, Registry, RegistryUnavailable, Version
+from credit_risk.settings import Settings
+from model_orchestration_and_tracking.run import RunFailed, Say, follow, prefect_api, say, start
+
+DEPLOYMENT = "credit-risk-training/sunday-night"
+BY = "bootstrap"
+REASON = "the first version of an empty registry"
+FIRST = "1"
+
+T = TypeVar("T")
+
+
+def bootstrap(registry: Registry, log: DecisionLog, train: Callable[[], None], say: Say = say) -> None:
+    """Train and approve the first version where none was ever decided on.
+
+    Parameters
+    ----------
+    train : callable
+        Trains a model and returns when it is registered; called only when the registry is empty.
+
+    Raises
+    ------
+    Refused, NoSuchVersion
+        When version 1 cannot become Production.
+    """
+    if not registry.versions():
+        say("the registry is empty: training the first version")
+        train()
+    production = registry.alias(PRODUCTION)
+    if production is not None:
+        say(f"version {production} is Production: nothing to do")
+        _finish(registry, log)
+        return
+    first = registry.versions()[-1]
+    if first.number != FIRST:
+        say("the registry's first version was deleted: a person decides which one is Production")
+    elif _decided(log, first):
+        say("a version was Production before: a person decides which one is next")
+    else:
+        try:
+            approve(registry, log, FIRST, BY, REASON)
+        except Refused:
+            # Another bootstrap may have been faster by a moment.
+            if registry.alias(PRODUCTION) is None:
+                raise
+        say(f"version {FIRST} is Production, approved by {BY}")
+        _finish(registry, log)
+
+
+def _decided(log: DecisionLog, first: Version) -> bool:
+    """Return whether this registry's Production was decided on, by us to the end or by anybody else.
+
+    An approval of ours without the mark that we set after it was cut off before the alias moved: it is made again. With
+    the mark and no alias, a person has taken the version out of service.
+    """
+    return any(
+        event["kind"] == BY or (event["kind"] in (APPROVAL, ROLLBACK) and event["by"] != BY)
+        for event in log.events()
+        # A log outlives its registry when somebody starts that one afresh.
+        if datetime.fromisoformat(event["time"]) >= first.created
+    )
+
+
+def _finish(registry: Registry, log: DecisionLog) -> None:
+    """Mark in the log that this registry needs no bootstrap any more."""
+    if not _decided(log, registry.versions()[-1]):
+        log.append_event(BY, FIRST)
+
+
+def train_by_deployment(settings: Settings, timeout: float, say: Say = say) -> None:
+    """Run the training deployment to its end, or follow the run that an earlier bootstrap started.
+
+    Raises
+    ------
+    RunFailed
+        When it does not complete.
+    """
+    with prefect_api(settings) as client:
+        before = _runs(client)
+        if before and before[-1].state and not before[-1].state.is_final():
+            say("following the run that an earlier bootstrap started")
+            if follow(client, before[-1], say, timeout).is_completed():
+                return
+        # Two bootstraps at once count alike, so they share a run.
+        run = start(client, DEPLOYMENT, {}, tags=[BY], idempotency_key=f"{BY}-{len(before)}")
+        state = follow(client, run, say, timeout)
+        if not state.is_completed():
+            raise RunFailed("the first training run failed; once its cause is gone, run this again")
+
+
+def _runs(client: SyncPrefectClient) -> list[FlowRun]:
+    """Return the runs that bootstraps have started, the latest last."""
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[BY])))
+    return sorted(runs, key=lambda run: run.expected_start_time or datetime.min.replace(tzinfo=UTC))
+
+
+def until(attempt: Callable[[], T], seconds: float, say: Say = say) -> T:
+    """Call until it works; the services that it needs may still be starting.
+
+    Raises
+    ------
+    RegistryUnavailable, LogUnavailable
+        The last one, when `seconds` have passed.
+    """
+    deadline = time.monotonic() + seconds
+    told = False
+    while True:
+        try:
+            return attempt()
+        except (RegistryUnavailable, LogUnavailable) as error:
+            if time.monotonic() > deadline:
+                raise
+            if not told:
+                say(f"waiting, for {seconds:.0f} s at most: {type(error).__name__}")
+                told = True
+            time.sleep(2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m model_orchestration_and_tracking.bootstrap", description=__doc__)
+    parser.add_argument("--wait", type=float, default=120, help="seconds to wait for MLflow and the log (120)")
+    parser.add_argument("--timeout", type=float, default=900, help="seconds that the training run may take (900)")
+    options = parser.parse_args(arguments)
+    settings = Settings()
+    registry, log = Registry(settings.mlflow_tracking_uri, settings.model_name), open_log(settings)
+    try:
+        until(registry.versions, options.wait)
+        until(log.ping, options.wait)
+        bootstrap(registry, log, lambda: train_by_deployment(settings, options.timeout))
+    except (RunFailed, Refused, NoSuchVersion, RegistryUnavailable, LogUnavailable) as failure:
+        print(f"bootstrap: {failure}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

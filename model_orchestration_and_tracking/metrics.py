@@ -1,0 +1,71 @@
+"""What is measured of a scorer, one way for folds, test rows and the notebook.
+
+The positive class is **good**: recall is the share of good clients called green, specificity the share of bad ones
+called red. Plain names are at p(bad) = .5, names with the prefix `decision_` at the cost threshold. The AUC and the
+Brier score know no threshold and have the plain name only.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import roc_auc_score
+
+from credit_risk.application import BAD, Floats
+from credit_risk.model import COST_BAD, COST_GOOD
+
+DECISION = "decision_"
+
+
+def metrics(
+    labels: ArrayLike, risk: Floats, cost_bad: float = COST_BAD, cost_good: float = COST_GOOD
+) -> dict[str, float]:
+    """Return every metric of one set of clients.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        "good" or "bad"; both must occur.
+    risk : array of shape (n,)
+        Probability of class bad.
+
+    Returns
+    -------
+    dict
+        `accuracy`, `auc`, `recall`, `specificity`, `brier`; `decision_accuracy`, `decision_recall`,
+        `decision_specificity`, `decision_acceptance` (share called green) and `decision_cost` (mean per client, in
+        the unit of the costs). All but the cost lie in [0, 1].
+    """
+    bad = np.asarray(labels) == BAD
+    threshold = cost_good / (cost_good + cost_bad)
+    red = risk >= threshold
+    cost = cost_bad * np.sum(bad & ~red) + cost_good * np.sum(~bad & red)
+    return {
+        "auc": float(roc_auc_score(bad, risk)),
+        "brier": float(np.mean((risk - bad) ** 2)),
+        **_shares(bad, risk >= 0.5),
+        **{DECISION + name: value for name, value in _shares(bad, red).items()},
+        DECISION + "acceptance": float(np.mean(~red)),
+        DECISION + "cost": float(cost / len(bad)),
+    }
+
+
+def mean(folds: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each metric over folds."""
+    return {name: float(np.mean([fold[name] for fold in folds])) for name in folds[0]}
+
+
+def named(part: str, values: dict[str, float]) -> dict[str, float]:
+    """Return metrics under the names that MLflow shows: `test_recall`, `decision_test_recall`."""
+    return {
+        f"{DECISION}{part}_{name.removeprefix(DECISION)}" if name.startswith(DECISION) else f"{part}_{name}": value
+        for name, value in values.items()
+    }
+
+
+def _shares(bad: np.ndarray, red: np.ndarray) -> dict[str, float]:
+    return {
+        "accuracy": float(np.mean(bad == red)),
+        "recall": float(np.mean(~red[~bad])),
+        "specificity": float(np.mean(red[bad])),
+    }

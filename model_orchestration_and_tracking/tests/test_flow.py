@@ -1,0 +1,183 @@
+"""The training flow against a real MLflow server, under a real Prefect API."""
+
+import io
+import logging
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+from prefect.exceptions import ParameterTypeError
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
+
+from credit_risk.application import NAMES, PROTECTED, InvalidApplications, encode
+from credit_risk.data import data_hash, read_training, split
+from credit_risk.registry import CHALLENGER, PRODUCTION, Registry
+from model_orchestration_and_tracking import flow as module
+from model_orchestration_and_tracking import tracking
+from model_orchestration_and_tracking.flow import credit_risk_training
+
+METRICS = ("accuracy", "auc", "recall", "specificity")
+FIGURES = {"confusion_matrix", "roc_curve", "cv_scores", "calibration", "feature_importance"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_api():
+    with prefect_test_harness(server_startup_timeout=120), temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}):
+        yield
+
+
+@pytest.fixture
+def registry(mlflow_server, monkeypatch, request):
+    """An empty registry, and the settings that lead the flow to it."""
+    name = request.node.name
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    monkeypatch.setenv("MODEL_NAME", name)
+    monkeypatch.setenv("DATA", "data/credit-g.csv")
+    monkeypatch.setenv("GIT_COMMIT", "0123abc")
+    for task in (module.load, module.log, module.register):
+        monkeypatch.setattr(task, "retry_delay_seconds", 0)
+    return Registry(mlflow_server, name)
+
+
+def children(client, parent):
+    return client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'", order_by=["start_time"]
+    )
+
+
+def artifacts(client, run_id, path=None):
+    return {found.path.rsplit("/", 1)[-1] for found in client.list_artifacts(run_id, path)}
+
+
+def test_a_run_logs_the_five_best_and_registers_the_best(registry, mlflow_server):
+    number = credit_risk_training(n_iter=6)
+
+    version = registry.version(number)
+    assert registry.alias(CHALLENGER) == number
+    assert registry.alias(PRODUCTION) is None
+    clients = read_training("data/credit-g.csv")
+    assert version.tags["data_hash"] == data_hash(clients)
+    assert version.tags["git_commit"] == "0123abc"
+
+    client = MlflowClient(mlflow_server)
+    parent = client.get_run(version.run_id)
+    runs = children(client, parent)
+    assert len(runs) == 5
+    for run in [parent, *runs]:
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["data_hash"] == version.tags["data_hash"]
+        assert {"num_leaves", "num_boost_round", "learning_rate"} <= set(run.data.params)
+        for part in ("validation", "test"):
+            assert {f"{part}_{name}" for name in METRICS} <= set(run.data.metrics)
+            assert {f"decision_{part}_{name}" for name in METRICS if name != "auc"} <= set(run.data.metrics)
+        assert artifacts(client, run.info.run_id, "figures") == {f"{name}.png" for name in FIGURES}
+        assert run.outputs.model_outputs
+    # The best by cross-validation comes first, and is what the parent holds.
+    aucs = [run.data.metrics["validation_auc"] for run in runs]
+    assert aucs == sorted(aucs, reverse=True)
+    assert parent.data.metrics == runs[0].data.metrics
+    assert client.get_experiment(parent.info.experiment_id).name == "credit-risk"
+    assert client.get_experiment(parent.info.experiment_id).artifact_location.startswith("mlflow-artifacts:")
+    tried = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{version.run_id}/candidates.csv")))
+    assert list(tried["candidate"]) == list(range(1, 7))
+
+    figure = mlflow.artifacts.load_image(f"runs:/{version.run_id}/figures/roc_curve.png")
+    assert np.asarray(figure.convert("L")).std() > 10
+
+    # What is registered is the scorer that the logged test metrics are of.
+    scorer = registry.load(number)
+    _, test = split(clients)
+    right = np.mean(scorer.predict(test) == test["class"])
+    assert right == pytest.approx(parent.data.metrics["test_accuracy"])
+    model = mlflow.models.get_model_info(f"models:/{registry.name}/{number}")
+    assert set(NAMES) == set(model.signature.inputs.input_names())
+    assert model.saved_input_example_info is not None
+
+    reference = registry.reference(number)
+    assert list(reference.columns) == [*NAMES, "class", "risk"]
+    assert len(reference) == 800
+    assert reference["risk"].between(0, 1).all()
+    # Out of fold: the scorer knows these clients better.
+    assert not np.allclose(reference["risk"], scorer.risk(encode(reference)))
+
+
+def test_another_csv_without_the_protected_columns(registry, tmp_path):
+    clients = read_training("data/credit-g.csv").drop(columns=list(PROTECTED)).sample(300, random_state=0)
+    path = tmp_path / "other.csv"
+    clients[clients.columns[::-1]].to_csv(path, sep=";", index=False)
+    number = credit_risk_training(data=str(path), n_iter=1)
+    version = registry.version(number)
+    assert version.tags["data"] == str(path)
+    assert version.tags["data_hash"] == data_hash(read_training(path))
+    assert registry.reference(number)["age"].isna().all()
+
+
+def test_a_bad_csv_fails_at_once_and_says_where(registry, tmp_path):
+    clients = read_training("data/credit-g.csv")
+    clients.loc[6, "purpose"] = "yacht"
+    path = tmp_path / "bad.csv"
+    clients.to_csv(path, index=False)
+    state = credit_risk_training(data=str(path), return_state=True)
+    assert state.is_failed()
+    assert "bad.csv: line 8: purpose 'yacht' is not one of new car" in state.message
+    with pytest.raises(InvalidApplications):
+        state.result()
+    assert registry.versions() == []
+
+
+def test_a_file_that_is_not_there(registry, tmp_path):
+    state = credit_risk_training(data=str(tmp_path / "none.csv"), return_state=True)
+    assert state.is_failed()
+    assert "none.csv" in state.message
+
+
+@pytest.mark.parametrize("n_iter", [0, -1, 1001, "many"])
+def test_n_iter_is_checked(n_iter):
+    with pytest.raises(ParameterTypeError, match="n_iter"):
+        credit_risk_training(n_iter=n_iter)
+
+
+def test_n_iter_of_the_settings_and_a_line_of_progress_for_each_candidate(registry, mlflow_server, monkeypatch, caplog):
+    monkeypatch.setenv("N_ITER", "2")
+    with caplog.at_level(logging.INFO, "prefect.task_runs"):
+        version = registry.version(credit_risk_training())
+    assert MlflowClient(mlflow_server).get_run(version.run_id).data.params["candidates"] == "2"
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line[:17] for line in lines if " of 2: " in line] == ["candidate 1 of 2:", "candidate 2 of 2:"]
+
+
+def test_a_run_that_dies_while_it_logs_registers_nothing(registry, mlflow_server, monkeypatch, tmp_path):
+    def dies(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tracking, "_log_reference", dies)
+    path = tmp_path / "clients.csv"
+    path.write_bytes(Path("data/credit-g.csv").read_bytes())
+    with pytest.raises(KeyboardInterrupt):
+        credit_risk_training(data=str(path), n_iter=1)
+    assert registry.versions() == []
+    client = MlflowClient(mlflow_server)
+    experiment = client.get_experiment_by_name("credit-risk")
+    runs = client.search_runs([experiment.experiment_id], f"tags.data = '{path}'")
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]  # the parent, its child
+
+
+def test_a_registry_that_is_away_for_a_moment_is_tried_again_and_gets_one_version(registry, monkeypatch):
+    set_alias = Registry.set_alias
+    tries = []
+
+    def flaky(self, alias, number):
+        tries.append(number)
+        if len(tries) == 1:
+            raise ConnectionError("away")
+        set_alias(self, alias, number)
+
+    monkeypatch.setattr(Registry, "set_alias", flaky)
+    number = credit_risk_training(n_iter=1)
+    assert tries == [number, number]
+    assert [version.number for version in registry.versions()] == [number]
+    assert registry.alias(CHALLENGER) == number

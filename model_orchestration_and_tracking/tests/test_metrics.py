@@ -1,0 +1,54 @@
+"""The metrics, against figures worked out by hand."""
+
+import numpy as np
+import pytest
+
+from model_orchestration_and_tracking.metrics import mean, metrics, named
+
+# Two good clients and two bad ones. At .5 one of each is called wrong; at 1/6 all but the first are refused.
+LABELS = ["good", "good", "bad", "bad"]
+RISK = np.array([0.1, 0.6, 0.3, 0.9])
+
+
+def test_at_one_half_and_at_the_cost_threshold():
+    found = metrics(LABELS, RISK)
+    assert found == pytest.approx(
+        {
+            "auc": 3 / 4,
+            "brier": (0.1**2 + 0.6**2 + 0.7**2 + 0.1**2) / 4,
+            "accuracy": 1 / 2,
+            "recall": 1 / 2,
+            "specificity": 1 / 2,
+            "decision_accuracy": 3 / 4,
+            "decision_recall": 1 / 2,
+            "decision_specificity": 1.0,
+            "decision_acceptance": 1 / 4,
+            "decision_cost": 1 / 4,
+        }
+    )
+
+
+def test_good_is_the_positive_class():
+    all_green = metrics(LABELS, np.zeros(4))
+    assert (all_green["recall"], all_green["specificity"]) == (1, 0)
+    assert all_green["decision_cost"] == pytest.approx(2 * 5 / 4)
+
+
+def test_who_is_at_the_threshold_is_refused():
+    assert metrics(["good", "bad"], np.array([1 / 6, 1 / 6]))["decision_acceptance"] == 0
+
+
+def test_another_cost_matrix_moves_the_threshold():
+    assert metrics(LABELS, RISK, cost_bad=1, cost_good=1)["decision_recall"] == 1 / 2
+    assert metrics(LABELS, RISK, cost_bad=1, cost_good=4)["decision_recall"] == 1
+
+
+def test_names_in_mlflow():
+    assert named("test", {"recall": 0.5, "decision_recall": 0.25}) == {
+        "test_recall": 0.5,
+        "decision_test_recall": 0.25,
+    }
+
+
+def test_mean_over_folds():
+    assert mean([{"auc": 0.5}, {"auc": 1.0}]) == {"auc": 0.75}
