@@ -1,0 +1,81 @@
+# `make` lists the targets, each with the comment after its `##`.
+# A variable may stand before or after `make`: N_ITER=20 make model-train-flow, or make model-train-flow N_ITER=20.
+
+PY := .venv/bin/python
+# Newer than the lock when .venv holds what the lock says. Nothing that works through Docker alone depends on it.
+ENVIRONMENT := .venv/.from-lock
+EXPORT := .venv/bin/uv export --frozen --quiet --no-hashes --no-annotate --no-header
+export COMPOSE_UP ?= docker compose up --build --wait
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run status logs stop clean reset model-train-flow evidently-report-flow approve rollback approvals \
+	test test-slow test-all test-compose parts lint format notebook requirements
+
+help: ## This list
+	@awk -F ':.*## ' '/^### /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' Makefile
+
+$(ENVIRONMENT): uv.lock
+	@tools/setup.sh
+
+### The stack on this machine
+setup: $(ENVIRONMENT) ## Make .venv from uv.lock (every target that needs it does so by itself)
+run: $(ENVIRONMENT) ## Start everything and stay; Ctrl-C stops everything (another port: MLFLOW_PORT=5052 make run)
+	@exec $(PY) -m tools.stack run
+status: $(ENVIRONMENT) ## Each service, its address and its state
+	@$(PY) -m tools.stack status
+logs: $(ENVIRONMENT) ## Follow the logs (of one service: make logs SERVICE=mlflow)
+	@$(PY) -m tools.stack logs $(SERVICE)
+stop: $(ENVIRONMENT) ## Stop what `make run` started in another terminal
+	@$(PY) -m tools.stack stop
+
+### The work, on whichever stack runs: this machine's or docker compose's (both: say STACK=local or STACK=compose)
+model-train-flow: ## Train, and follow the run to its end (more candidates: N_ITER=20)
+	@tools/dispatch.sh training-worker python -m model_orchestration_and_tracking.run \
+		credit-risk-training/sunday-night $${N_ITER:+--param "n_iter=$$N_ITER"}
+evidently-report-flow: ## Report on the drift of recent decisions, and follow the run to its end
+	@tools/dispatch.sh training-worker python -m model_orchestration_and_tracking.run evidently-report/every-3-hours
+approve: ## Make a version the one that decides: VERSION=3 BY="name" REASON="why" (FORCE=1: against advice)
+	@test -n "$$VERSION" -a -n "$$BY" -a -n "$$REASON" || \
+		{ echo 'make approve needs all three: VERSION=3 BY="your name" REASON="why"' >&2; exit 2; }
+	@tools/dispatch.sh training-worker python -m credit_risk approve \
+		--version "$$VERSION" --by "$$BY" --reason "$$REASON" $${FORCE:+--force}
+rollback: ## Back to the version that decided before: BY="name" REASON="why"
+	@test -n "$$BY" -a -n "$$REASON" || { echo 'make rollback needs both: BY="your name" REASON="why"' >&2; exit 2; }
+	@tools/dispatch.sh training-worker python -m credit_risk rollback --by "$$BY" --reason "$$REASON"
+approvals: ## Which version decided when, and who said so
+	@tools/dispatch.sh training-worker python -m credit_risk approvals
+
+### Checks
+test: $(ENVIRONMENT) ## All tests that take seconds, and the whole stack once (arguments: ARGS="-k drift")
+	@$(PY) -m pytest -m "not slow and not compose" $(ARGS)
+test-slow: $(ENVIRONMENT) ## Only the slow ones
+	@$(PY) -m pytest -m "slow and not compose" $(ARGS)
+test-all: $(ENVIRONMENT) ## Both
+	@$(PY) -m pytest -m "not compose" $(ARGS)
+test-compose: $(ENVIRONMENT) ## Bring docker-compose.yml up and use it (by another command: COMPOSE_UP=...)
+	@$(PY) -m pytest -m compose tests/compose $(ARGS)
+lint: $(ENVIRONMENT) ## Style, types, and that lock and requirements.txt are up to date
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy .
+	.venv/bin/uv lock --check --offline
+	$(EXPORT) | diff - requirements.txt
+format: $(ENVIRONMENT) ## Put the code into the style that lint wants
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+notebook: $(ENVIRONMENT) ## Run Model-development.ipynb from top to bottom (store its outputs: ARGS=--in-place)
+	@$(PY) -m tools.notebook $(ARGS)
+parts: ## Install what the tests use where it is there: Chromium, Prometheus, FerretDB, fake-gcs-server (Debian)
+	@tools/install-parts.sh
+
+### Housekeeping
+requirements: $(ENVIRONMENT) ## Write requirements.txt from uv.lock
+	@$(EXPORT) > requirements.txt
+clean: ## Remove .venv and caches; the state in var/ stays
+	@! $(PY) -m tools.stack running 2>/dev/null || { echo 'it runs: `make stop` first' >&2; exit 1; }
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -not -path './var/*' -prune -exec rm -rf {} +
+reset: ## Remove all state, var/: databases, models, decisions, reports (CONFIRM=1)
+	@test "$(CONFIRM)" = 1 || { echo 'removes every model, decision and report in var/: make reset CONFIRM=1' >&2; exit 2; }
+	@! $(PY) -m tools.stack running 2>/dev/null || { echo 'it runs: `make stop` first' >&2; exit 1; }
+	@rm -rf var

@@ -1,0 +1,141 @@
+"""The local stack: every service as a process of this machine, under supervisord.
+
+`run` holds a lock that the kernel lets go when it dies in whatever way, so whether a stack runs is never a guess; and
+every process of a stack carries a mark (see processes.py), so what a killed supervisor left behind is found and ended.
+"""
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import ServerProxy
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from credit_risk.settings import Settings
+from tools.services import reachable
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Failed(Exception):
+    """What was asked for cannot be done; the message is one line for the console."""
+
+
+class Stack:
+    """One local stack: its settings, the files below its `var/`, and its supervisord."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.var = (ROOT / settings.var_dir).resolve()
+        self.run_dir = self.var / "run"
+        self.log_dir = self.var / "log"
+
+    def environment(self) -> dict[str, str]:
+        """Return all settings as services are to see them: absolute paths, and the addresses of this stack."""
+        settings = self.settings
+        values = {name.upper(): str(value) for name, value in settings.model_dump().items()}
+        client = reachable(settings.host)
+        api = f"http://{client}:{settings.prefect_port}/api"
+        values |= {
+            "VAR_DIR": str(self.var),
+            "MLFLOW_TRACKING_URI": f"http://{client}:{settings.mlflow_port}",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "1",
+            "PREFECT_API_URL": api,
+            "PREFECT_HOME": str(self.var / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_UI_API_URL": api,
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            # The server writes its pages there, with the API's address in them: two stacks must not share them.
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(self.var / "prefect" / "ui"),
+            # For a week, the crash rule also finds the runs that died while the server was down.
+            "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
+        }
+        if "decision_log" not in settings.model_fields_set:
+            values["DECISION_LOG"] = f"sqlite:///{self.var / 'decisions.db'}"
+        elif settings.decision_log.startswith("sqlite:///"):
+            values["DECISION_LOG"] = f"sqlite:///{ROOT / settings.decision_log.removeprefix('sqlite:///')}"
+        if "bucket" not in settings.model_fields_set:
+            values["BUCKET"] = str(self.var / "bucket")
+        for name in ("BUCKET", "DATA"):
+            if "://" not in values[name]:
+                values[name] = str(ROOT / values[name])
+        return values
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the lock that says that this stack runs.
+
+        Raises
+        ------
+        Failed
+            When another process holds it.
+        """
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        with (self.run_dir / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.2)  # `runner` holds it for a moment when it looks
+                if pid := self.runner():
+                    message = f"already running (pid {pid}): `make status` shows it, `make stop` stops it"
+                    raise Failed(message) from None
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def runner(self) -> int | None:
+        """Return the pid of the process that holds the lock; None when nobody does."""
+        with contextlib.suppress(FileNotFoundError), (self.run_dir / "lock").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read() or 0)
+        return None
+
+    def remember(self, environment: dict[str, str] | None) -> None:
+        """Keep the environment for commands from terminals where, say, the ports are not set; None forgets it."""
+        file = self.run_dir / "environment.json"
+        if environment is None:
+            file.unlink(missing_ok=True)
+        else:
+            file.write_text(json.dumps(environment))
+
+    def remembered(self) -> dict[str, str]:
+        """Return the environment of the running stack; an empty one when none runs."""
+        if self.runner() is None:
+            return {}
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return dict(json.loads((self.run_dir / "environment.json").read_text()))
+        return {}
+
+    def call(self, method: str, *arguments: object) -> Any:
+        """Call supervisord.
+
+        Raises
+        ------
+        OSError
+            When it does not answer.
+        """
+        with contextlib.chdir(self.run_dir):  # the socket's name is relative: a whole path may be too long for one
+            transport = SupervisorTransport(None, None, "unix://supervisor.sock")
+            try:
+                return getattr(ServerProxy("http://127.0.0.1", transport=transport).supervisor, method)(*arguments)
+            except http.client.HTTPException as error:
+                raise ConnectionError(str(error)) from error
+            finally:
+                transport.close()
+
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """Return what supervisord knows of each service, by name; nothing when it does not answer."""
+        with contextlib.suppress(OSError):
+            return {process["name"]: process for process in self.call("getAllProcessInfo")}
+        return {}

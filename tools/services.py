@@ -1,0 +1,148 @@
+"""What the local stack consists of: each service, what it waits for, and how to tell that it is well."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+# A proxy from the environment would be asked for 127.0.0.1 too.
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+
+def reachable(host: str) -> str:
+    """Return where a service that is bound to `host` is reached from this machine."""
+    return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
+
+
+@dataclass(frozen=True)
+class Service:
+    """One program of supervisord.conf.
+
+    Attributes
+    ----------
+    after : tuple of str
+        The services that have to be ready before this one is started.
+    port : str
+        The setting that holds its port; empty when it has none.
+    page : str
+        The path of what a person opens.
+    health : str
+        The path that answers 200 when it is well; with `body`, by POST.
+    pool : str
+        For a worker: the work pool that it takes runs from.
+    job : bool
+        It ends by itself, and then it is ready.
+    server : bool
+        Others need it to stop in good order, so it is stopped last.
+    patience : float
+        Seconds until a start that has not led anywhere counts as failed.
+    """
+
+    name: str
+    after: tuple[str, ...] = ()
+    port: str = ""
+    page: str = ""
+    health: str = ""
+    body: bytes | None = None
+    pool: str = ""
+    job: bool = False
+    server: bool = False
+    patience: float = 180
+
+    def address(self, environment: Mapping[str, str]) -> str:
+        """Return where it answers on this machine; empty when it has no port."""
+        return f"http://{reachable(environment['HOST'])}:{environment[self.port]}" if self.port else ""
+
+
+# The order of the table.
+SERVICES = (
+    Service("risk-o-meter", ("mlflow",), port="RISKOMETER_PORT", health="/readyz"),
+    # MLflow's /health says 200 to hosts that get 403 elsewhere: ask what clients ask.
+    Service(
+        "mlflow",
+        port="MLFLOW_PORT",
+        health="/api/2.0/mlflow/experiments/search",
+        body=b'{"max_results": 1}',
+        server=True,
+    ),
+    Service("prefect-server", port="PREFECT_PORT", health="/api/health", server=True),
+    Service("training-worker", ("deployments",), pool="training"),
+    Service("reporting-worker", ("deployments",), pool="reporting"),
+    Service("evidently-exporter", ("mlflow",), port="EXPORTER_PORT", page="/metrics", health="/healthz"),
+    Service("prometheus", port="PROMETHEUS_PORT", health="/-/healthy"),
+    Service("deployments", ("prefect-server",), job=True),
+    Service("first-model", ("mlflow", "deployments"), job=True, patience=900),
+)
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is to be said of a service; `ready` when it does its work, `alive` when it at least answers."""
+
+    text: str
+    ready: bool = False
+    alive: bool = False
+
+
+def health(service: Service, environment: Mapping[str, str], process: Mapping[str, Any] | None) -> Health:
+    """Say how a service is, from what supervisord knows of its process and from what it answers itself."""
+    state = process["statename"] if process else "STOPPED"
+    if not process or state in ("STOPPED", "STOPPING"):
+        return Health("stopping" if state == "STOPPING" else "not started")
+    if service.job and state == "EXITED":
+        return Health("done", ready=True) if process["exitstatus"] == 0 else Health(f"failed, {ending(process)}")
+    if state in ("BACKOFF", "FATAL", "EXITED", "UNKNOWN"):
+        return Health("ends as soon as it is started")
+    if service.job:
+        return Health("at work")
+    if service.pool:
+        return _worker(service, environment["PREFECT_API_URL"], process["start"])
+    return _answer(service.address(environment) + service.health, service.body)
+
+
+def ending(process: Mapping[str, Any]) -> str:
+    """Say how a process ended."""
+    return "by a signal" if process["exitstatus"] == -1 else f"exit status {process['exitstatus']}"
+
+
+def _answer(url: str, body: bytes | None) -> Health:
+    try:
+        answer = _fetch(url, body)
+    except urllib.error.HTTPError as error:
+        with error:
+            detail = _member(error.read(), "detail") or f"answers {error.code}"
+        return Health(f"up, but {detail[:1].lower()}{detail[1:]}", alive=True)
+    except OSError:
+        return Health("does not answer yet")
+    version = _member(answer, "model_version")
+    return Health(f"ready, model version {version}" if version else "ready", ready=True, alive=True)
+
+
+def _worker(service: Service, api: str, started: float) -> Health:
+    """Say whether a worker has asked its pool for runs since it was started."""
+    try:
+        workers = json.loads(_fetch(f"{api}/work_pools/{service.pool}/workers/filter", b"{}"))
+    except OSError:
+        return Health("its server does not answer")
+    heard = [w["last_heartbeat_time"] for w in workers if w["name"] == service.name and w["last_heartbeat_time"]]
+    if any(datetime.fromisoformat(time).timestamp() >= started for time in heard):
+        return Health("ready", ready=True, alive=True)
+    return Health("has not asked for runs yet")
+
+
+def _fetch(url: str, body: bytes | None = None) -> bytes:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - our own address
+    with _open(request, timeout=3) as response:
+        return bytes(response.read())
+
+
+def _member(answer: bytes, name: str) -> str | None:
+    """Return a member of a JSON object; None when it is not there, or the answer is something else."""
+    try:
+        value = json.loads(answer)[name]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None if value is None else str(value)
