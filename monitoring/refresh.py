@@ -51,7 +51,7 @@ class Refresher:
         What cannot be read stays as it was, and so does the time until when everything is known.
         """
         now = datetime.now(UTC)
-        for name, part in (("counts", self._count), ("Production", self._look_up), ("drift", self._measure)):
+        for name, part in (("Production", self._look_up), ("counts", self._count), ("drift", self._measure)):
             try:
                 part(now)
             except (LogUnavailable, RegistryUnavailable, NoSuchVersion) as error:
@@ -64,6 +64,13 @@ class Refresher:
         if not self._trouble:
             self.figures = replace(self.figures, time=now)
         return self.figures
+
+    def _look_up(self, now: datetime) -> None:
+        """Look which version is Production."""
+        number = self._registry.alias(PRODUCTION)
+        if number != self.figures.model_version:
+            trained = self._registry.version(number).created if number else None
+            self.figures = replace(self.figures, model_version=number, trained=trained)
 
     def _count(self, now: datetime) -> None:
         """Count the batches that were committed since the last time, at first all.
@@ -78,6 +85,9 @@ class Refresher:
                 for fault in batch.reasons:
                     self._rejected[fault["reason"]] += fault["n"]
             self._cursor = batches[-1].seq
+        if version := self.figures.model_version:
+            for prediction in (RED, GREEN):
+                self._decisions[prediction, version] += 0  # a counter's first increase shows when it was there before
         last = self._log.reports(REPORT, limit=1)
         self.figures = replace(
             self.figures,
@@ -85,13 +95,6 @@ class Refresher:
             rejected=dict(self._rejected),
             reported=datetime.fromisoformat(last[0]["time"]) if last else None,
         )
-
-    def _look_up(self, now: datetime) -> None:
-        """Look which version is Production."""
-        number = self._registry.alias(PRODUCTION)
-        if number != self.figures.model_version:
-            trained = self._registry.version(number).created if number else None
-            self.figures = replace(self.figures, model_version=number, trained=trained)
 
     def _measure(self, now: datetime) -> None:
         """Measure drift, where there are other decisions in the window or another version in Production."""

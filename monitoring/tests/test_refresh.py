@@ -112,6 +112,7 @@ def test_a_new_production_version_is_followed(served, log, draw, decide, registe
     register(served.model_name)
     figures = subject.refresh()
     assert figures.model_version == "2"
+    assert figures.decisions["green", "2"] == 0  # served from the start, so that the first decision is an increase
     assert figures.drift.unjudged == {"risk": "all missing"}  # the new version has decided nothing yet
 
 
