@@ -44,7 +44,7 @@ register_stattest(StatTest(CHI_SQUARE, "two-sample chi-square p-value, with PSI"
 def p_values(reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]) -> dict[str, float]:
     """Return the p-value that Evidently computes for each feature (a `drift.Tester`)."""
     metrics = [ValueDrift(column=feature, method=_method(feature), threshold=drift.ALPHA) for feature in features]
-    results = _run(metrics, reference, window, features).dict()["metrics"]
+    results = _run(metrics, reference, window, features, _columns(features)).dict()["metrics"]
     return {result["config"]["column"]: float(result["value"]) for result in results}
 
 
@@ -57,7 +57,7 @@ def drift_report(reference: pd.DataFrame, window: pd.DataFrame, verdict: Drift) 
         threshold=verdict.cutoff,
         drift_share=verdict.dataset_share,
     )
-    return _run([preset], reference, window, features)
+    return _run([preset], reference, window, features, _columns(features))
 
 
 def performance_report(reference: pd.DataFrame, window: pd.DataFrame, threshold: float) -> Snapshot:
@@ -70,10 +70,10 @@ def performance_report(reference: pd.DataFrame, window: pd.DataFrame, threshold:
     threshold : float
         The risk from which a client is refused.
     """
-    with_p = [frame.assign(**{P_GOOD: 1 - frame[RISK]})[[LABEL, P_GOOD]] for frame in (reference, window)]
+    before, now = (frame.assign(**{P_GOOD: 1 - frame[RISK]}) for frame in (reference, window))
     task = BinaryClassification(target=LABEL, prediction_probas=P_GOOD, pos_label=GOOD)
-    preset = ClassificationPreset(probas_threshold=1 - threshold)
-    return _run([preset], with_p[0], with_p[1], [], classification=[task])
+    about = DataDefinition(numerical_columns=[], categorical_columns=[], classification=[task])
+    return _run([ClassificationPreset(probas_threshold=1 - threshold)], before, now, [LABEL, P_GOOD], about)
 
 
 def html(*snapshots: Snapshot, above: str = "") -> str:
@@ -96,12 +96,16 @@ def _method(feature: str) -> str:
     return KS if feature in MEASURED else CHI_SQUARE
 
 
+def _columns(features: Sequence[str]) -> DataDefinition:
+    return DataDefinition(
+        numerical_columns=[f for f in features if f in MEASURED],
+        categorical_columns=[f for f in features if f not in MEASURED],
+    )
+
+
 def _run(
-    metrics: Sequence[Any], reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str], **definition: Any
+    metrics: Sequence[Any], reference: pd.DataFrame, window: pd.DataFrame, columns: Sequence[str], about: DataDefinition
 ) -> Snapshot:
-    definition |= {
-        "numerical_columns": [f for f in features if f in MEASURED],
-        "categorical_columns": [f for f in features if f not in MEASURED],
-    }
-    sets = [Dataset.from_pandas(f, data_definition=DataDefinition(**definition)) for f in (window, reference)]
+    # No other columns: Evidently refuses frames that do not have the same.
+    sets = (Dataset.from_pandas(frame[[*columns]], data_definition=about) for frame in (window, reference))
     return Report(metrics, include_tests=False).run(*sets)

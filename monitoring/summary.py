@@ -8,7 +8,7 @@ _STYLE = """
   .verdict { font: 14px/1.5 Roboto, Helvetica, Arial, sans-serif; margin: 24px; color: #212121; }
   .verdict table { border-collapse: collapse; }
   .verdict th, .verdict td { padding: 2px 12px; text-align: right; border-bottom: 1px solid #ddd; }
-  .verdict th:first-child, .verdict td:first-child, .verdict td:nth-child(2) { text-align: left; }
+  .verdict :is(th, td):is(:first-child, :nth-child(2)) { text-align: left; }
   .verdict .drifted { font-weight: bold; color: #b00020; }
 </style>
 """
