@@ -1,0 +1,55 @@
+"""The Risk-O-Meter as a Flask app."""
+
+from flask import Flask, Response
+
+from credit_risk.decisions import DecisionLog, open_log
+from credit_risk.registry import Registry
+from credit_risk.settings import Settings
+from model_deployment import api, page, probes, problems, receiving
+from model_deployment.metrics import Metrics
+from model_deployment.scoring import Scoring
+from model_deployment.serving import Production
+
+
+def create_app(
+    settings: Settings | None = None, *, production: Production | None = None, log: DecisionLog | None = None
+) -> Flask:
+    """Return the app: page, API, probes and metrics.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        Read from the environment when not given.
+    production : Production, optional
+        What tells which model serves. When not given, one is made and started: gunicorn calls this in each worker
+        process, after the fork, where its thread belongs.
+    log : DecisionLog, optional
+        Opened as the settings say when not given.
+    """
+    settings = settings or Settings()
+    log = log or open_log(settings)
+    if production is None:
+        registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
+        production = Production(registry, log, settings.model_poll_seconds)
+        production.start()
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_mb * 1_000_000
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    metrics = Metrics()
+    metrics.watch(app)
+    receiving.register(app, settings.riskometer_uploads)
+    app.register_blueprint(api.blueprint(Scoring(production, log, metrics), production))
+    app.register_blueprint(probes.blueprint(production, log))
+    policy = page.attach(app, production, log)
+    problems.register(app)
+
+    @app.after_request
+    def harden(response: Response) -> Response:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["X-Frame-Options"] = "DENY"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        response.headers.setdefault("Content-Security-Policy", policy)
+        return response
+
+    return app

@@ -1,0 +1,54 @@
+"""A batch as a CSV that people open in a spreadsheet."""
+
+import io
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from credit_risk.application import CLIENT_ID, LABEL, NAMES
+from credit_risk.decisions import GREEN, RED, Batch
+
+# A spreadsheet runs a cell that starts so. Plain numbers do too (-5, +1.5) and do no harm.
+_FORMULA = r"^[=+\-@\t\r＝＋－＠]"
+_NUMBER = r"^[+-]?[0-9]+([.,][0-9]+)?$"
+
+
+def result_csv(batch: Batch) -> bytes:
+    """Return the decisions of a batch as CSV (UTF-8, comma): prediction, risk and confidence first, then the inputs.
+
+    Columns of the upload that are no part of an application follow as they came, but for cells that a spreadsheet
+    would run as formulas: these get an apostrophe in front, which makes a text of them.
+    """
+    applications = batch.applications
+    clients = applications.table()
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
+        "prediction": pc.if_else(pa.array(batch.decided.red), RED, GREEN),
+        "risk": pc.round(pa.array(batch.decided.risk), 6),
+        "confidence": pc.round(pa.array(batch.decided.confidence), 6),
+    }
+    if any(applications.client_id):
+        columns[CLIENT_ID] = _harmless(clients[CLIENT_ID])
+    columns |= {name: clients[name] for name in NAMES}
+    if any(applications.label):
+        columns[LABEL] = clients["label"]
+    warnings = applications.row_warnings
+    columns["warnings"] = pa.array(["; ".join(warnings.get(i, [])) for i in range(len(applications))], pa.string())
+    columns["model_version"] = pa.repeat(batch.model_version, len(applications))
+    columns["decision_id"] = pa.array([batch.decision_id(row) for row in applications.rows.tolist()], pa.string())
+    names = list(columns)
+    for name, column in zip(applications.extra.column_names, applications.extra.columns, strict=True):
+        # An earlier result, uploaded again, has a risk of its own: both are told apart.
+        while name in names:
+            name += " (uploaded)"
+        names.append(name)
+        columns[f"extra {len(names)}"] = _harmless(column)
+    sink = io.BytesIO()
+    header = _harmless(pa.array(names)).to_pylist()
+    pa.csv.write_csv(pa.table(list(columns.values()), names=header), sink)
+    return sink.getvalue()
+
+
+def _harmless(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    runs = pc.and_(pc.match_substring_regex(texts, _FORMULA), pc.invert(pc.match_substring_regex(texts, _NUMBER)))
+    return pc.if_else(runs, pc.binary_join_element_wise("'", texts, ""), texts)

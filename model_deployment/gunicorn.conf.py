@@ -1,0 +1,66 @@
+# ruff: noqa: N999 - the name is gunicorn's
+"""gunicorn's settings: gunicorn --config model_deployment/gunicorn.conf.py "model_deployment.app:create_app()".
+
+No `preload_app`: each worker makes its own app after the fork, with its own watch of the alias and its own connections.
+"""
+
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+from credit_risk.settings import Settings
+
+_settings = Settings()
+_counts = Path(os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_settings.var_dir / "riskometer-metrics")))
+
+bind = f"{_settings.host}:{_settings.riskometer_port}"
+proc_name = "risk-o-meter"
+workers = _settings.riskometer_processes
+worker_class = "model_deployment.worker.Worker"  # gthread, but for how it stops
+# Those that work, and those that wait for slow bodies (see receiving.py). A thread is made when it is first needed.
+threads = _settings.riskometer_threads + _settings.riskometer_uploads
+keepalive = 75
+timeout = 120  # a worker on a busy machine takes half a minute to import what it needs
+graceful_timeout = 25
+control_socket_disable = True  # gunicorn 26 would open one in the home folder, which may be read-only
+if Path("/dev/shm").is_dir():  # noqa: S108 - a disk that stalls must not look like a worker that does
+    worker_tmp_dir = "/dev/shm"  # noqa: S108
+logconfig_dict = {
+    "formatters": {
+        "line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"},
+    },
+    "handlers": {"line": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
+    "root": {"level": "INFO", "handlers": ["line"]},
+    "loggers": {"gunicorn.error": {"level": "INFO", "handlers": ["line"], "propagate": False}},
+}
+
+
+def on_starting(server: Any) -> None:
+    """Wipe what workers of an earlier run counted, and import what ours need."""
+    # prometheus_client would add the old figures to the new.
+    _counts.mkdir(parents=True, exist_ok=True)
+    for file in _counts.glob("*.db"):
+        file.unlink()
+    # Importing takes seconds. Done once here, each worker starts at once, also in the place of one that died, and they
+    # share the memory. Nothing is opened by it.
+    import model_deployment.app  # noqa: F401
+
+    # What is imported is no garbage: looked through, each worker would copy its memory, and stop seconds later.
+    gc.freeze()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Have gunicorn refuse what is no HTTP in the one shape that all our errors have."""
+    import gunicorn.util
+
+    from model_deployment.problems import write_error
+
+    gunicorn.util.write_error = write_error
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Have a dead worker's live gauges forgotten."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

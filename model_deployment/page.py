@@ -1,0 +1,300 @@
+"""The page: a clerk drops a CSV of clients and reads green or red.
+
+The drop zone is plain script (assets/riskometer.js): it posts each file to `/api/v1/files`, the path that integrators
+take, and hands the answer to Dash. What Dash shows of the decisions it reads from the decision log, so that the page
+shows what is stored, and nothing else.
+"""
+
+from typing import Any
+
+import dash_ag_grid
+from dash import ClientsideFunction, Dash, Input, Output, dcc, html
+from flask import Flask
+
+from credit_risk.application import ATTRIBUTES, CLIENT_ID
+from credit_risk.decisions import DecisionLog, LogUnavailable
+from model_deployment.problems import megabytes
+from model_deployment.serving import Production
+
+# A browser holds so many rows with ease; the download has them all.
+SHOWN_ROWS = 10_000
+_GRID_ROWS = 15
+_BANNER_MS = 5_000
+
+# Files come in by this element, outside of what React renders: the script empties it after each choice, and the same
+# file can be chosen again.
+_INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>
+  {%metas%}
+  <title>{%title%}</title>
+  <link rel="icon" type="image/svg+xml" href="assets/logo.svg">
+  {%css%}
+</head>
+<body>
+  <input type="file" id="file-input" accept=".csv,.tsv,.txt,text/csv" multiple hidden aria-label="Files of clients">
+  {%app_entry%}
+  <footer>{%config%}{%scripts%}{%renderer%}</footer>
+</body>
+</html>"""
+
+# Colours come from the style sheet, which knows light and dark.
+_GRID_THEME = """themeQuartz.withParams({
+    backgroundColor: 'var(--surface)', foregroundColor: 'var(--ink)', accentColor: 'var(--accent)',
+    borderColor: 'var(--line)', headerBackgroundColor: 'var(--surface-2)', headerTextColor: 'var(--muted)',
+    browserColorScheme: 'inherit', fontFamily: 'inherit', fontSize: 14, headerFontSize: 13,
+    headerFontWeight: 600, wrapperBorderRadius: 10
+})"""
+
+
+class _Page(Dash):  # type: ignore[misc]
+    """Dash without its answer to every other address: what is not there is a 404."""
+
+    def _add_url(self, name: str, *rest: Any, **more: Any) -> None:
+        if name != "<path:path>":
+            super()._add_url(name, *rest, **more)
+
+
+def attach(app: Flask, production: Production, log: DecisionLog) -> str:
+    """Put the page at the root of an app.
+
+    Returns
+    -------
+    str
+        The Content-Security-Policy that the page can live with.
+    """
+    dash = _Page(
+        __name__,
+        server=app,
+        title="Risk-O-Meter",
+        update_title=None,
+        add_log_handler=False,
+        index_string=_INDEX,
+        meta_tags=[
+            {"name": "viewport", "content": "width=device-width, initial-scale=1"},
+            {"name": "color-scheme", "content": "light dark"},
+        ],
+    )
+    dash.layout = _layout(app.config["MAX_CONTENT_LENGTH"])
+
+    @dash.callback(Output("banner", "children"), Input("clock", "n_intervals"))  # type: ignore[untyped-decorator]
+    def show_banner(_: int) -> Any:
+        return banner(production)
+
+    dash.clientside_callback(
+        ClientsideFunction("riskometer", "shown"),
+        Output("shown", "data"),
+        Input("files", "value"),
+        prevent_initial_call=True,
+    )
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("result", "children"), Input("shown", "data"), prevent_initial_call=True
+    )
+    def show_result(upload: dict[str, Any] | None) -> Any:
+        return result(log, upload) if upload else []
+
+    # A process learns which scripts it may hand out when it writes the page; here another one may have written it.
+    with app.test_request_context():
+        dash.index()
+    scripts = " ".join(dash.csp_hashes())
+    return (
+        f"default-src 'self'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; font-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def _layout(limit: int) -> Any:
+    return html.Div(
+        [
+            html.Header(
+                [
+                    html.Img(src="assets/logo.svg", alt="", className="logo"),
+                    html.Div([html.H1("Risk-O-Meter"), html.P("Credit decisions, green or red")], className="brand"),
+                    html.Div(id="banner", role="status"),
+                ]
+            ),
+            html.Main(
+                [
+                    html.Section(
+                        [
+                            html.H2("Drop a CSV of clients here"),
+                            html.Button("Choose files", id="choose", type="button", className="primary"),
+                            html.P(f"One client a row, the attributes as columns, up to {megabytes(limit)} a file."),
+                            _columns_help(),
+                        ],
+                        id="drop",
+                        **{"data-limit": str(limit), "aria-label": "Upload"},
+                    ),
+                    html.Div(id="transfers", role="log", **{"aria-label": "Uploads under way"}),
+                    dcc.RadioItems(id="files", options=[], value=None, className="files"),
+                    html.Section(id="result", **{"aria-label": "Result"}),
+                    html.P(id="spoken", role="status", className="spoken"),
+                ]
+            ),
+            dcc.Store(id="shown"),
+            dcc.Interval(id="clock", interval=_BANNER_MS),
+        ]
+    )
+
+
+def _columns_help() -> Any:
+    rows = [
+        html.Tr(
+            [
+                html.Th(html.Code(a.name), scope="row"),
+                html.Td(", ".join(a.categories) if a.categories else _range(a.minimum, a.maximum, a.unit)),
+                html.Td("optional, never scored" if a.protected else ""),
+            ]
+        )
+        for a in ATTRIBUTES
+    ]
+    rows.append(html.Tr([html.Th(html.Code(CLIENT_ID), scope="row"), html.Td("your name for the client"), "optional"]))
+    return html.Details([html.Summary("Which columns?"), html.Div(html.Table(html.Tbody(rows)), className="scroll")])
+
+
+def _range(minimum: int, maximum: int, unit: str) -> str:
+    return f"{minimum:,} to {maximum:,} {unit}".rstrip()
+
+
+def banner(production: Production) -> Any:
+    """Return which model serves, or why none does."""
+    serving, trouble = production.serving, production.trouble
+    if serving is None:
+        return html.P([html.Strong("Scoring is off."), f" {trouble}"], className="off")
+    approval = serving.approval
+    when = f", {approval.time:%d %b %Y, %H:%M} UTC" if approval.time else ""
+    lines = [
+        html.P(
+            [html.Strong(f"Model version {serving.version}"), html.Span(f"approved by {approval.by}{when}")],
+            className="on",
+        )
+    ]
+    if trouble:
+        lines.append(html.P(f"{trouble} Version {serving.version} serves on.", className="note"))
+    return lines
+
+
+def result(log: DecisionLog, upload: dict[str, Any]) -> list[Any]:
+    """Return what the page shows of one upload.
+
+    Parameters
+    ----------
+    log : DecisionLog
+        Holds its decisions.
+    upload : dict
+        What the script kept: `name`, `url` of the download, and the API's `answer` but for the decisions.
+    """
+    answer = upload["answer"]
+    n_decided, n_rejected = answer["n_decided"], answer["n_rejected"]
+    try:
+        record = log.batch(str(answer["batch"]))
+        decisions = log.read(record).slice(0, SHOWN_ROWS) if record and n_decided else None
+    except LogUnavailable:
+        return [html.P("The decisions are stored, but the log cannot be read now. Choose the file above again.")]
+    n_red = record.n_red if record else 0
+    counts = [
+        _count(n_decided + n_rejected, "clients" if n_decided + n_rejected != 1 else "client", "all"),
+        _count(n_decided - n_red, "green", "green"),
+        _count(n_red, "red", "red"),
+        _count(n_rejected, "rejected", "rejected"),
+        html.Span(f"Model version {answer['model_version']}", className="version"),
+    ]
+    title: list[Any] = [html.H2(upload["name"])]
+    if upload.get("url"):
+        stem = str(upload["name"]).rsplit(".", 1)[0]
+        title.append(
+            html.A(
+                "Download result",
+                id="download",
+                href=upload["url"],
+                download=f"{stem}-result.csv",
+                className="primary",
+            )
+        )
+    parts: list[Any] = [html.Div(title, className="title"), html.P(counts, className="summary", id="summary")]
+    if answer["warnings"]:
+        parts.append(html.P("; ".join(answer["warnings"]) + ".", className="hint"))
+    if answer["rejected"]:
+        parts.append(_rejected(answer["rejected"], n_rejected))
+    if decisions is not None:
+        if n_decided > SHOWN_ROWS:
+            parts.append(
+                html.P(f"The first {SHOWN_ROWS:,} clients are shown; the download has them all.", className="hint")
+            )
+        parts.append(_grid(decisions.to_pylist()))
+    return parts
+
+
+def _count(n: int, word: str, kind: str) -> Any:
+    return html.Span([html.Strong(f"{n:,}"), f" {word} "], className=f"count {kind}")
+
+
+def _rejected(faults: list[dict[str, Any]], n_rejected: int) -> Any:
+    heading = f"{n_rejected:,} rejected" if n_rejected else "Nothing to decide on"
+    rows = [
+        html.Tr(
+            [
+                html.Td(fault["column"] or ""),
+                html.Td("" if fault["value"] is None else str(fault["value"])),
+                html.Td(fault["message"]),
+            ]
+        )
+        for fault in faults
+    ]
+    head = html.Tr([html.Th(title, scope="col") for title in ("Column", "Value", "What is wrong")])
+    table = html.Table([html.Thead(head), html.Tbody(rows)])
+    return html.Details(
+        [html.Summary(heading), html.Div(table, className="scroll", tabIndex=0)], open=True, className="faults"
+    )
+
+
+def _grid(rows: list[dict[str, Any]]) -> Any:
+    for row in rows:
+        row["warnings"] = "; ".join(row["warnings"])
+    columns: list[dict[str, Any]] = [
+        {
+            "field": "prediction",
+            "headerName": "Prediction",
+            "pinned": "left",
+            "cellClassRules": {"green": "params.value == 'green'", "red": "params.value == 'red'"},
+        },
+        _percent("risk", "Default risk", ".1%"),
+        _percent("confidence", "Confidence", ".0%"),
+    ]
+    if any(row[CLIENT_ID] for row in rows):
+        columns.append({"field": CLIENT_ID, "headerName": "Client"})
+    if any(row["warnings"] for row in rows):
+        columns.append({"field": "warnings", "headerName": "Warnings", "tooltipField": "warnings", "maxWidth": 240})
+    for a in ATTRIBUTES:
+        column: dict[str, Any] = {"field": a.name, "headerName": f"{a.label} ({a.unit})" if a.unit else a.label}
+        if a.kind == "number":
+            column |= {"type": "rightAligned", "filter": "agNumberColumnFilter"}
+        columns.append(column)
+    fields = [column["field"] for column in columns]
+    few = len(rows) <= _GRID_ROWS
+    return dash_ag_grid.AgGrid(
+        id="decisions",
+        columnDefs=columns,
+        rowData=[{field: row[field] for field in fields} for row in rows],
+        columnSize="autoSize",
+        defaultColDef={"sortable": True, "filter": True, "resizable": True},
+        dashGridOptions={
+            "theme": {"function": _GRID_THEME},
+            "domLayout": "autoHeight" if few else "normal",
+            "suppressFieldDotNotation": True,
+            "enableCellTextSelection": True,
+        },
+        style={} if few else {"height": "36rem"},
+    )
+
+
+def _percent(field: str, title: str, form: str) -> dict[str, Any]:
+    return {
+        "field": field,
+        "headerName": title,
+        "type": "rightAligned",
+        "filter": "agNumberColumnFilter",
+        "valueFormatter": {"function": f"d3.format('{form}')(params.value)"},
+    }

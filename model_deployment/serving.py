@@ -1,0 +1,134 @@
+"""Which model serves: found, checked and swapped by a thread that watches the alias `production`.
+
+Each worker process has its own, started after the fork. A request takes `serving` once and keeps it to its end, so that
+one file is decided by one version whatever is approved meanwhile.
+"""
+
+import logging
+import threading
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from credit_risk.application import NAMES, Validator
+from credit_risk.approvals import Approval, current
+from credit_risk.decisions import DecisionLog, LogUnavailable
+from credit_risk.model import CreditScorer
+from credit_risk.registry import DigestMismatch, NoSuchVersion, Registry, RegistryUnavailable
+
+logger = logging.getLogger(__name__)
+
+
+class ScoringOff(Exception):
+    """No model serves; the message says why."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A model version, ready to decide, and the approval that it serves by."""
+
+    version: str
+    digest: str
+    scorer: CreditScorer
+    validator: Validator
+    approval: Approval
+
+
+class Production:
+    """The version that the alias `production` points at, as far as it could be loaded.
+
+    Parameters
+    ----------
+    registry : Registry
+        Where the alias stands.
+    log : DecisionLog
+        Where the approvals are.
+    poll_seconds : float
+        How often the alias is looked at.
+    """
+
+    def __init__(self, registry: Registry, log: DecisionLog, poll_seconds: float) -> None:
+        self._registry = registry
+        self._log = log
+        self._poll_seconds = poll_seconds
+        self._serving: Serving | None = None
+        self._trouble = "The Production model has not been looked for yet."
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def serving(self) -> Serving | None:
+        """What serves now, or None."""
+        return self._serving
+
+    @property
+    def trouble(self) -> str:
+        """Why no model serves, or why the newest does not; empty when all is well."""
+        return self._trouble
+
+    def require(self) -> Serving:
+        """Return what serves now.
+
+        Raises
+        ------
+        ScoringOff
+            When nothing does.
+        """
+        serving = self._serving
+        if serving is None:
+            raise ScoringOff(self._trouble)
+        return serving
+
+    def start(self) -> None:
+        """Begin to watch, in a thread of this process."""
+        self._thread = threading.Thread(target=self._watch, name="production-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=30)
+
+    def look(self) -> None:
+        """Look at the alias once, and load what it points at where that is new."""
+        try:
+            approval = current(self._registry, self._log)
+            if approval is None:
+                self._serving = None
+                self._say("There is no Production model. A version must be approved first.")
+                return
+            if self._serving is None or self._serving.version != approval.version:
+                self._serving = self._load(approval)
+                logger.info("serving version %s", approval.version)
+            else:
+                self._serving = replace(self._serving, approval=approval)
+            self._say("")
+        except RegistryUnavailable:
+            self._say("MLflow cannot be reached.")
+        except LogUnavailable:
+            self._say("The decision log cannot be reached.")
+        except (DigestMismatch, NoSuchVersion) as error:
+            self._say(f"The Production version was refused: {error}.")
+
+    def _watch(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.look()
+            except Exception:  # whatever it is, the next look may go well, and the model at hand serves on
+                logger.exception("looking for the Production model failed")
+                self._say("The Production model cannot be loaded; the service's log says why.")
+            self._stopped.wait(self._poll_seconds)
+
+    def _load(self, approval: Approval) -> Serving:
+        version = approval.version
+        # What was approved is what serves. Where nobody approved it here, what was registered.
+        digest = approval.digest or self._registry.version(version).digest
+        scorer = self._registry.load(version, digest)
+        scorer.decide(np.zeros((1, len(NAMES))))  # builds the trees, and shows that they score
+        return Serving(version, digest, scorer, Validator(scorer.domain), approval)
+
+    def _say(self, trouble: str) -> None:
+        if trouble and trouble != self._trouble:
+            logger.warning("%s", trouble)
+        self._trouble = trouble

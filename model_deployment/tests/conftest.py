@@ -1,0 +1,296 @@
+"""Fixtures of the Risk-O-Meter: small trained models, the app in this process, and the real one under gunicorn."""
+
+import csv
+import io
+import json
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import mlflow
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from conftest import free_port, running, wait_for
+from credit_risk.approvals import approve
+from credit_risk.data import read_training
+from credit_risk.decisions import DecisionLog, open_log
+from credit_risk.model import CreditScorer
+from credit_risk.registry import DigestMismatch, Registry, RegistryUnavailable, Version, log_scorer
+from credit_risk.settings import Settings
+from model_deployment.app import create_app
+from model_deployment.serving import Production
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def scorers() -> list[CreditScorer]:
+    """Two small models that do not agree."""
+    train = read_training(ROOT / "data/train.csv")
+    return [CreditScorer(num_boost_round=n).fit(train, train["class"]) for n in (150, 250)]
+
+
+@pytest.fixture(scope="session")
+def clients() -> list[dict[str, Any]]:
+    """The test clients as applications, without their class; numbers are ints."""
+    with (ROOT / "data/test.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        del row["class"]
+    return [{name: int(text) if text.isdigit() else text for name, text in row.items()} for row in rows]
+
+
+@pytest.fixture(scope="session")
+def as_csv() -> Callable[..., str]:
+    """A function that returns applications as the text of a CSV."""
+
+    def write(rows: list[dict[str, Any]], separator: str = ",") -> str:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), delimiter=separator, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    return write
+
+
+@dataclass
+class StubRegistry:
+    """A registry in memory: versions "1" and "2", and an alias that a test moves."""
+
+    scorers: list[CreditScorer]
+    production: str | None = "1"
+    away: bool = False
+    tampered: set[str] = field(default_factory=set)
+
+    def alias(self, alias: str) -> str | None:
+        self._answer()
+        return self.production
+
+    def version(self, number: str) -> Version:
+        self._answer()
+        return Version(number, "run", f"digest-{number}", datetime(2026, 11, 1, tzinfo=UTC), {})
+
+    def load(self, number: str, digest: str | None = None) -> CreditScorer:
+        self._answer()
+        if number in self.tampered:
+            raise DigestMismatch(f"version {number} is another file now")
+        return self.scorers[int(number) - 1]
+
+    def _answer(self) -> None:
+        if self.away:
+            raise RegistryUnavailable("no route to MLflow")
+
+
+@pytest.fixture
+def registry(scorers: list[CreditScorer]) -> StubRegistry:
+    return StubRegistry(scorers)
+
+
+@pytest.fixture
+def log(settings: Settings) -> DecisionLog:
+    return open_log(settings)
+
+
+@pytest.fixture
+def production(registry: StubRegistry, log: DecisionLog) -> Production:
+    """Version 1, loaded; nothing watches, a test looks when it wants to."""
+    production = Production(registry, log, poll_seconds=10)  # type: ignore[arg-type]
+    production.look()
+    return production
+
+
+@pytest.fixture
+def app(settings: Settings, production: Production, log: DecisionLog) -> Flask:
+    return create_app(settings.model_copy(update={"max_upload_mb": 1}), production=production, log=log)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def send_file(client: FlaskClient) -> Callable[..., Any]:
+    """A function that uploads text or bytes as a file and returns the answer."""
+
+    def send(content: str | bytes, name: str = "clients.csv", query: str = "") -> Any:
+        data = content.encode() if isinstance(content, str) else content
+        return client.post(f"/api/v1/files{query}", data={"file": (io.BytesIO(data), name)})
+
+    return send
+
+
+# The real thing
+
+
+@dataclass
+class Server:
+    """A Risk-O-Meter under gunicorn."""
+
+    url: str
+    port: int
+    settings: Settings
+    log_file: Path
+    process: subprocess.Popen[bytes]
+
+    def decisions(self) -> DecisionLog:
+        """Return its decision log."""
+        return open_log(self.settings)
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Return status and body (parsed where it is JSON) of a GET on a connection of its own."""
+        return self._ask(urllib.request.Request(self.url + path))
+
+    def score(self, rows: list[dict[str, Any]]) -> tuple[int, Any]:
+        """Return status and body of a POST of applications."""
+        headers = {"Content-Type": "application/json"}
+        return self._ask(urllib.request.Request(f"{self.url}/api/v1/score", json.dumps(rows).encode(), headers))
+
+    def _ask(self, request: urllib.request.Request) -> tuple[int, Any]:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                status, kind, body = response.status, response.headers.get_content_type(), response.read()
+        except urllib.error.HTTPError as error:
+            status, kind, body = error.code, error.headers.get_content_type(), error.read()
+        return status, json.loads(body) if kind.endswith("json") else body.decode()
+
+
+@contextmanager
+def serving(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
+    """Run a Risk-O-Meter on a port of its own, with all state below a folder."""
+    port = free_port()
+    env = {
+        "VAR_DIR": str(folder / "var"),
+        "DECISION_LOG": f"sqlite:///{folder}/var/decisions.db",
+        "BUCKET": str(folder / "var/bucket"),
+        "PROMETHEUS_MULTIPROC_DIR": str(folder / "var/metrics"),
+        "RISKOMETER_PORT": str(port),
+        "HOST": "127.0.0.1",
+        "PYTHONPATH": str(ROOT),
+        **settings,
+    }
+    command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "model_deployment/gunicorn.conf.py")]
+    (folder / "var").mkdir(parents=True, exist_ok=True)
+    log_file = folder / "gunicorn.log"
+    with running([*command, "model_deployment.app:create_app()"], log_file, env) as process:
+        server = Server(f"http://127.0.0.1:{port}", port, _settings(env), log_file, process)
+        wait_for(lambda: server.get("/healthz")[0] == 200, seconds=120, what="the Risk-O-Meter")
+        yield server
+
+
+def _settings(env: Mapping[str, str]) -> Settings:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in env.items():
+            patch.setenv(name, value)
+        return Settings(_env_file=None)
+
+
+def register_version(tracking_uri: str, name: str, scorer: CreditScorer) -> str:
+    """Log and register a model as the training flow does, and return its version."""
+    train = read_training(ROOT / "data/train.csv")
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_experiment(name)
+    with mlflow.start_run() as run, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # MLflow's hint on integer columns
+        uri = log_scorer(scorer, train.drop(columns="class").head(3))
+    return Registry(tracking_uri, name).register(run.info.run_id, uri).number
+
+
+def approve_version(server: Server, version: str, by: str = "Ann Example") -> None:
+    """Approve a version as `make approve` does."""
+    registry = Registry(server.settings.mlflow_tracking_uri, server.settings.model_name)
+    approve(registry, open_log(server.settings), version, by, "it is better")
+
+
+@pytest.fixture(scope="session")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, mlflow_server: str, scorers: list[CreditScorer]
+) -> Iterator[Server]:
+    """A Risk-O-Meter of two processes with a Production model, and a limit of 1 MB; all tests share it."""
+    settings = {"MLFLOW_TRACKING_URI": mlflow_server, "MODEL_NAME": "served", "MAX_UPLOAD_MB": "1"}
+    version = register_version(mlflow_server, "served", scorers[0])
+    with serving(tmp_path_factory.mktemp("server"), settings | {"MODEL_POLL_SECONDS": "1"}) as server:
+        approve_version(server, version)
+        wait_for(lambda: all(server.get("/readyz")[0] == 200 for _ in range(10)), 120, "the Production model")
+        yield server
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """A function that runs a Risk-O-Meter of the test's own: `serve(MODEL_NAME="mine", ...)`."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(serving(tmp_path, settings))
+
+
+class Relay:
+    """A port in front of a server, which a test can take away."""
+
+    def __init__(self) -> None:
+        self._listener: socket.socket | None = None
+        self._open: list[socket.socket] = []
+
+    def url(self, target: str) -> str:
+        """Listen for the server at `target`, and return the address to use in its place."""
+        self._target = urlsplit(target)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def stop(self) -> None:
+        """Close the port and all connections."""
+        for each in (self._listener, *self._open):
+            if each is not None:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+                each.close()
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        with suppress(OSError):
+            while True:
+                near = self._listener.accept()[0]
+                far = socket.create_connection((self._target.hostname or "", self._target.port or 0))
+                self._open += [near, far]
+                for a, b in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=(a, b), daemon=True).start()
+
+    @staticmethod
+    def _pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    relay = Relay()
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture(scope="session")
+def register() -> Callable[[str, str, CreditScorer], str]:
+    """A function that logs and registers a model, `register(tracking_uri, name, scorer)`; returns its version."""
+    return register_version
+
+
+@pytest.fixture(scope="session")
+def approve_on() -> Callable[..., None]:
+    """A function that approves a version, `approve_on(server, version, by)`."""
+    return approve_version

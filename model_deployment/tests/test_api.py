@@ -1,0 +1,348 @@
+"""What the API promises to integrators: CONTRACTS' shapes, a message for every fault, no answer without a log."""
+
+import io
+import json
+import random
+import threading
+
+import numpy as np
+import pytest
+
+from credit_risk.application import NAMES, SCORED, Validator
+from credit_risk.decisions import LogUnavailable
+from model_deployment.app import create_app
+
+
+def is_problem(answer, status):
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    body = answer.get_json(force=True)
+    assert body["status"] == status
+    assert {"type", "title", "detail"} <= body.keys()
+    assert body["detail"]
+    return body
+
+
+def test_one_application_is_decided_as_the_model_decides(client, clients, scorers, log):
+    answer = client.post("/api/v1/score", json=clients[:1])
+    assert answer.status_code == 200
+    body = answer.get_json()
+    assert list(body) == ["batch", "model_version", "n_decided", "n_rejected", "decisions", "rejected", "warnings"]
+    decided = scorers[0].decide(Validator().rows(clients[:1]).codes)
+    (decision,) = body["decisions"]
+    assert decision == {
+        "id": f"{body['batch']}-0",
+        "row": 0,
+        "client_id": None,
+        "prediction": "red" if decided.red[0] else "green",
+        "risk": pytest.approx(decided.risk[0]),
+        "confidence": pytest.approx(decided.confidence[0]),
+        "warnings": [],
+    }
+    assert (body["model_version"], body["n_decided"], body["n_rejected"]) == ("1", 1, 0)
+    logged = log.read(log.batch(body["batch"])).to_pylist()
+    assert [(row["id"], row["risk"]) for row in logged] == [(decision["id"], decision["risk"])]
+
+
+def test_a_file_and_a_list_are_decided_alike(client, send_file, clients, as_csv):
+    by_json = client.post("/api/v1/score", json=clients).get_json()
+    by_file = send_file(as_csv(clients)).get_json()
+    assert len(by_file["decisions"]) == 200
+    assert [d["risk"] for d in by_file["decisions"]] == [d["risk"] for d in by_json["decisions"]]
+
+
+def test_a_file_of_one_row_without_a_line_end_is_decided(send_file, clients, as_csv):
+    body = send_file(as_csv(clients[:1]).rstrip("\n")).get_json()
+    assert (body["n_decided"], body["n_rejected"]) == (1, 0)
+
+
+def test_the_batch_keeps_the_name_and_hash_of_its_file(send_file, clients, as_csv, log):
+    body = send_file(as_csv(clients[:2]), name="/home/me/new\tclients.csv").get_json()
+    record = log.batch(body["batch"])
+    assert record.source == "newclients.csv"
+    assert len(record.sha256) == 64
+    assert (record.n_decided, record.model_version, record.digest) == (2, "1", "digest-1")
+
+
+def test_good_rows_are_decided_beside_bad_ones(send_file, clients, as_csv, log):
+    rows = [dict(row) for row in clients[:6]]
+    rows[1]["purpose"] = "yacht"
+    rows[2]["duration"] = "long"
+    rows[4]["duration"] = 999
+    rows[4]["housing"] = ""
+    body = send_file(as_csv(rows)).get_json()
+    assert [d["row"] for d in body["decisions"]] == [0, 3, 5]
+    assert body["n_rejected"] == 3
+    faults = {(f["row"], f["column"]): f for f in body["rejected"]}
+    assert set(faults) == {(1, "purpose"), (2, "duration"), (4, "duration"), (4, "housing")}
+    yacht = faults[1, "purpose"]
+    assert yacht["value"] == "yacht"
+    assert yacht["message"].startswith("line 3: purpose 'yacht' is not one of ")
+    assert "new car" in yacht["allowed"]
+    assert "not a whole number" in faults[2, "duration"]["message"]
+    assert faults[4, "duration"]["allowed"] == {"minimum": 1, "maximum": 120, "integer": True}
+    assert "has no value" in faults[4, "housing"]["message"]
+    record = log.batch(body["batch"])
+    assert (record.n_decided, record.n_rejected) == (3, 3)
+    assert "yacht" not in json.dumps(record.reasons)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda text: text.replace("duration,", "length,"), "column 'duration' is missing"),
+        (lambda text: text.replace("duration,", "housing,", 1), "column 'housing' stands 2 times"),
+        (lambda text: text.splitlines()[0], "no clients below"),
+    ],
+)
+def test_a_file_whose_columns_are_wrong_is_422_for_the_whole(send_file, clients, as_csv, spoil, words):
+    body = is_problem(send_file(spoil(as_csv(clients[:3]))), 422)
+    assert body["decisions"] == []
+    assert body["model_version"] == "1"
+    messages = [f["message"] for f in body["rejected"] if f["row"] is None]
+    assert any(words in message for message in messages), messages
+
+
+def test_a_file_without_one_valid_row_is_422(send_file, clients, as_csv):
+    body = is_problem(send_file(as_csv([clients[0] | {"age": 17}])), 422)
+    assert (body["n_decided"], body["n_rejected"], body["decisions"]) == (0, 1, [])
+    assert body["rejected"][0]["column"] == "age"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b" \n\n", "empty"),
+        (b"\xff\xfe", ""),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), ""),
+        (b"PK\x03\x04" + b"\0" * 100, "Excel"),
+        (b"hello,world\n1,2\n", "must name the columns"),
+        (b'{"duration": 6}', "must name the columns"),
+    ],
+)
+def test_a_file_that_is_no_csv_of_clients_is_400(send_file, log, content, words):
+    body = is_problem(send_file(content), 400)
+    assert words in body["detail"]
+    assert list(log.latest_batches(kind=None)) == []
+
+
+def test_what_is_no_upload_of_one_file_is_refused(client, clients):
+    is_problem(client.post("/api/v1/files", data=b"x", content_type="text/csv"), 415)
+    is_problem(client.post("/api/v1/files", data={}, content_type="multipart/form-data"), 400)
+    is_problem(client.post("/api/v1/files", data={"file": "text in a field"}), 415)
+    two = {"file": [(io.BytesIO(b"a"), "a.csv"), (io.BytesIO(b"b"), "b.csv")]}
+    is_problem(client.post("/api/v1/files", data=two), 400)
+    is_problem(client.post("/api/v1/score", data="[]", content_type="text/plain"), 415)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[",
+        "{}",
+        "[]",
+        "null",
+        "[NaN]",
+        '[{"duration": Infinity}]',
+        '[{"duration": 1, "duration": 2}]',
+        "[" * 100_000,
+        "[" + "9" * 5000 + "]",
+        b"\xff\xfe[",
+        '[{"client_id": "\\ud800"}]',
+    ],
+)
+def test_a_body_that_is_no_json_list_is_400(client, body):
+    is_problem(client.post("/api/v1/score", data=body, content_type="application/json"), 400)
+
+
+HOSTILE = [
+    None,
+    True,
+    [],
+    {},
+    [[1]],
+    -1,
+    0,
+    10**400,
+    1e308,
+    1.5,
+    "",
+    " ",
+    "NaN",
+    "-0",
+    "1e3",
+    "٣",
+    "1,000",
+    "=1+1",
+    "<script>",
+    "\0",
+    "\u202e",
+    "x" * 10_000,
+    {"$gt": ""},
+    {"a.b": 1},
+]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda v: repr(v)[:20])
+@pytest.mark.parametrize("column", ["duration", "purpose", "age", "client_id", "class", "$where"])
+def test_a_hostile_value_never_brings_the_api_down(client, clients, column, value):
+    answer = client.post("/api/v1/score", json=[clients[0] | {column: value}, clients[1]])
+    assert answer.status_code == 200
+    body = answer.get_json()
+    assert body["n_decided"] + body["n_rejected"] == 2
+    assert body["decisions"][-1]["row"] == 1
+    json.dumps(body, allow_nan=False)
+
+
+def test_client_ids_labels_and_unknown_columns_are_carried_not_scored(client, send_file, clients, as_csv, log):
+    rows = [row | {"client_id": f"C-{i}", "class": "bad", "note": "x"} for i, row in enumerate(clients[:3])]
+    plain = client.post("/api/v1/score", json=clients[:3]).get_json()
+    body = send_file(as_csv(rows)).get_json()
+    assert [d["client_id"] for d in body["decisions"]] == ["C-0", "C-1", "C-2"]
+    assert [d["risk"] for d in body["decisions"]] == [d["risk"] for d in plain["decisions"]]
+    assert body["warnings"] == ["column 'note' ignored"]
+    assert log.read(log.batch(body["batch"]))["label"].to_pylist() == ["bad"] * 3
+
+
+def test_the_protected_attributes_may_be_absent_and_change_nothing(client, clients):
+    without = [{name: row[name] for name in SCORED} for row in clients[:20]]
+    expected = client.post("/api/v1/score", json=clients[:20]).get_json()["decisions"]
+    found = client.post("/api/v1/score", json=without).get_json()["decisions"]
+    assert [d["risk"] for d in found] == [d["risk"] for d in expected]
+
+
+def test_over_the_limit_is_413_with_size_and_limit(client, send_file):
+    body = is_problem(send_file(b"x" * 2_300_000), 413)
+    assert "2.3 MB" in body["detail"]
+    assert "1 MB" in body["detail"]
+    is_problem(client.post("/api/v1/score", data=b" " * 1_000_001, content_type="application/json"), 413)
+
+
+def test_without_a_production_model_it_is_503_and_nothing_is_stored(client, clients, production, registry, log):
+    registry.production = None
+    production.look()
+    assert "no Production model" in is_problem(client.post("/api/v1/score", json=clients[:1]), 503)["detail"]
+    assert client.post("/api/v1/score", json=clients[:1]).headers["Retry-After"]
+    is_problem(client.get("/api/v1/model"), 503)
+    is_problem(client.get("/readyz"), 503)
+    assert client.get("/healthz").status_code == 200
+    assert list(log.latest_batches(kind=None)) == []
+
+
+def test_without_a_decision_log_it_is_503(settings, production, clients):
+    away = settings.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/nobody"})
+    client = create_app(away, production=production).test_client()
+    body = is_problem(client.post("/api/v1/score", json=clients[:1]), 503)
+    assert "nothing was decided" in body["detail"]
+    is_problem(client.get("/readyz"), 503)
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_log_that_fails_halfway_holds_nothing_and_works_again_by_itself(
+    client, send_file, clients, as_csv, log, monkeypatch
+):
+    documents = log._documents
+    insert = documents.insert
+
+    def fail_at_the_mark(collection, found):
+        if collection == "batches":
+            raise LogUnavailable("the disk is full")
+        insert(collection, found)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(documents, "insert", fail_at_the_mark)
+        is_problem(client.post("/api/v1/score", json=clients[:1]), 503)
+        is_problem(send_file(as_csv(clients)), 503)
+    assert list(log.latest_batches(kind=None)) == []
+    assert client.post("/api/v1/score", json=clients[:1]).status_code == 200
+    assert [r.n_decided for r in log.latest_batches(kind=None)] == [1]
+
+
+def test_one_file_is_decided_by_one_version(client, clients, scorers, registry, production):
+    codes = Validator().rows(clients).codes
+    risks = {str(i + 1): scorer.risk(codes) for i, scorer in enumerate(scorers)}
+    assert not np.allclose(risks["1"], risks["2"])
+    done = threading.Event()
+
+    def approve_to_and_fro():
+        while not done.is_set():
+            registry.production = random.choice("12")
+            production.look()
+
+    thread = threading.Thread(target=approve_to_and_fro)
+    thread.start()
+    try:
+        seen = set()
+        for _ in range(30):
+            body = client.post("/api/v1/score", json=clients).get_json()
+            seen.add(body["model_version"])
+            assert [d["risk"] for d in body["decisions"]] == risks[body["model_version"]].tolist()
+    finally:
+        done.set()
+        thread.join()
+    assert seen == {"1", "2"}
+
+
+def test_the_model_is_named_with_who_approved_it(client):
+    assert client.get("/api/v1/model").get_json() == {
+        "version": "1",
+        "digest": "digest-1",
+        "approved_by": "unknown, moved in MLflow",
+        "approved_at": None,
+    }
+
+
+def test_the_schema_is_that_of_an_application(client):
+    answer = client.get("/api/v1/schema")
+    assert answer.content_type == "application/schema+json"
+    assert set(NAMES) <= answer.get_json(force=True)["properties"].keys()
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/nothing", "/nothing", "/_dash-component-suites/dash/nothing.js", "/assets/x"]
+)
+def test_an_unknown_address_is_a_404_problem(client, path):
+    is_problem(client.get(path), 404)
+
+
+def test_a_wrong_method_is_a_405_problem_that_names_the_right_one(client):
+    answer = client.get("/api/v1/score")
+    body = is_problem(answer, 405)
+    assert "POST" in body["detail"]
+    assert "POST" in answer.headers["Allow"]
+    is_problem(client.delete("/"), 405)
+
+
+def test_an_unforeseen_error_is_a_500_problem_that_quotes_nothing(client, clients, production, monkeypatch, caplog):
+    secret = "Main " + "Street"
+
+    def fail(self, codes):
+        raise ZeroDivisionError(secret)
+
+    monkeypatch.setattr("credit_risk.model.CreditScorer.decide", fail)
+    is_problem(client.post("/api/v1/score", json=clients[:1]), 500)
+    assert "ZeroDivisionError" in caplog.text
+    assert secret not in caplog.text
+
+
+def test_nothing_of_a_client_reaches_the_log_or_the_metrics(client, send_file, clients, as_csv, caplog):
+    caplog.set_level("DEBUG")
+    send_file(as_csv([clients[0] | {"client_id": "C-4711", "purpose": "Secretville"}]), name="Secretville.csv")
+    client.post("/api/v1/score", json=[clients[0] | {"client_id": "C-4711"}])
+    client.get("/Secretville?client_id=C-4711")
+    for text in (caplog.text, client.get("/metrics").text):
+        assert "C-4711" not in text
+        assert "Secretville" not in text
+
+
+def test_every_answer_carries_the_headers_that_keep_a_browser_safe(client):
+    for path in ("/", "/api/v1/schema", "/nothing"):
+        headers = client.get(path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        policy = headers["Content-Security-Policy"]
+        assert "unsafe-eval" not in policy
+        assert "script-src 'self' 'sha256-" in policy
+    assert client.get("/api/v1/schema").headers["Cache-Control"] == "no-store"

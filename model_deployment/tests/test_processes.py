@@ -1,0 +1,184 @@
+"""The service as it runs: gunicorn, two processes, real sockets."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import time
+from contextlib import ExitStack
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from conftest import wait_for
+
+
+def slow_upload(server, length=900_000):
+    """Begin an upload and stop in the middle of it; return the open connection."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    connection.sendall(
+        b"POST /api/v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        + f"Content-Length: {length}\r\n\r\n".encode()
+        + b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\nduration,'
+    )
+    return connection
+
+
+def finish(connection, sent, length=900_000):
+    """Send the rest of a slow upload, and return the answer's first line."""
+    connection.sendall(b"x" * (length - sent - 9) + b"\r\n--b--\r\n")
+    return connection.recv(1000).split(b"\r\n")[0]
+
+
+def seconds(call):
+    began = time.perf_counter()
+    status, _ = call()
+    assert status == 200
+    return time.perf_counter() - began
+
+
+def counted(server, name, **labels):
+    """Return the sum of a metric's samples that carry these labels."""
+    families = text_string_to_metric_families(server.get("/metrics")[1])
+    found = [s for family in families for s in family.samples if s.name == name]
+    return sum(s.value for s in found if labels.items() <= s.labels.items())
+
+
+def workers(server):
+    """Return the process ids that have counted a request."""
+    return {int(file.stem.rpartition("_")[2]) for file in (server.settings.var_dir / "metrics").glob("*.db")}
+
+
+@pytest.mark.parametrize("uploads", [8, 24])
+def test_slow_uploads_leave_probe_and_score_within_a_second(server, clients, uploads):
+    with ExitStack() as stack:
+        held = [stack.enter_context(slow_upload(server)) for _ in range(uploads)]
+        time.sleep(0.5)
+        for _ in range(10):
+            for connection in held:
+                connection.sendall(b"x")
+            assert seconds(lambda: server.get("/healthz")) < 1
+            assert seconds(lambda: server.score(clients[:1])) < 1
+        head = len(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\nduration,')
+        for connection in held:  # none was dropped: each is answered when it ends
+            assert finish(connection, sent=head + 10).startswith(b"HTTP/1.1 4")
+
+
+def test_counters_are_summed_over_the_processes(server, clients):
+    labels = {"route": "/api/v1/score", "method": "POST", "status": "200"}
+    name = "riskometer_request_duration_seconds_count"
+    before = counted(server, name, **labels)
+    before_scored = counted(server, "riskometer_scoring_duration_seconds_count")
+    sent = 0
+    while sent < 20 or len(workers(server)) < 2:
+        assert server.score(clients[:1])[0] == 200
+        sent += 1
+        assert sent < 500
+    for _ in range(10):  # whichever process is asked
+        assert counted(server, name, **labels) == before + sent
+        assert counted(server, "riskometer_scoring_duration_seconds_count") == before_scored + sent
+
+
+def test_a_killed_worker_is_replaced_and_what_it_counted_stays(server, clients):
+    labels = {"route": "/api/v1/score", "status": "200"}
+    server.score(clients[:1])
+    before = counted(server, "riskometer_request_duration_seconds_count", **labels)
+    known = workers(server)
+    victim = next(pid for pid in known if _alive(pid))
+    os.kill(victim, signal.SIGKILL)
+
+    def replaced():
+        server.get("/healthz")
+        return workers(server) - known and server.get("/readyz")[0] == 200
+
+    wait_for(replaced, seconds=120, what="a new worker")
+    wait_for(lambda: all(server.get("/readyz")[0] == 200 for _ in range(10)), seconds=60, what="its model")
+    assert counted(server, "riskometer_request_duration_seconds_count", **labels) == before
+    assert server.score(clients[:1])[0] == 200
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b'G"T / HTTP/1.1\r\nHost: a\r\n\r\n', 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nBig: " + b"x" * 100_000 + b"\r\n\r\n", 431),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_http_gets_a_problem_too(server, request_bytes, status):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(request_bytes)
+        answer = b""
+        try:
+            while chunk := connection.recv(65536):
+                answer += chunk
+        except ConnectionResetError:
+            pass
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["status"] == status
+
+
+def test_an_upload_over_the_limit_is_answered_before_it_is_sent(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        head = b"POST /api/v1/files HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        connection.sendall(head + b"Content-Length: 5000000\r\n\r\n--b")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413")
+
+
+def test_it_starts_without_mlflow_and_stops_at_once_whoever_is_connected(serve):
+    server = serve(MLFLOW_TRACKING_URI="http://127.0.0.1:1")
+    wait_for(lambda: "MLflow cannot be reached" in server.get("/readyz")[1]["detail"], 30, "a first look")
+    assert server.get("/")[0] == 200
+    idle = http.client.HTTPConnection("127.0.0.1", server.port)
+    idle.request("GET", "/healthz")
+    idle.getresponse().read()
+    with socket.create_connection(("127.0.0.1", server.port)):  # a browser opens some in advance
+        time.sleep(0.5)
+        server.process.terminate()
+        assert server.process.wait(8) == 0
+    idle.close()
+
+
+@pytest.mark.slow
+def test_versions_come_and_mlflow_goes_without_a_restart(
+    serve, register, approve_on, relay, mlflow_server, scorers, clients
+):
+    server = serve(MLFLOW_TRACKING_URI=relay.url(mlflow_server), MODEL_NAME="life")
+
+    def settled(check):
+        """Return whether the check holds for whichever process answers."""
+        return all(check() for _ in range(10))
+
+    status, body = wait_for(lambda: server.get("/api/v1/model"), what="an answer")
+    wait_for(
+        lambda: settled(lambda: "no Production model" in server.get("/api/v1/model")[1]["detail"]), 60, "a first look"
+    )
+    assert server.score(clients[:1])[0] == 503
+
+    for number, scorer in enumerate(scorers, start=1):
+        version = register(mlflow_server, "life", scorer)
+        approve_on(server, version, by=f"person {number}")
+        began = time.monotonic()
+        wait_for(lambda v=version: settled(lambda: server.get("/api/v1/model")[1].get("version") == v), 30, "it")
+        assert time.monotonic() - began < 30
+        status, body = server.score(clients[:1])
+        assert (status, body["model_version"]) == (200, version)
+        assert server.get("/api/v1/model")[1]["approved_by"] == f"person {number}"
+
+    relay.stop()
+    time.sleep(12)  # a look at least
+    assert settled(lambda: server.score(clients[:1])[0] == 200)
+    assert "MLflow cannot be reached" in server.log_file.read_text()
+    batches = {record.model_version for record in server.decisions().latest_batches()}
+    assert batches == {"1", "2"}

@@ -1,0 +1,104 @@
+"""Which model serves, and what happens to it when the registry misbehaves."""
+
+import threading
+
+import pytest
+
+from credit_risk.decisions import LogUnavailable
+from model_deployment.serving import Production, ScoringOff
+
+
+@pytest.fixture
+def approved(log):
+    """Version 2 is approved by Ann, in the log."""
+    return log.append_event("approval", "2", by="Ann", reason="better", digest="digest-2", forced=False)
+
+
+def test_nothing_serves_before_the_first_look(registry, log):
+    production = Production(registry, log, 10)
+    assert production.serving is None
+    with pytest.raises(ScoringOff, match="not been looked for"):
+        production.require()
+
+
+def test_an_approved_version_is_swapped_in_and_names_its_approver(production, registry, approved):
+    assert production.require().approval.by == "unknown, moved in MLflow"
+    registry.production = "2"
+    production.look()
+    serving = production.require()
+    assert (serving.version, serving.digest, serving.approval.by) == ("2", "digest-2", "Ann")
+    assert production.trouble == ""
+
+
+def test_a_request_keeps_the_version_that_it_began_with(production, registry):
+    begun = production.require()
+    registry.production = "2"
+    production.look()
+    assert begun.version == "1"
+    assert production.require().version == "2"
+
+
+def test_the_model_at_hand_serves_on_while_mlflow_is_away(production, registry):
+    registry.away = True
+    production.look()
+    assert production.require().version == "1"
+    assert production.trouble == "MLflow cannot be reached."
+    registry.away = False
+    production.look()
+    assert production.trouble == ""
+
+
+def test_a_version_whose_file_was_changed_is_refused_and_the_old_one_serves_on(production, registry):
+    registry.production = "2"
+    registry.tampered = {"2"}
+    production.look()
+    assert production.require().version == "1"
+    assert "version 2 is another file now" in production.trouble
+
+
+def test_the_digest_that_was_approved_is_what_must_load(production, registry, approved, monkeypatch):
+    asked = []
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda number, digest=None: asked.append((number, digest)) or load(number))
+    registry.production = "2"
+    production.look()
+    assert asked == [("2", "digest-2")]
+
+
+def test_scoring_is_off_when_the_alias_is_taken_away(production, registry):
+    registry.production = None
+    production.look()
+    with pytest.raises(ScoringOff, match="no Production model"):
+        production.require()
+
+
+def test_a_log_that_is_away_leaves_the_model_alone(production, registry, log, monkeypatch):
+    def away(*_):
+        raise LogUnavailable("gone")
+
+    monkeypatch.setattr(log, "events", away)
+    production.look()
+    assert production.require().version == "1"
+    assert production.trouble == "The decision log cannot be reached."
+
+
+def test_the_watch_survives_whatever_a_look_raises(registry, log, monkeypatch, caplog):
+    looked = threading.Event()
+    production = Production(registry, log, 0.01)
+    look, calls = production.look, []
+
+    def shaky():
+        calls.append(1)
+        if len(calls) < 3:
+            raise ZeroDivisionError
+        look()
+        looked.set()
+
+    monkeypatch.setattr(production, "look", shaky)
+    production.start()
+    try:
+        assert looked.wait(10)
+        assert production.require().version == "1"
+    finally:
+        production.stop()
+    assert "looking for the Production model failed" in caplog.text
