@@ -37,8 +37,6 @@ class Service:
         It ends by itself, and then it is ready.
     server : bool
         Others need it to stop in good order, so it is stopped last.
-    patience : float
-        Seconds until a start that has not led anywhere counts as failed.
     """
 
     name: str
@@ -50,7 +48,6 @@ class Service:
     pool: str = ""
     job: bool = False
     server: bool = False
-    patience: float = 180
 
     def address(self, environment: Mapping[str, str]) -> str:
         """Return where it answers on this machine; empty when it has no port."""
@@ -74,7 +71,7 @@ SERVICES = (
     Service("evidently-exporter", ("mlflow",), port="EXPORTER_PORT", page="/metrics", health="/healthz"),
     Service("prometheus", port="PROMETHEUS_PORT", health="/-/healthy"),
     Service("deployments", ("prefect-server",), job=True),
-    Service("first-model", ("mlflow", "deployments"), job=True, patience=900),
+    Service("first-model", ("mlflow", "deployments"), job=True),
 )
 
 

@@ -15,8 +15,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from xmlrpc.client import Fault
 
@@ -25,9 +26,10 @@ from pydantic import ValidationError
 from credit_risk.settings import Settings
 from tools import processes
 from tools.local import ROOT, Failed, Stack
-from tools.services import SERVICES, health
+from tools.services import SERVICES, Health, health
 
 NOT_RUNNING = 3  # the exit status of `status` when nothing runs, as init scripts have it
+PATIENCE = 900  # seconds until a start that leads nowhere is given up; one that keeps dying is given up at once
 GONE = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 NO_PROMETHEUS = "not on PATH: `apt-get install prometheus`, `brew install prometheus` or prometheus.io/download"
 NOTHING = "nothing runs here: `make run` starts it"
@@ -65,6 +67,45 @@ class Console:
         with contextlib.suppress(OSError):  # a terminal that was closed must not keep us from stopping the services
             sys.stdout.write(text)
             sys.stdout.flush()
+
+
+@dataclass
+class Start:
+    """How far the start of one service is."""
+
+    poll: float
+    began: float = field(default_factory=time.monotonic)
+    pids: set[int] = field(default_factory=set)
+    hesitant: bool = False
+    ready_at: float | None = None
+    alone_at: float | None = None
+
+    def see(self, now: Health, pid: int) -> None:
+        """Take in what was just seen of it."""
+        if pid:
+            self.pids.add(pid)
+        self.hesitant |= now.alive and not now.ready
+        if not now.ready:
+            self.ready_at = None
+        elif self.ready_at is None:
+            self.ready_at = time.monotonic()
+
+    def over(self, now: Health, *, alone: bool) -> bool:
+        """Say whether it has started; when it is `alone` in not being ready, answering has to do after a while.
+
+        The first model comes to the processes of one service one by one, within `poll` seconds: one ready answer of a
+        service that has hesitated is not the word of all of them.
+        """
+        if self.ready_at is not None:
+            return not self.hesitant or time.monotonic() - self.ready_at > self.poll
+        if not alone or not now.alive:
+            return False
+        self.alone_at = self.alone_at or time.monotonic()
+        return time.monotonic() - self.alone_at > 2 * self.poll
+
+    def failed(self, now: Health) -> bool:
+        """Say whether it keeps dying, or has led nowhere for too long."""
+        return len(self.pids) > 2 or (not now.alive and time.monotonic() - self.began > PATIENCE)
 
 
 class Run:
@@ -182,40 +223,30 @@ class Run:
 
     def _start(self, supervisord: subprocess.Popen[bytes]) -> None:
         """Start every service as soon as those before it are ready, until all are."""
+        starts: dict[str, Start] = {}
         ready: list[str] = []
-        started: dict[str, float] = {}
-        pids: dict[str, set[int]] = defaultdict(set)
-        settled = time.monotonic()
         while len(ready) < len(self.services) and not self.stopping:
             self._check_alive(supervisord)
             known = self.stack.processes()
             for service in self.services:
                 name = service.name
-                if name in ready or name not in known:
+                if name not in known or name in ready:
                     continue
-                if name not in started:
+                if name not in starts:
                     if set(service.after) <= set(ready):
                         self.stack.call("startProcess", name, False)
-                        started[name] = time.monotonic()
+                        starts[name] = Start(poll=self.stack.settings.model_poll_seconds)
                     continue
                 now = health(service, self.environment, known[name])
-                pids[name].add(known[name]["pid"])
-                others = len(ready) == len(self.services) - 1
-                if now.ready or (now.alive and others and time.monotonic() - settled > 20):
+                starts[name].see(now, known[name]["pid"])
+                if starts[name].over(now, alone=len(ready) == len(self.services) - 1):
                     ready.append(name)
-                    settled = time.monotonic()
                     self.console.step(f"{self._clock()} {name}: {now.text}")
-                elif (
-                    (service.job and known[name]["statename"] == "EXITED")
-                    or len(pids[name] - {0}) > 2
-                    or (not now.alive and time.monotonic() - started[name] > service.patience)
-                ):
+                elif starts[name].failed(now) or (service.job and known[name]["statename"] == "EXITED"):
                     log = self.stack.log_dir / f"{name}.log"
                     raise Failed(f"{name} {now.text}; the end of {log}:\n{tail(log)}")
-            waiting = [name for name in started if name not in ready]
-            self.console.progress(
-                f"{self._clock()} {len(ready)} of {len(self.services)} ready; starting {', '.join(waiting)}"
-            )
+            waiting = ", ".join(name for name in starts if name not in ready)
+            self.console.progress(f"{self._clock()} {len(ready)} of {len(self.services)} ready; starting {waiting}")
             time.sleep(0.3)
 
     def _clock(self) -> str:

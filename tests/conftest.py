@@ -1,0 +1,138 @@
+"""The local stack as its users have it: started by its runner, with state and ports of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from conftest import free_port, wait_for
+from tools import processes
+
+ROOT = Path(__file__).parents[1]
+PORTS = ("MLFLOW_PORT", "PREFECT_PORT", "RISKOMETER_PORT", "PROMETHEUS_PORT", "EXPORTER_PORT")
+
+
+@dataclass
+class LocalStack:
+    """One stack; `environment` is what it and the operator's commands are started with."""
+
+    var: Path
+    environment: dict[str, str]
+    runner: subprocess.Popen[bytes] | None = None
+    outputs: list[Path] = field(default_factory=list)
+
+    def url(self, service: str, path: str = "/") -> str:
+        return f"http://127.0.0.1:{self.environment[f'{service}_PORT']}{path}"
+
+    def get(self, service: str, path: str = "/") -> requests.Response:
+        return requests.get(self.url(service, path), timeout=30)
+
+    def post(self, service: str, path: str, **content: Any) -> requests.Response:
+        return requests.post(self.url(service, path), timeout=60, **content)
+
+    def start(self) -> None:
+        """Start the runner, as `make run` does, and return at once."""
+        self.outputs.append(self.var.parent / f"run-{len(self.outputs)}.txt")
+        with self.outputs[-1].open("wb") as out:
+            self.runner = subprocess.Popen(
+                [sys.executable, "-m", "tools.stack", "run"],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        """What the runner has printed since it was last started."""
+        return self.outputs[-1].read_text()
+
+    def wait_until_ready(self, seconds: float = 600) -> str:
+        """Return the console with its table, once it is there."""
+        assert self.runner
+
+        def there() -> bool:
+            return "Ctrl-C" in self.output or self.runner.poll() is not None
+
+        wait_for(there, seconds, "the table")
+        assert self.runner.poll() is None, self.output
+        return self.output
+
+    def stack(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Call another command of the runner."""
+        return self.call([sys.executable, "-m", "tools.stack", *arguments])
+
+    def make(self, target: str, **variables: str) -> str:
+        """Make one of the operator's targets and return what it says; it has to work."""
+        done = self.call(["make", "--no-print-directory", target], **variables)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def call(self, command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+        """Call a command from another terminal, as it were."""
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment | variables,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=300,
+        )
+
+    def processes(self, service: str | None = None) -> list[psutil.Process]:
+        """Return the processes of the stack, or of one service; the supervisor's service is empty."""
+        found = processes.of_stack(str(self.var))
+        return [process for process, name in found if service in (None, name)]
+
+    def oldest(self, service: str) -> psutil.Process:
+        """Return the process of a service that started its others."""
+        return min(self.processes(service), key=lambda p: (p.create_time(), p.pid))
+
+    def stop(self) -> str:
+        """Tell the runner to stop, as Ctrl-C does, and return its last words."""
+        assert self.runner
+        self.runner.send_signal(signal.SIGINT)
+        self.runner.wait(120)
+        return self.output
+
+    def clear(self) -> None:
+        """End whatever a failed test has left."""
+        if self.runner and self.runner.poll() is None:
+            self.runner.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.runner.wait(90)
+            self.runner.kill()
+        processes.end(self.processes())
+
+
+@pytest.fixture(scope="module")
+def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., LocalStack]]:
+    """A function that returns a stack that is not started yet; `new_stack(N_ITER="2")` sets its environment."""
+    made: list[LocalStack] = []
+
+    def new(**variables: str) -> LocalStack:
+        var = tmp_path_factory.mktemp("stack") / "var"
+        environment = os.environ | {
+            "VAR_DIR": str(var),
+            "DECISION_LOG": f"sqlite:///{var}/decisions.db",
+            "BUCKET": str(var / "bucket"),
+            "STACK": "local",
+            **{port: str(free_port()) for port in PORTS},
+        }
+        made.append(LocalStack(var, environment | variables))
+        return made[-1]
+
+    yield new
+    for stack in made:
+        stack.clear()

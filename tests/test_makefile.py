@@ -1,0 +1,155 @@
+"""`make help`, what the targets check before they do anything, and where the dispatcher sends them."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tools.local import ROOT
+
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def make(*arguments, cwd=ROOT, **variables):
+    unset = {"VERSION", "BY", "REASON", "CONFIRM", "STACK", "MAKEFLAGS", "MAKELEVEL"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=cwd,
+        env=environment | variables,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=60,
+    )
+
+
+def test_make_alone_lists_every_target_with_one_line():
+    said = make()
+    assert said.returncode == 0
+    phony = re.search(r"\.PHONY: ((?:.*\\\n)*.*)", MAKEFILE)[1].replace("\\\n", " ").split()
+    for target in phony:
+        assert len(re.findall(rf"^  make {target} +\S.*$", said.stdout, re.M)) == 1, target
+    assert said.stdout == make("help").stdout
+
+
+def test_a_rule_without_a_line_of_help_is_not_there():
+    rules = re.findall(r"^([a-z][a-z-]*):(.*)$", MAKEFILE, re.M)
+    assert all(" ## " in line for _, line in rules)
+
+
+@pytest.mark.parametrize(
+    ("target", "variables", "hint"),
+    [
+        ("approve", {"VERSION": "3", "BY": "Ann"}, 'VERSION=3 BY="your name" REASON="why"'),
+        ("rollback", {"BY": "Ann"}, 'BY="your name" REASON="why"'),
+        ("reset", {}, "CONFIRM=1"),
+    ],
+)
+def test_a_target_that_needs_more_says_what(target, variables, hint):
+    said = make(target, **variables)
+    assert said.returncode != 0
+    assert hint in said.stdout
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A copy of Makefile and dispatcher beside a `docker` and a `.venv/bin/python` that only say what they are asked.
+
+    The files `compose-runs` and `local-runs` say which stack is up.
+    """
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "tools/dispatch.sh", tmp_path / "tools")
+    for name, script in {
+        "bin/docker": 'if [ "$2" = ps ]; then [ ! -e compose-runs ] || echo 0123; exit; fi\n',
+        ".venv/bin/python": 'if [ "$3" = running ]; then [ -e local-runs ]; exit; fi\n',
+    }.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True)
+        file.write_text(f'#!/bin/sh\n{script}printf "{file.name}"; printf " [%s]" "$@"; echo\n')
+        file.chmod(0o755)
+    return tmp_path
+
+
+def dispatched(place, target, **variables):
+    return make(target, cwd=place, PATH=f"{place}/bin:{os.environ['PATH']}", **variables)
+
+
+def test_with_containers_the_command_runs_in_one(place):
+    (place / "compose-runs").touch()
+    said = dispatched(place, "approvals").stdout.splitlines()
+    assert said == [
+        "stack: docker compose, in training-worker",
+        "docker [compose] [exec] [-T] [training-worker] [python] [-m] [credit_risk] [approvals]",
+    ]
+
+
+def test_with_containers_no_local_environment_is_needed(place):
+    (place / "compose-runs").touch()
+    shutil.rmtree(place / ".venv")
+    assert dispatched(place, "evidently-report-flow").returncode == 0
+
+
+def test_with_a_local_stack_the_command_runs_here(place):
+    (place / "local-runs").touch()
+    said = dispatched(place, "model-train-flow", N_ITER="20").stdout.splitlines()
+    assert said[0] == "stack: local"
+    assert said[1].startswith("python [-m] [tools.stack] [exec] [python] [-m] [model_orchestration_and_tracking.run]")
+    assert said[1].endswith("[credit-risk-training/sunday-night] [--param] [n_iter=20]")
+
+
+def test_without_docker_the_local_stack_is_found(place):
+    (place / "local-runs").touch()
+    (place / "bin/docker").unlink()
+    assert dispatched(place, "approvals").stdout.startswith("stack: local\n")
+
+
+def test_two_stacks_are_an_error_unless_one_is_named(place):
+    (place / "compose-runs").touch()
+    (place / "local-runs").touch()
+    said = dispatched(place, "approvals")
+    assert said.returncode != 0
+    assert "say which, STACK=local or STACK=compose" in said.stdout
+    assert dispatched(place, "approvals", STACK="local").stdout.startswith("stack: local\n")
+    assert dispatched(place, "approvals", STACK="compose").stdout.startswith("stack: docker compose")
+
+
+def test_without_a_stack_it_says_how_to_start_one(place):
+    said = dispatched(place, "approvals")
+    assert said.returncode != 0
+    assert "nothing runs: start it with `make run` or `docker compose up --build`" in said.stdout
+
+
+def test_a_stack_of_another_name_is_refused(place):
+    assert "it can be compose or local" in dispatched(place, "approvals", STACK="cloud").stdout
+
+
+def test_names_and_reasons_arrive_as_they_were_typed(place):
+    (place / "local-runs").touch()
+    reason = 'it\'s "better": $HOME `id` 5% \\ of cases'
+    said = dispatched(place, "approve", VERSION="3", BY="Ann O'Neil", REASON=reason).stdout
+    assert said.splitlines()[-1].endswith(f"[--version] [3] [--by] [Ann O'Neil] [--reason] [{reason}]")
+
+
+def test_clean_and_reset_refuse_while_it_runs(place):
+    (place / "local-runs").touch()
+    (place / "var").mkdir()
+    for said in (dispatched(place, "clean"), dispatched(place, "reset", CONFIRM="1")):
+        assert said.returncode != 0
+        assert "it runs: `make stop` first" in said.stdout
+    assert (place / "var").exists()
+
+
+def test_clean_keeps_the_state_and_reset_removes_it(place):
+    (place / "var/__pycache__").mkdir(parents=True)
+    (place / "credit_risk/__pycache__").mkdir(parents=True)
+    assert dispatched(place, "reset").returncode != 0
+    assert dispatched(place, "clean").returncode == 0
+    assert not (place / ".venv").exists()
+    assert not (place / "credit_risk/__pycache__").exists()
+    assert (place / "var/__pycache__").exists()
+    assert dispatched(place, "reset", CONFIRM="1").returncode == 0
+    assert not (place / "var").exists()
