@@ -10,6 +10,7 @@ those that died while the server was down too, it must remember them: set
 """
 
 import argparse
+import hashlib
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
@@ -41,7 +43,7 @@ POOLS = {
 
 CRASH_RULE = "Mark silent runs as crashed"
 
-# Two heartbeats may get lost on a busy machine, and a run may take as long from its claim by a worker to its first one.
+# Two heartbeats may get lost on a busy machine, and a run may take as long to import its code before it sends any.
 # The server looks every 5 s, so a killed run is Crashed after 110 s at the latest.
 SILENCE = timedelta(seconds=100)
 
@@ -85,16 +87,27 @@ def ensure_pools(client: SyncPrefectClient) -> None:
             )
 
 
-def deploy_all(settings: Settings, root: Path) -> None:
-    """Send every deployment of `root`/prefect.yaml to the server.
+def deploy_all(client: SyncPrefectClient, settings: Settings, root: Path) -> None:
+    """Send every deployment of `root`/prefect.yaml to the server, unless it has them as they are.
+
+    Sending costs 10 s and more, for Prefect imports every flow, and it wakes schedules that somebody has paused.
 
     Raises
     ------
     DeployFailed
         When Prefect's own command fails, with what it said.
     """
+    plan = yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]
+    version = _version(root, [entry["entrypoint"] for entry in plan], settings.timezone)
+    standing = {found.name for found in client.read_deployments() if found.version == version}
+    if standing >= {entry["name"] for entry in plan}:
+        return
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    environment = os.environ | {"PREFECT_API_URL": settings.prefect_api_url, "TIMEZONE": settings.timezone}
+    environment = os.environ | {
+        "PREFECT_API_URL": settings.prefect_api_url,
+        "TIMEZONE": settings.timezone,
+        "DEPLOYMENT_VERSION": version,
+    }
     done = subprocess.run(
         command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -102,10 +115,18 @@ def deploy_all(settings: Settings, root: Path) -> None:
         raise DeployFailed(f"`prefect deploy --all` exited with {done.returncode}:\n{done.stdout}")
 
 
+def _version(root: Path, entrypoints: Sequence[str], timezone: str) -> str:
+    """Return a digest of all that the deployments are made from."""
+    files = [root / "prefect.yaml", *(root / entrypoint.partition(":")[0] for entrypoint in entrypoints)]
+    parts = [str(root).encode(), timezone.encode(), *(file.read_bytes() for file in files)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
+
+
 def crash_rule() -> AutomationCore:
     """Return the automation that marks a run Crashed when it has been silent for longer than `SILENCE`."""
-    lives = {"prefect.flow-run.Pending", "prefect.flow-run.Running", "prefect.flow-run.heartbeat"}
-    over = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")}
+    signs = ("Pending", "Submitting", "pull-step.executed", "Running", "heartbeat")
+    lives = {f"prefect.flow-run.{sign}" for sign in signs}
+    over = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")}
     return AutomationCore(
         name=CRASH_RULE,
         description="A run that is neither heard of nor over has lost its process.",
@@ -151,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with temporary_settings({PREFECT_API_URL: settings.prefect_api_url}), get_client(sync_client=True) as client:
             wait_for_api(settings.prefect_api_url, options.timeout)
             ensure_pools(client)
-            deploy_all(settings, ROOT)
+            deploy_all(client, settings, ROOT)
             ensure_crash_rule(client)
             names = ", ".join(sorted(deployment.name for deployment in client.read_deployments()))
             print(f"deployed: {names}; pools {', '.join(POOLS)}; crash rule after {SILENCE.seconds} s")  # noqa: T201

@@ -1,0 +1,57 @@
+"""What is told to the Prefect server, but for what test_stack.py sees there."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from model_orchestration_and_tracking import deploy as module
+from model_orchestration_and_tracking.deploy import POOLS, SILENCE, DeployFailed, crash_rule, main, wait_for_api
+
+PLAN = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
+
+
+def test_each_deployment_has_a_flow_and_a_pool():
+    assert {entry["work_pool"]["name"] for entry in PLAN} == set(POOLS)
+    for entry in PLAN:
+        file, _, name = entry["entrypoint"].partition(":")
+        defined = {node.name for node in ast.parse(Path(file).read_text()).body if isinstance(node, ast.FunctionDef)}
+        assert name in defined
+
+
+def test_the_rule_waits_for_more_than_two_heartbeats_and_acts_within_two_minutes():
+    for entry in PLAN:
+        heartbeat = int(entry["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+        assert 3 * heartbeat < SILENCE.total_seconds()
+    # The server looks every 5 s.
+    assert SILENCE.total_seconds() + 10 < 120
+
+
+def test_the_rule_ends_runs_that_are_silent_but_not_those_that_are_over():
+    trigger = crash_rule().trigger
+    assert trigger.after < trigger.expect
+    assert trigger.expect - trigger.after == {
+        f"prefect.flow-run.{s}" for s in ("Completed", "Failed", "Crashed", "Cancelled")
+    }
+
+
+def test_another_time_zone_or_flow_is_another_version(tmp_path):
+    (tmp_path / "prefect.yaml").write_text("deployments: []")
+    (tmp_path / "flow.py").write_text("one")
+    version = module._version(tmp_path, ["flow.py:f"], "UTC")
+    assert module._version(tmp_path, ["flow.py:f"], "UTC") == version
+    assert module._version(tmp_path, ["flow.py:f"], "Europe/Berlin") != version
+    (tmp_path / "flow.py").write_text("two")
+    assert module._version(tmp_path, ["flow.py:f"], "UTC") != version
+
+
+def test_an_api_that_stays_away():
+    with pytest.raises(DeployFailed, match=r"no Prefect API at http://127\.0\.0\.1:1/api after 0 s"):
+        wait_for_api("http://127.0.0.1:1/api", timeout=0)
+
+
+def test_the_command_says_what_is_wrong(monkeypatch, settings, capsys):
+    monkeypatch.setattr(module, "Settings", lambda: settings)
+    assert main(["--timeout", "0"]) == 1
+    assert capsys.readouterr().err.startswith("deploy: no Prefect API at")
