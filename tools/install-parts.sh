@@ -22,13 +22,14 @@ packages=()
 have chromium || have google-chrome || packages+=(chromium)
 have chromedriver || packages+=(chromium-driver)
 { have prometheus && have promtool; } || packages+=(prometheus)
-# LightGBM's wheel needs OpenMP.
+# What `make` itself needs: a Python that can make environments, and OpenMP for LightGBM's wheel.
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 ldconfig -p | grep -q libgomp.so.1 || packages+=(libgomp1)
 if [ ${#packages[@]} -gt 0 ]; then
   say "apt: ${packages[*]}"
   as_root apt-get -qq update
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${packages[@]}" >"$work/apt.log" 2>&1 ||
-    { tail -20 "$work/apt.log" >&2; exit 1; }
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${packages[@]}" \
+    >"$work/apt.log" 2>&1 || { tail -20 "$work/apt.log" >&2; exit 1; }
 fi
 
 if ! have fake-gcs-server; then

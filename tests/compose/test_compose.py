@@ -25,6 +25,9 @@ PORTS = ("MLFLOW", "PREFECT", "RISKOMETER", "PROMETHEUS", "EXPORTER", "GRAFANA")
 JOBS = {"bucket", "deployments", "first-model"}
 CLIENTS = 150
 
+if not (UP := os.environ.get("COMPOSE_UP", "")):
+    pytest.skip("the containers are tested by `make test-compose`", allow_module_level=True)
+
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(3600)]
 
 
@@ -68,9 +71,6 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
-    up = os.environ.get("COMPOSE_UP")
-    if not up:
-        pytest.skip("the containers are tested by `make test-compose`")
     ports = {name: free_port() for name in PORTS}
     unset = {"BUCKET", "DATA", "GOOGLE_APPLICATION_CREDENTIALS", "MODEL_NAME", "STORAGE_EMULATOR_HOST"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
@@ -81,7 +81,7 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     assert shown
     try:
         with shown.global_and_fixture_disabled():  # it takes minutes: let it say how far it is
-            subprocess.run(up, shell=True, cwd=ROOT, env=environment, check=True)
+            subprocess.run(UP, shell=True, cwd=ROOT, env=environment, check=True)
         yield stack
     finally:
         if os.environ.get("COMPOSE_KEEP") != "1":
@@ -229,7 +229,7 @@ def test_state_outlives_the_containers(stack: Stack) -> None:
     started = time.monotonic()
     stack.compose("down", "--timeout", "60")
     assert time.monotonic() - started < 120
-    stack.run("bash", "-c", os.environ["COMPOSE_UP"])
+    stack.run("bash", "-c", UP)
     assert stack.mongo("db.decisions.find({}).toArray().length") == decided
     soon(lambda: requests.get(stack.url("RISKOMETER", "/readyz"), timeout=20).ok, 60, "the model")
     assert requests.get(stack.url("RISKOMETER", "/api/v1/model"), timeout=20).json()["version"] == "2"
