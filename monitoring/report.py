@@ -59,9 +59,10 @@ def reference_of(registry: Registry, version: str) -> pd.DataFrame:
 
 
 @task(**RETRIES)
-def threshold_of(log: DecisionLog, version: str) -> float | None:
-    """Return the risk from which a version refuses, as its newest batch has it; None before its first."""
-    return next((batch.threshold for batch in log.latest_batches() if batch.model_version == version), None)
+def threshold_of(log: DecisionLog, decisions: pd.DataFrame) -> float | None:
+    """Return the risk from which the newest of these decisions was a refusal; None where there are none."""
+    batch = log.batch(decisions["batch"].iloc[-1]) if len(decisions) else None
+    return batch.threshold if batch else None
 
 
 @task(cache_policy=NO_CACHE)
@@ -116,7 +117,7 @@ def evidently_report() -> State[str]:
     elif not window.enough:
         message = f"no report: {len(window)} decisions, and it takes {window.minimum}"
     else:
-        made = report(reference_of(registry, version), window, version, threshold_of(log, version))
+        made = report(reference_of(registry, version), window, version, threshold_of(log, window.labelled(version)))
         name = f"reports/{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.html"
         url = store_page(settings.bucket, name, made.page)
         figures |= made.figures | {"page": name}

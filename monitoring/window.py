@@ -14,7 +14,7 @@ VERSION = "model_version"
 
 # Kinds of JSON documents that monitoring leaves in the log.
 REFRESH = "refresh"
-REPORT = "evidently-report"
+REPORT = "report"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Window:
     Attributes
     ----------
     decisions : DataFrame
-        The 20 attributes, `class` where the upload had it, `risk`, `model_version`, `time`.
+        The 20 attributes, `class` where the upload had it, `risk`, `model_version`, `batch`, `time`.
     minimum : int
         Fewest decisions that drift is computed on.
     hours : float
@@ -85,6 +85,6 @@ def read_window(log: DecisionLog, settings: Settings, now: datetime | None = Non
     now = now or datetime.now(UTC)
     since = now - timedelta(hours=settings.drift_window_hours)
     table = log.recent(since, settings.drift_min_rows, settings.drift_window_rows)
-    table = table.select([*NAMES, "label", RISK, VERSION, "time"])
+    table = table.select([*NAMES, "label", RISK, VERSION, "batch", "time"])
     decisions = table.to_pandas().rename(columns={"label": LABEL})
     return Window(decisions, settings.drift_min_rows, settings.drift_window_hours, now)

@@ -74,13 +74,13 @@ def test_it_outlives_its_child(served, log, draw, decide):
         assert not first.is_running()
 
 
-def test_no_orphan_is_left_when_it_is_killed(served, log, draw, decide):
-    decide(log, draw(20))
-    with exporter(served) as process:
-        wait_for(lambda: figure(served, "credit_risk_decisions_total") == 20, 90, "the first page")
+def test_no_orphan_is_left_when_it_is_killed(settings):
+    alone = settings.model_copy(update={"exporter_port": free_port()})
+    with exporter(alone) as process:
+        wait_for(lambda: child(process), what="the child")
         descendants = psutil.Process(process.pid).children(recursive=True)
         process.kill()
-        _, alive = psutil.wait_procs(descendants, timeout=10)
+        _, alive = psutil.wait_procs(descendants, timeout=30)
         assert not alive
 
 

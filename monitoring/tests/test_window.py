@@ -25,7 +25,7 @@ def test_decisions_of_the_last_hours(settings, log, draw, decide):
     window = read_window(log, settings, NOW)
     assert (len(window), window.enough) == (110, True)
     assert (window.start, window.end) == (ago(23), ago(1))
-    assert [*window.decisions.columns] == [*NAMES, "class", "risk", "model_version", "time"]
+    assert [*window.decisions.columns] == [*NAMES, "class", "risk", "model_version", "batch", "time"]
 
 
 def test_the_latest_ones_where_the_hours_hold_too_few(settings, log, draw, decide):
