@@ -75,7 +75,7 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     unset = {"BUCKET", "DATA", "GOOGLE_APPLICATION_CREDENTIALS", "MODEL_NAME", "STORAGE_EMULATOR_HOST"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment |= {f"{name}_PORT": str(port) for name, port in ports.items()}
-    environment |= {"COMPOSE_PROJECT_NAME": PROJECT, "STACK": "compose"}
+    environment |= {"COMPOSE_PROJECT_NAME": PROJECT, "STACK": "compose", "GIT_COMMIT": "under-test"}
     stack = Stack(ports, environment)
     shown = pytestconfig.pluginmanager.getplugin("capturemanager")
     assert shown
@@ -178,12 +178,15 @@ def test_a_training_run_ends_with_its_model_in_the_bucket(stack: Stack) -> None:
     new = set(stack.blobs("mlflow/")) - before
     assert any(name.endswith("/MLmodel") for name in new)
     assert any(name.endswith("reference.parquet") for name in new)
-    assert challenger(stack) == "2"
+    version = challenger(stack)
+    assert version["version"] == "2"
+    assert {"key": "git_commit", "value": "under-test"} in version["tags"]
 
 
-def challenger(stack: Stack) -> str:
+def challenger(stack: Stack) -> dict[str, Any]:
     call = "/api/2.0/mlflow/registered-models/alias?name=credit-risk&alias=challenger"
-    return str(requests.get(stack.url("MLFLOW", call), timeout=20).json()["model_version"]["version"])
+    found: dict[str, Any] = requests.get(stack.url("MLFLOW", call), timeout=20).json()["model_version"]
+    return found
 
 
 def test_an_approval_is_picked_up(stack: Stack) -> None:
@@ -219,7 +222,7 @@ def test_prometheus_has_drift_figures(stack: Stack) -> None:
 def test_jobs_change_nothing_when_they_run_again(stack: Stack) -> None:
     for job in sorted(JOBS):
         stack.compose("run", "--rm", "-T", "--no-deps", job)
-    assert challenger(stack) == "2"
+    assert challenger(stack)["version"] == "2"
     found = requests.post(stack.url("PREFECT", "/api/deployments/filter"), json={}, timeout=20).json()
     assert len(found) == 2
 

@@ -100,3 +100,10 @@ def test_only_what_an_image_needs_is_sent_to_the_builder() -> None:
     assert "*" in patterns
     for kept in (pattern[1:] for pattern in patterns if pattern.startswith("!")):
         assert (ROOT / kept).exists()
+
+
+def test_whatever_can_be_set_is_in_the_example() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    variables = set(re.findall(r"\$\{(\w+)", text)) - {"VAR"}
+    example = (ROOT / ".env.example").read_text()
+    assert variables <= set(re.findall(r"(?m)^# (\w+)=", example))
