@@ -110,19 +110,21 @@ def _http(error: HTTPException) -> Response:
         detail = f"{request.path} takes no {request.method}; it takes {headers.get('Allow', 'nothing')}."
         return Problem(405, "method-not-allowed", detail, headers).response()
     if status == 413:
-        return too_large().response()
+        return _too_large()
     if isinstance(error, ClientDisconnected):
         return Problem(400, "incomplete", "The request broke off before its end.", headers).response()
     phrase = HTTPStatus(status).phrase
     return Problem(status, phrase.lower().replace(" ", "-"), error.description or phrase, headers).response()
 
 
-def too_large() -> Problem:
-    """Return the problem of a body over the limit, with its size where the client said it."""
-    limit = megabytes(current_app.config["MAX_CONTENT_LENGTH"])
-    size = request.content_length
-    has = f"has {megabytes(size)}" if size else "is larger"
-    return Problem(413, "too-large", f"The request {has}; the limit is {limit}. Send the clients in several files.")
+def _too_large() -> Response:
+    limit, size = current_app.config["MAX_CONTENT_LENGTH"], request.content_length
+    if size is not None and size <= limit:
+        detail = "The form has too many or too large fields; send one file in a field named 'file', and nothing else."
+    else:
+        has = f"has {megabytes(size)}" if size else "is larger than that"
+        detail = f"The limit is {megabytes(limit)}, and the request {has}. Send the clients in several files."
+    return Problem(413, "too-large", detail).response()
 
 
 def _log_unavailable(error: LogUnavailable) -> Response:

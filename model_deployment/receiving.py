@@ -8,6 +8,7 @@ work: whatever arrives slowly, these stay free for probes, pages and one-row sco
 import threading
 
 from flask import Flask, request
+from werkzeug.exceptions import ClientDisconnected
 
 from model_deployment.problems import later
 
@@ -28,11 +29,22 @@ def register(app: Flask, places: int) -> None:
         try:
             if connection is not None:
                 connection.settimeout(STALLED_SECONDS)
-            # Files go to disk as they come in, anything else to memory; both are kept for the view.
-            request.get_data(parse_form_data=True)
+            _take_in()
         finally:
             if connection is not None:
                 connection.settimeout(None)
             free.release()
 
     app.before_request(receive)
+
+
+def _take_in() -> None:
+    """Read a body to its end: files to disk as they come in, anything else to memory; both are kept for the view."""
+    body, length = request.stream, request.content_length
+    request.get_data(parse_form_data=True)
+    # A parser may have stopped early. Where no length was said, it is here that more than the limit shows.
+    while length is None or body.tell() < length:
+        if not body.read(65536):
+            break
+    if length is not None and body.tell() < length:
+        raise ClientDisconnected

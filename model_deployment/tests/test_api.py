@@ -220,6 +220,12 @@ def test_over_the_limit_is_413_with_size_and_limit(client, send_file):
     is_problem(client.post("/api/v1/score", data=b" " * 1_000_001, content_type="application/json"), 413)
 
 
+def test_a_form_of_many_fields_is_413_without_a_word_on_its_size(client):
+    fields = {f"f{i}": "x" for i in range(2000)}
+    body = is_problem(client.post("/api/v1/files", data=fields, content_type="multipart/form-data"), 413)
+    assert "one file" in body["detail"]
+
+
 def test_without_a_production_model_it_is_503_and_nothing_is_stored(client, clients, production, registry, log):
     registry.production = None
     production.look()

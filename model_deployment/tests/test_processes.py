@@ -13,21 +13,26 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import wait_for
 
+PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+LENGTH = 900_000
 
-def slow_upload(server, length=900_000):
+
+def slow_upload(server, start):
     """Begin an upload and stop in the middle of it; return the open connection."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
     connection.sendall(
         b"POST /api/v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-        + f"Content-Length: {length}\r\n\r\n".encode()
-        + b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\nduration,'
+        + f"Content-Length: {LENGTH}\r\n\r\n".encode()
+        + PART
+        + start.encode()
     )
     return connection
 
 
-def finish(connection, sent, length=900_000):
+def finish(connection, sent):
     """Send the rest of a slow upload, and return the answer's first line."""
-    connection.sendall(b"x" * (length - sent - 9) + b"\r\n--b--\r\n")
+    end = b"\r\n--b--\r\n"
+    connection.sendall(b"\n" * (LENGTH - sent - len(end)) + end)
     return connection.recv(1000).split(b"\r\n")[0]
 
 
@@ -51,18 +56,18 @@ def workers(server):
 
 
 @pytest.mark.parametrize("uploads", [8, 24])
-def test_slow_uploads_leave_probe_and_score_within_a_second(server, clients, uploads):
+def test_slow_uploads_leave_probe_and_score_within_a_second(server, clients, as_csv, uploads):
+    start = as_csv(clients[:2])
     with ExitStack() as stack:
-        held = [stack.enter_context(slow_upload(server)) for _ in range(uploads)]
+        held = [stack.enter_context(slow_upload(server, start)) for _ in range(uploads)]
         time.sleep(0.5)
         for _ in range(10):
             for connection in held:
-                connection.sendall(b"x")
+                connection.sendall(b"\n")
             assert seconds(lambda: server.get("/healthz")) < 1
             assert seconds(lambda: server.score(clients[:1])) < 1
-        head = len(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\nduration,')
         for connection in held:  # none was dropped: each is answered when it ends
-            assert finish(connection, sent=head + 10).startswith(b"HTTP/1.1 4")
+            assert finish(connection, sent=len(PART) + len(start) + 10) == b"HTTP/1.1 200 OK"
 
 
 def test_counters_are_summed_over_the_processes(server, clients):
@@ -134,6 +139,28 @@ def test_an_upload_over_the_limit_is_answered_before_it_is_sent(server):
         head = b"POST /api/v1/files HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n"
         connection.sendall(head + b"Content-Length: 5000000\r\n\r\n--b")
         assert connection.recv(1000).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_of_unsaid_length_is_held_to_the_limit_too(server, clients):
+    def post(body):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        chunks = (body[i : i + 50_000] for i in range(0, len(body), 50_000))
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/api/v1/score", chunks, headers, encode_chunked=True)
+        return connection.getresponse().status
+
+    assert post(json.dumps(clients[:200]).encode()) == 200
+    assert post(b" " * 1_500_000 + b"[]") == 413
+
+
+def test_a_file_that_breaks_off_is_not_decided_as_if_it_were_whole(server, clients, as_csv):
+    known = {record.id for record in server.decisions().latest_batches()}
+    with slow_upload(server, as_csv(clients[:50])) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"broke off" in answer
+    assert {record.id for record in server.decisions().latest_batches()} == known
 
 
 def test_it_starts_without_mlflow_and_stops_at_once_whoever_is_connected(serve):
