@@ -63,7 +63,7 @@ def roc(parts: Mapping[str, Part], threshold: float) -> Figure:
         good = np.asarray(labels) != BAD
         false_green, true_green, _ = roc_curve(good, 1 - risk)
         area = roc_auc_score(good, 1 - risk)
-        axes.plot(false_green, true_green, color=colour, label=f"{part}, AUC {area:.3f} pooled")
+        axes.plot(false_green, true_green, color=colour, label=f"{part}, AUC {area:.3f}")
         for cut, marker in ((0.5, "o"), (threshold, "s")):
             axes.plot(np.mean(risk[~good] < cut), np.mean(risk[good] < cut), marker, color=colour)
     axes.plot([], [], "o", color=GREY, label="p(bad) = 0.5")
