@@ -21,7 +21,7 @@ worker_class = "model_deployment.worker.Worker"  # gthread, but for how it stops
 # Those that work, and those that wait for slow bodies (see receiving.py). A thread is made when it is first needed.
 threads = _settings.riskometer_threads + _settings.riskometer_uploads
 keepalive = 75
-timeout = 120  # a worker on a busy machine takes half a minute to import what it needs
+timeout = 120  # writing the answer to a million clients as JSON keeps a worker from its heartbeat for seconds
 graceful_timeout = 25
 control_socket_disable = True  # gunicorn 26 would open one in the home folder, which may be read-only
 if Path("/dev/shm").is_dir():  # noqa: S108 - a disk that stalls must not look like a worker that does

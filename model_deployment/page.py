@@ -13,7 +13,7 @@ from flask import Flask
 
 from credit_risk.application import ATTRIBUTES, CLIENT_ID
 from credit_risk.decisions import DecisionLog, LogUnavailable
-from model_deployment.problems import megabytes
+from model_deployment.problems import size_text
 from model_deployment.serving import Production
 
 # A browser holds so many rows with ease; the download has them all.
@@ -121,7 +121,7 @@ def _layout(limit: int) -> Any:
                         [
                             html.H2("Drop a CSV of clients here"),
                             html.Button("Choose files", id="choose", type="button", className="primary"),
-                            html.P(f"One client a row, the attributes as columns, up to {megabytes(limit)} a file."),
+                            html.P(f"One client a row, the attributes as columns, up to {size_text(limit)} a file."),
                             _columns_help(),
                         ],
                         id="drop",

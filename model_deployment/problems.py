@@ -5,6 +5,7 @@
 
 import json
 import logging
+import math
 import socket
 import traceback
 from http import HTTPStatus
@@ -67,10 +68,11 @@ class Problem(Exception):
         return Response(self.body(), self.status, self.headers, content_type=CONTENT_TYPE)
 
 
-def megabytes(size: float) -> str:
-    """Return a number of bytes as people write it: 215.3 MB, 200 MB, 0.02 MB."""
-    value = size / 1e6
-    return f"{value:.1f}".removesuffix(".0") + " MB" if value >= 1 else f"{value:.2g} MB"
+def size_text(size: float) -> str:
+    """Return a number of bytes as people write it: 215.3 MB, 200 MB, 20 kB."""
+    if size < 1e6:
+        return f"{math.ceil(size / 1000)} kB"
+    return f"{size / 1e6:.1f}".removesuffix(".0") + " MB"
 
 
 def later(kind: str, detail: str) -> Problem:
@@ -122,8 +124,8 @@ def _too_large() -> Response:
     if size is not None and size <= limit:
         detail = "The form has too many or too large fields; send one file in a field named 'file', and nothing else."
     else:
-        has = f"has {megabytes(size)}" if size else "is larger than that"
-        detail = f"The limit is {megabytes(limit)}, and the request {has}. Send the clients in several files."
+        has = f"has {size_text(size)}" if size else "is larger than that"
+        detail = f"The limit is {size_text(limit)}, and the request {has}. Send the clients in several files."
     return Problem(413, "too-large", detail).response()
 
 

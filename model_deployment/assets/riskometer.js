@@ -7,9 +7,8 @@
   let queue = Promise.resolve(); // one file at a time, in order
   let uploads = 0;
 
-  function megabytes(size) {
-    const value = size / 1e6;
-    return (value >= 1 ? value.toFixed(1).replace(/\.0$/, "") : Number(value.toPrecision(2))) + " MB";
+  function sizeText(size) {
+    return size < 1e6 ? Math.ceil(size / 1000) + " kB" : (size / 1e6).toFixed(1).replace(/\.0$/, "") + " MB";
   }
 
   function element(tag, text, className) {
@@ -27,7 +26,7 @@
     bar.value = 0;
     bar.setAttribute("aria-label", "Upload of " + file.name);
     const state = element("span", "waiting", "state");
-    item.append(element("strong", file.name), element("span", megabytes(file.size), "size"), bar, state);
+    item.append(element("strong", file.name), element("span", sizeText(file.size), "size"), bar, state);
     document.getElementById("transfers").append(item);
     return {
       progress(share) {
@@ -97,7 +96,7 @@
     for (const file of files) {
       const shown = line(file);
       if (file.size > limit) {
-        shown.failed("has " + megabytes(file.size) + "; the limit is " + megabytes(limit) + ". Send it in parts.");
+        shown.failed("has " + sizeText(file.size) + "; the limit is " + sizeText(limit) + ". Send it in parts.");
       } else {
         queue = queue.then(() => send(file, shown));
       }
