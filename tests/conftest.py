@@ -95,9 +95,20 @@ class LocalStack:
         found = processes.of_stack(str(self.var))
         return [process for process, name in found if service in (None, name)]
 
-    def oldest(self, service: str) -> psutil.Process:
-        """Return the process of a service that started its others."""
-        return min(self.processes(service), key=lambda p: (p.create_time(), p.pid))
+    @property
+    def supervisor(self) -> psutil.Process:
+        return psutil.Process(int((self.var / "run" / "supervisord.pid").read_text()))
+
+    def leader(self, service: str) -> psutil.Process:
+        """Return the process of a service that the supervisor started itself."""
+        (leader,) = (p for p in self.processes(service) if p.ppid() == self.supervisor.pid)
+        return leader
+
+    def kill(self, service: str) -> None:
+        """Kill the leader of a service, and wait until the supervisor has started another one."""
+        killed = self.leader(service)
+        killed.kill()
+        wait_for(lambda: self.leader(service) != killed, 60, f"a new {service}")
 
     def stop(self) -> str:
         """Tell the runner to stop, as Ctrl-C does, and return its last words."""

@@ -5,6 +5,7 @@ group or a pid file, the mark is still right when the supervisor was killed, and
 """
 
 import contextlib
+import time
 from collections.abc import Iterable
 
 import psutil
@@ -25,22 +26,28 @@ def of_stack(stack: str) -> list[tuple[psutil.Process, str]]:
         # A process that ends meanwhile, or that belongs to somebody else, is none of ours.
         with contextlib.suppress(psutil.Error, OSError):
             environment = process.environ()
-            if environment.get(STACK) == stack and process.pid not in mine and process.status() != psutil.STATUS_ZOMBIE:
+            if environment.get(STACK) == stack and process.pid not in mine and _runs(process):
                 found.append((process, environment.get(SERVICE, "")))
     return found
 
 
 def end(processes: Iterable[psutil.Process], patience: float = 5.0) -> None:
     """End processes: ask, wait for at most `patience` seconds, then kill."""
-    processes = list(processes)
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=patience)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=patience)
+    alive = list(processes)
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                ask(process)
+        deadline = time.monotonic() + patience
+        while (alive := [process for process in alive if _runs(process)]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def _runs(process: psutil.Process) -> bool:
+    # One that has ended stays in the table until its parent asks for it, and an orphan's may never do so.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def holder(port: int) -> str | None:

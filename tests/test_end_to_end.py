@@ -1,0 +1,276 @@
+"""A day with the whole local stack, started by its runner and used by all its users; nothing is made up.
+
+The tests stand in the order of the day and share one stack: an approval needs a second version, drift needs decisions.
+They run once on SQLite and a folder, and once, among the slow ones, on MongoDB's protocol and a storage server.
+"""
+
+import csv
+import io
+import re
+import shutil
+import signal
+from typing import Any
+
+import pytest
+import requests
+
+from conftest import wait_for
+from credit_risk.blobs import open_blobs
+from credit_risk.decisions import DecisionLog, open_log
+from credit_risk.settings import Settings
+from tools.local import ROOT
+from tools.services import SERVICES
+
+pytestmark = pytest.mark.timeout(900)
+
+SETTINGS = {
+    "N_ITER": "5",
+    "RISKOMETER_PROCESSES": "2",
+    "EXPORTER_INTERVAL_SECONDS": "1",
+    "MODEL_POLL_SECONDS": "2",
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=["sqlite-and-folder", pytest.param("mongodb-and-gcs", marks=pytest.mark.slow)],
+)
+def stack(request, new_stack):
+    variables = dict(SETTINGS)
+    if request.param == "mongodb-and-gcs":
+        emulator = request.getfixturevalue("_gcs")
+        requests.post(f"{emulator}/storage/v1/b?project=local", json={"name": "end-to-end"}, timeout=20)
+        variables |= {
+            "DECISION_LOG": f"{request.getfixturevalue('_mongodb')}/end_to_end",
+            "BUCKET": "gs://end-to-end/credit-risk",
+            "STORAGE_EMULATOR_HOST": emulator,
+        }
+    stack = new_stack(**variables)
+    stack.start()
+    stack.wait_until_ready()
+    return stack
+
+
+@pytest.fixture
+def log(stack, monkeypatch) -> DecisionLog:
+    """The stack's decision log, read as its services read it."""
+    if emulator := stack.environment.get("STORAGE_EMULATOR_HOST"):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+    return open_log(
+        Settings(
+            _env_file=None,
+            var_dir=stack.var,
+            decision_log=stack.environment["DECISION_LOG"],
+            bucket=stack.environment["BUCKET"],
+        )
+    )
+
+
+def clients(n: int, **changes: str) -> bytes:
+    """Return n clients of the data as a CSV, changed where told."""
+    rows = list(csv.DictReader((ROOT / "data/credit-g.csv").read_text().splitlines()))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row | changes for row in rows[:n])
+    return text.getvalue().encode()
+
+
+def upload(stack, content: bytes, name: str = "clients.csv") -> dict[str, Any]:
+    answer = stack.post("RISKOMETER", "/api/v1/files", files={"file": (name, content)})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def gauge(stack, name: str, labels: str = "") -> float | None:
+    """Return a figure as the exporter has it; None while it has none."""
+    found = re.search(rf"^{name}{re.escape(labels)} (\S+)$", stack.get("EXPORTER", "/metrics").text, re.M)
+    return float(found[1]) if found else None
+
+
+def serves(stack) -> str:
+    return str(stack.get("RISKOMETER", "/api/v1/model").json()["version"])
+
+
+def alias(stack, name: str) -> str:
+    answer = stack.get("MLFLOW", f"/api/2.0/mlflow/registered-models/alias?name=credit-risk&alias={name}")
+    return str(answer.json()["model_version"]["version"])
+
+
+def test_the_table_has_every_service_with_its_address_and_its_state(stack):
+    console = stack.output
+    for service in SERVICES:
+        if service.name == "prometheus" and not shutil.which("prometheus"):
+            continue
+        line = re.search(rf"^{service.name} .*$", console, re.M)
+        assert line, f"{service.name} is not in:\n{console}"
+        assert re.search(r"(ready|done|ready, model version 1)$", line[0]), line[0]
+        if service.port:
+            assert f"http://127.0.0.1:{stack.environment[service.port]}" in line[0]
+    status = stack.stack("status")
+    assert status.returncode == 0
+    assert all(f"\n{s.name} " in f"\n{status.stdout}" for s in SERVICES)
+    assert "already running" in stack.stack("run").stdout
+
+
+def test_each_page_answers_a_browser(stack):
+    for service in ("RISKOMETER", "MLFLOW", "PREFECT"):
+        page = requests.get(stack.url(service), headers={"Accept": "text/html"}, timeout=30)
+        assert page.status_code == 200, service
+        assert "<html" in page.text.lower(), service
+    assert stack.get("PREFECT", "/ui-settings").json()["api_url"] == stack.url("PREFECT", "/api")
+
+
+def test_mlflow_shows_five_runs_with_metrics_and_plots(stack):
+    found = stack.post("MLFLOW", "/api/2.0/mlflow/experiments/search", json={"max_results": 10}).json()
+    experiments = [e["experiment_id"] for e in found["experiments"] if e["name"] != "Default"]
+    runs = stack.post("MLFLOW", "/api/2.0/mlflow/runs/search", json={"experiment_ids": experiments}).json()["runs"]
+    children = [run for run in runs if any(tag["key"] == "mlflow.parentRunId" for tag in run["data"]["tags"])]
+    assert len(children) == 5
+    for run in children:
+        names = {metric["key"] for metric in run["data"]["metrics"]}
+        for figure in ("accuracy", "auc", "recall", "specificity"):
+            assert any(figure in name for name in names), names
+    listed = [
+        file["path"]
+        for run in runs
+        for folder in ("", "figures", "plots")
+        for file in stack.get("MLFLOW", f"/api/2.0/mlflow/artifacts/list?run_id={run['info']['run_id']}&path={folder}")
+        .json()
+        .get("files", [])
+    ]
+    assert sum(path.endswith(".png") for path in listed) >= 5, listed
+
+
+def test_prefect_shows_both_deployments_with_their_schedules(stack):
+    found = stack.post("PREFECT", "/api/deployments/filter", json={}).json()
+    schedules = {d["name"]: [s["schedule"]["cron"] for s in d["schedules"]] for d in found}
+    assert schedules == {"sunday-night": ["0 23 * * 0"], "every-3-hours": ["0 */3 * * *"]}
+
+
+def test_a_clerk_uploads_clients_and_sees_green_and_red(stack, chromium, tmp_path):
+    from selenium.webdriver.common.by import By
+
+    file = tmp_path / "clients.csv"
+    file.write_bytes(clients(120))
+    browser = chromium(width=1400)
+    browser.get(stack.url("RISKOMETER"))
+    wait_for(lambda: "Model version 1" in browser.find_element(By.ID, "banner").text, 60, "the page")
+    browser.find_element(By.ID, "file-input").send_keys(str(file))
+    summary = wait_for(lambda: browser.find_element(By.ID, "summary").text, 60, "the result")
+    assert re.search(r"120\s+clients", summary)
+    assert re.search(r"Model version\s+1", summary, re.I)
+    cells = ".ag-cell[col-id=prediction]"
+    shown = wait_for(lambda: [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, cells)], 30, "the table")
+    assert set(shown) == {"green", "red"}
+    browser.save_screenshot(str(stack.var / "risk-o-meter.png"))
+
+
+def test_an_upload_by_the_api_is_in_the_log_before_it_is_answered(stack, log):
+    before = len(log.batches())
+    batch = upload(stack, clients(200))
+    assert (batch["n_decided"], batch["n_rejected"], batch["model_version"]) == (200, 0, "1")
+    records = log.batches()
+    assert len(records) == before + 1
+    stored = log.read(records[-1]).to_pylist()
+    assert [(d["id"], d["prediction"]) for d in stored] == [(d["id"], d["prediction"]) for d in batch["decisions"]]
+
+
+def test_drift_figures_come_with_the_first_hundred_decisions(stack):
+    wait_for(lambda: gauge(stack, "credit_risk_window_decisions") >= 200, 120, "the window")
+    assert gauge(stack, "credit_risk_dataset_drift") == 0
+    assert len(re.findall(r"^credit_risk_drift_score\{", stack.get("EXPORTER", "/metrics").text, re.M)) >= 17
+
+
+def test_a_drifted_file_moves_the_gauges(stack):
+    upload(stack, clients(1000, credit_amount="15000", duration="60", purpose="business"), "drifted.csv")
+    for feature in ("credit_amount", "duration", "purpose"):
+        label = f'{{feature="{feature}"}}'
+        wait_for(lambda label=label: gauge(stack, "credit_risk_drift_detected", label) == 1, 120, feature)
+    assert gauge(stack, "credit_risk_drifted_features") >= 3
+
+
+def test_prometheus_has_scraped_the_drift_of_this_stack(stack, prometheus_binary):
+    def drifted() -> Any:
+        query = {"query": 'credit_risk_drift_detected{feature="credit_amount"}'}
+        answer = requests.get(stack.url("PROMETHEUS", "/api/v1/query"), params=query, timeout=20)
+        return [series["value"][1] for series in answer.json()["data"]["result"]] == ["1"]
+
+    wait_for(drifted, 60, "the drift in Prometheus")
+    targets = stack.get("PROMETHEUS", "/api/v1/targets").json()["data"]["activeTargets"]
+    assert {t["labels"]["job"]: t["health"] for t in targets} == dict.fromkeys(
+        ("risk-o-meter", "evidently-exporter", "prometheus"), "up"
+    )
+
+
+def test_training_makes_a_challenger_and_only_a_person_makes_it_decide(stack):
+    said = stack.make("model-train-flow", N_ITER="2")
+    assert said.startswith("stack: local\n")
+    assert (alias(stack, "challenger"), alias(stack, "production"), serves(stack)) == ("2", "1", "1")
+    stack.make("approve", VERSION="2", BY="Test Person", REASON="tried end to end")
+    wait_for(lambda: serves(stack) == "2", 30, "the approved version in service")
+    assert upload(stack, clients(3))["model_version"] == "2"
+    listed = stack.make("approvals")
+    assert re.search(r"version 1 +by bootstrap", listed)
+    assert re.search(r"version 2 +by Test Person: tried end to end", listed)
+
+
+def test_a_rollback_makes_the_version_before_decide_again(stack):
+    stack.make("rollback", BY="Test Person", REASON="tried that too")
+    wait_for(lambda: serves(stack) == "1", 30, "the version before in service")
+
+
+def test_a_report_is_in_the_bucket_and_in_the_log(stack, log):
+    said = stack.make("evidently-report-flow")
+    assert "dataset drift: yes" in said
+    blobs = open_blobs(stack.environment["BUCKET"])
+    assert "reports/latest.html" in blobs.names("reports/")
+    (report,) = log.reports("report", 1)
+    assert blobs.get(report["body"]["page"]).lower().count(b"<html") >= 1
+
+
+def test_a_run_that_fails_makes_its_target_fail(stack):
+    done = stack.call(["make", "model-train-flow"], N_ITER="none")
+    assert done.returncode != 0
+
+
+def test_a_killed_mlflow_comes_back_by_itself_and_scoring_goes_on_without_it(stack):
+    stack.kill("mlflow")
+    assert upload(stack, clients(3))["n_decided"] == 3
+    # The child that it left, and that held its port, is gone: what answers is the new one.
+    wait_for(lambda: stack.leader("mlflow").pid in {p.ppid() for p in stack.processes("mlflow")}, 120, "its child")
+    wait_for(lambda: alias(stack, "production") == "1", 120, "MLflow")
+    assert "mlflow had died and was started again" in stack.output
+
+
+@pytest.mark.parametrize(("service", "port"), [("risk-o-meter", "RISKOMETER"), ("evidently-exporter", "EXPORTER")])
+def test_another_killed_service_comes_back_by_itself(stack, service, port):
+    stack.kill(service)
+    wait_for(lambda: stack.get(port, "/healthz").ok, 120, service)
+    assert f"{service} had died and was started again" in stack.output
+
+
+def test_a_killed_supervisor_and_runner_lose_nothing(stack, log):
+    decided = sum(record.n_decided for record in log.batches())
+    approvals = stack.make("approvals")
+    left = stack.processes()
+    for process in (stack.runner, stack.supervisor):
+        process.send_signal(signal.SIGKILL)
+    stack.runner.wait(10)
+    assert stack.processes("mlflow"), "its services run on, and hold their ports"
+    assert "left services behind" in stack.stack("status").stdout
+    stack.start()
+    assert "an earlier run was killed" in stack.wait_until_ready()
+    assert not {p.pid for p in left} & {p.pid for p in stack.processes()}
+    wait_for(lambda: serves(stack) == "1", 30, "the model")
+    assert stack.make("approvals") == approvals
+    assert sum(record.n_decided for record in log.batches()) == decided
+    assert alias(stack, "challenger") == "2", "a start trains nothing when there is a model"
+
+
+def test_ctrl_c_leaves_nothing_running(stack):
+    assert upload(stack, clients(3))["n_decided"] == 3
+    assert "the state is kept in" in stack.stop()
+    assert stack.runner.returncode == 0
+    assert not stack.processes()
+    assert stack.stack("status").returncode == 3
