@@ -65,5 +65,6 @@ if [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$uv" ]; then
 fi
 
 echo "setup: the packages of uv.lock (about 1 GB the first time)"
-.venv/bin/uv sync --frozen --python .venv/bin/python
+[ -t 2 ] && quiet= || quiet=--quiet # its progress bar needs a terminal; its list of packages needs nobody
+.venv/bin/uv sync --frozen --python .venv/bin/python $quiet
 touch .venv/.from-lock

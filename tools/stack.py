@@ -30,6 +30,8 @@ from tools.services import SERVICES, Health, health
 
 NOT_RUNNING = 3  # the exit status of `status` when nothing runs, as init scripts have it
 PATIENCE = 900  # seconds until a start that leads nowhere is given up; one that keeps dying is given up at once
+HESITATION = 5  # seconds that a service may take to load the model that is there
+LOOK = 0.3  # seconds between two looks at what starts
 GONE = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 NO_PROMETHEUS = "not on PATH: `apt-get install prometheus`, `brew install prometheus` or prometheus.io/download"
 NOTHING = "nothing runs here: `make run` starts it"
@@ -76,7 +78,7 @@ class Start:
     poll: float
     began: float = field(default_factory=time.monotonic)
     pids: set[int] = field(default_factory=set)
-    hesitant: bool = False
+    unready_at: float | None = None
     ready_at: float | None = None
     alone_at: float | None = None
 
@@ -84,7 +86,8 @@ class Start:
         """Take in what was just seen of it."""
         if pid:
             self.pids.add(pid)
-        self.hesitant |= now.alive and not now.ready
+        if now.alive and not now.ready:
+            self.unready_at = self.unready_at or time.monotonic()
         if not now.ready:
             self.ready_at = None
         elif self.ready_at is None:
@@ -93,11 +96,12 @@ class Start:
     def over(self, now: Health, *, alone: bool) -> bool:
         """Say whether it has started; when it is `alone` in not being ready, answering has to do after a while.
 
-        The first model comes to the processes of one service one by one, within `poll` seconds: one ready answer of a
-        service that has hesitated is not the word of all of them.
+        The first model comes to the processes of one service one by one, within `poll` seconds: where it took its time,
+        one ready answer is not the word of all of them.
         """
         if self.ready_at is not None:
-            return not self.hesitant or time.monotonic() - self.ready_at > self.poll
+            waited = self.unready_at is not None and self.ready_at - self.unready_at > HESITATION
+            return not waited or time.monotonic() - self.ready_at > self.poll
         if not alone or not now.alive:
             return False
         self.alone_at = self.alone_at or time.monotonic()
@@ -245,9 +249,9 @@ class Run:
                 elif starts[name].failed(now) or (service.job and known[name]["statename"] == "EXITED"):
                     log = self.stack.log_dir / f"{name}.log"
                     raise Failed(f"{name} {now.text}; the end of {log}:\n{tail(log)}")
-            waiting = ", ".join(name for name in starts if name not in ready)
-            self.console.progress(f"{self._clock()} {len(ready)} of {len(self.services)} ready; starting {waiting}")
-            time.sleep(0.3)
+            waiting = ", ".join(name for name in starts if name not in ready) or "the rest"
+            self.console.progress(f"{self._clock()} {len(ready)} of {len(self.services)} ready, waiting for {waiting}")
+            time.sleep(LOOK)
 
     def _clock(self) -> str:
         return f"{time.monotonic() - self.began:4.0f} s"
