@@ -132,7 +132,7 @@ def marked():
             code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + code
         mark = {processes.STACK: stack, processes.SERVICE: service}
         process = subprocess.Popen(
-            [sys.executable, "-c", code], env=os.environ | mark, stdout=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-c", code], env=os.environ | as_marked, stdout=subprocess.PIPE, start_new_session=True
         )
         started.append(process)
         process.stdout.readline()
@@ -145,25 +145,28 @@ def marked():
         process.stdout.close()
 
 
-def test_processes_are_found_by_the_mark_of_their_stack_alone(marked):
-    ours, others = marked("/ours", "mlflow"), marked("/ours/below")
-    assert [(p.pid, name) for p, name in processes.of_stack("/ours")] == [(ours.pid, "mlflow")]
+def test_processes_are_found_by_the_mark_of_their_stack_alone(marked, tmp_path):
+    mark = str(tmp_path)
+    ours, others = marked(mark, "mlflow"), marked(f"{mark}/below")
+    assert [(p.pid, name) for p, name in processes.of_stack(mark)] == [(ours.pid, "mlflow")]
     assert others.poll() is None
 
 
-def test_a_process_that_ignores_sigterm_is_killed(marked):
-    gentle, stubborn = marked("/end"), marked("/end", stubborn=True)
-    processes.end((p for p, _ in processes.of_stack("/end")), patience=1)
+def test_a_process_that_ignores_sigterm_is_killed(marked, tmp_path):
+    mark = str(tmp_path)
+    gentle, stubborn = marked(mark), marked(mark, stubborn=True)
+    processes.end((p for p, _ in processes.of_stack(mark)), patience=1)
     assert (gentle.wait(5), stubborn.wait(5)) == (-signal.SIGTERM, -signal.SIGKILL)
 
 
-def test_a_service_ends_what_an_earlier_start_of_it_left(marked):
-    left, other = marked("/again", "mlflow"), marked("/again", "prefect-server")
-    mark = {processes.STACK: "/again", processes.SERVICE: "mlflow"}
+def test_a_service_ends_what_an_earlier_start_of_it_left(marked, tmp_path):
+    mark = str(tmp_path)
+    left, other = marked(mark, "mlflow"), marked(mark, "prefect-server")
+    as_marked = {processes.STACK: mark, processes.SERVICE: "mlflow"}
     done = subprocess.run(
         [sys.executable, "-m", "tools.service", "echo", "started"],
         cwd=ROOT,
-        env=os.environ | mark,
+        env=os.environ | as_marked,
         capture_output=True,
         text=True,
     )
