@@ -130,7 +130,7 @@ def marked():
         code = "import signal, time; print(flush=True); time.sleep(60)"
         if stubborn:
             code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + code
-        mark = {processes.STACK: stack, processes.SERVICE: service}
+        as_marked = {processes.STACK: stack, processes.SERVICE: service}
         process = subprocess.Popen(
             [sys.executable, "-c", code], env=os.environ | as_marked, stdout=subprocess.PIPE, start_new_session=True
         )
