@@ -219,6 +219,16 @@ def test_a_killed_supervisor_ends_the_run_and_all_its_services(new_stack):
     assert not stack.processes()
 
 
+def test_stop_stops_what_a_killed_runner_left_in_order(new_stack):
+    stack = new_stack()
+    stack.start()
+    wait_for(lambda: stack.processes("mlflow"), 30, "the first service")
+    stack.runner.kill()
+    stack.runner.wait(10)
+    assert stack.stack("stop").stdout.startswith("stopped")
+    assert not stack.processes()
+
+
 def test_prometheus_gets_the_addresses_of_this_stack(new_stack, prometheus_binary):
     stack = new_stack()
     stack.start()

@@ -195,7 +195,7 @@ class Run:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("MLFLOW_", "PREFECT_", "SUPERVISOR_", "PROMETHEUS_"))
+            if not name.startswith(("MLFLOW_", "PREFECT_", "SUPERVISOR_", "PROMETHEUS_", "PYTHONDONTWRITEBYTECODE"))
         }
         here = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost")))
         environment = inherited | self.environment | {
