@@ -191,7 +191,7 @@ class Run:
     def _supervisord(self) -> subprocess.Popen[bytes]:
         """Start supervisord, in a session of its own so that Ctrl-C reaches it only through us."""
         # What points somewhere else, such as the MLflow server or the Prefect profile of its user, is none of this
-        # stack's business; nor is a supervisor or a proxy that we may run under.
+        # stack's business, nor is a supervisor that we may run under. And without bytecode a start takes a minute.
         inherited = {
             name: value
             for name, value in os.environ.items()
