@@ -240,14 +240,14 @@ def test_a_killed_mlflow_comes_back_by_itself_and_scoring_goes_on_without_it(sta
     # The child that it left, and that held its port, is gone: what answers is the new one.
     wait_for(lambda: stack.leader("mlflow").pid in {p.ppid() for p in stack.processes("mlflow")}, 120, "its child")
     wait_for(lambda: alias(stack, "production") == "1", 120, "MLflow")
-    assert "mlflow had died and was started again" in stack.output
+    wait_for(lambda: "mlflow had died and was started again" in stack.output, 10, "the line that says so")
 
 
 @pytest.mark.parametrize(("service", "port"), [("risk-o-meter", "RISKOMETER"), ("evidently-exporter", "EXPORTER")])
 def test_another_killed_service_comes_back_by_itself(stack, service, port):
     stack.kill(service)
     wait_for(lambda: stack.get(port, "/healthz").ok, 120, service)
-    assert f"{service} had died and was started again" in stack.output
+    wait_for(lambda: f"{service} had died and was started again" in stack.output, 10, "the line that says so")
 
 
 def test_a_killed_supervisor_and_runner_lose_nothing(stack, log):
