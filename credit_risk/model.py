@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from credit_risk.application import BAD, GOOD, SCORED, SCORED_COLUMNS, Domain, Floats, encode
+from credit_risk.application import BAD, GOOD, SCORED_COLUMNS, Domain, Floats, encode
+from credit_risk.trees import binned, grow, merge
 
 # What skops may build when it loads a stored scorer.
 TRUSTED = ["credit_risk.model.CreditScorer"]
@@ -24,23 +25,16 @@ TRUSTED = ["credit_risk.model.CreditScorer"]
 COST_BAD = 5.0
 COST_GOOD = 1.0
 
-# Small regularised trees: on 800 training rows they beat LightGBM's defaults by .02 in AUC. `max_cat_to_onehot` and the
-# like have no place here: all inputs are numbers, so all splits are numerical, which the fast paths rely on.
+# Small trees on random parts of attributes and clients: on data this small they beat LightGBM's defaults by .03 in AUC.
+# `max_cat_to_onehot` and the like have no place here: all inputs are numbers, so all splits are numerical.
 DEFAULT_PARAMS: dict[str, Any] = {
     "num_leaves": 8,
-    "learning_rate": 0.03,
+    "learning_rate": 0.036,
     "feature_fraction": 0.4,
-    "lambda_l2": 5.0,
-    "min_data_in_leaf": 20,
-}
-MAX_LEAVES = 8
-_FIXED_PARAMS: dict[str, Any] = {
-    "objective": "binary",
-    # More threads are slower on data this small, and one gives the same trees on every machine.
-    "num_threads": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbosity": -1,
+    "bagging_fraction": 0.75,
+    "bagging_freq": 1,
+    "lambda_l2": 0.1,
+    "min_data_in_leaf": 10,
 }
 
 
@@ -89,6 +83,9 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Cost of accepting a bad client, of refusing a good one; the threshold follows from them.
     seed : int
         Seed of LightGBM's feature and row sampling.
+    members : list of dict, optional
+        Several recipes, each with its own `params`, `num_boost_round` and `seed`, in place of the one above: each is
+        grown, and their log-odds are averaged. The outcome is one booster of at most 1,250 trees.
 
     Attributes
     ----------
@@ -115,12 +112,14 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         cost_bad: float = COST_BAD,
         cost_good: float = COST_GOOD,
         seed: int = 0,
+        members: list[dict[str, Any]] | None = None,
     ) -> None:
         self.params = params
         self.num_boost_round = num_boost_round
         self.cost_bad = cost_bad
         self.cost_good = cost_good
         self.seed = seed
+        self.members = members
 
     def fit(self, X: pd.DataFrame | Floats, y: ArrayLike) -> "CreditScorer":
         """Grow the trees.
@@ -135,24 +134,25 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         InvalidApplications
             When a cell is not valid.
         ValueError
-            When a label is neither good nor bad, one class has no row, or the parameters ask for more than 8 leaves.
+            When a label is neither good nor bad, one class has no row, or the parameters ask for more than 8 leaves or
+            1,250 trees.
         """
         codes = _codes(X)
         labels = np.asarray(y)
         if set(np.unique(labels)) != {GOOD, BAD}:
             raise ValueError(f"y must hold {GOOD!r} and {BAD!r}, both; it holds {sorted(set(labels.tolist()))}")
-        params = DEFAULT_PARAMS | (self.params or {}) | _FIXED_PARAMS | {"seed": self.seed}
-        if params["num_leaves"] > MAX_LEAVES:
-            raise ValueError(f"num_leaves is {params['num_leaves']}; the fast paths take at most {MAX_LEAVES}")
-        data = lgb.Dataset(
-            codes[:, SCORED_COLUMNS], (labels == BAD).astype(np.float64), feature_name=list(SCORED), params=params
-        )
-        self.model_text_ = lgb.train(params, data, num_boost_round=self.num_boost_round).model_to_string()
+        data = binned(codes[:, SCORED_COLUMNS], labels == BAD)
+        self.model_text_ = merge([grow(data, *recipe) for recipe in self._recipes()])
         self.domain_ = Domain.of(codes).as_dict()
         self.classes_ = np.array([BAD, GOOD])
         self.n_features_in_ = codes.shape[1]
         self.__dict__.pop("booster", None)
         return self
+
+    def _recipes(self) -> list[tuple[dict[str, Any], int, int]]:
+        own = {"params": self.params, "num_boost_round": self.num_boost_round, "seed": self.seed}
+        members = [own | member for member in self.members or [{}]]
+        return [(DEFAULT_PARAMS | (m["params"] or {}), m["num_boost_round"], m["seed"]) for m in members]
 
     @cached_property
     def booster(self) -> lgb.Booster:

@@ -1,8 +1,8 @@
 """What is measured of a scorer, one way for folds, test rows and the notebook.
 
 The positive class is **good**: recall is the share of good clients called green, specificity the share of bad ones
-called red. Plain names are at p(bad) = .5, names with the prefix `decision_` at the cost threshold. The AUC and the
-Brier score know no threshold and have the plain name only.
+called red. Plain names are at p(bad) = .5, names with the prefix `decision_` at the cost threshold. The AUC, the
+Brier score and the log loss know no threshold and have the plain name only.
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ def metrics(
     Returns
     -------
     dict
-        `accuracy`, `auc`, `recall`, `specificity`, `brier`; `decision_accuracy`, `decision_recall`,
+        `accuracy`, `auc`, `recall`, `specificity`, `brier`, `log_loss`; `decision_accuracy`, `decision_recall`,
         `decision_specificity`, `decision_acceptance` (share called green) and `decision_cost` (mean per client, in
-        the unit of the costs). All but the cost lie in [0, 1].
+        the unit of the costs). All but the cost and the log loss lie in [0, 1].
     """
     bad = np.asarray(labels) == BAD
     threshold = cost_good / (cost_good + cost_bad)
@@ -43,6 +43,7 @@ def metrics(
     return {
         "auc": float(roc_auc_score(bad, risk)),
         "brier": float(np.mean((risk - bad) ** 2)),
+        "log_loss": float(-np.mean(np.log(np.where(bad, risk, 1 - risk).clip(1e-15)))),
         **_shares(bad, risk >= 0.5),
         **{DECISION + name: value for name, value in _shares(bad, red).items()},
         DECISION + "acceptance": float(np.mean(~red)),

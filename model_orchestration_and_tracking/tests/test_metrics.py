@@ -16,6 +16,7 @@ def test_at_one_half_and_at_the_cost_threshold():
         {
             "auc": 3 / 4,
             "brier": (0.1**2 + 0.6**2 + 0.7**2 + 0.1**2) / 4,
+            "log_loss": -np.log(0.9 * 0.4 * 0.3 * 0.9) / 4,
             "accuracy": 1 / 2,
             "recall": 1 / 2,
             "specificity": 1 / 2,
