@@ -6,7 +6,7 @@ them.
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightgbm as lgb
 import numpy as np
@@ -30,6 +30,16 @@ _FIXED: dict[str, Any] = {
     "verbosity": -1,
 }
 _SCALED = re.compile(r"^(leaf_value|internal_value)=(.*)$", re.MULTILINE)
+
+
+class Tree(NamedTuple):
+    """One tree: node i goes left where `feature[i] <= threshold[i]`; a child below 0 is the leaf of number `~child`."""
+
+    feature: list[int]
+    threshold: list[float]
+    left: list[int]
+    right: list[int]
+    value: list[float]
 
 
 def binned(inputs: Floats, bad: ArrayLike | None = None, reference: lgb.Dataset | None = None) -> lgb.Dataset:
@@ -114,6 +124,29 @@ def merge(boosters: Sequence[lgb.Booster]) -> str:
     head, _, tail = _split(texts[0])
     sizes = " ".join(str(len(block.encode())) for block in blocks)
     return f"{head}tree_sizes={sizes}\n\n" + "".join(blocks) + tail
+
+
+def parse(text: str) -> list[Tree]:
+    """Return the trees of a booster's text."""
+    return [_parse(tree) for tree in _split(text)[1]]
+
+
+def _parse(tree: str) -> Tree:
+    fields = dict(line.split("=", 1) for line in tree.splitlines() if "=" in line)
+
+    def whole(name: str) -> list[int]:
+        return [int(word) for word in fields.get(name, "").split()]
+
+    def real(name: str) -> list[float]:
+        return [float(word) for word in fields.get(name, "").split()]
+
+    return Tree(
+        feature=whole("split_feature"),
+        threshold=real("threshold"),
+        left=whole("left_child"),
+        right=whole("right_child"),
+        value=real("leaf_value"),
+    )
 
 
 def _start(data: lgb.Dataset, params: dict[str, Any], seed: int) -> lgb.Booster:
