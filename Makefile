@@ -9,7 +9,7 @@ export COMPOSE_UP ?= docker compose up --build --wait
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run status logs stop clean reset model-train-flow evidently-report-flow approve rollback approvals \
-	evaluate test test-slow test-all test-compose parts lint format notebook requirements
+	evaluate bench test test-slow test-all test-compose parts lint format notebook requirements
 
 help: ## This list
 	@awk -F ':.*## ' '/^### /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -65,6 +65,8 @@ format: $(ENVIRONMENT) ## Put the code into the style that lint wants
 	.venv/bin/ruff format
 evaluate: $(ENVIRONMENT) ## How good the model is beside the usual ones, 10 x 10 folds, minutes (fewer: REPEATS=2; SEED=7)
 	@$(PY) -m model_orchestration_and_tracking.evaluate $${SEED:+--seed "$$SEED"} $${REPEATS:+--repeats "$$REPEATS"} $(ARGS)
+bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, each scenario in one run
+	@$(PY) -m benchmarks.search $(ARGS)
 notebook: $(ENVIRONMENT) ## Run Model-development.ipynb from top to bottom (store its outputs: ARGS=--in-place)
 	@$(PY) -m tools.notebook $(ARGS)
 parts: ## Install what the tests use where it is there: Chromium, Prometheus, FerretDB, fake-gcs-server (Debian)

@@ -23,8 +23,11 @@ _FIXED: dict[str, Any] = {
     # More threads are slower on data this small, and one gives the same trees on every machine.
     "num_threads": 1,
     "deterministic": True,
-    # A fifth faster than by rows where a tree sees a part of the attributes.
+    # Three settings that change no tree but the time that it takes, by 20 % and 15 %: each tree sees a part of the
+    # attributes only, and none of them is sparse.
     "force_col_wise": True,
+    "enable_bundle": False,
+    "is_enable_sparse": False,
     # The bins then do not depend on a candidate's leaf size, so that all candidates share them.
     "feature_pre_filter": False,
     "verbosity": -1,

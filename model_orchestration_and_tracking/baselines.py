@@ -11,7 +11,7 @@ from lightgbm import LGBMClassifier
 from numpy.typing import ArrayLike
 from scipy.stats import loguniform, randint
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.compose import make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.linear_model import LogisticRegression
@@ -31,7 +31,7 @@ def usual(seed: int, n_iter: int = 5, folds: int = 5) -> RandomizedSearchCV:
     """Return the usual way: codes by the alphabet, the 10 attributes of highest chi2, LightGBM by random search."""
     pipeline = Pipeline(
         [
-            ("encode", _alphabetical()),
+            ("encode", alphabetical()),
             ("select", SelectKBest(chi2, k=10)),
             ("model", LGBMClassifier(n_jobs=1, verbosity=-1, random_state=seed)),
         ]
@@ -49,7 +49,7 @@ def usual(seed: int, n_iter: int = 5, folds: int = 5) -> RandomizedSearchCV:
 
 def lgbm_default(seed: int) -> Pipeline:
     """Return LightGBM as it comes, on codes by the alphabet."""
-    return make_pipeline(_alphabetical(), LGBMClassifier(n_jobs=1, verbosity=-1, random_state=seed))
+    return make_pipeline(alphabetical(), LGBMClassifier(n_jobs=1, verbosity=-1, random_state=seed))
 
 
 def logistic(seed: int) -> Pipeline:
@@ -121,7 +121,8 @@ class WeightOfEvidence(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.column_stack([weights[np.searchsorted(edges, column)] for column, edges, weights in columns])
 
 
-def _alphabetical() -> Pipeline:
+def alphabetical() -> ColumnTransformer:
+    """Return the encoding of all 20 attributes that people usually take: categories by the alphabet, numbers as is."""
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     # chi2 takes no negative code, which a category gets that has no row in a training fold.
     shifted = make_pipeline(encoder, FunctionTransformer(_from_zero))
