@@ -9,7 +9,7 @@ export COMPOSE_UP ?= docker compose up --build --wait
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run status logs stop clean reset model-train-flow evidently-report-flow approve rollback approvals \
-	test test-slow test-all test-compose parts lint format notebook requirements
+	evaluate bench test test-slow test-all test-compose parts lint format notebook requirements
 
 help: ## This list
 	@awk -F ':.*## ' '/^### /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -29,7 +29,7 @@ stop: $(ENVIRONMENT) ## Stop what `make run` started in another terminal
 	@$(PY) -m tools.stack stop
 
 ### The work, on whichever stack runs: this machine's or docker compose's (both: say STACK=local or STACK=compose)
-model-train-flow: ## Train, and follow the run to its end (more candidates: N_ITER=20)
+model-train-flow: ## Train, and follow the run to its end (fewer candidates: N_ITER=5)
 	@tools/dispatch.sh training-worker python -m model_orchestration_and_tracking.run \
 		credit-risk-training/sunday-night $${N_ITER:+--param "n_iter=$$N_ITER"}
 evidently-report-flow: ## Report on the drift of recent decisions, and follow the run to its end
@@ -63,6 +63,10 @@ lint: $(ENVIRONMENT) ## Style, types, and that lock and requirements.txt are up 
 format: $(ENVIRONMENT) ## Put the code into the style that lint wants
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+evaluate: $(ENVIRONMENT) ## How good the model is beside the usual ones, 10 x 10 folds, minutes (fewer: REPEATS=2; SEED=7)
+	@$(PY) -m model_orchestration_and_tracking.evaluate $${SEED:+--seed "$$SEED"} $${REPEATS:+--repeats "$$REPEATS"} $(ARGS)
+bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, each scenario in one run
+	@$(PY) -m benchmarks.search $(ARGS)
 notebook: $(ENVIRONMENT) ## Run Model-development.ipynb from top to bottom (store its outputs: ARGS=--in-place)
 	@$(PY) -m tools.notebook $(ARGS)
 parts: ## Install what the tests use where it is there: Chromium, Prometheus, FerretDB, fake-gcs-server (Debian)

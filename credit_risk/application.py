@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from credit_risk.meanings import MEANINGS
 from credit_risk.sheet import Sheet, Unreadable, shown
 
 GOOD = "good"
@@ -658,8 +659,13 @@ def json_schema() -> dict[str, Any]:
             schema |= {"type": "integer", "minimum": a.minimum, "maximum": a.maximum}
         else:
             schema |= {"type": "string", "enum": list(a.categories)}
-        if a.protected:
-            schema["description"] = "Never scored; may be absent."
+        notes = ["Never scored; may be absent."] if a.protected else []
+        if a.name in MEANINGS:
+            # A form that shows the labels alone would have clerks record the opposite of what a client says.
+            meant = "; ".join(f"{value}: {words}" for value, words in MEANINGS[a.name].items())
+            notes.append(f"What the values stand for in the training data (Grömping 2019): {meant}.")
+        if notes:
+            schema["description"] = " ".join(notes)
         properties[a.name] = schema
     properties[CLIENT_ID] = {
         "title": "Client",

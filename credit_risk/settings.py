@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     grafana_port: int = Field(3000, ge=1, le=65535, description="Port of Grafana (compose only)")
 
     timezone: str = Field("UTC", description="Time zone of the training schedule (every Sunday at 23:00)")
-    n_iter: int = Field(5, ge=1, le=1000, description="Candidates that a training run tries")
+    n_iter: int = Field(30, ge=1, le=1000, description="Candidates that a training run tries")
 
     riskometer_processes: int = Field(2, ge=1, description="Worker processes of the Risk-O-Meter")
     riskometer_threads: int = Field(8, ge=1, description="Threads of each of its workers, beside those of uploads")

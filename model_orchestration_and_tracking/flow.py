@@ -65,7 +65,10 @@ def validate(train: pd.DataFrame, test: pd.DataFrame, chosen: list[Validated]) -
     logger = get_run_logger()
     codes, labels = encode(train), train[LABEL].to_numpy(str)
     validated = [cross_validate(c.candidate, codes, labels, FOLDS, SEED + 1) for c in chosen]
-    trained = [Trained(v, v.candidate.scorer().fit(codes, labels), train, test) for v in best(validated, len(chosen))]
+    # With the out-of-fold risks a scorer knows whom it would accept, and so can explain its decisions.
+    trained = [
+        Trained(v, v.candidate.scorer().fit(codes, labels, v.risk), train, test) for v in best(validated, len(chosen))
+    ]
     for one in trained:
         m = one.metrics
         logger.info(

@@ -79,6 +79,19 @@ def test_the_same_data_and_seed_give_the_same_trees(parts):
     assert a == b
 
 
+def test_members_are_averaged_and_stored_as_one(parts):
+    train, test = parts
+    members = [{"params": {"num_leaves": leaves}, "num_boost_round": 30, "seed": leaves} for leaves in (4, 8)]
+    scorer = CreditScorer(members=members).fit(train, train["class"])
+    alone = [CreditScorer(**member).fit(train, train["class"]).risk(encode(test)) for member in members]
+    odds = np.sqrt(np.prod([p / (1 - p) for p in alone], axis=0))
+    np.testing.assert_allclose(scorer.risk(encode(test)), odds / (1 + odds), atol=1e-12)
+    loaded = skops.io.loads(skops.io.dumps(scorer), trusted=TRUSTED)
+    np.testing.assert_array_equal(loaded.risk(encode(test)), scorer.risk(encode(test)))
+    # The recipe is stored too: a gate fits it again on other clients.
+    assert clone(loaded).fit(train, train["class"]).model_text_ == scorer.model_text_
+
+
 def test_trees_are_small_with_numerical_splits_only(scorer):
     trees = scorer.booster.dump_model()["tree_info"]
     assert len(trees) <= 1250

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from model_orchestration_and_tracking.metrics import mean, metrics, named
+from model_orchestration_and_tracking.metrics import auc, mean, metrics, named
 
 # Two good clients and two bad ones. At .5 one of each is called wrong; at 1/6 all but the first are refused.
 LABELS = ["good", "good", "bad", "bad"]
@@ -16,6 +17,7 @@ def test_at_one_half_and_at_the_cost_threshold():
         {
             "auc": 3 / 4,
             "brier": (0.1**2 + 0.6**2 + 0.7**2 + 0.1**2) / 4,
+            "log_loss": -np.log(0.9 * 0.4 * 0.3 * 0.9) / 4,
             "accuracy": 1 / 2,
             "recall": 1 / 2,
             "specificity": 1 / 2,
@@ -52,3 +54,9 @@ def test_names_in_mlflow():
 
 def test_mean_over_folds():
     assert mean([{"auc": 0.5}, {"auc": 1.0}]) == {"auc": 0.75}
+
+
+def test_auc_is_that_of_scikit_learn_with_ties():
+    random = np.random.default_rng(0)
+    bad, risk = random.random(200) < 0.3, random.integers(0, 20, 200) / 20
+    assert auc(bad, risk) == pytest.approx(roc_auc_score(bad, risk))

@@ -3,10 +3,22 @@
 import numpy as np
 import pytest
 
-from credit_risk.application import encode
+from credit_risk.application import SCORED_COLUMNS, encode
 from credit_risk.data import read_training, split
-from credit_risk.model import MAX_LEAVES
-from model_orchestration_and_tracking.tuning import Candidate, Validated, best, candidates, cross_validate, search
+from credit_risk.trees import MAX_LEAVES, MAX_TREES
+from model_orchestration_and_tracking.tuning import (
+    KEPT,
+    ROUNDS,
+    Candidate,
+    Folds,
+    Validated,
+    average,
+    best,
+    candidates,
+    cross_validate,
+    search,
+    tuned,
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +41,7 @@ def test_as_many_candidates_as_asked_for_and_a_longer_list_starts_alike():
 def test_candidates_stay_within_what_the_fast_paths_take():
     for candidate in candidates(200):
         assert 2 <= candidate.params["num_leaves"] <= MAX_LEAVES
-        assert 50 <= candidate.num_boost_round <= 1250
+        assert KEPT * candidate.num_boost_round <= MAX_TREES
 
 
 @pytest.mark.parametrize("n", [0, -3])
@@ -55,14 +67,56 @@ def test_the_same_seed_gives_the_same_figures(train):
     assert one.metrics == two.metrics
 
 
-def test_search_yields_each_candidate_as_it_is_done(train):
+def test_folds_binned_once_give_what_a_scorer_gives(train):
+    """To the bit: the shared bins and the path are a matter of speed alone."""
+    codes, labels = train
+    found = cross_validate(candidates(3)[2], codes, labels, n_folds=2, seed=0)
+    for fold, data, _ in Folds(codes, labels, 2, seed=0)._folds:
+        assert data.num_data() == len(codes) - len(fold)
+        others = np.setdiff1d(np.arange(len(codes)), fold)
+        scorer = candidates(3)[2].scorer().fit(codes[others], labels[others])
+        np.testing.assert_array_equal(found.risk[fold], scorer.risk(codes[fold]))
+
+
+def test_the_number_of_trees_is_read_off_the_path(train):
+    codes, labels = train
+    folds = Folds(codes, labels, 3, seed=0)
+    rounds = (5, 40, 120)
+    found = folds.validate(quick(), rounds)
+    each = [folds.validate(Candidate(1, {"num_leaves": 4}, n)) for n in rounds]
+    losses = [v.log_loss for v in each]
+    assert len(set(losses)) == 3
+    assert found.candidate.num_boost_round == rounds[int(np.argmin(losses))]
+    np.testing.assert_array_equal(found.risk, each[int(np.argmin(losses))].risk)
+
+
+def test_search_yields_each_candidate_as_it_is_done_with_its_number_of_trees(train):
     tries = [quick(1), quick(2, leaves=2)]
     found = search(iter(tries), *train)
-    assert next(found).candidate == tries[0]
-    assert [v.candidate for v in found] == tries[1:]
+    assert next(found).candidate.params == tries[0].params
+    (last,) = found
+    assert last.candidate.number == 2
+    assert last.candidate.num_boost_round in ROUNDS
 
 
-def test_best_by_auc_and_of_two_alike_the_earlier():
-    validated = [Validated(quick(n), np.empty(0), [{"auc": auc}]) for n, auc in enumerate([0.7, 0.8, 0.8, 0.6])]
+def test_best_by_log_loss_and_of_two_alike_the_earlier():
+    validated = [Validated(quick(n), np.empty(0), [{"log_loss": x}]) for n, x in enumerate([0.5, 0.4, 0.4, 0.6])]
     assert [v.candidate.number for v in best(validated, 3)] == [1, 2, 0]
     assert len(best(validated, 9)) == 4
+
+
+def test_the_best_few_are_averaged_on_the_log_odds(train):
+    codes, labels = train
+    chosen = candidates(3)
+    scorer = average(chosen).fit(codes, labels)
+    raw = np.mean(
+        [c.scorer().fit(codes, labels).booster.predict(codes[:, SCORED_COLUMNS], raw_score=True) for c in chosen],
+        axis=0,
+    )
+    np.testing.assert_allclose(scorer.risk(codes), 1 / (1 + np.exp(-raw)), atol=1e-12)
+
+
+def test_a_scorer_by_the_whole_recipe(train):
+    scorer = tuned(*train, n_iter=6)
+    assert len(scorer.members) == KEPT
+    assert scorer.booster.num_trees() == sum(member["num_boost_round"] for member in scorer.members)

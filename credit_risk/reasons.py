@@ -1,0 +1,180 @@
+"""The reasons for a decision, in words that a clerk can say to a client.
+
+What moved a score is exact (tree SHAP); the words say what is recorded and how that compares with accepted clients,
+both facts that can be checked. Labels are quoted, for many mean something else than they say, and classes are never
+read as quantities. The texts are stored with each model version, so that it speaks the words it was approved with.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from credit_risk.application import ATTRIBUTES, NAMES, SCORED, SCORED_COLUMNS, Attribute, Floats
+from credit_risk.meanings import MEANINGS, meaning
+
+MOST = 4
+# Log-odds below which an attribute hardly moved the score: a factor of 1.05 in the odds.
+LEAST_EFFECT = 0.05
+# How much rarer (or more frequent) than among all clients a value must be among accepted ones to be called so.
+NOTABLE = 0.1
+
+TEXTS: dict[str, str] = {
+    "version": "1",
+    "checking_status": "Checking account is recorded as “{value}”",
+    "duration": "Loan runs {value} months",
+    "credit_history": "Credit history is recorded as “{value}”",
+    "purpose": "Purpose of the loan is recorded as “{value}”",
+    "credit_amount": "Loan is for {value} DM",
+    "savings_status": "Savings are recorded as “{value}”",
+    "employment": "Time in the present job is recorded as “{value}”",
+    "installment_commitment": "Instalments in relation to income are recorded as class {value}",
+    "other_parties": "Other debtors or guarantors are recorded as “{value}”",
+    "residence_since": "Time at the present address is recorded as class {value}",
+    "property_magnitude": "Property is recorded as “{value}”",
+    "other_payment_plans": "Other instalment plans are recorded as “{value}”",
+    "housing": "Housing is recorded as “{value}”",
+    "existing_credits": "Existing credits are recorded as class {value}",
+    "job": "Job is recorded as “{value}”",
+    "num_dependents": "Dependents are recorded as class {value}",
+    "own_telephone": "Telephone is recorded as “{value}”",
+    "duration more": "longer than most accepted",
+    "duration less": "shorter than most accepted",
+    "credit_amount more": "higher than most accepted",
+    "credit_amount less": "lower than most accepted",
+    "seldom": "less common among accepted clients",
+    "often": "more common among accepted clients",
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a client's risk is higher or lower than that of accepted clients.
+
+    Attributes
+    ----------
+    attribute, value : str
+        What is recorded.
+    effect : float
+        Log-odds of bad that it adds, compared with the mean over accepted clients.
+    text : str
+        A sentence for the client.
+    meaning : str
+        What the recorded value really means, where its label says something else or is a class.
+    """
+
+    attribute: str
+    value: str
+    effect: float
+    text: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """The reasons for one decision, strongest first; at most four each. A red client gets only risk-raising ones."""
+
+    raising: tuple[Reason, ...]
+    lowering: tuple[Reason, ...]
+
+
+def facts(codes: Floats, accepted: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return what is compared with in words, JSON-able.
+
+    Parameters
+    ----------
+    codes : array of shape (n, 20)
+        The training clients.
+    accepted : array of bool, shape (n,)
+        Which of them would be accepted, seen out of fold.
+
+    Returns
+    -------
+    dict
+        For each quantity the median of accepted clients; for each other attribute, by recorded value, how much more
+        frequent that is among accepted clients than among all.
+    """
+    found: dict[str, Any] = {}
+    for attribute in ATTRIBUTES:
+        if attribute.protected:
+            continue
+        column = codes[:, NAMES.index(attribute.name)]
+        if _is_quantity(attribute):
+            found[attribute.name] = float(np.median(column[accepted]))
+        else:
+            found[attribute.name] = {
+                _recorded(attribute, code): float(np.mean(column[accepted] == code) / np.mean(column == code))
+                for code in np.unique(column)
+            }
+    return found
+
+
+def reasons(
+    codes: Floats, effects: Floats, red: NDArray[np.bool_], known: dict[str, Any], texts: dict[str, str]
+) -> list[Reasons]:
+    """Return the reasons for n decisions.
+
+    Parameters
+    ----------
+    codes : array of shape (n, 20)
+    effects : array of shape (n, 17)
+        Each scored attribute's log-odds, less its mean over accepted clients.
+    red : array of bool, shape (n,)
+    known : dict
+        What `facts` returned of the training clients.
+    texts : dict
+        `TEXTS`, of the version that decides.
+    """
+    inputs = codes[:, SCORED_COLUMNS]
+    return [
+        Reasons(
+            raising=_strongest(row, effect, known, texts),
+            lowering=() if refused else _strongest(row, -effect, known, texts, sign=-1.0),
+        )
+        for row, effect, refused in zip(inputs, effects, red, strict=True)
+    ]
+
+
+def _strongest(
+    row: Floats, strength: Floats, known: dict[str, Any], texts: dict[str, str], sign: float = 1.0
+) -> tuple[Reason, ...]:
+    order = np.argsort(-strength, kind="stable")[:MOST]
+    # A decision that many small effects made still gets its strongest one.
+    kept = [i for i in order if strength[i] >= LEAST_EFFECT] or [i for i in order[:1] if strength[i] > 0]
+    return tuple(_reason(_SCORED[i], row[i], sign * float(strength[i]), known, texts) for i in kept)
+
+
+def _reason(attribute: Attribute, code: float, effect: float, known: dict[str, Any], texts: dict[str, str]) -> Reason:
+    value = _recorded(attribute, code)
+    text = texts[attribute.name].format(value=f"{int(code):,}" if _is_quantity(attribute) else value)
+    if comparison := _comparison(attribute, code, effect, known, texts):
+        text = f"{text}, {comparison}"
+    return Reason(attribute.name, value, effect, text, meaning(attribute.name, value))
+
+
+def _comparison(
+    attribute: Attribute, code: float, effect: float, known: dict[str, Any], texts: dict[str, str]
+) -> str | None:
+    """Return how the value compares with accepted clients, where that is so and explains the effect's direction."""
+    if _is_quantity(attribute):
+        median = known[attribute.name]
+        return texts[f"{attribute.name} {'more' if code > median else 'less'}"] if code != median else None
+    frequency = known[attribute.name].get(_recorded(attribute, code), 1.0)
+    if effect > 0 and frequency < 1 - NOTABLE:
+        return texts["seldom"]
+    if effect < 0 and frequency > 1 + NOTABLE:
+        return texts["often"]
+    return None
+
+
+def _is_quantity(attribute: Attribute) -> bool:
+    """Whether its numbers count something; others are classes."""
+    return attribute.kind == "number" and attribute.name not in MEANINGS
+
+
+def _recorded(attribute: Attribute, code: float) -> str:
+    return attribute.categories[int(code)] if attribute.kind == "category" else str(int(code))
+
+
+_SCORED = [a for a in ATTRIBUTES if a.name in SCORED]

@@ -1,0 +1,243 @@
+"""Contributions, reasons in words, and what would change a decision."""
+
+import itertools
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedKFold
+
+from credit_risk.application import ATTRIBUTE, NAMES, PROTECTED, SCORED, encode
+from credit_risk.changes import LEVERS, what_would_change_it
+from credit_risk.data import read_training, split
+from credit_risk.meanings import MEANINGS
+from credit_risk.model import TRUSTED, CreditScorer, NotExplainable
+from credit_risk.reasons import LEAST_EFFECT, MOST, TEXTS
+
+AT = {name: NAMES.index(name) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def clients():
+    train, test = split(read_training("data/credit-g.csv"))
+    return encode(train), train["class"].to_numpy(str), encode(test)
+
+
+def out_of_fold(scorer, codes, labels):
+    risk = np.empty(len(codes))
+    for train, test in StratifiedKFold(4).split(codes, labels):
+        risk[test] = clone(scorer).fit(codes[train], labels[train]).risk(codes[test])
+    return risk
+
+
+def fitted(scorer, codes, labels):
+    return scorer.fit(codes, labels, out_of_fold(scorer, codes, labels))
+
+
+@pytest.fixture(scope="module")
+def scorer(clients):
+    members = [{"num_boost_round": 60, "seed": seed} for seed in (1, 2)]
+    return fitted(CreditScorer({"learning_rate": 0.1}, members=members), *clients[:2])
+
+
+@pytest.fixture(scope="module", params=[None, 0.1, 0.5])
+def at_base_rate(request, clients):
+    return fitted(CreditScorer({"learning_rate": 0.1}, 80, base_rate=request.param), *clients[:2])
+
+
+def logit(p):
+    return np.log(p / (1 - p))
+
+
+def test_contributions_sum_to_the_score(at_base_rate, clients):
+    codes = clients[2]
+    found = at_base_rate.explain(codes)
+    np.testing.assert_allclose(found.contributions.sum(axis=1) + found.bias, logit(at_base_rate.risk(codes)), atol=1e-6)
+
+
+def test_a_red_clients_effects_sum_to_more_risk(at_base_rate, clients):
+    codes = clients[2]
+    red = at_base_rate.decide(codes).red
+    assert red.any()
+    assert at_base_rate.explain(codes).effects.sum(axis=1)[red].min() > 0
+
+
+def test_effects_are_less_the_mean_over_accepted_clients(clients):
+    codes, labels, test = clients
+    risk = np.where(np.arange(len(codes)) < 100, 0.01, 0.9)  # the first hundred, say
+    scorer = CreditScorer(num_boost_round=20).fit(codes, labels, risk)
+    mean = scorer.explain(codes[:100]).contributions.mean(axis=0)
+    found = scorer.explain(test)
+    np.testing.assert_allclose(found.effects, found.contributions - mean)
+
+
+def test_where_nobody_would_be_accepted_there_are_reasons_too(clients):
+    codes, labels, test = clients
+    scorer = CreditScorer(num_boost_round=20, cost_bad=1000).fit(codes, labels, np.linspace(0.2, 0.9, len(codes)))
+    assert all(found.raising for found in scorer.reasons(test))
+
+
+def test_a_red_client_gets_only_raising_reasons_a_green_one_both_apart(scorer, clients):
+    codes = clients[2]
+    red = scorer.decide(codes).red
+    found = scorer.reasons(codes)
+    for refused, one in zip(red, found, strict=True):
+        assert 1 <= len(one.raising) <= MOST or not refused
+        assert not (refused and one.lowering)
+        assert all(reason.effect > 0 for reason in one.raising)
+        assert all(reason.effect < 0 for reason in one.lowering)
+        for reasons in (one.raising, one.lowering):
+            assert len(reasons) <= MOST
+            strength = [abs(reason.effect) for reason in reasons]
+            assert strength == sorted(strength, reverse=True)
+            assert len(reasons) < 2 or strength[-1] >= LEAST_EFFECT
+    assert any(one.lowering for one in found)
+
+
+def test_reasons_are_of_the_strongest_effects_with_what_is_recorded(scorer, clients):
+    codes = clients[2]
+    effects = scorer.explain(codes).effects
+    for row, effect, one in zip(codes, effects, scorer.reasons(codes), strict=True):
+        first = one.raising[0] if one.raising else None
+        if first is not None:
+            assert first.attribute == SCORED[int(np.argmax(effect))]
+            assert first.effect == pytest.approx(effect.max())
+        for reason in (*one.raising, *one.lowering):
+            code = row[AT[reason.attribute]]
+            attribute = ATTRIBUTE[reason.attribute]
+            value = attribute.categories[int(code)] if attribute.kind == "category" else f"{int(code):,}"
+            assert value in reason.text
+            assert reason.meaning == MEANINGS.get(reason.attribute, {}).get(reason.value, "")
+
+
+def test_no_reason_is_of_a_protected_attribute_or_of_a_score(scorer, clients):
+    codes = clients[2]
+    words = {reason.attribute for one in scorer.reasons(codes) for reason in (*one.raising, *one.lowering)}
+    assert words <= set(SCORED)
+    assert not {text for name, text in TEXTS.items() if name.split()[0] in PROTECTED or "score" in text.lower()}
+
+
+def test_every_scored_attribute_has_its_words_and_no_code_is_read_as_a_quantity():
+    for name in SCORED:
+        assert "{value}" in TEXTS[name]
+        attribute = ATTRIBUTE[name]
+        if attribute.kind == "category":
+            assert "“{value}”" in TEXTS[name]  # quoted: the label may mean something else than it says
+        elif name in MEANINGS:
+            assert TEXTS[name].endswith("class {value}")
+
+
+def test_comparisons_are_true_of_accepted_clients(scorer, clients):
+    codes, labels, test = clients
+    accepted = codes[out_of_fold(scorer, codes, labels) < scorer.threshold]
+    compared = 0
+    for one in scorer.reasons(test):
+        for reason in (*one.raising, *one.lowering):
+            column = AT[reason.attribute]
+            if reason.attribute == "duration" and ", " in reason.text:
+                shorter = np.mean(accepted[:, column] < int(reason.value))
+                longer = np.mean(accepted[:, column] > int(reason.value))
+                assert ("longer" in reason.text) == (shorter >= longer)
+                compared += 1
+            elif "common among" in reason.text:
+                attribute = ATTRIBUTE[reason.attribute]
+                code = attribute.categories.index(reason.value) if attribute.categories else int(reason.value)
+                share = np.mean(accepted[:, column] == code) - np.mean(codes[:, column] == code)
+                assert ("less common" in reason.text) == (share < 0)
+                compared += 1
+    assert compared > 100
+
+
+def test_reasons_are_stored_with_the_scorer(scorer, clients, monkeypatch):
+    stored = skops.io.dumps(scorer)
+    before = scorer.reasons(clients[2])
+    monkeypatch.setitem(TEXTS, "duration", "Something else: {value}")
+    loaded = skops.io.loads(stored, trusted=TRUSTED)
+    assert loaded.reasons(clients[2]) == before
+
+
+def test_without_out_of_fold_risks_nothing_is_explained(clients):
+    codes, labels, test = clients
+    scorer = CreditScorer(num_boost_round=5).fit(codes, labels)
+    with pytest.raises(NotExplainable, match="fit"):
+        scorer.explain(test)
+
+
+def test_no_rows_no_reasons(scorer):
+    assert scorer.reasons(np.empty((0, 20))) == []
+
+
+def test_the_base_rate_corrects_the_odds_before_the_threshold(clients):
+    codes, labels, test = clients
+    plain = CreditScorer(num_boost_round=40).fit(codes, labels)
+    rare = CreditScorer(num_boost_round=40, base_rate=0.05).fit(codes, labels)
+    ratio = (0.05 / 0.95) / (0.3 / 0.7)
+    np.testing.assert_allclose(logit(rare.risk(test)), logit(plain.risk(test)) + np.log(ratio))
+    np.testing.assert_array_equal(rare.decide(test).red, rare.risk(test) >= 1 / 6)
+    assert (plain.prior, rare.prior) == (pytest.approx(0.3), 0.05)
+    same = CreditScorer(num_boost_round=40, base_rate=plain.prior).fit(codes, labels)
+    np.testing.assert_allclose(same.risk(test), plain.risk(test))
+    with pytest.raises(ValueError, match="base_rate"):
+        CreditScorer(base_rate=1.0).fit(codes, labels)
+
+
+def brute_force(scorer, codes, levers):
+    """Every whole number and step, one by one: what `what_would_change_it` must find the least of."""
+    low = {name: scorer.domain.ranges[name][0] for name in ("credit_amount", "duration")}
+    options = []
+    for name in LEVERS:
+        present = codes[AT[name]]
+        values = [(present, 0.0)]
+        if name in levers and name in low:
+            values += [(v, 10 + (present - v) / present) for v in range(low[name], int(present))]
+        elif name in levers and name == "savings_status" and present < 4:
+            values.append((present + 1, 10.25))
+        elif name in levers and name == "other_parties" and present == 0:
+            values.append((2, 11))
+        options.append(values)
+    found = list(itertools.product(*options))
+    rows = np.tile(codes, (len(found), 1))
+    rows[:, [AT[name] for name in LEVERS]] = [[value for value, _ in one] for one in found]
+    sizes = np.array([sum(size for _, size in one) for one in found])
+    sizes[scorer.decide(rows).red] = np.inf
+    return rows[np.argmin(sizes)] if np.isfinite(sizes.min()) else None
+
+
+@pytest.mark.parametrize("levers", [("credit_amount",), ("duration", "savings_status", "other_parties")])
+def test_the_smallest_change_is_found(scorer, clients, levers):
+    codes = clients[2]
+    reds = codes[scorer.decide(codes).red][:25]
+    outcomes = set()
+    for client in reds:
+        expected, found = brute_force(scorer, client, levers), what_would_change_it(scorer, client, levers)
+        outcomes.add(found is None)
+        if expected is None:
+            assert found is None
+        else:
+            np.testing.assert_array_equal(found.codes, expected)
+    assert outcomes == {True, False}
+
+
+def test_a_change_is_green_and_touches_nothing_else(at_base_rate, clients):
+    codes = clients[2]
+    for client in codes[at_base_rate.decide(codes).red][:40]:
+        change = what_would_change_it(at_base_rate, client)
+        if change is None:
+            continue
+        assert not at_base_rate.decide(change.codes[None]).red[0]
+        assert change.risk == at_base_rate.risk(change.codes[None])[0] < at_base_rate.threshold
+        different = {name for name in NAMES if change.codes[AT[name]] != client[AT[name]]}
+        assert different == set(change.attributes) <= set(LEVERS)
+        for name in different & {"credit_amount", "duration"}:
+            assert f"{int(change.codes[AT[name]]):,}" in change.text
+
+
+def test_a_green_client_needs_no_change(scorer, clients):
+    codes = clients[2]
+    assert what_would_change_it(scorer, codes[~scorer.decide(codes).red][0]) is None
+
+
+def test_an_attribute_that_a_client_cannot_change_is_no_lever(scorer, clients):
+    with pytest.raises(ValueError, match="age"):
+        what_would_change_it(scorer, clients[2][0], ["age"])

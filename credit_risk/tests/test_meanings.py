@@ -1,0 +1,35 @@
+"""What values mean: the table, the schema and data/README.md agree."""
+
+import re
+from pathlib import Path
+
+from credit_risk.application import ATTRIBUTES, json_schema
+from credit_risk.meanings import MEANINGS, meaning
+
+README = Path("data/README.md").read_text()
+
+
+def test_the_table_says_what_the_readme_says():
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \| \d+ \| (.+?) \| *\w* *\|$", README, re.MULTILINE)
+    assert {(a, v, m) for a, values in MEANINGS.items() for v, m in values.items()} == set(rows)
+
+
+def test_every_value_but_a_quantity_has_a_meaning():
+    for attribute in ATTRIBUTES:
+        if attribute.kind == "category":
+            assert tuple(MEANINGS[attribute.name]) == attribute.categories
+        elif attribute.unit:
+            assert attribute.name not in MEANINGS
+        else:
+            codes = range(attribute.minimum, attribute.maximum + 1)
+            assert list(MEANINGS[attribute.name]) == [str(code) for code in codes]
+
+
+def test_quantities_mean_themselves():
+    assert meaning("duration", "24") == ""
+    assert meaning("checking_status", "no checking").startswith("200 DM or more")
+
+
+def test_the_schema_carries_the_meanings():
+    description = json_schema()["properties"]["savings_status"]["description"]
+    assert "no known savings: 1000 DM or more" in description

@@ -1,0 +1,141 @@
+"""What the house's model is measured against: the pipelines that people usually build on this data.
+
+Each is a scikit-learn estimator on a frame of the 20 attributes, whose labels are True for a bad client.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from lightgbm import LGBMClassifier
+from numpy.typing import ArrayLike
+from scipy.stats import loguniform, randint
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_selection import SelectKBest, chi2
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import RandomizedSearchCV, StratifiedKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.utils.validation import check_is_fitted
+
+from credit_risk.application import ATTRIBUTES, SCORED_COLUMNS, Floats, encode
+
+_CATEGORIES = [a.name for a in ATTRIBUTES if a.kind == "category"]
+_NUMBERS = [a.name for a in ATTRIBUTES if a.kind == "number"]
+_SCORED = [a for a in ATTRIBUTES if not a.protected]
+
+
+def usual(seed: int, n_iter: int = 5, folds: int = 5) -> RandomizedSearchCV:
+    """Return the usual way: codes by the alphabet, the 10 attributes of highest chi2, LightGBM by random search."""
+    pipeline = Pipeline(
+        [
+            ("encode", alphabetical()),
+            ("select", SelectKBest(chi2, k=10)),
+            ("model", LGBMClassifier(n_jobs=1, verbosity=-1, random_state=seed)),
+        ]
+    )
+    space = {
+        "model__num_leaves": randint(8, 64),
+        "model__learning_rate": loguniform(0.01, 0.3),
+        "model__n_estimators": randint(50, 400),
+        "model__min_child_samples": randint(5, 50),
+        "model__colsample_bytree": [0.6, 0.8, 1.0],
+    }
+    cv = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return RandomizedSearchCV(pipeline, space, n_iter=n_iter, scoring="roc_auc", cv=cv, random_state=seed, n_jobs=1)
+
+
+def lgbm_default(seed: int) -> Pipeline:
+    """Return LightGBM as it comes, on codes by the alphabet."""
+    return make_pipeline(alphabetical(), LGBMClassifier(n_jobs=1, verbosity=-1, random_state=seed))
+
+
+def logistic(seed: int) -> Pipeline:
+    """Return logistic regression on dummies and scaled numbers."""
+    numbers = [a.name for a in _SCORED if a.kind == "number"]
+    categories = [a.name for a in _SCORED if a.kind == "category"]
+    encoder = make_column_transformer((StandardScaler(), numbers), (OneHotEncoder(handle_unknown="ignore"), categories))
+    return make_pipeline(encoder, LogisticRegression(max_iter=1000, random_state=seed))
+
+
+def logistic_woe(seed: int) -> Pipeline:
+    """Return logistic regression on weights of evidence, the classic scorecard."""
+    return make_pipeline(_codes(), WeightOfEvidence(), LogisticRegression(max_iter=1000, random_state=seed))
+
+
+def forest(seed: int) -> Pipeline:
+    """Return a random forest on the schema's codes."""
+    return make_pipeline(
+        _codes(), RandomForestClassifier(500, min_samples_leaf=3, max_features=4, n_jobs=1, random_state=seed)
+    )
+
+
+BASELINES: dict[str, Callable[[int], BaseEstimator]] = {
+    "usual": usual,
+    "lr": logistic,
+    "lr-woe": logistic_woe,
+    "rf": forest,
+    "lgbm-default": lgbm_default,
+}
+
+
+class WeightOfEvidence(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Each attribute's code replaced by the log-odds of good that its bin had in training, less the overall log-odds.
+
+    Parameters
+    ----------
+    bins : int
+        Quantile bins of an attribute with more distinct codes than that.
+    prior : float
+        Clients of average risk that each bin is given beside its own, so that small bins are not believed blindly.
+    """
+
+    def __init__(self, bins: int = 6, prior: float = 10.0) -> None:
+        self.bins = bins
+        self.prior = prior
+
+    def fit(self, X: Floats, y: ArrayLike) -> "WeightOfEvidence":
+        """Learn the bins and their weights from codes, shape (n, k), and who turned out bad, shape (n,)."""
+        bad = np.asarray(y, dtype=np.float64)
+        share = bad.mean()
+        self.edges_, self.weights_ = [], []
+        for column in X.T:
+            distinct = np.unique(column)
+            if len(distinct) > self.bins:
+                distinct = np.unique(np.quantile(column, np.linspace(0, 1, self.bins + 1)[1:], method="higher"))
+            edges = distinct[:-1]
+            place = np.searchsorted(edges, column)
+            n = np.bincount(place, minlength=len(distinct))
+            n_bad = np.bincount(place, bad, minlength=len(distinct))
+            risk = (n_bad + self.prior * share) / (n + self.prior)
+            self.edges_.append(edges)
+            self.weights_.append(np.log((1 - risk) / risk) - np.log((1 - share) / share))
+        return self
+
+    def transform(self, X: Floats) -> Floats:
+        """Return the weights of codes, shape (n, k)."""
+        check_is_fitted(self)
+        columns = zip(X.T, self.edges_, self.weights_, strict=True)
+        return np.column_stack([weights[np.searchsorted(edges, column)] for column, edges, weights in columns])
+
+
+def alphabetical() -> ColumnTransformer:
+    """Return the encoding of all 20 attributes that people usually take: categories by the alphabet, numbers as is."""
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    # chi2 takes no negative code, which a category gets that has no row in a training fold.
+    shifted = make_pipeline(encoder, FunctionTransformer(_from_zero))
+    return make_column_transformer((shifted, _CATEGORIES), ("passthrough", _NUMBERS), verbose_feature_names_out=False)
+
+
+def _from_zero(codes: Floats) -> Floats:
+    return codes + 1
+
+
+def _codes() -> FunctionTransformer:
+    return FunctionTransformer(_scored_codes)
+
+
+def _scored_codes(frame: pd.DataFrame) -> Floats:
+    return encode(frame)[:, SCORED_COLUMNS]

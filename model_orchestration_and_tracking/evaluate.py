@@ -1,0 +1,299 @@
+"""How good the model is, honestly: nested, repeated cross-validation of the whole recipe beside what people usually do.
+
+    make evaluate        REPEATS=2 SEED=7 make evaluate
+
+Each of the outer folds is scored by a scorer that was searched for, averaged and fitted on the other nine alone; the
+other models see the same folds. Differences are paired by fold, and their errors corrected for folds sharing their
+training clients (Nadeau and Bengio 2003). Prints tables, and writes them as JSON.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed, parallel_config
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+
+from credit_risk.application import BAD, LABEL, Floats, InvalidApplications, encode
+from credit_risk.data import read_training
+from credit_risk.settings import Settings
+from model_orchestration_and_tracking.baselines import BASELINES
+from model_orchestration_and_tracking.calibration import calibration_error, luck, slope_intercept
+from model_orchestration_and_tracking.fairness import Slice, slices
+from model_orchestration_and_tracking.metrics import metrics
+from model_orchestration_and_tracking.tuning import FOLDS, KEPT, TUNING_FOLDS, tuned
+
+OURS = "credit-risk"
+MODELS = (OURS, *BASELINES)
+# What is told of each model, and where `metrics` has it. Cost and acceptance are at the cost threshold, always.
+FIGURES = {
+    "auc": "auc",
+    "brier": "brier",
+    "cost": "decision_cost",
+    "accuracy": "accuracy",
+    "recall": "recall",
+    "specificity": "specificity",
+    "acceptance": "decision_acceptance",
+    "decision_accuracy": "decision_accuracy",
+    "decision_recall": "decision_recall",
+    "decision_specificity": "decision_specificity",
+    "log_loss": "log_loss",
+}
+
+Fold = tuple[int, NDArray[np.intp], NDArray[np.intp]]  # of which repeat, training rows, test rows
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What cross-validation found.
+
+    Attributes
+    ----------
+    risks : dict
+        For each model the risk of each client in each repeat, shape (repeats, n); nobody was seen in training.
+    scores : dict
+        For each model each figure of each fold, shape (repeats x folds,); paired over models.
+    """
+
+    clients: pd.DataFrame
+    risks: dict[str, Floats]
+    scores: dict[str, dict[str, Floats]]
+    folds: int
+
+
+def evaluate(
+    clients: pd.DataFrame,
+    models: Sequence[str] = MODELS,
+    *,
+    seed: int = 0,
+    repeats: int = 10,
+    folds: int = FOLDS,
+    n_iter: int,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Cross-validate models on the same folds.
+
+    Parameters
+    ----------
+    clients : DataFrame
+        The 20 attributes and `class`.
+    models : sequence of str
+        Of `MODELS`.
+    n_iter : int
+        Candidates that our own search tries in each fold.
+    jobs : int
+        Processes.
+    progress : callable
+        Called with the number of folds done and of all folds.
+    """
+    bad = clients[LABEL].to_numpy() == BAD
+    tasks: list[Fold] = []
+    for repeat in range(repeats):
+        split = StratifiedKFold(folds, shuffle=True, random_state=_seed(seed, repeat))
+        tasks += [(repeat, train, test) for train, test in split.split(bad, bad)]
+    risks = {name: np.full((repeats, len(clients)), np.nan) for name in models}
+    scores: dict[str, dict[str, Floats]] = {
+        name: {figure: np.full(len(tasks), np.nan) for figure in FIGURES} for name in models
+    }
+    # One thread a process: with more, each waits for the other.
+    with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+        work = Parallel(return_as="generator_unordered")(
+            delayed(_fold)(clients, models, number, task, _seed(seed, repeats + number), n_iter)
+            for number, task in enumerate(tasks)
+        )
+        for done, (number, found) in enumerate(work, start=1):
+            repeat, _, test = tasks[number]
+            for name, risk in found.items():
+                risks[name][repeat, test] = risk
+                measured = metrics(clients[LABEL].to_numpy()[test], risk)
+                for figure, source in FIGURES.items():
+                    scores[name][figure][number] = measured[source]
+            progress(done, len(tasks))
+    return Evaluation(clients, risks, scores, folds)
+
+
+def _seed(seed: int, number: int) -> int:
+    """Return a seed of its own for each part of the work, so that runs with neighbouring seeds share none."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def _fold(
+    clients: pd.DataFrame, models: Iterable[str], number: int, fold: Fold, seed: int, n_iter: int
+) -> tuple[int, dict[str, Floats]]:
+    _, train, test = fold
+    fitted, held_out = clients.iloc[train], clients.iloc[test]
+    found = {}
+    for name in models:
+        if name == OURS:
+            scorer = tuned(encode(fitted), fitted[LABEL].to_numpy(str), n_iter, seed % 2**31)
+            found[name] = scorer.risk(encode(held_out))
+        else:
+            model = BASELINES[name](seed).fit(fitted.drop(columns=LABEL), fitted[LABEL] == BAD)
+            found[name] = model.predict_proba(held_out.drop(columns=LABEL))[:, 1]
+    return number, found
+
+
+def mean_se(values: Floats, folds: int) -> dict[str, float]:
+    """Return mean and corrected standard error of a figure over the folds of repeated cross-validation.
+
+    The plain error is far too small, for the folds share most of their training clients: the variance is multiplied by
+    1/J + 1/(folds - 1) instead of 1/J (Nadeau and Bengio 2003).
+    """
+    spread = float(np.var(values, ddof=1)) * (1 / len(values) + 1 / (folds - 1))
+    return {"mean": float(np.mean(values)), "se": spread**0.5}
+
+
+def report(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the figures of each model and the paired differences of ours from each other one, JSON-able."""
+    bad = evaluation.clients[LABEL].to_numpy() == BAD
+    models = {}
+    for name, scores in evaluation.scores.items():
+        models[name] = {figure: mean_se(values, evaluation.folds) for figure, values in scores.items()}
+        models[name] |= _calibration(bad, evaluation.risks[name])
+    ours = evaluation.scores.get(OURS, {})
+    paired = {
+        name: {figure: mean_se(values - scores[figure], evaluation.folds) for figure, values in ours.items()}
+        for name, scores in evaluation.scores.items()
+        if name != OURS
+    }
+    return {"models": models, "paired": paired}
+
+
+def _calibration(bad: NDArray[np.bool_], risks: Floats) -> dict[str, dict[str, float]]:
+    lines = np.array([slope_intercept(bad, risk) for risk in risks])
+    averaged = risks.mean(axis=0)
+    chance = luck(averaged)
+    return {
+        "calibration_slope": {"mean": float(lines[:, 0].mean()), "sd_over_repeats": float(lines[:, 0].std())},
+        "calibration_intercept": {"mean": float(lines[:, 1].mean()), "sd_over_repeats": float(lines[:, 1].std())},
+        "ece": {
+            "mean": calibration_error(bad, averaged),
+            "se": chance.sd,
+            "perfect_mean": chance.mean,
+            "perfect_q95": chance.q95,
+        },
+    }
+
+
+def tables(found: dict[str, Any]) -> str:
+    """Return the report as Markdown tables."""
+    shown = ["auc", "brier", "cost", "acceptance", "accuracy", "recall", "specificity"]
+    lines = [
+        "| model | AUC | Brier | cost | accepted | accuracy | recall | specificity "
+        "| ECE | perfect: mean, 95 % | slope | intercept |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, figures in found["models"].items():
+        cells = [f"{figures[figure]['mean']:.4f} ± {figures[figure]['se']:.4f}" for figure in shown]
+        ece = figures["ece"]
+        cells += [f"{ece['mean']:.3f}", f"{ece['perfect_mean']:.3f}, {ece['perfect_q95']:.3f}"]
+        cells += [f"{figures[figure]['mean']:.2f}" for figure in ("calibration_slope", "calibration_intercept")]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    if found["paired"]:
+        lines += ["", f"| {OURS} less | AUC | Brier | cost | accuracy |", "|---|---|---|---|---|"]
+        for name, figures in found["paired"].items():
+            cells = [
+                f"{figures[figure]['mean']:+.4f} ± {figures[figure]['se']:.4f}"
+                for figure in ("auc", "brier", "cost", "accuracy")
+            ]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def slice_table(found: Sequence[Slice]) -> str:
+    """Return the fairness slices as a Markdown table; a group too small for a verdict is marked."""
+    names = ["acceptance", "acceptance_ratio", "recall", "bad_rate", "cost", "calibration", "auc"]
+    lines = [
+        "| attribute | group | n | accepted | over others' | recall | bad of accepted | cost | calibration | AUC |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in found:
+        cells = []
+        for name in names:
+            figure = one.figures.get(name)
+            cells.append(f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]" if figure else "")
+        n = f"{one.n}" if one.gated else f"{one.n} (shown only)"
+        lines.append(f"| {one.attribute} | {one.group} | {n} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _progress() -> Callable[[int, int], None]:
+    start = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        left = (time.monotonic() - start) * (total - done) / done
+        line = f"{done} of {total} folds, about {left:.0f} s left"
+        if sys.stderr.isatty():
+            print(f"\r{line}   ", end="" if done < total else "\n", file=sys.stderr, flush=True)  # noqa: T201
+        elif done % max(total // 20, 1) == 0:
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+    return show
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m model_orchestration_and_tracking.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    settings = Settings()
+    parser.add_argument("--seed", type=int, default=0, help="of folds and searches (0)")
+    parser.add_argument("--repeats", type=int, default=10, help=f"of the {FOLDS} folds (10)")
+    parser.add_argument(
+        "--n-iter", type=int, default=settings.n_iter, help=f"candidates of our search ({settings.n_iter})"
+    )
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="only some of them")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (as many as cores)")
+    parser.add_argument("--data", default=settings.data, help=f"labelled clients ({settings.data})")
+    parser.add_argument("--output", type=Path, default=settings.var_dir / "evaluation.json", help="where the JSON goes")
+    options = parser.parse_args(arguments)
+    if options.repeats < 1 or options.n_iter < 1:
+        parser.error("--repeats and --n-iter are at least 1")
+    try:
+        clients = read_training(options.data)
+    except (InvalidApplications, FileNotFoundError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    evaluation = evaluate(
+        clients,
+        options.models,
+        seed=options.seed,
+        repeats=options.repeats,
+        n_iter=options.n_iter,
+        jobs=options.jobs,
+        progress=_progress(),
+    )
+    protocol = (
+        f"{options.repeats}x{FOLDS}-fold stratified; in each training part: search of {options.n_iter} candidates over "
+        f"{TUNING_FOLDS} folds by log loss, best {KEPT} averaged; threshold from the costs; Nadeau-Bengio errors"
+    )
+    groups = slices(clients, evaluation.risks[OURS], seed=options.seed) if OURS in options.models else []
+    found = {
+        "seed": options.seed,
+        "protocol": protocol,
+        **report(evaluation),
+        "slices": [one.as_dict() for one in groups],
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"{protocol}; seed {options.seed}\n\n{tables(found)}")  # noqa: T201
+    if groups:
+        print(f"\n{OURS}, by group (95 % bootstrap intervals):\n\n{slice_table(groups)}")  # noqa: T201
+    print(f"\nwritten to {options.output}")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

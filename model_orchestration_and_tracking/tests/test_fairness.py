@@ -1,0 +1,81 @@
+"""Fairness slices, against figures worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model_orchestration_and_tracking.fairness import MIN_PER_CLASS, slices
+
+
+@pytest.fixture
+def clients():
+    random = np.random.default_rng(0)
+    n = 400
+    return pd.DataFrame(
+        {
+            "age": np.repeat([20, 40, 70], [120, 240, 40]),
+            "personal_status": np.resize(["male single", "female div/dep/mar"], n),
+            "foreign_worker": "yes",
+            "class": np.where(random.random(n) < 0.3, "bad", "good"),
+        }
+    )
+
+
+def by_group(found):
+    return {(one.attribute, one.group): one for one in found}
+
+
+def test_groups_are_by_age_and_by_recorded_values(clients):
+    found = by_group(slices(clients, np.full(400, 0.1), draws=10))
+    assert list(found) == [
+        ("age", "25 or younger"),
+        ("age", "26 to 59"),
+        ("age", "60 or older"),
+        ("personal_status", "female div/dep/mar"),
+        ("personal_status", "male single"),
+        ("foreign_worker", "yes"),
+    ]
+    assert [one.n for one in found.values()] == [120, 240, 40, 200, 200, 400]
+    assert not found["age", "60 or older"].gated
+    assert found["age", "25 or younger"].gated
+
+
+def test_figures_by_hand(clients):
+    """The young: every second one is refused, whoever they are; all others are accepted."""
+    young = (clients["age"] <= 25).to_numpy()
+    refused = young & (np.arange(400) % 2 == 0)
+    risk = np.where(refused, 0.5, 0.1)
+    one = by_group(slices(clients, risk, draws=200))["age", "25 or younger"]
+    bad = (clients["class"] == "bad").to_numpy()
+    value = {name: figure.value for name, figure in one.figures.items()}
+    assert value["acceptance"] == value["acceptance_ratio"] == 0.5
+    assert value["recall"] == pytest.approx(np.mean(~refused[young & ~bad]))
+    assert value["bad_rate"] == pytest.approx(np.mean(bad[young & ~refused]))
+    assert value["cost"] == pytest.approx((5 * np.sum(bad & young & ~refused) + np.sum(~bad & refused)) / 120)
+    assert value["calibration"] == pytest.approx(np.mean(bad[young]) - 0.3)
+    for figure in one.figures.values():
+        assert figure.low <= figure.value <= figure.high
+    assert 0.35 < one.figures["acceptance"].low < 0.45 < 0.55 < one.figures["acceptance"].high < 0.65
+
+
+def test_repeats_are_pooled(clients):
+    one = by_group(slices(clients, np.vstack([np.full(400, 0.1), np.full(400, 0.5)]), draws=10))
+    assert one["age", "26 to 59"].figures["acceptance"].value == 0.5
+
+
+def test_auc_only_with_enough_of_each_class(clients):
+    clients["class"] = np.where(np.arange(400) % 20 == 0, "bad", "good")
+    found = by_group(slices(clients, np.linspace(0, 1, 400), draws=20))
+    assert found["foreign_worker", "yes"].n_bad == MIN_PER_CLASS
+    assert "auc" in found["foreign_worker", "yes"].figures
+    assert "auc" not in found["age", "26 to 59"].figures
+
+
+def test_nobody_accepted_leaves_a_gap_no_crash(clients):
+    one = slices(clients, np.full(400, 0.9), draws=10)[0]
+    assert np.isnan(one.figures["bad_rate"].value)
+    assert one.as_dict()["bad_rate"] == {"value": None, "low": None, "high": None}
+
+
+def test_clients_without_the_attributes_are_in_no_group(clients):
+    assert slices(clients.assign(age=np.nan, personal_status=None, foreign_worker=None), np.full(400, 0.1)) == []
