@@ -238,7 +238,8 @@ class Run:
                     continue
                 if name not in starts:
                     if set(service.after) <= set(ready):
-                        self.stack.call("startProcess", name, False)
+                        with contextlib.suppress(OSError):  # a supervisord that was just killed: the next look sees it
+                            self.stack.call("startProcess", name, False)
                         starts[name] = Start(poll=self.stack.settings.model_poll_seconds)
                     continue
                 now = health(service, self.environment, known[name])
