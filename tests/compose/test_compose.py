@@ -71,7 +71,10 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
-    ports = {name: free_port() for name in PORTS}
+    free: set[int] = set()
+    while len(free) < len(PORTS):  # asked twice, the kernel may give the same one
+        free.add(free_port())
+    ports = dict(zip(PORTS, free, strict=True))
     unset = {"BUCKET", "DATA", "GOOGLE_APPLICATION_CREDENTIALS", "MODEL_NAME", "STORAGE_EMULATOR_HOST"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment |= {f"{name}_PORT": str(port) for name, port in ports.items()}
