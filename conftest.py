@@ -36,11 +36,18 @@ def need(program: str, how: str) -> str:
     pytest.skip(reason)
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """Return a port of 127.0.0.1 that nobody listens on; never the same one twice."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = int(s.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def wait_for(answers: Callable[[], Any], seconds: float = 60, what: str = "it") -> Any:

@@ -125,23 +125,27 @@ def test_help():
 
 @pytest.mark.slow
 def test_a_scrape_does_not_wait_for_the_computation(served, log, draw, decide):
-    """Keep the child computing all the time, and the 99th percentile of the scrapes stays small."""
+    """Keep the child computing all the time, and scrapes stay about as quick as those of an exporter at rest."""
     decide(log, draw(200))
     busy = served.model_copy(update={"exporter_interval_seconds": 0.001})
-    with exporter(busy) as process:
-        wait_for(lambda: figure(busy, "credit_risk_drift_score") is not None, 90, "drift")
+    idle = served.model_copy(update={"exporter_port": free_port(), "exporter_interval_seconds": 3600})
+    with exporter(busy) as process, exporter(idle):
+        for one in (busy, idle):
+            wait_for(lambda one=one: figure(one, "credit_risk_drift_score") is not None, 120, "drift")
         computing = child(process)
-        connection = HTTPConnection("127.0.0.1", busy.exporter_port, timeout=5)
-        took = []
+        connections = {one: HTTPConnection("127.0.0.1", one.exporter_port, timeout=5) for one in (busy, idle)}
+        took = {one: [] for one in connections}
         used = computing.cpu_times().user
         for i in range(300):
             if i % 10 == 0:
                 decide(log, draw(1))
-            started = time.perf_counter()
-            connection.request("GET", "/metrics")
-            connection.getresponse().read()
-            took.append(time.perf_counter() - started)
+            for one, connection in connections.items():  # by turns, so that both meet the same noise of the machine
+                started = time.perf_counter()
+                connection.request("GET", "/metrics")
+                connection.getresponse().read()
+                took[one].append(time.perf_counter() - started)
             time.sleep(0.02)
         assert computing.cpu_times().user - used > 1
-    p99 = float(np.percentile(took, 99)) * 1000
-    assert p99 < 50  # in a thread of the same process it was 83 to 142 ms
+    p99 = {one: float(np.percentile(times, 99)) * 1000 for one, times in took.items()}
+    # In a thread of the same process it was 83 to 142 ms, against 3.5 ms at rest.
+    assert p99[busy] < max(50, 10 * p99[idle])
