@@ -14,7 +14,7 @@ def page(server, chromium):
     """A browser on the page of the running service."""
     browser = chromium()
     browser.get(server.url)
-    WebDriverWait(browser, 30).until(lambda b: "Model version" in text(b, "#banner"))
+    WebDriverWait(browser, 90).until(lambda b: "Model version" in text(b, "#banner"))
     return browser
 
 
