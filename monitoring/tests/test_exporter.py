@@ -148,4 +148,4 @@ def test_a_scrape_does_not_wait_for_the_computation(served, log, draw, decide):
         assert computing.cpu_times().user - used > 1
     p99 = {one: float(np.percentile(times, 99)) * 1000 for one, times in took.items()}
     # In a thread of the same process it was 83 to 142 ms, against 3.5 ms at rest.
-    assert p99[busy] < max(50, 10 * p99[idle])
+    assert p99[busy] < 50, f"{p99[idle]:.0f} ms at rest, in the same run"
