@@ -42,6 +42,7 @@ def stack(mlflow_server, tmp_path_factory):
         "BUCKET": str(folder / "bucket"),
         "TIMEZONE": "Europe/Berlin",
         "DATA": "data/credit-g.csv",
+        "N_ITER": "5",
     }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with pytest.MonkeyPatch.context() as patch, running(command, folder / "server.log", env):
