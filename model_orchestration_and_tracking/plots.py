@@ -8,16 +8,22 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
+from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from credit_risk.application import ATTRIBUTE, BAD, Floats
+from credit_risk.application import ATTRIBUTE, BAD, SCORED, SCORED_COLUMNS, Floats
 from credit_risk.model import CreditScorer
+from model_orchestration_and_tracking.fairness import Slice
 
 BLUE = "#1f5a92"
 ORANGE = "#c8641b"
+GREEN = "#2a8f6f"
 GREY = "#8a8a8a"
+PARTS = (BLUE, ORANGE, GREEN)  # the colours of parts, in their order
 
 Part = tuple[ArrayLike, Floats]  # labels ("good" or "bad") and risk, both of shape (n,)
 
@@ -59,7 +65,7 @@ def roc(parts: Mapping[str, Part], threshold: float) -> Figure:
     figure = _figure("ROC curve")
     axes = _plain(figure.subplots())
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
-    for colour, (part, (labels, risk)) in zip((BLUE, ORANGE), parts.items(), strict=False):
+    for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
         good = np.asarray(labels) != BAD
         false_green, true_green, _ = roc_curve(good, 1 - risk)
         area = roc_auc_score(good, 1 - risk)
@@ -96,7 +102,7 @@ def calibration(parts: Mapping[str, Part], n_bins: int = 10) -> Figure:
     figure = _figure("Calibration")
     axes = _plain(figure.subplots())
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfect")
-    for colour, (part, (labels, risk)) in zip((BLUE, ORANGE), parts.items(), strict=False):
+    for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
         bad = np.asarray(labels) == BAD
         bins = np.array_split(np.argsort(risk), n_bins)
         given = np.array([risk[b].mean() for b in bins])
@@ -110,6 +116,111 @@ def calibration(parts: Mapping[str, Part], n_bins: int = 10) -> Figure:
     axes.set_ylim(0, 1)
     axes.legend(frameon=False, loc="upper left")
     return figure
+
+
+def cost_curve(parts: Mapping[str, Part], threshold: float, cost_bad: float, cost_good: float) -> Figure:
+    """Draw what a client costs on average, and how many are accepted, at each threshold on the risk."""
+    figure = _figure("Cost and acceptance by threshold", 9.0, 4.0)
+    left, right = (_plain(axes) for axes in figure.subplots(1, 2, sharex=True))
+    cuts = np.linspace(0, 1, 201)
+    for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
+        bad = np.asarray(labels) == BAD
+        green = risk < np.append(cuts, threshold)[:, None]
+        cost = np.where(green, cost_bad * bad, cost_good * ~bad).mean(axis=1)
+        accepted = green.mean(axis=1)
+        for axes, values, word in ((left, cost, f"{cost[-1]:.2f}"), (right, accepted, f"{accepted[-1]:.0%}")):
+            axes.plot(cuts, values[:-1], color=colour, label=f"{part}: {word}")
+            axes.plot(threshold, values[-1], "s", color=colour, markersize=5)
+    for axes in (left, right):
+        axes.axvline(threshold, color=GREY, linewidth=1, linestyle="--", zorder=0)
+        axes.set_xlabel("refused from this risk on")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, loc="lower right", title=f"at the cost threshold {threshold:.3f}", alignment="left")
+    left.set_ylabel(f"mean cost per client\n(bad one accepted {cost_bad:g}, good one refused {cost_good:g})")
+    right.set_ylabel("share accepted")
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
+def slices(found: Sequence[Slice]) -> Figure:
+    """Draw how each group fares, with 95 % intervals; groups too small for a verdict are grey."""
+    panels = {
+        "acceptance": "accepted",
+        "recall": "accepted of the good\n(recall)",
+        "bad_rate": "bad among\nthe accepted",
+        "calibration": "share of bad\nless mean risk",
+    }
+    figure = _figure("Groups of clients at the cost threshold, with 95 % intervals", 11.0, 1.6 + 0.36 * len(found))
+    grid = figure.subplots(1, len(panels), sharey=True)
+    for axes, (name, title) in zip(grid, panels.items(), strict=True):
+        for place, one in enumerate(found):
+            value = one.figures[name]  # NaN, where nobody is counted, draws nothing
+            colour = BLUE if one.gated else GREY
+            axes.plot([value.low, value.high], [place, place], color=colour, linewidth=2, alpha=0.6)
+            axes.plot(value.value, place, "o", color=colour)
+        _plain(axes).set_title(title, fontsize=9)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.grid(axis="y", linewidth=0.4)
+        axes.tick_params(axis="y", length=0)
+        # A line where one attribute's groups end and the next one's begin.
+        for place in range(1, len(found)):
+            if found[place].attribute != found[place - 1].attribute:
+                axes.axhline(place - 0.5, color=GREY, linewidth=0.8)
+    grid[-1].axvline(0, color=GREY, linewidth=1, linestyle=":")
+    names = [f"{ATTRIBUTE[one.attribute].label}: {one.group}, n={one.n}" for one in found]
+    names = [name if one.gated else f"{name} (shown only)" for name, one in zip(names, found, strict=True)]
+    grid[0].set_yticks(range(len(found)), names)
+    grid[0].set_ylim(len(found) - 0.5, -0.5)
+    return figure
+
+
+def shap_summary(scorer: CreditScorer, codes: Floats) -> Figure:
+    """Draw what each attribute adds to the log-odds of bad, a dot a client, coloured by the attribute's value.
+
+    Raises
+    ------
+    NotExplainable
+        When the scorer was fitted without out-of-fold risks.
+    """
+    contributions = scorer.explain(codes).contributions
+    order = np.argsort(np.abs(contributions).mean(axis=0))
+    shades = LinearSegmentedColormap.from_list("value", [BLUE, "#d8d8d8", ORANGE])
+    figure = _figure("What the attributes add to the risk", 8.0, 6.5)
+    axes = _plain(figure.subplots())
+    axes.axvline(0, color=GREY, linewidth=1)
+    for place, column in enumerate(order):
+        values = contributions[:, column]
+        ranks = rankdata(codes[:, SCORED_COLUMNS[column]], "dense") - 1
+        dots = axes.scatter(
+            values,
+            place + _swarm(values),
+            c=ranks / max(ranks.max(), 1),
+            cmap=shades,
+            vmin=0,
+            vmax=1,
+            s=5,
+            linewidths=0,
+        )
+    axes.set_yticks(range(len(order)), [ATTRIBUTE[SCORED[column]].label for column in order])
+    axes.set_ylim(-0.7, len(order) - 0.3)
+    axes.set_xlabel("contribution to the log-odds of bad (to the right: raises the risk)")
+    bar = figure.colorbar(dots, ax=axes, ticks=[0, 1], aspect=40, shrink=0.6)
+    bar.ax.set_yticklabels(["lowest\nor first", "highest\nor last"], fontsize=8)
+    bar.set_label("value of the attribute", labelpad=-20)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _swarm(values: Floats, width: float = 0.4, n_bins: int = 80) -> Floats:
+    """Return how far to push dots off their line so that they lie beside each other: the denser, the wider."""
+    bins = np.digitize(values, np.linspace(values.min(), values.max(), n_bins))
+    offsets = np.zeros(len(values))
+    fullest = np.bincount(bins).max()
+    for members in (np.flatnonzero(bins == b) for b in np.unique(bins)):
+        reach = width * len(members) / fullest
+        offsets[members] = np.linspace(-reach, reach, len(members)) if len(members) > 1 else 0
+    return offsets
 
 
 def importance(scorer: CreditScorer) -> Figure:

@@ -4,11 +4,13 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from PIL import Image
 
+from credit_risk.application import encode
 from credit_risk.data import read_training
-from credit_risk.model import CreditScorer
-from model_orchestration_and_tracking import plots
+from credit_risk.model import CreditScorer, NotExplainable
+from model_orchestration_and_tracking import fairness, plots
 
 rng = np.random.default_rng(0)
 
@@ -19,9 +21,14 @@ def part(n):
 
 
 @pytest.fixture(scope="module")
-def scorer():
-    clients = read_training("data/test.csv")
-    return CreditScorer(num_boost_round=5).fit(clients, clients["class"])
+def clients():
+    return read_training("data/test.csv")
+
+
+@pytest.fixture(scope="module")
+def scorer(clients):
+    scorer = CreditScorer(num_boost_round=5)
+    return scorer.fit(clients, clients["class"], np.linspace(0, 1, len(clients)))
 
 
 @pytest.fixture(params=[300, 12])
@@ -61,3 +68,60 @@ def test_importance_names_every_scored_attribute(scorer):
     figure = plots.importance(scorer)
     assert len(figure.axes[0].patches) == 17
     assert "Checking account" in [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
+def test_cost_curve(parts):
+    assert pixels(plots.cost_curve(parts, 1 / 6, 5, 1)).std() > 10
+
+
+def test_cost_curve_by_hand():
+    labels, risk = ["good", "good", "bad", "bad"], np.array([0.1, 0.6, 0.3, 0.05])
+    left, right = plots.cost_curve({"test": (labels, risk)}, 1 / 6, 5, 1).axes
+    cost, accepted = (axes.lines[0].get_ydata() for axes in (left, right))
+    # Nobody accepted: two good ones are refused. Everybody: two bad ones are taken in.
+    assert (cost[0], cost[-1]) == (2 / 4, 10 / 4)
+    assert (accepted[0], accepted[-1]) == (0, 1)
+    # At 1/6 the bad client at .05 is accepted and the good one at .6 refused.
+    assert left.get_legend().get_texts()[0].get_text() == "test: 1.50"
+    assert right.get_legend().get_texts()[0].get_text() == "test: 50%"
+
+
+def test_slices_mark_small_groups(clients):
+    found = fairness.slices(clients, np.linspace(0, 1, len(clients)), draws=10)
+    figure = plots.slices(found)
+    assert pixels(figure).std() > 10
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(names) == len(found) > 5
+    for one, name, dot in zip(found, names, figure.axes[0].lines[1::2], strict=False):
+        assert f"{one.group}, n={one.n}" in name
+        assert name.endswith("(shown only)") != one.gated
+        assert to_rgba(dot.get_color()) == to_rgba(plots.BLUE if one.gated else plots.GREY)
+
+
+def test_slices_of_a_group_without_a_figure(clients):
+    """Nobody is accepted, so there is no share of bad ones among them."""
+    assert pixels(plots.slices(fairness.slices(clients, np.ones(len(clients)), draws=10))).std() > 10
+
+
+def test_shap_summary_shows_the_contributions_by_size(scorer, clients):
+    codes = encode(clients)
+    figure = plots.shap_summary(scorer, codes)
+    assert pixels(figure).std() > 10
+    axes = figure.axes[0]
+    drawn = np.column_stack([np.asarray(dots.get_offsets())[:, 0] for dots in axes.collections])
+    sizes = np.abs(drawn).mean(axis=0)
+    assert (np.diff(sizes) >= 0).all()
+    assert np.sort(drawn, axis=1) == pytest.approx(np.sort(scorer.explain(codes).contributions, axis=1))
+    assert axes.get_yticklabels()[-1].get_text() == "Checking account"
+    # Dots stay in the row of their attribute.
+    assert all((np.abs(dots.get_offsets()[:, 1] - row) < 0.5).all() for row, dots in enumerate(axes.collections))
+
+
+def test_shap_summary_of_one_client(scorer, clients):
+    assert pixels(plots.shap_summary(scorer, encode(clients[:1]))).std() > 5
+
+
+def test_shap_summary_needs_out_of_fold_risks(clients):
+    unexplained = CreditScorer(num_boost_round=2).fit(clients, clients["class"])
+    with pytest.raises(NotExplainable):
+        plots.shap_summary(unexplained, encode(clients))
