@@ -36,6 +36,7 @@ DEFAULT_PARAMS: dict[str, Any] = {
     "bagging_freq": 1,
     "lambda_l2": 0.1,
     "min_data_in_leaf": 10,
+    "monotone": False,
 }
 
 
@@ -103,7 +104,8 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     params : dict, optional
-        LightGBM parameters on top of `DEFAULT_PARAMS`; at most 8 leaves.
+        LightGBM parameters on top of `DEFAULT_PARAMS`; at most 8 leaves. `monotone`, true or false, is ours: whether
+        the trees are held to the directions of `credit_risk.trees.MONOTONE`.
     num_boost_round : int
         How many trees.
     cost_bad, cost_good : float
@@ -128,7 +130,8 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     bad_share_ : float
         Share of bad clients in training.
     accepted_ : dict or None
-        What reasons compare with: mean contributions and facts of the training clients that would be accepted.
+        What reasons compare with: mean contributions and facts of the training clients that would be accepted, and
+        their share.
     texts_ : dict
         The words of the reasons.
 
@@ -185,7 +188,7 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.base_rate is not None and not 0 < self.base_rate < 1:
             raise ValueError(f"base_rate is {self.base_rate}; it is a share between 0 and 1")
         data = binned(codes[:, SCORED_COLUMNS], labels == BAD)
-        self.model_text_ = merge([grow(data, *recipe) for recipe in self._recipes()])
+        self.model_text_ = merge([grow(data, *recipe) for recipe in self.recipes()])
         self.domain_ = Domain.of(codes).as_dict()
         self.bad_share_ = float(np.mean(labels == BAD))
         self.classes_ = np.array([BAD, GOOD])
@@ -200,9 +203,14 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # Where the costs are such that nobody would be accepted, the client of least risk is what is nearest to it.
         accepted = risk < max(self.threshold, np.nextafter(risk.min(), 1))
         contributions = self._contributions(codes[accepted])[:, :-1]
-        return {"contributions": contributions.mean(axis=0).tolist(), "facts": facts(codes, accepted)}
+        return {
+            "share": float(np.mean(risk < self.threshold)),
+            "contributions": contributions.mean(axis=0).tolist(),
+            "facts": facts(codes, accepted),
+        }
 
-    def _recipes(self) -> list[tuple[dict[str, Any], int, int]]:
+    def recipes(self) -> list[tuple[dict[str, Any], int, int]]:
+        """Return the LightGBM parameters, number of trees and seed of each member; of the one that is no average."""
         own = {"params": self.params, "num_boost_round": self.num_boost_round, "seed": self.seed}
         members = [own | member for member in self.members or [{}]]
         return [(DEFAULT_PARAMS | (m["params"] or {}), m["num_boost_round"], m["seed"]) for m in members]
@@ -233,6 +241,11 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def threshold(self) -> float:
         """The risk from which a client costs less refused than accepted."""
         return self.cost_good / (self.cost_good + self.cost_bad)
+
+    @property
+    def acceptance(self) -> float | None:
+        """The share of the training clients that it would accept, out of fold; None where it was not told."""
+        return None if self.accepted_ is None else float(self.accepted_["share"])
 
     @property
     def domain(self) -> Domain:

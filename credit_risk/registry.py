@@ -30,6 +30,7 @@ CHALLENGER = "challenger"
 DIGEST = "digest"
 MODEL_FILE = "model.skops"
 REFERENCE_FILE = "reference.parquet"
+CARD_FILE = "model_card.md"
 _PACKAGES = ("lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
 
 
@@ -219,9 +220,14 @@ def log_scorer(scorer: CreditScorer, example: pd.DataFrame, name: str = "model")
         signature=infer_signature(example, scorer.predict(example)),
         input_example=example,
         # Given, for inferring them takes half a minute.
-        pip_requirements=[f"{p}=={importlib.metadata.version(p)}" for p in _PACKAGES],
+        pip_requirements=requirements(),
     )
     return str(info.model_uri)
+
+
+def requirements() -> list[str]:
+    """Return the packages that a stored scorer needs, each at the version that is installed."""
+    return [f"{package}=={importlib.metadata.version(package)}" for package in _PACKAGES]
 
 
 def _version(found: object) -> Version:

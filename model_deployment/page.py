@@ -171,6 +171,11 @@ def banner(production: Production) -> Any:
             className="on",
         )
     ]
+    scorer = serving.scorer
+    if scorer.acceptance is not None:
+        accepted = f"It accepts about {10 * scorer.acceptance:.0f} of 10 clients like those it was trained on"
+        costs = f"a bad client accepted costs {scorer.cost_bad:g}, a good one refused {scorer.cost_good:g}"
+        lines.append(html.P(f"{accepted}: {costs}.", className="hint"))
     if trouble:
         lines.append(html.P(f"{trouble} Version {serving.version} serves on.", className="note"))
     return lines

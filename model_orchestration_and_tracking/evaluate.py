@@ -28,8 +28,8 @@ from credit_risk.data import read_training
 from credit_risk.settings import Settings
 from model_orchestration_and_tracking.baselines import BASELINES
 from model_orchestration_and_tracking.calibration import calibration_error, luck, slope_intercept
-from model_orchestration_and_tracking.fairness import Slice, slices
-from model_orchestration_and_tracking.metrics import metrics
+from model_orchestration_and_tracking.fairness import slice_table, slices
+from model_orchestration_and_tracking.metrics import mean_se, metrics
 from model_orchestration_and_tracking.tuning import FOLDS, KEPT, TUNING_FOLDS, tuned
 
 OURS = "credit-risk"
@@ -143,16 +143,6 @@ def _fold(
     return number, found
 
 
-def mean_se(values: Floats, folds: int) -> dict[str, float]:
-    """Return mean and corrected standard error of a figure over the folds of repeated cross-validation.
-
-    The plain error is far too small, for the folds share most of their training clients: the variance is multiplied by
-    1/J + 1/(folds - 1) instead of 1/J (Nadeau and Bengio 2003).
-    """
-    spread = float(np.var(values, ddof=1)) * (1 / len(values) + 1 / (folds - 1))
-    return {"mean": float(np.mean(values)), "se": spread**0.5}
-
-
 def report(evaluation: Evaluation) -> dict[str, Any]:
     """Return the figures of each model and the paired differences of ours from each other one, JSON-able."""
     bad = evaluation.clients[LABEL].to_numpy() == BAD
@@ -207,23 +197,6 @@ def tables(found: dict[str, Any]) -> str:
                 for figure in ("auc", "brier", "cost", "accuracy")
             ]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def slice_table(found: Sequence[Slice]) -> str:
-    """Return the fairness slices as a Markdown table; a group too small for a verdict is marked."""
-    names = ["acceptance", "acceptance_ratio", "recall", "bad_rate", "cost", "calibration", "auc"]
-    lines = [
-        "| attribute | group | n | accepted | over others' | recall | bad of accepted | cost | calibration | AUC |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for one in found:
-        cells = []
-        for name in names:
-            figure = one.figures.get(name)
-            cells.append(f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]" if figure else "")
-        n = f"{one.n}" if one.gated else f"{one.n} (shown only)"
-        lines.append(f"| {one.attribute} | {one.group} | {n} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

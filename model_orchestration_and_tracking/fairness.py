@@ -4,7 +4,7 @@ The groups are by the protected attributes, which are never scored. `personal_st
 (see data/README.md), so its recorded values stand for themselves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +130,34 @@ def slices(
             figures["auc"] = _auc(bad[members], risks.mean(axis=0)[members], random, draws)
         found.append(Slice(attribute, group, int(members.sum()), int(bad[members].sum()), figures))
     return found
+
+
+def frame(found: Sequence[Slice]) -> pd.DataFrame:
+    """Return a row for each group: a column for each figure, and for either end of its interval."""
+    rows = []
+    for one in found:
+        row: dict[str, Any] = {"attribute": one.attribute, "group": one.group, "n": one.n, "n_bad": one.n_bad}
+        for name, figure in one.figures.items():
+            row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def slice_table(found: Sequence[Slice]) -> str:
+    """Return the fairness slices as a Markdown table; a group too small for a verdict is marked."""
+    names = ["acceptance", "acceptance_ratio", "recall", "bad_rate", "cost", "calibration", "auc"]
+    lines = [
+        "| attribute | group | n | accepted | over others' | recall | bad of accepted | cost | calibration | AUC |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in found:
+        cells = []
+        for name in names:
+            figure = one.figures.get(name)
+            cells.append(f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]" if figure else "")
+        n = f"{one.n}" if one.gated else f"{one.n} (shown only)"
+        lines.append(f"| {one.attribute} | {one.group} | {n} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _figures(sums: Floats, others: Floats) -> dict[str, Floats]:

@@ -1,11 +1,12 @@
 """The training flow: from a CSV of labelled clients to a registered challenger.
 
-    load -> tune -> cross-validate -> log the five best -> register the best
+    load -> tune -> cross-validate and average the five best -> compare with Production -> log -> register
 
 How each is done stands in the modules beside this one; here is the order, what is tried again, and what a person sees
 meanwhile. Registering is the last step, so a run that is killed on the way leaves no version behind.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,13 +20,27 @@ from pydantic import Field
 
 from credit_risk.application import LABEL, InvalidApplications, encode
 from credit_risk.data import data_hash, read_training, split
-from credit_risk.registry import CHALLENGER, Registry, Version
+from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, NoSuchVersion, Registry, Version
 from credit_risk.settings import Settings
-from model_orchestration_and_tracking.tracking import Trained, git_commit, log_training
-from model_orchestration_and_tracking.tuning import FOLDS, Validated, best, candidates, cross_validate, search
+from model_orchestration_and_tracking.gate import Gate, judge
+from model_orchestration_and_tracking.tracking import Training, code_hash, git_commit, log_training
+from model_orchestration_and_tracking.trained import Trained, labels_of
+from model_orchestration_and_tracking.tuning import (
+    FOLDS,
+    Average,
+    Candidate,
+    Folds,
+    Validated,
+    best,
+    candidates,
+    search,
+)
 
-KEPT = 5
 SEED = 0
+# The tags by which a version is known to be made of the same data, code and parameters as another.
+SAME = ("data_hash", "code_hash", "n_iter")
+
+Trainings = tuple[list[Trained[Candidate]], Trained[Average]]
 
 # A server that is being restarted is back within half a minute.
 RETRIES: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [2, 10, 30]}
@@ -46,13 +61,13 @@ def load(source: str) -> pd.DataFrame:
 
 
 @task(cache_policy=NO_CACHE)
-def tune(train: pd.DataFrame, n_iter: int) -> list[Validated]:
+def tune(train: pd.DataFrame, n_iter: int) -> list[Validated[Candidate]]:
     """Try the candidates on the training clients."""
     logger = get_run_logger()
     progress = create_progress_artifact(0.0, key="tuning", description=f"{n_iter} candidates")
     assert isinstance(progress, UUID)  # a coroutine only where there is an event loop
-    tried: list[Validated] = []
-    for one in search(candidates(n_iter, SEED), encode(train), train[LABEL].to_numpy(str), SEED):
+    tried: list[Validated[Candidate]] = []
+    for one in search(candidates(n_iter, SEED), encode(train), labels_of(train), SEED):
         tried.append(one)
         logger.info("candidate %d of %d: AUC %.3f with %s", len(tried), n_iter, one.auc, one.candidate.words)
         update_progress_artifact(progress, 100 * len(tried) / n_iter)
@@ -60,31 +75,58 @@ def tune(train: pd.DataFrame, n_iter: int) -> list[Validated]:
 
 
 @task(cache_policy=NO_CACHE)
-def validate(train: pd.DataFrame, test: pd.DataFrame, chosen: list[Validated]) -> list[Trained]:
-    """Cross-validate the chosen candidates on folds that did not choose them, and fit each on all training clients."""
+def validate(train: pd.DataFrame, test: pd.DataFrame, chosen: list[Validated[Candidate]]) -> Trainings:
+    """Cross-validate the chosen candidates on folds that did not choose them, average them, fit on all."""
     logger = get_run_logger()
-    codes, labels = encode(train), train[LABEL].to_numpy(str)
-    validated = [cross_validate(c.candidate, codes, labels, FOLDS, SEED + 1) for c in chosen]
-    # With the out-of-fold risks a scorer knows whom it would accept, and so can explain its decisions.
-    trained = [
-        Trained(v, v.candidate.scorer().fit(codes, labels, v.risk), train, test) for v in best(validated, len(chosen))
-    ]
-    for one in trained:
+    folds = Folds(encode(train), labels_of(train), FOLDS, SEED + 1)
+    validated = best([folds.validate(one.candidate) for one in chosen], len(chosen))
+    trained = [Trained.fit(one, train, test) for one in validated]
+    average = Trained.fit(folds.average(validated), train, test)
+    everyone: list[Trained[Any]] = [*trained, average]
+    for one in everyone:
         m = one.metrics
         logger.info(
-            "candidate %d: AUC %.3f over %d folds, %.3f on the test clients",
-            *(one.candidate.number, m["validation_auc"], FOLDS, m["test_auc"]),
+            "%s: AUC %.3f over %d folds, %.3f on the test clients",
+            *(one.candidate.name, m["validation_auc"], FOLDS, m["test_auc"]),
         )
-    return trained
+    return trained, average
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
-def log(uri: str, trained: list[Trained], tried: list[Validated], tags: dict[str, str]) -> tuple[str, str]:
+def compare(registry: Registry, train: pd.DataFrame, challenger: Validated[Average]) -> Gate:
+    """Judge the challenger beside Production, refitted on the same folds."""
+    version = registry.alias(PRODUCTION)
+    gate = Gate()
+    if version is not None:
+        try:
+            recipe = Average.of(registry.load(version))
+        except (DigestMismatch, NoSuchVersion) as error:
+            gate = Gate(version, trouble=f"Production cannot be compared with: {error}")
+        else:
+            folds = Folds(encode(train), labels_of(train), FOLDS, SEED + 1)
+            production = folds.average([folds.validate(member) for member in recipe.members])
+            gate = judge(train, challenger, production, version)
+    get_run_logger().info("gate %s: %s", "passed" if gate.passed else "FAILED", gate.words)
+    return gate
+
+
+@task(cache_policy=NO_CACHE, **RETRIES)
+def log(uri: str, training: Training, tried: list[Validated[Candidate]], tags: dict[str, str]) -> tuple[str, str]:
     """Store the runs in MLflow."""
     name = runtime.flow_run.name or "training"
-    run_id, model_uri = log_training(uri, name, trained, tried, tags)
-    get_run_logger().info("%d candidates logged to MLflow under run %r", len(trained), name)
+    run_id, model_uri = log_training(uri, name, training, tried, tags)
+    get_run_logger().info("%d candidates logged to MLflow under run %r", len(training.candidates), name)
     return run_id, model_uri
+
+
+@task(cache_policy=NO_CACHE, **RETRIES)
+def nothing_new(registry: Registry, tags: Mapping[str, str]) -> str | None:
+    """Return the Production version if it was made of the same data, code and parameters."""
+    version = registry.alias(PRODUCTION)
+    if version is None:
+        return None
+    found = registry.version(version).tags
+    return version if all(found.get(name) == tags[name] for name in SAME) else None
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
@@ -113,13 +155,27 @@ def credit_risk_training(
     settings = Settings()
     source = data or settings.data
     clients = load(source)
-    train, test = split(clients)
-    tried = tune(train, n_iter or settings.n_iter)
-    trained = validate(train, test, best(tried, KEPT))
-    tags = {"data": source, "data_hash": data_hash(clients), "git_commit": git_commit()}
-    run_id, model_uri = log(settings.mlflow_tracking_uri, trained, tried, tags)
+    tries = n_iter or settings.n_iter
+    tags = {
+        "data": source,
+        "data_hash": data_hash(clients),
+        "git_commit": git_commit(),
+        "code_hash": code_hash(),
+        "n_iter": str(tries),
+    }
     registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
-    version = register(registry, run_id, model_uri, tags)
+    if same := nothing_new(registry, tags):
+        message = f"nothing new: {registry.name} version {same}, in Production, has the same data, code and parameters"
+        get_run_logger().info(message)
+        return Completed(message=message)
+    train, test = split(clients)
+    tried = tune(train, tries)
+    trained, average = validate(train, test, best(tried))
+    training = Training(trained, average, compare(registry, train, average.validated))
+    run_id, model_uri = log(settings.mlflow_tracking_uri, training, tried, tags)
+    version = register(registry, run_id, model_uri, tags | training.gate.tags())
     message = f"{registry.name} version {version.number} is the challenger"
-    get_run_logger().info("%s (test AUC %.3f)", message, trained[0].metrics["test_auc"])
+    if not training.gate.passed:
+        message += ", its gate FAILED"
+    get_run_logger().info("%s (test AUC %.3f)", message, average.metrics["test_auc"])
     return Completed(message=message, data=version.number)

@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from credit_risk.application import ATTRIBUTE, BAD, SCORED, SCORED_COLUMNS, Floats
 from credit_risk.model import CreditScorer
 from model_orchestration_and_tracking.fairness import Slice
+from model_orchestration_and_tracking.gate import Difference
 
 BLUE = "#1f5a92"
 ORANGE = "#c8641b"
@@ -233,4 +234,17 @@ def importance(scorer: CreditScorer) -> Figure:
     axes.barh(range(len(gain)), gain[order] / max(gain.sum(), 1e-12), color=BLUE)
     axes.set_yticks(range(len(gain)), [names[i] for i in order])
     axes.set_xlabel("share of the total gain")
+    return figure
+
+
+def gate(differences: Sequence[Difference], production: str) -> Figure:
+    """Draw what the challenger does better or worse than Production, with 95 % intervals; worse ones stand out."""
+    figure = _figure(f"Challenger less version {production}", 3.2 * len(differences), 2.4)
+    for axes, one in zip(figure.subplots(1, len(differences), squeeze=False)[0], differences, strict=True):
+        colour = ORANGE if one.worse else BLUE
+        _plain(axes).axvline(0, color=GREY, linewidth=1, linestyle=":")
+        axes.plot([one.low, one.high], [0, 0], color=colour, linewidth=2)
+        axes.plot([one.value], [0], "o", color=colour)
+        axes.set_yticks([])
+        axes.set_title(f"{one.name}\n{'more' if one.more_is_better else 'less'} is better", fontsize=9)
     return figure

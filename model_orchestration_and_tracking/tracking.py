@@ -4,88 +4,57 @@ The parent is the training run itself: it holds what is registered, with the met
 belong to it. Nothing is in the registry before all of it is stored.
 """
 
+import hashlib
 import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from credit_risk.application import ATTRIBUTES, LABEL, NAMES, encode
-from credit_risk.model import CreditScorer
-from credit_risk.registry import REFERENCE_FILE, log_scorer
+import credit_risk
+from credit_risk.application import ATTRIBUTES, NAMES
+from credit_risk.registry import CARD_FILE, REFERENCE_FILE, log_scorer, requirements
 from model_orchestration_and_tracking import plots
-from model_orchestration_and_tracking.metrics import metrics, named
-from model_orchestration_and_tracking.tuning import Candidate, Labels, Validated
+from model_orchestration_and_tracking.card import card
+from model_orchestration_and_tracking.fairness import frame
+from model_orchestration_and_tracking.gate import Gate
+from model_orchestration_and_tracking.trained import Trained
+from model_orchestration_and_tracking.tuning import Average, Candidate, Validated
 
 EXPERIMENT = "credit-risk"
 HERE = Path(__file__).parent
+_CODE = (HERE, Path(credit_risk.__file__).parent)
 # Logging takes seconds; what has been at it for a quarter of an hour is dead.
 ABANDONED_SECONDS = 900
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A candidate, cross-validated and fitted on the training clients.
-
-    Attributes
-    ----------
-    validated : Validated
-        Its cross-validation on the training clients.
-    scorer : CreditScorer
-        Fitted on all of them.
-    train, test : DataFrame
-        The 20 attributes and `class`.
-    """
-
-    validated: Validated
-    scorer: CreditScorer
-    train: pd.DataFrame
-    test: pd.DataFrame
-
-    @property
-    def candidate(self) -> Candidate:
-        """What was tried."""
-        return self.validated.candidate
-
-    @cached_property
-    def metrics(self) -> dict[str, float]:
-        """Every metric, under its name in MLflow."""
-        labels, risk = self.parts["test"]
-        return named("validation", self.validated.metrics) | named("test", metrics(labels, risk))
-
-    @cached_property
-    def parts(self) -> dict[str, plots.Part]:
-        """Labels and risk of the training clients, out of fold, and of the test clients."""
-        return {
-            "validation": (_labels(self.train), self.validated.risk),
-            "test": (_labels(self.test), self.scorer.risk(encode(self.test))),
-        }
-
-    @property
-    def reference(self) -> pd.DataFrame:
-        """What drift is measured against: the training clients, their class, their out-of-fold `risk`."""
-        return self.train[[*NAMES, LABEL]].assign(risk=self.validated.risk)
-
-
-def figures(one: Trained, compared: Sequence[Trained]) -> dict[str, Figure]:
-    """Return the figures of one candidate by name; `compared` are those that its CV scores stand beside."""
-    scores = {f"candidate {c.candidate.number}": [fold["auc"] for fold in c.validated.folds] for c in compared}
+def figures(one: Trained[Candidate] | Trained[Average], compared: Sequence[Trained[Candidate]]) -> dict[str, Figure]:
+    """Return the figures of one by name; `compared` are the candidates that its CV scores stand beside."""
+    scores = {c.candidate.name: [fold["auc"] for fold in c.validated.folds] for c in (*compared, one)}
     return {
         "confusion_matrix": plots.confusion(one.parts, one.scorer.threshold),
         "roc_curve": plots.roc(one.parts, one.scorer.threshold),
-        "cv_scores": plots.cv_scores(scores, f"candidate {one.candidate.number}"),
+        "cv_scores": plots.cv_scores(scores, one.candidate.name),
         "calibration": plots.calibration(one.parts),
         "feature_importance": plots.importance(one.scorer),
     }
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a run ends with: its best candidates, best first, their average, and how that does beside Production."""
+
+    candidates: Sequence[Trained[Candidate]]
+    average: Trained[Average]
+    gate: Gate
 
 
 def git_commit() -> str:
@@ -99,8 +68,20 @@ def git_commit() -> str:
         return "unknown"
 
 
+def code_hash() -> str:
+    """Return the SHA-256 of what a training run's outcome depends on beside its data: our code, and the libraries.
+
+    Unlike the commit it is known without git, says which changes are in a dirty tree, and ignores what is no code.
+    """
+    found = hashlib.sha256()
+    for path in sorted(path for folder in _CODE for path in folder.glob("*.py")):
+        found.update(f"{path.parent.name}/{path.name}\n".encode() + path.read_bytes())
+    found.update(" ".join(requirements()).encode())
+    return found.hexdigest()
+
+
 def log_training(
-    uri: str, name: str, trained: Sequence[Trained], tried: Sequence[Validated], tags: Mapping[str, str]
+    uri: str, name: str, training: Training, tried: Sequence[Validated[Candidate]], tags: Mapping[str, str]
 ) -> tuple[str, str]:
     """Log a training run with its best candidates and return its run id and the address of its model.
 
@@ -110,8 +91,8 @@ def log_training(
         Of the MLflow server.
     name : str
         Of the run, as people will see it.
-    trained : sequence of Trained
-        Best first. Each becomes a child run; the first is what the parent run holds.
+    training : Training
+        Each of its candidates becomes a child run; their average is what the parent run holds.
     tried : sequence of Validated
         Every candidate of the search, by its tuning folds.
     tags : mapping
@@ -119,15 +100,25 @@ def log_training(
     """
     mlflow.set_tracking_uri(uri)
     end_abandoned(MlflowClient(uri), mlflow.set_experiment(EXPERIMENT).experiment_id)
-    best = trained[0]
-    with mlflow.start_run(run_name=name, tags=dict(tags)) as parent:
-        for one in trained:
-            with mlflow.start_run(run_name=f"candidate {one.candidate.number}", nested=True, tags=dict(tags)):
-                _log(one, trained)
-        mlflow.log_params({"candidates": len(tried), "candidate": best.candidate.number})
+    best, gate = training.average, training.gate
+    with mlflow.start_run(run_name=name, tags=dict(tags) | gate.tags()) as parent:
+        for one in training.candidates:
+            with mlflow.start_run(run_name=one.candidate.name, nested=True, tags=dict(tags)):
+                _log(one, training.candidates)
+        mlflow.log_param("candidates", len(tried))
         mlflow.log_text(table(tried).to_csv(index=False), "candidates.csv")
+        text = card(name, best, gate, tags)
+        mlflow.log_text(text, CARD_FILE)
+        mlflow.set_tag(MLFLOW_RUN_NOTE, text)
+        mlflow.log_dict(best.scorer.domain_, "domain.json")
+        if best.slices:
+            mlflow.log_text(frame(best.slices).to_csv(index=False), "slices.csv")
+            mlflow.log_figure(plots.slices(best.slices), "figures/slices.png")
+        if gate.differences:
+            mlflow.log_text(gate.table().to_csv(index=False), "gate.csv")
+            mlflow.log_figure(plots.gate(gate.differences, str(gate.production)), "figures/gate.png")
         _log_reference(best)
-        return parent.info.run_id, _log(best, trained)
+        return parent.info.run_id, _log(best, training.candidates)
 
 
 def end_abandoned(client: MlflowClient, experiment_id: str) -> None:
@@ -138,12 +129,12 @@ def end_abandoned(client: MlflowClient, experiment_id: str) -> None:
         client.set_terminated(run.info.run_id, "KILLED")
 
 
-def table(tried: Sequence[Validated]) -> pd.DataFrame:
+def table(tried: Sequence[Validated[Candidate]]) -> pd.DataFrame:
     """Return a row for each candidate: its number, hyperparameters and metrics."""
     return pd.DataFrame([{"candidate": v.candidate.number, **v.candidate.as_params(), **v.metrics} for v in tried])
 
 
-def _log(one: Trained, compared: Sequence[Trained]) -> str:
+def _log(one: Trained[Candidate] | Trained[Average], compared: Sequence[Trained[Candidate]]) -> str:
     mlflow.log_params(one.candidate.as_params())
     mlflow.log_metrics(one.metrics)
     for name, figure in figures(one, compared).items():
@@ -153,12 +144,8 @@ def _log(one: Trained, compared: Sequence[Trained]) -> str:
     return log_scorer(one.scorer, example)
 
 
-def _log_reference(one: Trained) -> None:
+def _log_reference(one: Trained[Average]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / REFERENCE_FILE
         one.reference.to_parquet(path, index=False)
         mlflow.log_artifact(str(path))
-
-
-def _labels(clients: pd.DataFrame) -> Labels:
-    return clients[LABEL].to_numpy(dtype=np.str_)

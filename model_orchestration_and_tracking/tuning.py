@@ -8,10 +8,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 from sklearn.model_selection import StratifiedKFold
 
 from credit_risk.application import BAD, SCORED_COLUMNS, Floats
@@ -47,6 +48,11 @@ class Candidate:
         return {"params": self.params, "num_boost_round": self.num_boost_round, "seed": self.number}
 
     @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"candidate {self.number}"
+
+    @property
     def words(self) -> str:
         """The hyperparameters on one line."""
         return ", ".join(f"{name} {value:.3g}" for name, value in self.as_params().items())
@@ -54,6 +60,32 @@ class Candidate:
     def as_params(self) -> dict[str, Any]:
         """Return what MLflow logs as parameters."""
         return {"num_boost_round": self.num_boost_round, **self.params}
+
+
+@dataclass(frozen=True)
+class Average:
+    """Candidates whose log-odds are averaged: what is registered."""
+
+    members: tuple[Candidate, ...]
+
+    @classmethod
+    def of(cls, scorer: CreditScorer) -> "Average":
+        """Return what a scorer was made of, to make it again on other clients."""
+        return cls(tuple(Candidate(seed, params, rounds) for params, rounds, seed in scorer.recipes()))
+
+    def scorer(self) -> CreditScorer:
+        """Return an unfitted scorer of these members."""
+        return CreditScorer(members=[member.recipe() for member in self.members])
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"average of {len(self.members)}"
+
+    def as_params(self) -> dict[str, Any]:
+        """Return what MLflow logs as parameters."""
+        numbers = ", ".join(str(member.number) for member in self.members)
+        return {"members": numbers, "num_boost_round": sum(member.num_boost_round for member in self.members)}
 
 
 def candidates(n: int, seed: int = 0) -> list[Candidate]:
@@ -86,13 +118,17 @@ def _draw(number: int, random: np.random.Generator) -> Candidate:
         "bagging_freq": 1,
         "lambda_l2": round(between(0.01, 1), 3),
         "min_data_in_leaf": int(random.integers(5, 16)),
+        "monotone": bool(random.integers(2)),
     }
     return Candidate(number, params)
 
 
+Tried = TypeVar("Tried", Candidate, Average)
+
+
 @dataclass(frozen=True)
-class Validated:
-    """A candidate after cross-validation.
+class Validated(Generic[Tried]):
+    """A candidate, or an average of some, after cross-validation.
 
     Attributes
     ----------
@@ -102,7 +138,7 @@ class Validated:
         The metrics of each fold.
     """
 
-    candidate: Candidate
+    candidate: Tried
     risk: Floats
     folds: list[dict[str, float]]
 
@@ -143,7 +179,7 @@ class Folds:
             data = binned(inputs[train], bad[train])
             self._folds.append((test, data, binned(inputs[test], reference=data)))
 
-    def validate(self, candidate: Candidate, rounds: Sequence[int] | None = None) -> Validated:
+    def validate(self, candidate: Candidate, rounds: Sequence[int] | None = None) -> Validated[Candidate]:
         """Return how a candidate does on clients that it was not fitted on.
 
         Parameters
@@ -157,34 +193,41 @@ class Folds:
             risks[:, test] = path(data, others, DEFAULT_PARAMS | candidate.params, rounds, candidate.number)
         bad = self._labels == BAD
         best = int(np.argmin([-np.mean(np.log(np.where(bad, risk, 1 - risk))) for risk in risks]))
-        risk = risks[best]
+        return self._validated(replace(candidate, num_boost_round=rounds[best]), risks[best])
+
+    def average(self, members: Sequence[Validated[Candidate]]) -> Validated[Average]:
+        """Return how the average of candidates does that these folds have validated.
+
+        Nothing is grown again: the average's log-odds are the mean of its members'.
+        """
+        risk = expit(np.mean([logit(member.risk) for member in members], axis=0))
+        return self._validated(Average(tuple(member.candidate for member in members)), risk)
+
+    def _validated(self, candidate: Tried, risk: Floats) -> Validated[Tried]:
         scores = [metrics(self._labels[test], risk[test]) for test, *_ in self._folds]
-        return Validated(replace(candidate, num_boost_round=rounds[best]), risk, scores)
+        return Validated(candidate, risk, scores)
 
 
-def cross_validate(candidate: Candidate, codes: Floats, labels: Labels, n_folds: int, seed: int) -> Validated:
+def cross_validate(
+    candidate: Candidate, codes: Floats, labels: Labels, n_folds: int, seed: int
+) -> Validated[Candidate]:
     """Return how a candidate does on clients that it was not fitted on; the parameters are those of `Folds`."""
     return Folds(codes, labels, n_folds, seed).validate(candidate)
 
 
-def search(tries: Iterable[Candidate], codes: Floats, labels: Labels, seed: int = 0) -> Iterator[Validated]:
+def search(tries: Iterable[Candidate], codes: Floats, labels: Labels, seed: int = 0) -> Iterator[Validated[Candidate]]:
     """Try candidates one by one, yielding each as it is done, with its best number of trees."""
     folds = Folds(codes, labels, TUNING_FOLDS, seed)
     for candidate in tries:
         yield folds.validate(candidate, ROUNDS)
 
 
-def best(validated: Iterable[Validated], n: int = KEPT) -> list[Validated]:
+def best(validated: Iterable[Validated[Candidate]], n: int = KEPT) -> list[Validated[Candidate]]:
     """Return the `n` best by log loss, best first; of two alike the earlier."""
     return sorted(validated, key=lambda v: v.log_loss)[:n]
-
-
-def average(chosen: Sequence[Candidate]) -> CreditScorer:
-    """Return the unfitted scorer that averages candidates' log-odds."""
-    return CreditScorer(members=[candidate.recipe() for candidate in chosen])
 
 
 def tuned(codes: Floats, labels: Labels, n_iter: int, seed: int = 0) -> CreditScorer:
     """Return the scorer that a training run makes of these clients, fitted: the best few of `n_iter`, averaged."""
     chosen = best(search(candidates(n_iter, seed), codes, labels, seed))
-    return average([v.candidate for v in chosen]).fit(codes, labels)
+    return Average(tuple(v.candidate for v in chosen)).scorer().fit(codes, labels)

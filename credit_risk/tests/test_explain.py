@@ -78,6 +78,13 @@ def test_where_nobody_would_be_accepted_there_are_reasons_too(clients):
     assert all(found.raising for found in scorer.reasons(test))
 
 
+def test_the_share_that_is_accepted_is_that_of_the_risks_out_of_fold(clients):
+    codes, labels, _ = clients
+    risk = np.linspace(0, 0.5, len(codes))
+    assert CreditScorer(num_boost_round=5).fit(codes, labels, risk).acceptance == pytest.approx(1 / 3, abs=0.01)
+    assert CreditScorer(num_boost_round=5).fit(codes, labels).acceptance is None
+
+
 def test_a_red_client_gets_only_raising_reasons_a_green_one_both_apart(scorer, clients):
     codes = clients[2]
     red = scorer.decide(codes).red

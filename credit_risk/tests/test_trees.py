@@ -4,10 +4,10 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from credit_risk.application import BAD, SCORED_COLUMNS, encode
+from credit_risk.application import BAD, SCORED, SCORED_COLUMNS, encode
 from credit_risk.data import read_training
 from credit_risk.model import DEFAULT_PARAMS
-from credit_risk.trees import binned, grow, merge, path
+from credit_risk.trees import MONOTONE, binned, grow, merge, path
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,10 @@ def clients():
 def boosters(clients):
     inputs, bad = clients
     data = binned(inputs, bad)
-    return [grow(data, DEFAULT_PARAMS | {"num_leaves": leaves}, 20 + leaves, seed=leaves) for leaves in (3, 5, 8)]
+    return [
+        grow(data, DEFAULT_PARAMS | {"num_leaves": leaves, "monotone": leaves < 4}, 20 + leaves, seed=leaves)
+        for leaves in (3, 5, 8)
+    ]
 
 
 def test_a_merged_booster_scores_the_mean_of_the_raw_scores(boosters, clients):
@@ -55,6 +58,21 @@ def test_the_path_gives_what_trees_grown_to_each_number_give(clients):
     found = path(data, binned(inputs[700:], reference=data), DEFAULT_PARAMS, (5, 30), seed=3)
     for rounds, risks in zip((5, 30), found, strict=True):
         np.testing.assert_array_equal(risks, grow(data, DEFAULT_PARAMS, rounds, seed=3).predict(inputs[700:]))
+
+
+@pytest.mark.parametrize("name", MONOTONE)
+def test_monotone_trees_are_held_to_each_direction(clients, name):
+    inputs, bad = clients
+    booster = grow(binned(inputs, bad), DEFAULT_PARAMS | {"monotone": True, "learning_rate": 0.2}, 100, seed=0)
+    column = SCORED.index(name)
+    risks = []
+    for value in np.unique(inputs[:, column]):
+        changed = inputs.copy()
+        changed[:, column] = value
+        risks.append(booster.predict(changed, raw_score=True))
+    steps = MONOTONE[name] * np.diff(risks, axis=0)
+    assert steps.min() >= -1e-12
+    assert steps.max() > 0
 
 
 def test_a_seed_of_its_own_for_each_booster(clients):

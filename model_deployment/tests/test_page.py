@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import plotly.utils
 
+from credit_risk.data import read_training
 from credit_risk.decisions import LogUnavailable
+from credit_risk.model import CreditScorer
 from model_deployment import page
 
 
@@ -25,6 +28,17 @@ def test_the_banner_says_which_version_serves_and_who_approved_it(production, re
     assert "Model version 2" in text
     assert "approved by Ann, " in text
     assert "UTC" in text
+
+
+def test_the_banner_says_how_many_the_cost_threshold_accepts(production, registry):
+    train = read_training("data/train.csv")
+    risk = np.where(np.arange(len(train)) % 10 < 4, 0.1, 0.3)  # 4 of 10 below 1/6
+    registry.scorers = [CreditScorer(num_boost_round=5).fit(train, train["class"], risk)] * 2
+    registry.production = "2"
+    production.look()
+    text = text_of(page.banner(production))
+    assert "It accepts about 4 of 10 clients like those it was trained on" in text
+    assert "a bad client accepted costs 5, a good one refused 1" in text
 
 
 def test_the_banner_says_why_scoring_is_off(production, registry):

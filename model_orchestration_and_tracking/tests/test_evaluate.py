@@ -7,7 +7,8 @@ import pytest
 
 from credit_risk.data import read_training
 from model_orchestration_and_tracking.baselines import BASELINES, WeightOfEvidence
-from model_orchestration_and_tracking.evaluate import MODELS, OURS, evaluate, main, mean_se, report
+from model_orchestration_and_tracking.evaluate import MODELS, OURS, evaluate, main, report
+from model_orchestration_and_tracking.metrics import mean_se
 
 
 @pytest.fixture(scope="module")

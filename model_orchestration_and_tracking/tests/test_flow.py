@@ -1,7 +1,9 @@
 """The training flow against a real MLflow server, under a real Prefect API."""
 
 import io
+import json
 import logging
+import re
 from pathlib import Path
 
 import mlflow
@@ -15,10 +17,12 @@ from prefect.testing.utilities import prefect_test_harness
 
 from credit_risk.application import NAMES, PROTECTED, InvalidApplications, encode
 from credit_risk.data import data_hash, read_training, split
-from credit_risk.registry import CHALLENGER, PRODUCTION, Registry
+from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry
+from credit_risk.trees import MAX_LEAVES, MAX_TREES
 from model_orchestration_and_tracking import flow as module
-from model_orchestration_and_tracking import tracking
+from model_orchestration_and_tracking import tracking, tuning
 from model_orchestration_and_tracking.flow import credit_risk_training
+from model_orchestration_and_tracking.tuning import Candidate
 
 METRICS = ("accuracy", "auc", "recall", "specificity")
 FIGURES = {"confusion_matrix", "roc_curve", "cv_scores", "calibration", "feature_importance"}
@@ -53,7 +57,7 @@ def artifacts(client, run_id, path=None):
     return {found.path.rsplit("/", 1)[-1] for found in client.list_artifacts(run_id, path)}
 
 
-def test_a_run_logs_the_five_best_and_registers_the_best(registry, mlflow_server):
+def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_server):
     number = credit_risk_training(n_iter=6)
 
     version = registry.version(number)
@@ -70,16 +74,19 @@ def test_a_run_logs_the_five_best_and_registers_the_best(registry, mlflow_server
     for run in [parent, *runs]:
         assert run.info.status == "FINISHED"
         assert run.data.tags["data_hash"] == version.tags["data_hash"]
-        assert {"num_leaves", "num_boost_round", "learning_rate"} <= set(run.data.params)
+        params = {"members", "candidates"} if run is parent else {"num_leaves", "learning_rate"}
+        assert params | {"num_boost_round"} <= set(run.data.params)
         for part in ("validation", "test"):
             assert {f"{part}_{name}" for name in METRICS} <= set(run.data.metrics)
             assert {f"decision_{part}_{name}" for name in METRICS if name != "auc"} <= set(run.data.metrics)
-        assert artifacts(client, run.info.run_id, "figures") == {f"{name}.png" for name in FIGURES}
+        drawn = FIGURES | ({"slices"} if run is parent else set())
+        assert artifacts(client, run.info.run_id, "figures") == {f"{name}.png" for name in drawn}
         assert run.outputs.model_outputs
-    # The best by cross-validation comes first, and is what the parent holds.
+    # The best by cross-validation comes first; the parent holds their average, which beats most of them.
     losses = [run.data.metrics["validation_log_loss"] for run in runs]
     assert losses == sorted(losses)
-    assert parent.data.metrics == runs[0].data.metrics
+    assert parent.data.metrics["validation_log_loss"] < np.mean(losses)
+    assert parent.data.params["members"] == ", ".join(run.info.run_name.split()[1] for run in runs)
     assert client.get_experiment(parent.info.experiment_id).name == "credit-risk"
     assert client.get_experiment(parent.info.experiment_id).artifact_location.startswith("mlflow-artifacts:")
     tried = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{version.run_id}/candidates.csv")))
@@ -93,6 +100,11 @@ def test_a_run_logs_the_five_best_and_registers_the_best(registry, mlflow_server
     _, test = split(clients)
     right = np.mean(scorer.predict(test) == test["class"])
     assert right == pytest.approx(parent.data.metrics["test_accuracy"])
+    assert scorer.accepted_ is not None, "it can explain its decisions"
+    assert len(scorer.trees) == sum(int(run.data.params["num_boost_round"]) for run in runs) <= MAX_TREES
+    assert all(len(tree.value) <= MAX_LEAVES for tree in scorer.trees)
+    assert "num_cat=0" in scorer.model_text_
+    assert not re.search(r"num_cat=[1-9]", scorer.model_text_), "numerical splits only"
     model = mlflow.models.get_model_info(f"models:/{registry.name}/{number}")
     assert set(NAMES) == set(model.signature.inputs.input_names())
     assert model.saved_input_example_info is not None
@@ -103,6 +115,70 @@ def test_a_run_logs_the_five_best_and_registers_the_best(registry, mlflow_server
     assert reference["risk"].between(0, 1).all()
     # Out of fold: the scorer knows these clients better.
     assert not np.allclose(reference["risk"], scorer.risk(encode(reference)))
+
+    def text(name):
+        return mlflow.artifacts.load_text(f"runs:/{version.run_id}/{name}")
+
+    assert json.loads(text("domain.json")) == scorer.domain_
+    assert set(pd.read_csv(io.StringIO(text("slices.csv")))["attribute"]) == set(PROTECTED)
+    card = text("model_card.md")
+    assert card == parent.data.tags["mlflow.note.content"], "shown on the run's page"
+    accepted = 10 * parent.data.metrics["decision_validation_acceptance"]
+    assert f"Of 10 clients like those in training it accepts about {accepted:.0f}." in card
+    for told in (version.tags["data_hash"], "800 (240 bad)", "200 (60 bad)", "0.1667", "Gate: passed", "25 or younger"):
+        assert told in card
+    assert f"{parent.data.metrics['validation_auc']:.3f} ±" in card
+    assert version.tags["gate"] == "passed"
+    assert version.tags["gate_reasons"] == "no Production version to compare with"
+
+
+def test_the_gate_stands_between_a_worse_recipe_and_production(registry, mlflow_server, monkeypatch):
+    registry.set_alias(PRODUCTION, credit_risk_training(n_iter=2))
+    same = credit_risk_training(n_iter=3)
+    assert registry.version(same).tags["gate"] == "passed"
+    assert registry.version(same).tags["gate_reasons"] == "nowhere worse than version 1"
+    found = pd.read_csv(
+        io.StringIO(mlflow.artifacts.load_text(f"runs:/{registry.version(same).run_id}/gate.csv")), index_col=0
+    )
+    assert {"AUC", "Brier score", "cost per client"} <= set(found.index)
+    assert "gate.png" in artifacts(MlflowClient(mlflow_server), registry.version(same).run_id, "figures")
+
+    poor = [Candidate(1, {"num_leaves": 2, "learning_rate": 0.001}, 20)]
+    monkeypatch.setattr(module, "candidates", lambda n, seed: poor)
+    monkeypatch.setattr(tuning, "ROUNDS", (20,))
+    version = registry.version(credit_risk_training(n_iter=1))
+    assert version.tags["gate"] == "failed"
+    assert version.tags["gate_reasons"].startswith("AUC 0.")
+    assert registry.alias(CHALLENGER) == version.number, "registered all the same: a person decides"
+    assert registry.alias(PRODUCTION) == "1"
+    card = mlflow.artifacts.load_text(f"runs:/{version.run_id}/model_card.md")
+    assert "## Gate: FAILED" in card
+    assert version.tags["gate_reasons"] in card
+
+
+def test_a_production_version_whose_file_has_changed_fails_the_gate(registry, monkeypatch):
+    registry.set_alias(PRODUCTION, credit_risk_training(n_iter=1))
+
+    def changed(_self, number, digest=None):
+        raise DigestMismatch(f"version {number} was stored as aa... and is now bb...")
+
+    monkeypatch.setattr(Registry, "load", changed)
+    version = registry.version(credit_risk_training(n_iter=2))
+    assert version.tags["gate"] == "failed"
+    assert "version 1 was stored as aa" in version.tags["gate_reasons"]
+
+
+def test_nothing_new_registers_nothing(registry, monkeypatch):
+    registry.set_alias(PRODUCTION, credit_risk_training(n_iter=1))
+    state = credit_risk_training(n_iter=1, return_state=True)
+    assert state.is_completed()
+    assert state.message.startswith("nothing new: ")
+    assert "version 1" in state.message
+    assert len(registry.versions()) == 1
+
+    assert credit_risk_training(n_iter=2) == "2", "other parameters"
+    monkeypatch.setattr(module, "code_hash", lambda: "other code")
+    assert credit_risk_training(n_iter=1) == "3", "other code"
 
 
 def test_another_csv_without_the_protected_columns(registry, tmp_path):
@@ -147,7 +223,8 @@ def test_n_iter_of_the_settings_and_a_line_of_progress_for_each_candidate(regist
         version = registry.version(credit_risk_training())
     assert MlflowClient(mlflow_server).get_run(version.run_id).data.params["candidates"] == "2"
     lines = [record.getMessage() for record in caplog.records]
-    assert [line[:17] for line in lines if " of 2: " in line] == ["candidate 1 of 2:", "candidate 2 of 2:"]
+    tried = [line.split(":")[0] for line in lines if line.startswith("candidate") and " of 2: " in line]
+    assert tried == ["candidate 1 of 2", "candidate 2 of 2"]
 
 
 def test_a_run_that_dies_while_it_logs_registers_nothing(registry, mlflow_server, monkeypatch, tmp_path):
@@ -164,6 +241,18 @@ def test_a_run_that_dies_while_it_logs_registers_nothing(registry, mlflow_server
     experiment = client.get_experiment_by_name("credit-risk")
     runs = client.search_runs([experiment.experiment_id], f"tags.data = '{path}'")
     assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]  # the parent, its child
+
+
+def test_a_run_that_dies_between_logging_and_registering_registers_nothing(registry, monkeypatch):
+    def dies(*_args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "register", dies)
+        with pytest.raises(KeyboardInterrupt):
+            credit_risk_training(n_iter=1)
+    assert registry.versions() == []
+    assert credit_risk_training(n_iter=1) == "1"
 
 
 def test_a_registry_that_is_away_for_a_moment_is_tried_again_and_gets_one_version(registry, monkeypatch):

@@ -11,6 +11,7 @@ from credit_risk.application import encode
 from credit_risk.data import read_training
 from credit_risk.model import CreditScorer, NotExplainable
 from model_orchestration_and_tracking import fairness, plots
+from model_orchestration_and_tracking.gate import Difference
 
 rng = np.random.default_rng(0)
 
@@ -125,3 +126,14 @@ def test_shap_summary_needs_out_of_fold_risks(clients):
     unexplained = CreditScorer(num_boost_round=2).fit(clients, clients["class"])
     with pytest.raises(NotExplainable):
         plots.shap_summary(unexplained, encode(clients))
+
+
+def test_gate_has_a_panel_for_each_difference():
+    differences = [
+        Difference("AUC", 0.78, 0.80, -0.02, -0.03, -0.01, more_is_better=True),
+        Difference("Brier score", 0.16, 0.16, 0.0, -0.01, 0.01, more_is_better=False),
+    ]
+    figure = plots.gate(differences, "7")
+    assert [axes.get_title() for axes in figure.axes] == ["AUC\nmore is better", "Brier score\nless is better"]
+    assert [axes.lines[1].get_color() for axes in figure.axes] == [plots.ORANGE, plots.BLUE]
+    assert pixels(figure).std() > 10

@@ -9,10 +9,10 @@ from credit_risk.trees import MAX_LEAVES, MAX_TREES
 from model_orchestration_and_tracking.tuning import (
     KEPT,
     ROUNDS,
+    Average,
     Candidate,
     Folds,
     Validated,
-    average,
     best,
     candidates,
     cross_validate,
@@ -108,7 +108,7 @@ def test_best_by_log_loss_and_of_two_alike_the_earlier():
 def test_the_best_few_are_averaged_on_the_log_odds(train):
     codes, labels = train
     chosen = candidates(3)
-    scorer = average(chosen).fit(codes, labels)
+    scorer = Average(tuple(chosen)).scorer().fit(codes, labels)
     raw = np.mean(
         [c.scorer().fit(codes, labels).booster.predict(codes[:, SCORED_COLUMNS], raw_score=True) for c in chosen],
         axis=0,

@@ -1,0 +1,77 @@
+"""A candidate, or the average of the best, after training: its scorer, and how well it does."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic
+
+import pandas as pd
+
+from credit_risk.application import LABEL, NAMES, encode
+from credit_risk.model import CreditScorer
+from model_orchestration_and_tracking.fairness import Slice, slices
+from model_orchestration_and_tracking.metrics import metrics, named
+from model_orchestration_and_tracking.plots import Part
+from model_orchestration_and_tracking.tuning import Labels, Tried, Validated
+
+
+@dataclass(frozen=True)
+class Trained(Generic[Tried]):
+    """Cross-validated, and fitted on the training clients.
+
+    Attributes
+    ----------
+    validated : Validated
+        Its cross-validation on the training clients.
+    scorer : CreditScorer
+        Fitted on all of them.
+    train, test : DataFrame
+        The 20 attributes and `class`.
+    """
+
+    validated: Validated[Tried]
+    scorer: CreditScorer
+    train: pd.DataFrame
+    test: pd.DataFrame
+
+    @classmethod
+    def fit(cls, validated: Validated[Tried], train: pd.DataFrame, test: pd.DataFrame) -> "Trained[Tried]":
+        """Fit what was validated.
+
+        With the out-of-fold risks its scorer knows whom it would accept, and so can explain its decisions.
+        """
+        scorer = validated.candidate.scorer().fit(train, train[LABEL], validated.risk)
+        return cls(validated, scorer, train, test)
+
+    @property
+    def candidate(self) -> Tried:
+        """What was fitted."""
+        return self.validated.candidate
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Every metric, under its name in MLflow."""
+        labels, risk = self.parts["test"]
+        return named("validation", self.validated.metrics) | named("test", metrics(labels, risk))
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """Labels and risk of the training clients, out of fold, and of the test clients."""
+        return {
+            "validation": (labels_of(self.train), self.validated.risk),
+            "test": (labels_of(self.test), self.scorer.risk(encode(self.test))),
+        }
+
+    @cached_property
+    def slices(self) -> list[Slice]:
+        """How groups of the training clients fare, out of fold; empty where no protected attribute is known."""
+        return slices(self.train, self.validated.risk, self.scorer.cost_bad, self.scorer.cost_good)
+
+    @property
+    def reference(self) -> pd.DataFrame:
+        """What drift is measured against: the training clients, their class, their out-of-fold `risk`."""
+        return self.train[[*NAMES, LABEL]].assign(risk=self.validated.risk)
+
+
+def labels_of(clients: pd.DataFrame) -> Labels:
+    """Return the classes of clients, shape (n,)."""
+    return clients[LABEL].to_numpy(str)
