@@ -36,7 +36,7 @@ LIMITS = """\
   applicants it must be watched and trained anew.
 - Bad clients were drawn more often than they occurred: the risk is not a bank's probability of default, unless the
   base rate is set.
-- Whoever the groups below show at a disadvantage is so without their attribute being scored: other attributes go
+- Whoever the groups above show at a disadvantage is so without their attribute being scored: other attributes go
   with it."""
 
 
