@@ -246,5 +246,6 @@ def gate(differences: Sequence[Difference], production: str) -> Figure:
         axes.plot([one.low, one.high], [0, 0], color=colour, linewidth=2)
         axes.plot([one.value], [0], "o", color=colour)
         axes.set_yticks([])
+        axes.locator_params(axis="x", nbins=4)
         axes.set_title(f"{one.name}\n{'more' if one.more_is_better else 'less'} is better", fontsize=9)
     return figure
