@@ -62,7 +62,8 @@ def logistic(seed: int) -> Pipeline:
 
 def logistic_woe(seed: int) -> Pipeline:
     """Return logistic regression on weights of evidence, the classic scorecard."""
-    return make_pipeline(_codes(), WeightOfEvidence(), LogisticRegression(max_iter=1000, random_state=seed))
+    categories = tuple(i for i, a in enumerate(_SCORED) if a.kind == "category")
+    return make_pipeline(_codes(), WeightOfEvidence(categories), LogisticRegression(max_iter=1000, random_state=seed))
 
 
 def forest(seed: int) -> Pipeline:
@@ -86,13 +87,16 @@ class WeightOfEvidence(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
+    categories : tuple of int
+        The columns whose every code is a bin of its own.
     bins : int
-        Quantile bins of an attribute with more distinct codes than that.
+        Quantile bins of any other column with more distinct codes than that.
     prior : float
         Clients of average risk that each bin is given beside its own, so that small bins are not believed blindly.
     """
 
-    def __init__(self, bins: int = 6, prior: float = 10.0) -> None:
+    def __init__(self, categories: tuple[int, ...] = (), bins: int = 8, prior: float = 30.0) -> None:
+        self.categories = categories
         self.bins = bins
         self.prior = prior
 
@@ -101,14 +105,14 @@ class WeightOfEvidence(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         bad = np.asarray(y, dtype=np.float64)
         share = bad.mean()
         self.edges_, self.weights_ = [], []
-        for column in X.T:
+        for place, column in enumerate(X.T):
             distinct = np.unique(column)
-            if len(distinct) > self.bins:
+            if len(distinct) > self.bins and place not in self.categories:
                 distinct = np.unique(np.quantile(column, np.linspace(0, 1, self.bins + 1)[1:], method="higher"))
             edges = distinct[:-1]
-            place = np.searchsorted(edges, column)
-            n = np.bincount(place, minlength=len(distinct))
-            n_bad = np.bincount(place, bad, minlength=len(distinct))
+            member = np.searchsorted(edges, column)
+            n = np.bincount(member, minlength=len(distinct))
+            n_bad = np.bincount(member, bad, minlength=len(distinct))
             risk = (n_bad + self.prior * share) / (n + self.prior)
             self.edges_.append(edges)
             self.weights_.append(np.log((1 - risk) / risk) - np.log((1 - share) / share))

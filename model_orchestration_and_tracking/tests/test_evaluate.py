@@ -97,3 +97,12 @@ def test_weights_of_evidence_by_hand():
     bad = np.array([1] * 8 + [0] * 2 + [1] * 2 + [0] * 8)
     found = WeightOfEvidence(prior=0).fit(codes, bad).transform(np.array([[0.0], [1.0], [7.0]]))
     np.testing.assert_allclose(found[:, 0], [np.log(2 / 8), np.log(8 / 2), np.log(8 / 2)])
+
+
+def test_weights_of_evidence_of_many_categories_are_not_binned_together():
+    codes = np.repeat(np.arange(12.0), 10)[:, None]
+    bad = np.arange(120) % 10 < np.tile(np.repeat([1, 9], 10), 6)  # neighbours differ
+    own = WeightOfEvidence(categories=(0,)).fit(codes, bad).transform(codes)
+    binned = WeightOfEvidence().fit(codes, bad).transform(codes)
+    assert len(np.unique(own.round(9))) == 2
+    assert len(np.unique(binned.round(9))) > 2
