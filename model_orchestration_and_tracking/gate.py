@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from model_orchestration_and_tracking.fairness import Slice, slices
+from model_orchestration_and_tracking.fairness import MIN_GATED, Slice, slices
 from model_orchestration_and_tracking.metrics import mean_se
 from model_orchestration_and_tracking.tuning import Average, Validated
 
@@ -155,7 +155,9 @@ def judge(clients: pd.DataFrame, challenger: Validated[Average], production: Val
         for name, told in COMPARED.items()
     ]
     pairs = zip(slices(clients, challenger.risk), slices(clients, production.risk), strict=True)
-    return Gate(version, differences, [_ratio(ours, theirs) for ours, theirs in pairs if ours.gated])
+    # A ratio rests on the others as much as on the group.
+    ratios = [_ratio(a, b) for a, b in pairs if a.gated and len(clients) - a.n >= MIN_GATED]
+    return Gate(version, differences, ratios)
 
 
 def _difference(name: str, more_is_better: bool, challenger: list[float], production: list[float]) -> Difference:

@@ -73,7 +73,8 @@ def test_a_group_that_is_accepted_less_than_before_fails(clients, good):
     assert [r.group for r in gate.ratios if r.worse] == ["age 25 or younger"]
     assert "age 25 or younger accepted 0.00 times as often as others" in gate.words
     assert all(isinstance(r, Ratio) for r in gate.ratios)
-    assert "age 60 or older" not in {r.group for r in gate.ratios}, "too few for a verdict"
+    # Too few, and too few others, for a verdict.
+    assert not {"age 60 or older", "foreign_worker yes"} & {r.group for r in gate.ratios}
 
 
 def test_without_protected_attributes_only_the_figures_are_compared(clients, good):
