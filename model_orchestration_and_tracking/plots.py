@@ -53,7 +53,7 @@ def confusion(parts: Mapping[str, Part], threshold: float) -> Figure:
             shares = counts / counts.sum(axis=1, keepdims=True)
             axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
             for (i, j), count in np.ndenumerate(counts):
-                colour = "white" if shares[i, j] > 0.5 else "black"
+                colour = "white" if shares[i, j] > 0.6 else "black"
                 axes.text(j, i, f"{count}\n{shares[i, j]:.0%}", ha="center", va="center", color=colour)
             axes.set_xticks([0, 1], ["called green", "called red"])
             axes.set_yticks([0, 1], ["good", "bad"])
