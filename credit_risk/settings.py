@@ -6,7 +6,7 @@ A setting's environment variable is its name in upper case; `.env` in the workin
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -46,6 +46,14 @@ class Settings(BaseSettings):
     riskometer_threads: int = Field(8, ge=1, description="Threads of each of its workers, beside those of uploads")
     riskometer_uploads: int = Field(32, ge=1, description="Uploads that each of its workers takes in at a time")
     max_upload_mb: int = Field(200, ge=1, description="Largest request body, in MB (10^6 bytes), on page and API")
+    allowed_hosts: str = Field(
+        "localhost,127.0.0.1,::1,risk-o-meter",
+        description="Names under which the Risk-O-Meter answers, separated by commas (Host and Origin are checked)",
+    )
+    api_keys: SecretStr = Field(
+        SecretStr(""), description="Keys for the API, separated by commas; none: everybody who reaches it may use it"
+    )
+    max_explained_rows: int = Field(10_000, ge=1, description="Most rows of a request that asks for reasons")
     model_poll_seconds: float = Field(10, gt=0, le=30, description="How often a worker looks for a new Production")
 
     drift_window_hours: float = Field(24, gt=0, description="Drift is computed over the decisions of so many hours...")
@@ -54,6 +62,11 @@ class Settings(BaseSettings):
     )
     drift_min_rows: int = Field(100, ge=2, description="Fewest decisions that drift is computed on")
     exporter_interval_seconds: float = Field(15, gt=0, description="How often the exporter looks for new decisions")
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a setting that lists several, separated by commas."""
+    return [word for word in (part.strip() for part in text.split(",")) if word]
 
 
 def describe() -> str:

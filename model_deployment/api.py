@@ -3,41 +3,76 @@
 import json
 from typing import Any
 
+import pandas as pd
 from flask import Blueprint, Response, jsonify, request
 
-from credit_risk.application import json_schema
-from credit_risk.decisions import GREEN, RED, Batch
+from credit_risk.application import NAMES, encode, json_schema
+from credit_risk.decisions import RED, Batch, DecisionLog
+from credit_risk.model import NotExplainable
+from credit_risk.overrides import NoSuchDecision, NotAllowed, override, overrides, standing
+from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
 from credit_risk.sheet import Unreadable
+from model_deployment.answer import CHANGES, REASONS, body, explained, head, rejected
 from model_deployment.export import result_csv
 from model_deployment.problems import Problem
-from model_deployment.scoring import Scoring
+from model_deployment.scoring import Scored, Scoring
 from model_deployment.serving import Production
 
+MAX_KEY = 200
 MAX_NAME = 200
 
 
-def blueprint(scoring: Scoring, production: Production) -> Blueprint:
+def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blueprint:
     """Return the API's routes."""
     api = Blueprint("api", __name__, url_prefix="/api/v1")
 
     @api.post("/score")
     def score() -> Response:
         """Decide on a JSON list of applications."""
-        if not request.is_json:
-            raise Problem(415, "unsupported-type", "Send a JSON list of applications, as application/json.")
-        return _answer(scoring.rows(_json(request.get_data())))
+        data, extras = _json_body(), _extras()
+        scored = scoring.rows(data, _json(data), key=_key(), explain=bool(extras))
+        return _answer(scored, extras)
 
     @api.post("/files")
     def files() -> Response:
         """Decide on a CSV of applications; `?decisions=csv` has `decisions` as the text of a CSV with all columns."""
-        if request.mimetype != "multipart/form-data":
-            raise Problem(415, "unsupported-type", "Send the file as multipart/form-data, in a field named 'file'.")
-        sent = request.files.getlist("file")
-        if len(sent) != 1:
-            detail = f"The form has {len(sent)} files in a field named 'file'; send one."
-            raise Problem(400, "not-one-file", detail)
-        as_csv = request.args.get("decisions") == "csv"
-        return _answer(scoring.file(sent[0].read(), _name(sent[0].filename)), as_csv=as_csv)
+        data, name = _file()
+        extras = _extras()
+        scored = scoring.file(data, name, key=_key(), explain=bool(extras))
+        if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
+            return _as_csv(scored.batch)
+        return _answer(scored, extras, csv_decisions=request.args.get("decisions") == "csv")
+
+    @api.get("/decisions/<id>")
+    def decision(id: str) -> Response:
+        """Return a decision: inputs, outcome, overrides; with its reasons where its version can still be had."""
+        found = _decision(log, id)
+        record = log.batch(found["batch"])
+        assert record is not None
+        overridden = overrides(log, id)
+        found["time"] = found["time"].isoformat()
+        found |= {"source": record.source, "kind": record.kind, "threshold": record.threshold}
+        found |= {"standing": standing(found, overridden), "overrides": [_event(one) for one in overridden]}
+        return jsonify(found | _explained(production, found, record.digest))
+
+    @api.post("/decisions/<id>/override")
+    def set_override(id: str) -> Response:
+        """Set a decision to the other colour: `{"prediction", "by", "reason"}`."""
+        sent = _json(_json_body(), "object with prediction, by and reason")
+        given = sent if isinstance(sent, dict) else {}
+        words = [given.get(name) for name in ("prediction", "by", "reason")]
+        if not all(isinstance(word, str) for word in words):
+            detail = "Send an object with prediction (green or red), by and reason, each a text."
+            raise Problem(422, "invalid-override", detail)
+        try:
+            event = override(log, id, *map(str, words))
+        except NoSuchDecision as error:
+            raise Problem(404, "not-found", f"{error}.") from None
+        except NotAllowed as error:
+            raise Problem(422, "invalid-override", f"{error}.") from None
+        answer = jsonify(id=id, standing=event["prediction"], **_event(event))
+        answer.status_code = 201
+        return answer
 
     @api.get("/model")
     def model() -> Response:
@@ -64,57 +99,88 @@ def blueprint(scoring: Scoring, production: Production) -> Blueprint:
     return api
 
 
-def _answer(batch: Batch, *, as_csv: bool = False) -> Response:
+def _answer(scored: Scored, extras: frozenset[str], *, csv_decisions: bool = False) -> Response:
     """Return a committed batch as the contract has it; a problem where no row was decided."""
-    applications = batch.applications
-    body = {
-        "batch": batch.id,
-        "model_version": batch.model_version,
-        "n_decided": len(applications),
-        "n_rejected": applications.n_rejected,
-        "decisions": result_csv(batch).decode() if as_csv else _decisions(batch),
-        "rejected": [fault.as_dict() for fault in applications.faults],
-        "warnings": applications.warnings,
-    }
-    if not len(applications):
-        detail = applications.faults[0].message if len(applications.faults) == 1 else "No row could be decided on."
-        raise Problem(422, "nothing-decided", detail, members=body | {"decisions": []})
-    return jsonify(body)
+    batch = scored.batch
+    _refuse_empty(batch)
+    if csv_decisions:
+        members = {"rejected": rejected(batch), "warnings": batch.applications.warnings}
+        return jsonify(head(batch) | {"decisions": result_csv(batch).decode()} | members)
+    return jsonify(body(batch, scored.scorer, extras))
 
 
-def _decisions(batch: Batch) -> list[dict[str, Any]]:
-    applications, decided = batch.applications, batch.decided
-    warnings = applications.row_warnings
-    return [
-        {
-            "id": batch.decision_id(row),
-            "row": row,
-            "client_id": applications.client_id[i],
-            "prediction": RED if red else GREEN,
-            "risk": risk,
-            "confidence": confidence,
-            "warnings": warnings.get(i, []),
-        }
-        for i, (row, red, risk, confidence) in enumerate(
-            zip(
-                applications.rows.tolist(),
-                decided.red.tolist(),
-                decided.risk.tolist(),
-                decided.confidence.tolist(),
-                strict=True,
-            )
-        )
-    ]
+def _as_csv(batch: Batch) -> Response:
+    _refuse_empty(batch)
+    headers = {"Batch": batch.id, "Rows-Rejected": str(batch.applications.n_rejected)}
+    return Response(result_csv(batch), 200, headers, content_type="text/csv; charset=utf-8")
 
 
-def _json(data: bytes) -> object:
+def _refuse_empty(batch: Batch) -> None:
+    if len(batch.applications):
+        return
+    faults = batch.applications.faults
+    detail = faults[0].message if len(faults) == 1 else "No row could be decided on."
+    members = head(batch) | {"decisions": [], "rejected": rejected(batch), "warnings": batch.applications.warnings}
+    raise Problem(422, "nothing-decided", detail, members=members)
+
+
+def _extras() -> frozenset[str]:
+    """Return what a request asks for beside the decisions: `?reasons=true&what_would_change_it=true`."""
+    return frozenset(name for name in (REASONS, CHANGES) if request.args.get(name, "no").lower() in ("true", "1", ""))
+
+
+def _key() -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key) <= MAX_KEY:
+        raise Problem(400, "bad-key", f"An Idempotency-Key has 1 to {MAX_KEY} characters.")
+    return key
+
+
+def _file() -> tuple[bytes, str | None]:
+    if request.mimetype != "multipart/form-data":
+        raise Problem(415, "unsupported-type", "Send the file as multipart/form-data, in a field named 'file'.")
+    sent = request.files.getlist("file")
+    if len(sent) != 1:
+        raise Problem(400, "not-one-file", f"The form has {len(sent)} files in a field named 'file'; send one.")
+    return sent[0].read(), _name(sent[0].filename)
+
+
+def _json_body() -> bytes:
+    if not request.is_json:
+        raise Problem(415, "unsupported-type", "Send JSON, as application/json.")
+    return request.get_data()
+
+
+def _decision(log: DecisionLog, id: str) -> dict[str, Any]:
+    found = log.decision(id)
+    if found is None:
+        raise Problem(404, "not-found", f"There is no decision {id}.")
+    return found
+
+
+def _event(event: dict[str, Any]) -> dict[str, Any]:
+    return {name: event[name] for name in ("prediction", "by", "reason", "time")}
+
+
+def _explained(production: Production, decision: dict[str, Any], digest: str) -> dict[str, Any]:
+    """Return the reasons for a logged decision and what would change it; None where its version is not to be had."""
+    try:
+        scorer = production.scorer(decision["model_version"], digest)
+        codes = encode(pd.DataFrame([{name: decision[name] for name in NAMES}]))
+        red = [decision["prediction"] == RED]
+        return {extra: explained(scorer, codes, red, extra)[0] for extra in (REASONS, CHANGES)}
+    except (RegistryUnavailable, NoSuchVersion, DigestMismatch, NotExplainable):
+        return {REASONS: None, CHANGES: None}
+
+
+def _json(data: bytes, what: str = "list of applications") -> object:
     """Parse a JSON body strictly: UTF-8, no NaN, no name twice, nothing that is no text."""
     try:
         value = json.loads(data.decode(), parse_constant=_refuse_constant, object_pairs_hook=_once)
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text, and no log takes it
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"The body is no JSON list of applications: {_why(error)}.") from None
+        raise Unreadable(f"The body is no JSON {what}: {_why(error)}.") from None
     return value
 
 

@@ -4,8 +4,8 @@ from flask import Flask, Response
 
 from credit_risk.decisions import DecisionLog, open_log
 from credit_risk.registry import Registry
-from credit_risk.settings import Settings
-from model_deployment import api, page, probes, problems, receiving
+from credit_risk.settings import Settings, words
+from model_deployment import api, guard, page, probes, problems, receiving
 from model_deployment.metrics import Metrics
 from model_deployment.scoring import Scoring
 from model_deployment.serving import Production
@@ -37,8 +37,10 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     metrics = Metrics()
     metrics.watch(app)
+    guard.register(app, words(settings.allowed_hosts), words(settings.api_keys.get_secret_value()))
     receiving.register(app, settings.riskometer_uploads)
-    app.register_blueprint(api.blueprint(Scoring(production, log, metrics), production))
+    scoring = Scoring(production, log, metrics, settings.max_explained_rows)
+    app.register_blueprint(api.blueprint(scoring, production, log))
     app.register_blueprint(probes.blueprint(production, log))
     policy = page.attach(app, production, log)
     problems.register(app)

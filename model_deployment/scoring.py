@@ -2,39 +2,68 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
 
 from credit_risk.application import Applications, Validator
-from credit_risk.decisions import Batch, DecisionLog
+from credit_risk.decisions import RED, AlreadyCommitted, Batch, BatchRecord, DecisionLog
+from credit_risk.model import CreditScorer, Decided
 from model_deployment.metrics import Metrics
-from model_deployment.serving import Production
+from model_deployment.problems import Problem
+from model_deployment.serving import Production, Serving
+
+
+class Scored(NamedTuple):
+    """A batch as committed, and the scorer that decided it."""
+
+    batch: Batch
+    scorer: CreditScorer
 
 
 class Scoring:
     """Decides on lists and files of applications.
 
     Every method raises `Unreadable` when the body is no list of applications, `ScoringOff` when no model serves and
-    `LogUnavailable` when the decisions cannot be logged. Then nothing is stored.
+    `LogUnavailable` when the decisions cannot be logged. Then nothing is stored. With an idempotency key, a body that
+    was sent before is not decided again: what was committed then is returned.
+
+    Parameters
+    ----------
+    max_explained : int
+        Most rows of a request that asks for reasons.
     """
 
-    def __init__(self, production: Production, log: DecisionLog, metrics: Metrics) -> None:
+    def __init__(self, production: Production, log: DecisionLog, metrics: Metrics, max_explained: int) -> None:
         self._production = production
         self._log = log
         self._metrics = metrics
+        self._max_explained = max_explained
 
-    def rows(self, rows: object) -> Batch:
-        """Decide on a JSON list of applications; return the batch as committed."""
-        return self._decide(lambda validator: validator.rows(rows))
+    def rows(self, body: bytes, rows: object, *, key: str | None = None, explain: bool = False) -> Scored:
+        """Decide on a JSON list of applications, parsed from a body."""
+        return self._decide(lambda validator: validator.rows(rows), None, body, key, explain=explain)
 
-    def file(self, data: bytes, name: str | None) -> Batch:
-        """Decide on a CSV of applications; return the batch as committed."""
-        return self._decide(lambda validator: validator.csv(data), name, hashlib.sha256(data).hexdigest())
+    def file(self, data: bytes, name: str | None, *, key: str | None = None, explain: bool = False) -> Scored:
+        """Decide on a CSV of applications."""
+        return self._decide(lambda validator: validator.csv(data), name, data, key, explain=explain)
 
     def _decide(
-        self, read: Callable[[Validator], Applications], source: str | None = None, sha256: str | None = None
-    ) -> Batch:
+        self,
+        read: Callable[[Validator], Applications],
+        source: str | None,
+        body: bytes,
+        key: str | None,
+        *,
+        explain: bool,
+    ) -> Scored:
         serving = self._production.require()
         with self._metrics.scoring_seconds.time():
             applications = read(serving.validator)
+            if explain and len(applications) > self._max_explained:
+                detail = f"Reasons are given for at most {self._max_explained:,} clients at a time."
+                raise Problem(413, "too-many-to-explain", detail)
             batch = Batch(
                 applications=applications,
                 decided=serving.scorer.decide(applications.codes),
@@ -42,7 +71,29 @@ class Scoring:
                 digest=serving.digest,
                 threshold=serving.scorer.threshold,
                 source=source,
-                sha256=sha256,
+                sha256=hashlib.sha256(body).hexdigest(),
+                idempotency_key=key,
             )
-            self._log.commit(batch)
-        return batch
+            try:
+                self._log.commit(batch)
+            except AlreadyCommitted as error:
+                batch = self._again(batch, error.record, serving)
+        return Scored(batch, serving.scorer)
+
+    def _again(self, batch: Batch, record: BatchRecord, serving: Serving) -> Batch:
+        """Return what was committed under a key, for a body that came again."""
+        if record.sha256 != batch.sha256:
+            detail = f"This idempotency key was used for another body, batch {record.id}. A key stands for one body."
+            raise Problem(422, "key-reused", detail)
+        table = self._log.read(record)
+        if record.digest != serving.digest or table.num_rows != len(batch.applications):
+            detail = (
+                f"This body was decided as batch {record.id} by version {record.model_version}, which serves no more."
+            )
+            raise Problem(409, "decided-before", detail, members={"batch": record.id})
+        decided = Decided(
+            table["risk"].to_numpy(),
+            np.array([word == RED for word in table["prediction"].to_pylist()], dtype=bool),
+            table["confidence"].to_numpy(),
+        )
+        return replace(batch, id=record.id, time=record.time, decided=decided)

@@ -7,6 +7,7 @@ one file is decided by one version whatever is approved meanwhile.
 import logging
 import threading
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -53,6 +54,8 @@ class Production:
         self._poll_seconds = poll_seconds
         self._serving: Serving | None = None
         self._trouble = "The Production model has not been looked for yet."
+        # People look at old decisions one by one.
+        self._earlier = lru_cache(maxsize=4)(registry.load)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -78,6 +81,19 @@ class Production:
         if serving is None:
             raise ScoringOff(self._trouble)
         return serving
+
+    def scorer(self, version: str, digest: str) -> CreditScorer:
+        """Return the scorer of a version, the one that serves or an earlier one.
+
+        Raises
+        ------
+        RegistryUnavailable, NoSuchVersion, DigestMismatch
+            When an earlier one cannot be had.
+        """
+        serving = self._serving
+        if serving is not None and (serving.version, serving.digest) == (version, digest):
+            return serving.scorer
+        return self._earlier(version, digest)
 
     def start(self) -> None:
         """Begin to watch, in a thread of this process."""

@@ -1,0 +1,57 @@
+"""What a person made of a decision: the other one, with a name and a reason. Both are kept."""
+
+from typing import Any
+
+from credit_risk.decisions import GREEN, RED, DecisionLog
+
+OVERRIDE = "override"
+MAX_TEXT = 1000
+
+
+class NoSuchDecision(LookupError):
+    """The log has no such decision."""
+
+
+class NotAllowed(ValueError):
+    """The override cannot be taken; the message says why."""
+
+
+def override(log: DecisionLog, id: str, prediction: str, by: str, reason: str) -> dict[str, Any]:
+    """Set a decision to green or red in a person's name, and return the event.
+
+    The last override stands; setting a decision back to what the model said is one more.
+
+    Raises
+    ------
+    NoSuchDecision
+        When no such decision was committed.
+    NotAllowed
+        When the prediction is neither green nor red or stands already, a name or reason is missing or too long, or the
+        decision is a preview.
+    """
+    if prediction not in (GREEN, RED):
+        raise NotAllowed(f"prediction is {prediction!r}; it is {GREEN!r} or {RED!r}")
+    for name, text in (("by", by), ("reason", reason)):
+        if not text.strip():
+            raise NotAllowed(f"an override needs a name (by) and a reason; {name} is empty")
+        if len(text) > MAX_TEXT:
+            raise NotAllowed(f"{name} has {len(text)} characters; {MAX_TEXT} at most")
+    decision = log.decision(id)
+    if decision is None:
+        raise NoSuchDecision(f"there is no decision {id}")
+    record = log.batch(decision["batch"])
+    if record is not None and record.kind == "preview":
+        raise NotAllowed(f"{id} is a preview, on which nothing rests")
+    if prediction == standing(decision, overrides(log, id)):
+        raise NotAllowed(f"decision {id} is {prediction} already")
+    return log.append_event(OVERRIDE, id, prediction=prediction, by=by.strip(), reason=reason.strip())
+
+
+def overrides(log: DecisionLog, id: str) -> list[dict[str, Any]]:
+    """Return the overrides of a decision in order: `prediction`, `by`, `reason`, `time`."""
+    return log.events(OVERRIDE, id)
+
+
+def standing(decision: dict[str, Any], overridden: list[dict[str, Any]]) -> str:
+    """Return what holds for a decision: what the last person said, or the model where nobody did."""
+    return str(overridden[-1]["prediction"] if overridden else decision["prediction"])

@@ -1,0 +1,55 @@
+"""Overrides: both decisions are kept, the last person's stands."""
+
+import pytest
+
+from credit_risk.overrides import NoSuchDecision, NotAllowed, override, overrides, standing
+
+from .test_decisions import batch, log, stores  # noqa: F401
+
+
+@pytest.fixture
+def decision(log):  # noqa: F811
+    return log.commit(batch(3)).id + "-1"
+
+
+def test_the_last_override_stands_and_all_are_kept(log, decision):  # noqa: F811
+    override(log, decision, "red", "  Ann ", "income not proven")
+    override(log, decision, "green", "Bob", "proven now")
+    found = overrides(log, decision)
+    assert [(o["prediction"], o["by"], o["reason"]) for o in found] == [
+        ("red", "Ann", "income not proven"),
+        ("green", "Bob", "proven now"),
+    ]
+    stored = log.decision(decision)
+    assert stored["prediction"] == "green"
+    assert standing(stored, []) == "green"
+    assert standing(stored, found[:1]) == "red"
+    assert standing(stored, found) == "green"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "by", "reason", "why"),
+    [
+        ("blue", "Ann", "x", "it is 'green' or 'red'"),
+        ("red", "  ", "x", "by is empty"),
+        ("red", "Ann", "", "reason is empty"),
+        ("red", "Ann", "x" * 1001, "reason has 1001 characters"),
+        ("green", "Ann", "x", "is green already"),
+    ],
+)
+def test_what_is_no_override_is_refused(log, decision, prediction, by, reason, why):  # noqa: F811
+    with pytest.raises(NotAllowed, match=why):
+        override(log, decision, prediction, by, reason)
+    assert overrides(log, decision) == []
+
+
+@pytest.mark.parametrize("id", ["nonsense", "01JZZZZZZZZZZZZZZZZZZZZZZZ-0", "-1", ""])
+def test_a_decision_that_is_not_there(log, id):  # noqa: F811
+    with pytest.raises(NoSuchDecision):
+        override(log, id, "red", "Ann", "x")
+
+
+def test_a_preview_is_not_overridden(log):  # noqa: F811
+    record = log.commit(batch(1, kind="preview"))
+    with pytest.raises(NotAllowed, match="preview"):
+        override(log, f"{record.id}-0", "red", "Ann", "x")

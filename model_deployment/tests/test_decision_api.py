@@ -1,0 +1,236 @@
+"""What the API knows of a decision beyond its colour: reasons, overrides, repeated requests; and who may ask at all."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from credit_risk.data import read_training
+from credit_risk.model import CreditScorer
+from model_deployment.app import create_app
+
+from .test_api import is_problem
+
+
+@pytest.fixture(scope="module")
+def explaining():
+    train = read_training("data/train.csv")
+    plain = CreditScorer(num_boost_round=100).fit(train, train["class"])
+    return CreditScorer(num_boost_round=100).fit(train, train["class"], plain.predict_proba(train)[:, 0])
+
+
+@pytest.fixture
+def scorers(explaining):
+    return [explaining, explaining]
+
+
+def test_reasons_and_changes_come_on_request(client, send_file, clients, as_csv):
+    plain = client.post("/api/v1/score", json=clients[:40]).get_json()
+    assert "reasons" not in plain["decisions"][0]
+    query = "?reasons=true&what_would_change_it=1"
+    found = client.post(f"/api/v1/score{query}", json=clients[:40]).get_json()["decisions"]
+    by_file = send_file(as_csv(clients[:40]), query=query).get_json()["decisions"]
+    assert [d["reasons"] for d in by_file] == [d["reasons"] for d in found]
+    for decision in found:
+        red = decision["prediction"] == "red"
+        reasons, change = decision["reasons"], decision["what_would_change_it"]
+        assert len(reasons["raising"]) <= 4
+        assert not (red and reasons["lowering"])
+        assert (change is not None) == red
+        for reason in reasons["raising"]:
+            assert reason.keys() == {"attribute", "value", "effect", "text", "meaning"}
+            assert reason["attribute"] not in ("age", "personal_status", "foreign_worker")
+        if red:
+            assert change["text"] == "none found" or change["risk"] < 1 / 6
+    assert {d["prediction"] for d in found} == {"red", "green"}
+
+
+@pytest.mark.parametrize("value", ["false", "0", "no", "maybe"])
+def test_reasons_that_were_not_asked_for(client, clients, value):
+    (decision,) = client.post(f"/api/v1/score?reasons={value}", json=clients[:1]).get_json()["decisions"]
+    assert "reasons" not in decision
+
+
+def test_too_many_to_explain_are_not_decided(settings, production, log, clients):
+    few = settings.model_copy(update={"max_explained_rows": 3})
+    client = create_app(few, production=production, log=log).test_client()
+    body = is_problem(client.post("/api/v1/score?reasons=true", json=clients[:4]), 413)
+    assert "at most 3 clients" in body["detail"]
+    assert log.batches() == []
+    assert client.post("/api/v1/score?reasons=true", json=clients[:3]).status_code == 200
+
+
+def test_a_version_that_cannot_explain_says_so(client, registry, production, clients):
+    train = read_training("data/train.csv")
+    registry.scorers = [CreditScorer(num_boost_round=5).fit(train, train["class"])] * 2
+    registry.production = "2"
+    production.look()
+    body = client.post("/api/v1/score?reasons=true", json=clients[:1]).get_json()
+    assert body["decisions"][0]["reasons"] is None
+    assert "version 2 was trained without" in body["warnings"][0]
+
+
+def test_a_file_answered_as_csv(send_file, client, clients, as_csv, log):
+    text = as_csv([clients[0] | {"client_id": "C-1"}, clients[1] | {"purpose": "yacht"}])
+    data = {"file": (io.BytesIO(text.encode()), "clients.csv")}
+    answer = client.post("/api/v1/files", data=data, headers={"Accept": "text/csv"})
+    assert answer.status_code == 200
+    assert answer.content_type == "text/csv; charset=utf-8"
+    assert answer.headers["Rows-Rejected"] == "1"
+    assert log.batch(answer.headers["Batch"]).n_decided == 1
+    (row,) = csv.DictReader(io.StringIO(answer.text))
+    assert (row["client_id"], row["decision_id"]) == ("C-1", answer.headers["Batch"] + "-0")
+    nothing = {"file": (io.BytesIO(as_csv([clients[1] | {"purpose": "yacht"}]).encode()), "clients.csv")}
+    is_problem(client.post("/api/v1/files", data=nothing, headers={"Accept": "text/csv"}), 422)
+
+
+def test_a_decision_is_told_with_its_reasons_and_overrides(client, clients):
+    decision = client.post("/api/v1/score?reasons=1", json=[clients[0] | {"client_id": "C-1"}]).get_json()["decisions"][
+        0
+    ]
+    where = f"/api/v1/decisions/{decision['id']}"
+    found = client.get(where).get_json()
+    assert {name: found[name] for name in clients[0]} == clients[0]
+    for name in ("id", "client_id", "prediction", "risk", "confidence"):
+        assert found[name] == decision[name]
+    assert found["reasons"] == decision["reasons"]
+    assert (found["standing"], found["overrides"]) == (decision["prediction"], [])
+
+    other = {"red": "green", "green": "red"}[decision["prediction"]]
+    answer = client.post(f"{where}/override", json={"prediction": other, "by": "Ann", "reason": "knows him"})
+    assert answer.status_code == 201
+    assert answer.get_json()["standing"] == other
+    again = client.get(where).get_json()
+    assert (again["prediction"], again["standing"]) == (decision["prediction"], other)
+    assert [(o["by"], o["reason"]) for o in again["overrides"]] == [("Ann", "knows him")]
+
+
+def test_an_earlier_versions_decision_is_explained_by_that_version(client, registry, production, clients):
+    decision = client.post("/api/v1/score?reasons=1", json=clients[:1]).get_json()["decisions"][0]
+    train = read_training("data/train.csv")
+    registry.scorers = [registry.scorers[0], CreditScorer(num_boost_round=5).fit(train, train["class"])]
+    registry.production = "2"
+    production.look()
+    assert client.get(f"/api/v1/decisions/{decision['id']}").get_json()["reasons"] == decision["reasons"]
+
+
+def test_a_decision_is_told_without_reasons_where_its_version_is_gone(client, registry, production, clients):
+    id = client.post("/api/v1/score", json=clients[:1]).get_json()["decisions"][0]["id"]
+    registry.production = "2"
+    production.look()
+    registry.tampered = {"1"}
+    found = client.get(f"/api/v1/decisions/{id}").get_json()
+    assert (found["reasons"], found["what_would_change_it"]) == (None, None)
+    assert found["model_version"] == "1"
+
+
+@pytest.mark.parametrize("id", ["nonsense", "01JZZZZZZZZZZZZZZZZZZZZZZZ-0", "-0", "%00", "a" * 5000])
+def test_a_decision_that_is_not_there(client, id):
+    is_problem(client.get(f"/api/v1/decisions/{id}"), 404)
+    is_problem(
+        client.post(f"/api/v1/decisions/{id}/override", json={"prediction": "red", "by": "A", "reason": "b"}), 404
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {},
+        "red",
+        None,
+        {"prediction": "red"},
+        {"prediction": "blue", "by": "Ann", "reason": "x"},
+        {"prediction": "red", "by": " ", "reason": "x"},
+        {"prediction": "red", "by": "Ann", "reason": 7},
+        {"prediction": ["red"], "by": "Ann", "reason": "x"},
+    ],
+)
+def test_what_is_no_override(client, clients, body, log):
+    id = client.post("/api/v1/score", json=clients[:1]).get_json()["decisions"][0]["id"]
+    sent = client.post(f"/api/v1/decisions/{id}/override", data=json.dumps(body), content_type="application/json")
+    is_problem(sent, 422)
+    assert log.events("override") == []
+
+
+def test_a_request_that_comes_again_is_not_decided_again(client, send_file, clients, as_csv, log):
+    key = {"Idempotency-Key": "order-7"}
+    first = client.post("/api/v1/score", json=[clients[0], {}], headers=key).get_json()
+    again = client.post("/api/v1/score", json=[clients[0], {}], headers=key).get_json()
+    assert again == first
+    assert len(log.batches()) == 1
+    other = is_problem(client.post("/api/v1/score", json=clients[1:2], headers=key), 422)
+    assert first["batch"] in other["detail"]
+    text = as_csv(clients[:2]).encode()
+    answers = [
+        client.post("/api/v1/files", data={"file": (io.BytesIO(text), "a.csv")}, headers={"Idempotency-Key": "f"})
+        for _ in range(2)
+    ]
+    assert answers[0].get_json() == answers[1].get_json()
+    assert len(log.batches()) == 2
+
+
+def test_a_request_that_comes_again_when_another_version_serves(client, registry, production, clients):
+    key = {"Idempotency-Key": "order-7"}
+    first = client.post("/api/v1/score", json=clients[:1], headers=key).get_json()
+    registry.production = "2"
+    production.look()
+    body = is_problem(client.post("/api/v1/score", json=clients[:1], headers=key), 409)
+    assert body["batch"] == first["batch"]
+
+
+@pytest.mark.parametrize("key", ["", "k" * 201])
+def test_a_key_that_is_none(client, clients, key):
+    is_problem(client.post("/api/v1/score", json=clients[:1], headers={"Idempotency-Key": key}), 400)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example:9696", "", "[::2]", "localhost@evil", "[", "a b", "localhost:x"]
+)
+def test_a_name_that_is_not_ours_is_refused(client, host):
+    is_problem(client.get("/healthz", headers={"Host": host}), 400)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9696", "[::1]:9696", "LOCALHOST:1", "risk-o-meter:9696"])
+def test_our_names_are_answered(client, host):
+    assert client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:8000", "http://[", "https://"])
+def test_a_post_from_another_web_page_is_refused(client, clients, origin, log):
+    is_problem(client.post("/api/v1/score", json=clients[:1], headers={"Origin": origin}), 403)
+    assert log.batches() == []
+
+
+def test_our_own_page_may_post(client, clients):
+    answer = client.post("/api/v1/score", json=clients[:1], headers={"Origin": "http://localhost"})
+    assert answer.status_code == 200
+
+
+def test_with_keys_set_the_api_wants_one(settings, production, log, clients):
+    locked = settings.model_copy(update={"api_keys": type(settings.api_keys)("first-key, second-key")})
+    client = create_app(locked, production=production, log=log).test_client()
+    body = is_problem(client.post("/api/v1/score", json=clients[:1]), 401)
+    assert "Bearer" in body["detail"]
+    for header in (
+        "Bearer three",
+        "Bearer ",
+        "Basic b25lOm9uZQ==",
+        "one",
+        "Bearer first-key,second-key",
+        "Bearer \xe9",
+    ):
+        assert client.get("/api/v1/model", headers={"Authorization": header}).status_code == 401
+    for key in ("first-key", "second-key"):
+        headers = {"Authorization": f"Bearer {key}"}
+        assert client.post("/api/v1/score", json=clients[:1], headers=headers).status_code == 200
+    assert client.get("/healthz").status_code == 200, "probes need none"
+    assert "first-key" not in repr(locked)
+
+
+def test_scores_are_those_of_the_scorer(client, clients, explaining):
+    found = client.post("/api/v1/score", json=clients).get_json()["decisions"]
+    frame = read_training("data/test.csv")[: len(clients)]
+    np.testing.assert_allclose([d["risk"] for d in found], explaining.predict_proba(frame)[:, 0], atol=1e-12)
