@@ -9,11 +9,17 @@ from datetime import datetime
 from typing import Any
 
 from credit_risk.decisions import DecisionLog
-from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.registry import PRODUCTION, NoSuchVersion, Registry, Version
 
 APPROVAL = "approval"
 ROLLBACK = "rollback"
+# Takes back a decision of ours that came to nothing.
+WITHDRAWN = "withdrawn"
 UNKNOWN = "unknown, moved in MLflow"
+
+
+class Barred(ValueError):
+    """Production's gate failed and nobody forced its approval, so that it must not decide; the message says how to."""
 
 
 class Refused(ValueError):
@@ -44,13 +50,12 @@ def approve(
         When no name or reason is given, when it is Production already, when its gate failed and `forced` is not set,
         or when its stored scorer is not the one that was registered.
     NoSuchVersion
-        When there is no such version.
+        When there is no such version, or it is deleted at that moment; then nothing changes.
     """
     if not by.strip() or not reason.strip():
         raise Refused("an approval needs a name (BY) and a reason (REASON)")
     found = registry.version(version)
-    if found.tags.get("gate") == "failed" and not forced:
-        why = found.tags.get("gate_reasons", "see its run in MLflow")
+    if not forced and (why := _gate_failed(found)):
         raise Refused(f"version {version} failed its gate: {why}. FORCE=1 approves it all the same")
     if registry.digest(version) != found.digest:
         raise Refused(f"version {version}'s stored scorer is not the one that was registered")
@@ -99,6 +104,25 @@ def current(registry: Registry, log: DecisionLog) -> Approval | None:
     return Approval(version, UNKNOWN, "", APPROVAL)
 
 
+def admitted(registry: Registry, log: DecisionLog) -> Approval | None:
+    """Return what `current` does, once it may decide.
+
+    Raises
+    ------
+    Barred
+        When its gate failed and its approval, if there is one at all, was not forced: somebody moved the alias.
+    """
+    approval = current(registry, log)
+    if approval is None or approval.forced:
+        return approval
+    if why := _gate_failed(registry.version(approval.version)):
+        raise Barred(
+            f"Version {approval.version} does not decide, for its gate failed: {why}. "
+            f"make approve VERSION={approval.version} FORCE=1 would have it decide all the same"
+        )
+    return approval
+
+
 def approvals(registry: Registry, log: DecisionLog) -> list[Approval]:
     """Return all decisions in order; a last one without author where the alias was moved in MLflow since."""
     listed = [_approval(event) for event in _events(log)]
@@ -106,8 +130,18 @@ def approvals(registry: Registry, log: DecisionLog) -> list[Approval]:
     return listed if now is None or now.by != UNKNOWN else [*listed, now]
 
 
+def _gate_failed(version: Version) -> str:
+    """Return why a version's gate failed; empty where it did not."""
+    if version.tags.get("gate") != "failed":
+        return ""
+    return version.tags.get("gate_reasons", "see its run in MLflow")
+
+
 def _events(log: DecisionLog) -> list[dict[str, Any]]:
-    return sorted(log.events(APPROVAL) + log.events(ROLLBACK), key=lambda event: int(event["_id"]))
+    """Return the decisions that took effect, in order."""
+    withdrawn = {event["decision"] for event in log.events(WITHDRAWN)}
+    found = [event for event in log.events(APPROVAL) + log.events(ROLLBACK) if event["_id"] not in withdrawn]
+    return sorted(found, key=lambda event: int(event["_id"]))
 
 
 def _approval(event: dict[str, Any]) -> Approval:
@@ -134,5 +168,14 @@ def _decide(
     forced: bool = False,
 ) -> Approval:
     event = log.append_event(kind, version, by=by.strip(), reason=reason.strip(), digest=digest, forced=forced)
-    registry.set_alias(PRODUCTION, version)
+    try:
+        registry.set_alias(PRODUCTION, version)
+    except NoSuchVersion:
+        log.append_event(WITHDRAWN, version, decision=event["_id"])
+        raise NoSuchVersion(f"version {version} was deleted meanwhile; Production stays as it was") from None
+    # Of two decisions at once the later one in the log stands, whoever moved the alias last.
+    while (last := _events(log)[-1])["key"] != registry.alias(PRODUCTION):
+        registry.set_alias(PRODUCTION, last["key"])
+    if last["_id"] != event["_id"]:
+        raise Refused(f"version {last['key']} was decided on at the same time, by {last['by']}, and is Production")
     return _approval(event)

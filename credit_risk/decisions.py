@@ -54,13 +54,18 @@ DECISION_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Batch:
-    """What one request or file came to, ready to be committed; `decided` is parallel to `applications`."""
+    """What one request or file came to, ready to be committed; `decided` is parallel to `applications`.
+
+    `threshold` and `base_rate` are those of the scorer: from which risk it refuses, and for which share of bad clients
+    its risks are meant.
+    """
 
     applications: Applications
     decided: Decided
     model_version: str
     digest: str
     threshold: float
+    base_rate: float | None = None
     kind: Kind = "decision"
     source: str | None = None
     sha256: str | None = None
@@ -75,7 +80,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """The commit mark of a batch; `seq` is its place in the log, from 1, without gaps."""
+    """The commit mark of a batch; `seq` is its place in the log, from 1, without gaps.
+
+    `base_rate` is None in records of before it was kept.
+    """
 
     seq: int
     id: str
@@ -92,6 +100,7 @@ class BatchRecord:
     n_red: int
     reasons: list[dict[str, Any]]
     stored: Literal["documents", "parquet"]
+    base_rate: float | None = None
 
 
 class AlreadyCommitted(ValueError):
@@ -147,6 +156,7 @@ class DecisionLog:
             "model_version": batch.model_version,
             "digest": batch.digest,
             "threshold": batch.threshold,
+            "base_rate": batch.base_rate,
             "source": batch.source,
             "sha256": batch.sha256,
             "idempotency_key": batch.idempotency_key,

@@ -51,7 +51,12 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
         assert record is not None
         overridden = overrides(log, id)
         found["time"] = found["time"].isoformat()
-        found |= {"source": record.source, "kind": record.kind, "threshold": record.threshold}
+        found |= {
+            "source": record.source,
+            "kind": record.kind,
+            "threshold": record.threshold,
+            "base_rate": record.base_rate,
+        }
         found |= {"standing": standing(found, overridden), "overrides": [_event(one) for one in overridden]}
         return jsonify(found | _explained(production, found, record.digest))
 

@@ -70,6 +70,7 @@ class Scoring:
                 model_version=serving.version,
                 digest=serving.digest,
                 threshold=serving.scorer.threshold,
+                base_rate=serving.scorer.prior,
                 source=source,
                 sha256=hashlib.sha256(body).hexdigest(),
                 idempotency_key=key,

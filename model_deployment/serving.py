@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from credit_risk.application import NAMES, Validator
-from credit_risk.approvals import Approval, current
+from credit_risk.approvals import Approval, Barred, admitted
 from credit_risk.decisions import DecisionLog, LogUnavailable
 from credit_risk.model import CreditScorer
 from credit_risk.registry import DigestMismatch, NoSuchVersion, Registry, RegistryUnavailable
@@ -109,7 +109,7 @@ class Production:
     def look(self) -> None:
         """Look at the alias once, and load what it points at where that is new."""
         try:
-            approval = current(self._registry, self._log)
+            approval = admitted(self._registry, self._log)
             if approval is None:
                 self._serving = None
                 self._say("There is no Production model. A version must be approved first.")
@@ -124,6 +124,8 @@ class Production:
             self._say("MLflow cannot be reached.")
         except LogUnavailable:
             self._say("The decision log cannot be reached.")
+        except Barred as error:
+            self._say(f"{error}.")
         except (DigestMismatch, NoSuchVersion) as error:
             self._say(f"The Production version was refused: {error}.")
 

@@ -11,11 +11,11 @@ from functools import lru_cache
 import pandas as pd
 
 from credit_risk.decisions import GREEN, RED, DecisionLog, LogUnavailable
-from credit_risk.registry import PRODUCTION, NoSuchVersion, Registry, RegistryUnavailable
+from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable
 from credit_risk.settings import Settings
 from monitoring.drift import Drift, Tester, compare
 from monitoring.figures import Figures
-from monitoring.window import REFRESH, REPORT, Window, read_window
+from monitoring.window import REFRESH, REPORT, Window, read_window, serving_version
 
 PAGE = 5000
 
@@ -66,8 +66,8 @@ class Refresher:
         return self.figures
 
     def _look_up(self, now: datetime) -> None:
-        """Look which version is Production."""
-        number = self._registry.alias(PRODUCTION)
+        """Look which version decides."""
+        number = serving_version(self._registry, self._log)
         if number != self.figures.model_version:
             trained = self._registry.version(number).created if number else None
             self.figures = replace(self.figures, model_version=number, trained=trained)

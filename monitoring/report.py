@@ -20,11 +20,11 @@ from prefect.states import Completed
 from credit_risk.application import BAD, GOOD, LABEL
 from credit_risk.blobs import BlobExists, open_blobs
 from credit_risk.decisions import DecisionLog, open_log
-from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.registry import Registry
 from credit_risk.settings import Settings
 from monitoring.drift import compare
 from monitoring.summary import summary
-from monitoring.window import REPORT, Window, read_window
+from monitoring.window import REPORT, Window, read_window, serving_version
 
 LATEST = "reports/latest.html"
 
@@ -41,9 +41,9 @@ class Report:
 
 
 @task(**RETRIES)
-def look_up(registry: Registry) -> str | None:
-    """Return the version in Production."""
-    return registry.alias(PRODUCTION)
+def look_up(registry: Registry, log: DecisionLog) -> str | None:
+    """Return the version that decides."""
+    return serving_version(registry, log)
 
 
 @task(**RETRIES)
@@ -110,7 +110,7 @@ def evidently_report() -> State[str]:
     log = open_log(settings)
     registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
     figures: dict[str, Any] = {"flow_run": runtime.flow_run.id, "page": None}
-    version = look_up(registry)
+    version = look_up(registry, log)
     window = read(log, settings)
     if version is None:
         message = "no report: no version is in Production"

@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from credit_risk.application import LABEL, NAMES
+from credit_risk.approvals import Barred, admitted
 from credit_risk.decisions import DecisionLog
+from credit_risk.registry import Registry
 from credit_risk.settings import Settings
 from monitoring.drift import RISK
 
@@ -15,6 +17,16 @@ VERSION = "model_version"
 # Kinds of JSON documents that monitoring leaves in the log.
 REFRESH = "refresh"
 REPORT = "report"
+
+
+def serving_version(registry: Registry, log: DecisionLog) -> str | None:
+    """Return the version that decides: Production, or what decided last where Production is barred."""
+    try:
+        approval = admitted(registry, log)
+    except Barred:
+        last = next(log.latest_batches(limit=1), None)
+        return last.model_version if last else None
+    return approval.version if approval else None
 
 
 @dataclass(frozen=True)

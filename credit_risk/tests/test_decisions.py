@@ -36,7 +36,8 @@ def batch(n: int = 3, risk: float = 0.1, **more) -> Batch:
 
 
 def test_a_committed_batch_is_read_back(log):
-    record = log.commit(batch(source="clients.csv", sha256="00"))
+    record = log.commit(batch(source="clients.csv", sha256="00", base_rate=0.3))
+    assert (record.threshold, record.base_rate) == (1 / 6, 0.3)
     assert (record.seq, record.n_decided, record.n_rejected, record.n_red) == (1, 3, 1, 0)
     assert {"column": "duration", "reason": "not_a_number", "n": 1} in record.reasons
     assert log.batches() == [record] == list(log.latest_batches())
@@ -48,6 +49,15 @@ def test_a_committed_batch_is_read_back(log):
     assert log.decision(f"{record.id}-1") == rows[1]
     assert log.decision(f"{record.id}-9") is None
     assert log.decision("nonsense") is None
+
+
+def test_a_record_of_before_the_base_rate_was_kept_is_read(log):
+    id = log.commit(batch()).id
+    found = next(log._documents.find("batches", {"id": id}))
+    del found["base_rate"]
+    log._documents.delete("batches", {"id": id})
+    log._documents.insert("batches", [found])
+    assert log.batch(id).base_rate is None
 
 
 def test_nobody_can_tell_a_file_from_documents(log, monkeypatch):

@@ -1,10 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import mlflow
 import numpy as np
 import pytest
 
 from credit_risk.__main__ import main
 from credit_risk.application import NAMES, encode
-from credit_risk.approvals import Refused, approvals, approve, current, rollback
+from credit_risk.approvals import Barred, Refused, admitted, approvals, approve, current, rollback
 from credit_risk.data import read_training
 from credit_risk.decisions import open_log
 from credit_risk.model import CreditScorer
@@ -129,6 +131,72 @@ def test_what_approve_refuses(registry, register, log):
     assert approve(registry, log, "1", "Ada", "x", forced=True).forced
     with pytest.raises(Refused, match="already"):
         approve(registry, log, "1", "Ada", "x", forced=True)
+
+
+def test_a_failed_gate_is_barred_wherever_the_alias_stands(registry, register, log):
+    register(gate="passed")
+    register(gate="failed", gate_reasons="cost is higher")
+    assert admitted(registry, log) is None
+    registry.set_alias("production", "1")
+    assert admitted(registry, log).version == "1"
+    registry.set_alias("production", "2")
+    with pytest.raises(Barred, match=r"Version 2 .* cost is higher\. make approve VERSION=2 FORCE=1"):
+        admitted(registry, log)
+    approve(registry, log, "2", "Ada", "the base has changed", forced=True)
+    assert admitted(registry, log).forced
+
+
+def test_of_two_approvals_at_once_one_stands_and_the_other_is_told(registry, register, log, settings):
+    numbers = [register().number for _ in range(4)]
+
+    def decide(number):
+        try:
+            approve(Registry(registry._uri, registry.name), open_log(settings), number, f"by {number}", "at once")
+        except Refused as refused:
+            return str(refused)
+        return ""
+
+    with ThreadPoolExecutor(4) as pool:
+        told = dict(zip(numbers, pool.map(decide, numbers), strict=True))
+    stands = registry.alias("production")
+    now = current(registry, log)
+    assert (now.version, now.by) == (stands, f"by {stands}")
+    assert told[stands] == ""
+    assert len(approvals(registry, log)) == 4
+    assert approvals(registry, log)[-1].version == stands
+
+
+def test_an_approval_of_a_version_that_is_deleted_meanwhile(registry, register, log, monkeypatch):
+    register()
+    register()
+    approve(registry, log, "1", "Ada", "first")
+    append = log.append_event
+
+    def deleted_then_append(*arguments, **fields):
+        registry._client.delete_model_version(registry.name, "2")
+        monkeypatch.setattr(log, "append_event", append)
+        return append(*arguments, **fields)
+
+    monkeypatch.setattr(log, "append_event", deleted_then_append)
+    with pytest.raises(NoSuchVersion, match="version 2 was deleted meanwhile"):
+        approve(registry, log, "2", "Ada", "second")
+    assert registry.alias("production") == "1"
+    assert current(registry, log).by == "Ada"
+    assert [a.version for a in approvals(registry, log)] == ["1"]
+    with pytest.raises(NoSuchVersion):
+        approve(registry, log, "2", "Ada", "again")
+
+
+def test_a_version_that_was_registered_by_a_run_killed_before_the_alias_moved(registry, register, log, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "set_alias", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            register()
+    assert registry.alias("challenger") is None
+    (left,) = registry.versions()
+    assert left.digest == registry.digest(left.number)
+    assert approve(registry, log, left.number, "Ada", "whole all the same").version == "1"
+    assert register().number == registry.alias("challenger") == "2"
 
 
 def test_the_command_line(registry, register, settings, monkeypatch, capsys):

@@ -75,6 +75,7 @@ class StubRegistry:
     production: str | None = "1"
     away: bool = False
     tampered: set[str] = field(default_factory=set)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def alias(self, alias: str) -> str | None:
         self._answer()
@@ -82,7 +83,7 @@ class StubRegistry:
 
     def version(self, number: str) -> Version:
         self._answer()
-        return Version(number, "run", f"digest-{number}", datetime(2026, 11, 1, tzinfo=UTC), {})
+        return Version(number, "run", f"digest-{number}", datetime(2026, 11, 1, tzinfo=UTC), self.tags.get(number, {}))
 
     def load(self, number: str, digest: str | None = None) -> CreditScorer:
         self._answer()

@@ -96,6 +96,7 @@ def test_a_decision_is_told_with_its_reasons_and_overrides(client, clients):
     for name in ("id", "client_id", "prediction", "risk", "confidence"):
         assert found[name] == decision[name]
     assert found["reasons"] == decision["reasons"]
+    assert (found["threshold"], found["base_rate"]) == (1 / 6, 0.3)
     assert (found["standing"], found["overrides"]) == (decision["prediction"], [])
 
     other = {"red": "green", "green": "red"}[decision["prediction"]]

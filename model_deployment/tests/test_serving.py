@@ -1,10 +1,13 @@
 """Which model serves, and what happens to it when the registry misbehaves."""
 
+import json
 import threading
 
+import plotly.utils
 import pytest
 
 from credit_risk.decisions import LogUnavailable
+from model_deployment import page
 from model_deployment.serving import Production, ScoringOff
 
 
@@ -54,6 +57,40 @@ def test_a_version_whose_file_was_changed_is_refused_and_the_old_one_serves_on(p
     production.look()
     assert production.require().version == "1"
     assert "version 2 is another file now" in production.trouble
+
+
+FAILED = {"gate": "failed", "gate_reasons": "AUC 0.70 against 0.80"}
+
+
+def test_a_version_whose_gate_failed_does_not_decide_because_its_alias_was_moved(production, registry):
+    registry.tags["2"] = FAILED
+    registry.production = "2"
+    production.look()
+    assert production.require().version == "1"
+    assert "Version 2 does not decide, for its gate failed: AUC 0.70 against 0.80." in production.trouble
+    assert "make approve VERSION=2 FORCE=1" in production.trouble
+    text = json.dumps(page.banner(production), cls=plotly.utils.PlotlyJSONEncoder)
+    assert "its gate failed: AUC 0.70 against 0.80" in text
+    assert "Version 1 serves on." in text
+
+
+def test_only_a_forced_approval_helps_a_failed_gate(production, registry, approved, log):
+    registry.tags["2"] = FAILED
+    registry.production = "2"
+    production.look()
+    assert production.require().version == "1"
+    log.append_event("approval", "2", by="Ann", reason="I know why", digest="digest-2", forced=True)
+    production.look()
+    assert production.require().version == "2"
+    assert production.trouble == ""
+
+
+def test_with_nothing_in_service_a_failed_gate_leaves_scoring_off(registry, log):
+    registry.tags["1"] = FAILED
+    production = Production(registry, log, 10)
+    production.look()
+    with pytest.raises(ScoringOff, match="its gate failed"):
+        production.require()
 
 
 def test_the_digest_that_was_approved_is_what_must_load(production, registry, approved, monkeypatch):

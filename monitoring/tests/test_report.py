@@ -37,7 +37,7 @@ def run(monkeypatch) -> Callable[[Settings], State[str]]:
 
 def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run):
     decide(log, draw(120, labelled=True))
-    decide(log, draw(100, labelled=True, drifted=True).drop(columns="age"))
+    decide(log, draw(300, labelled=True, drifted=True).drop(columns="age"))
     decide(log, draw(60, seed=9), version="0")
     state = run(served)
     assert state.is_completed()
@@ -58,8 +58,8 @@ def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run):
     assert figures["page"] == page
     assert figures["flow_run"] == str(state.state_details.flow_run_id)
     assert figures["model_version"] == "1"
-    assert figures["window"]["n"] == 280
-    assert figures["n_labelled"] == 220
+    assert figures["window"]["n"] == 480
+    assert figures["n_labelled"] == 420
     assert figures["performance"]
     assert "credit_amount" in figures["drift"]["drifted"]
     assert {f["metric"] for f in figures["evidently"]} >= {"DriftedColumnsCount", "ValueDrift", "Accuracy", "RocAuc"}
