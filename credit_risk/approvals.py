@@ -4,12 +4,15 @@ A decision is written to the decision log before the alias moves. An alias that 
 followed too, but has no author here, and is listed as such.
 """
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from credit_risk.decisions import DecisionLog
-from credit_risk.registry import PRODUCTION, NoSuchVersion, Registry, Version
+from credit_risk.registry import PRODUCTION, NoSuchVersion, Registry, RegistryUnavailable, Version
+
+logger = logging.getLogger(__name__)
 
 APPROVAL = "approval"
 ROLLBACK = "rollback"
@@ -37,6 +40,13 @@ class Approval:
     time: datetime | None = None
     digest: str | None = None
     forced: bool = False
+
+    @property
+    def words(self) -> str:
+        """The decision on one line."""
+        when = f", {self.time:%d %b %Y, %H:%M} UTC" if self.time else ""
+        how = " (forced)" if self.forced else ""
+        return f"{self.kind} of version {self.version} by {self.by}{how}{when}: {self.reason}"
 
 
 def approve(
@@ -178,4 +188,10 @@ def _decide(
         registry.set_alias(PRODUCTION, last["key"])
     if last["_id"] != event["_id"]:
         raise Refused(f"version {last['key']} was decided on at the same time, by {last['by']}, and is Production")
-    return _approval(event)
+    made = _approval(event)
+    try:
+        registry.sign(version, f"{made.words}.")
+    except (NoSuchVersion, RegistryUnavailable) as error:
+        # The log is what counts; the card repeats it for whoever looks at the run.
+        logger.warning("the model card of version %s does not tell of it: %s", version, error)
+    return made

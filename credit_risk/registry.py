@@ -22,6 +22,7 @@ import skops.io
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from credit_risk.model import TRUSTED, CreditScorer
 
@@ -31,6 +32,7 @@ DIGEST = "digest"
 MODEL_FILE = "model.skops"
 REFERENCE_FILE = "reference.parquet"
 CARD_FILE = "model_card.md"
+UNSIGNED = "Nobody has approved it yet."
 _PACKAGES = ("lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
 
 
@@ -149,6 +151,27 @@ class Registry:
                 artifact_uri=f"{location}/{REFERENCE_FILE}", dst_path=folder, tracking_uri=self._uri
             )
             return pd.read_parquet(path)
+
+    def sign(self, number: str, line: str) -> None:
+        """Add a line to the approvals in a version's model card, where it has one.
+
+        Raises
+        ------
+        NoSuchVersion
+            When there is none of that number, or it has no card.
+        """
+        run_id = self.version(number).run_id
+        with _errors(f"version {number} has no {CARD_FILE}"), tempfile.TemporaryDirectory() as folder:
+            location = self._client.get_run(run_id).info.artifact_uri
+            path = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{location}/{CARD_FILE}", dst_path=folder, tracking_uri=self._uri
+            )
+            card = Path(path).read_text().replace(f"{UNSIGNED}\n", "").rstrip("\n")
+            between = "\n" if card.rpartition("\n")[2].startswith("- ") else "\n\n"
+            text = f"{card}{between}- {line}\n"
+            self._client.log_text(run_id, text, CARD_FILE)
+            # What the run's page shows.
+            self._client.set_tag(run_id, MLFLOW_RUN_NOTE, text)
 
     def register(self, run_id: str, model_uri: str, tags: Mapping[str, str] | None = None) -> Version:
         """Make a logged scorer a new version, and the challenger.

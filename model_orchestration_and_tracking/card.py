@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import t
 
 from credit_risk.application import ATTRIBUTE, BAD, LABEL, PROTECTED, SCORED
+from credit_risk.registry import UNSIGNED
 from model_orchestration_and_tracking.calibration import calibration_error, luck, slope_intercept
 from model_orchestration_and_tracking.fairness import slice_table
 from model_orchestration_and_tracking.gate import Gate
@@ -66,7 +67,7 @@ def card(name: str, one: Trained[Average], gate: Gate, tags: Mapping[str, str]) 
         f"## Groups\n\n{_groups(one)}",
         f"## Data\n\n{_data(one, tags)}",
         f"## Limits\n\n{LIMITS}",
-        "## Approval\n\nNobody has approved it yet.",
+        f"## Approval\n\n{UNSIGNED}",
     ]
     return "\n\n".join(parts) + "\n"
 

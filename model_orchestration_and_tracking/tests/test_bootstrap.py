@@ -17,6 +17,7 @@ class MemoryRegistry:
     def __init__(self):
         self.aliases = {}
         self.numbers = []
+        self.signed = []
 
     def register(self):
         number = str(len(self.numbers) + 1)
@@ -39,6 +40,9 @@ class MemoryRegistry:
 
     def digest(self, number):
         return self.version(number).digest
+
+    def sign(self, number, line):
+        self.signed.append((number, line))
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from credit_risk.application import NAMES, PROTECTED, InvalidApplications, encode
+from credit_risk.approvals import approve
 from credit_risk.data import data_hash, read_training, split
+from credit_risk.decisions import open_log
 from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry
 from credit_risk.trees import MAX_LEAVES, MAX_TREES
 from model_orchestration_and_tracking import flow as module
@@ -57,7 +59,7 @@ def artifacts(client, run_id, path=None):
     return {found.path.rsplit("/", 1)[-1] for found in client.list_artifacts(run_id, path)}
 
 
-def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_server):
+def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_server, settings):
     number = credit_risk_training(n_iter=6)
 
     version = registry.version(number)
@@ -130,6 +132,18 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     assert f"{parent.data.metrics['validation_auc']:.3f} ±" in card
     assert version.tags["gate"] == "passed"
     assert version.tags["gate_reasons"] == "no Production version to compare with"
+
+    assert card.endswith("\n## Approval\n\nNobody has approved it yet.\n")
+    log = open_log(settings)
+    approve(registry, log, number, "Ada", "better than none")
+    registry.sign(number, "another line.")
+    signed = text("model_card.md")
+    assert signed.startswith(card.removesuffix("Nobody has approved it yet.\n"))
+    *_, first, second = signed.splitlines()
+    assert first.startswith(f"- approval of version {number} by Ada, ")
+    assert first.endswith(": better than none.")
+    assert second == "- another line."
+    assert client.get_run(version.run_id).data.tags["mlflow.note.content"] == signed
 
 
 def test_the_gate_stands_between_a_worse_recipe_and_production(registry, mlflow_server, monkeypatch):
