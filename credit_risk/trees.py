@@ -27,7 +27,6 @@ MONOTONE = {
     "credit_history": -1,
     "savings_status": -1,
     "employment": -1,
-    "property_magnitude": 1,
 }
 
 _FIXED: dict[str, Any] = {

@@ -8,11 +8,14 @@ shows what is stored, and nothing else.
 from typing import Any
 
 import dash_ag_grid
-from dash import ClientsideFunction, Dash, Input, Output, dcc, html
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 from flask import Flask
 
 from credit_risk.application import ATTRIBUTES, CLIENT_ID
 from credit_risk.decisions import DecisionLog, LogUnavailable
+from credit_risk.overrides import OVERRIDE, NoSuchDecision, NotAllowed, override
+from model_deployment.charts import histogram
+from model_deployment.panel import panel
 from model_deployment.problems import size_text
 from model_deployment.serving import Production
 
@@ -75,6 +78,8 @@ def attach(app: Flask, production: Production, log: DecisionLog) -> str:
             {"name": "color-scheme", "content": "light dark"},
         ],
     )
+    # The table and what is opened from it come with a result.
+    dash.config.suppress_callback_exceptions = True
     dash.layout = _layout(app.config["MAX_CONTENT_LENGTH"])
 
     @dash.callback(Output("banner", "children"), Input("clock", "n_intervals"))  # type: ignore[untyped-decorator]
@@ -93,6 +98,44 @@ def attach(app: Flask, production: Production, log: DecisionLog) -> str:
     )
     def show_result(upload: dict[str, Any] | None) -> Any:
         return result(log, upload) if upload else []
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("panel", "children"), Input("decisions", "selectedRows"), prevent_initial_call=True
+    )
+    def open_panel(rows: list[dict[str, Any]] | None) -> Any:
+        id = _chosen(rows)
+        return panel(log, production, id) if id else []
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("decisions", "deselectAll"),
+        Output("panel", "children", allow_duplicate=True),
+        Input("panel-close", "n_clicks"),
+        prevent_initial_call=True,
+    )
+    def close_panel(clicks: int | None) -> Any:
+        return (True, []) if clicks else (no_update, no_update)
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("panel", "children", allow_duplicate=True),
+        Output("decisions", "rowTransaction"),
+        Input("override-set", "n_clicks"),
+        State("override-set", "value"),
+        State("override-by", "value"),
+        State("override-reason", "value"),
+        State("decisions", "selectedRows"),
+        prevent_initial_call=True,
+    )
+    def set_override(
+        clicks: int | None, to: str, by: str | None, reason: str | None, rows: list[dict[str, Any]] | None
+    ) -> Any:
+        id = _chosen(rows)
+        if not clicks or not rows or not id:
+            return no_update, no_update
+        try:
+            event = override(log, id, to, by or "", reason or "")
+        except (NotAllowed, NoSuchDecision) as error:
+            return panel(log, production, id, f"{error}."), no_update
+        return panel(log, production, id), {"update": [rows[0] | {"override": _override_words(event)}]}
 
     # A process learns which scripts it may hand out when it writes the page; here another one may have written it.
     with app.test_request_context():
@@ -122,6 +165,14 @@ def _layout(limit: int) -> Any:
                             html.H2("Drop a CSV of clients here"),
                             html.Button("Choose files", id="choose", type="button", className="primary"),
                             html.P(f"One client a row, the attributes as columns, up to {size_text(limit)} a file."),
+                            html.P(
+                                [
+                                    html.A("Empty template", href="assets/template.csv", download="template.csv"),
+                                    " · ",
+                                    html.A("Sample file", href="assets/sample.csv", download="sample.csv"),
+                                    " of ten clients to try",
+                                ]
+                            ),
                             _columns_help(),
                         ],
                         id="drop",
@@ -131,6 +182,7 @@ def _layout(limit: int) -> Any:
                     dcc.RadioItems(id="files", options=[], value=None, className="files"),
                     html.Section(id="result", **{"aria-label": "Result"}),
                     html.P(id="spoken", role="status", className="spoken"),
+                    html.Section(id="panel", **{"aria-label": "Decision", "aria-live": "polite"}),
                 ]
             ),
             dcc.Store(id="shown"),
@@ -223,12 +275,15 @@ def result(log: DecisionLog, upload: dict[str, Any]) -> list[Any]:
         parts.append(html.P("; ".join(answer["warnings"]) + ".", className="hint"))
     if answer["rejected"]:
         parts.append(_rejected(answer["rejected"], n_rejected))
-    if decisions is not None:
+    if record is not None and decisions is not None:
         if n_decided > SHOWN_ROWS:
             parts.append(
                 html.P(f"The first {SHOWN_ROWS:,} clients are shown; the download has them all.", className="hint")
             )
-        parts.append(_grid(decisions.to_pylist()))
+        parts.append(histogram(decisions["risk"].to_numpy(), record.threshold))
+        parts.append(_grid(decisions.to_pylist(), _overridden(log)))
+        hint = "Confidence says how clear a decision is, given the costs. Choose a row for its reasons."
+        parts.append(html.P(hint, className="hint"))
     return parts
 
 
@@ -255,21 +310,40 @@ def _rejected(faults: list[dict[str, Any]], n_rejected: int) -> Any:
     )
 
 
-def _grid(rows: list[dict[str, Any]]) -> Any:
+def _chosen(rows: list[dict[str, Any]] | None) -> str | None:
+    """Return the id of the row that is selected."""
+    return str(rows[0].get("id")) if rows else None
+
+
+def _overridden(log: DecisionLog) -> dict[str, str]:
+    """Return the last override of each decision in words."""
+    return {event["key"]: _override_words(event) for event in log.events(OVERRIDE)}
+
+
+def _override_words(event: dict[str, Any]) -> str:
+    return f"{event['prediction']} by {event['by']}"
+
+
+def _grid(rows: list[dict[str, Any]], overridden: dict[str, str]) -> Any:
+    named = any(row[CLIENT_ID] for row in rows)
     for row in rows:
         row["warnings"] = "; ".join(row["warnings"])
+        row["override"] = overridden.get(row["id"], "")
+        row["row"] += 1  # people count from 1
     columns: list[dict[str, Any]] = [
+        {"field": CLIENT_ID, "headerName": "Client", "pinned": "left"}
+        if named
+        else {"field": "row", "headerName": "Row", "pinned": "left", "type": "rightAligned"},
         {
             "field": "prediction",
             "headerName": "Prediction",
             "pinned": "left",
             "cellClassRules": {"green": "params.value == 'green'", "red": "params.value == 'red'"},
         },
-        _percent("risk", "Default risk", ".1%"),
+        _percent("risk", "Default risk", ".1%") | {"cellStyle": {"function": "riskMeter(params)"}, "minWidth": 150},
         _percent("confidence", "Confidence", ".0%"),
+        {"field": "override", "headerName": "Override"},
     ]
-    if any(row[CLIENT_ID] for row in rows):
-        columns.append({"field": CLIENT_ID, "headerName": "Client"})
     if any(row["warnings"] for row in rows):
         columns.append({"field": "warnings", "headerName": "Warnings", "tooltipField": "warnings", "maxWidth": 240})
     for a in ATTRIBUTES:
@@ -277,12 +351,13 @@ def _grid(rows: list[dict[str, Any]]) -> Any:
         if a.kind == "number":
             column |= {"type": "rightAligned", "filter": "agNumberColumnFilter"}
         columns.append(column)
-    fields = [column["field"] for column in columns]
+    fields = ["id", *(column["field"] for column in columns)]
     few = len(rows) <= _GRID_ROWS
     return dash_ag_grid.AgGrid(
         id="decisions",
         columnDefs=columns,
         rowData=[{field: row[field] for field in fields} for row in rows],
+        getRowId="params.data.id",
         columnSize="autoSize",
         defaultColDef={"sortable": True, "filter": True, "resizable": True},
         dashGridOptions={
@@ -290,6 +365,7 @@ def _grid(rows: list[dict[str, Any]]) -> Any:
             "domLayout": "autoHeight" if few else "normal",
             "suppressFieldDotNotation": True,
             "enableCellTextSelection": True,
+            "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
         },
         style={} if few else {"height": "36rem"},
     )

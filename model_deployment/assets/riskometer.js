@@ -130,6 +130,18 @@
     add(Array.from(event.dataTransfer.files));
   });
 
+  document.addEventListener("keydown", (event) => {
+    const close = document.getElementById("panel-close");
+    if (event.key === "Escape" && close) close.click();
+  });
+
+  window.dashAgGridFunctions = Object.assign({}, window.dashAgGridFunctions, {
+    /* A bar behind the figure, as long as the risk. */
+    riskMeter: (params) => ({
+      backgroundImage: "linear-gradient(90deg, var(--meter) " + 100 * params.value + "%, transparent 0)",
+    }),
+  });
+
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     riskometer: { shown: (key) => results.get(key) || null },
   });

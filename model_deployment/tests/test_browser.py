@@ -1,12 +1,18 @@
 """The page in a real Chromium, used as a clerk uses it."""
 
 import csv
+import re
 
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from conftest import wait_for
+from credit_risk.application import NAMES
+from tools.local import ROOT
+
+ASSETS = ROOT / "model_deployment/assets"
 
 
 @pytest.fixture
@@ -69,7 +75,7 @@ def test_a_file_becomes_a_table_of_green_and_red(page, server, write, clients):
     assert [word for word, _ in cells(page, "prediction")] == expected
     assert all(word in classes.split() for word, classes in cells(page, "prediction"))
     titles = [t.text for t in page.find_elements(By.CSS_SELECTOR, ".ag-header-cell-text")]
-    assert titles[:4] == ["Prediction", "Default risk", "Confidence", "Client"]
+    assert titles[:4] == ["Client", "Prediction", "Default risk", "Confidence"]
     colours = {
         cell.text: cell.value_of_css_property("color")
         for cell in page.find_elements(By.CSS_SELECTOR, ".ag-cell[col-id=prediction]")
@@ -169,3 +175,68 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(server, chromium, write, cl
     upload(browser, write(clients[:3]))
     summary(browser, ["3 clients"])
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def row_of(browser, prediction):
+    """Return the first row of a colour."""
+    cell = f".ag-cell[col-id=prediction].{prediction}"
+    return WebDriverWait(browser, 20).until(lambda b: b.find_element(By.CSS_SELECTOR, cell))
+
+
+def opened(browser, words):
+    """Wait until the panel holds some words, and return its text."""
+    wait_for(lambda: words in text(browser, "#panel"), 20, f"{words!r} in the panel")
+    return text(browser, "#panel")
+
+
+def test_a_row_opens_its_reasons_and_takes_an_override(page, server, write, clients, tmp_path):
+    upload(page, write([row | {"client_id": f"C-{i}"} for i, row in enumerate(clients[:30])]))
+    summary(page, ["30 clients"])
+    row_of(page, "red").click()
+    said = opened(page, "What would change it")
+    assert "What raises the risk" in said
+    assert "What lowers it" not in said
+    assert re.search(r"Default risk \d+\.\d%, red from 16\.7%", said)
+    page.find_element(By.CSS_SELECTOR, "#panel summary").click()
+    assert text(page, ".waterfall tr:last-child").startswith("all together")
+    page.save_screenshot(str(tmp_path / "panel.png"))
+
+    page.find_element(By.ID, "override-set").click()
+    opened(page, "by is empty")
+    page.find_element(By.ID, "override-by").send_keys("Ann")
+    page.find_element(By.ID, "override-reason").send_keys("knows the client")
+    page.find_element(By.ID, "override-set").click()
+    opened(page, "by Ann, ")
+    wait_for(lambda: "green by Ann" in [word for word, _ in cells(page, "override")], 20, "the override in the table")
+    (event,) = [e for e in server.decisions().events("override") if e["by"] == "Ann"]
+    assert server.decisions().decision(event["key"])["prediction"] == "red", "both are kept"
+
+    page.find_element(By.TAG_NAME, "body").send_keys(Keys.ESCAPE)
+    wait_for(lambda: text(page, "#panel") == "", 20, "the panel closed")
+    row_of(page, "green").click()
+    assert "What would change it" not in opened(page, "What lowers it")
+    name = page.find_element(By.ID, "override-by").get_attribute("value")
+    assert name == "Ann", "a name is entered once"
+
+
+def test_the_histogram_tells_how_many_are_below_the_threshold(page, write, clients):
+    upload(page, write(clients[:50]))
+    found = summary(page, ["50 clients"])
+    n_green = re.search(r"(\d+) green", found)[1]
+    label = page.find_element(By.CSS_SELECTOR, ".histogram").get_attribute("aria-label")
+    assert label.startswith(f"Histogram of the risk of 50 clients: {n_green} below the threshold of 16.7%")
+    assert len(page.find_elements(By.CSS_SELECTOR, ".histogram .bar")) == 25
+
+
+def test_template_and_sample_can_be_had_and_the_sample_decided(page, server):
+    links = {a.text: a.get_attribute("href") for a in page.find_elements(By.CSS_SELECTOR, "#drop a")}
+    status, template = server.get(links["Empty template"].removeprefix(server.url))
+    assert status == 200
+    assert template.strip().split(",") == ["client_id", *NAMES]
+    upload(page, str(ASSETS / "sample.csv"))
+    summary(page, ["10 clients", "0 rejected"])
+    assert "this is the sample file: a preview" in text(page, "#result")
+    assert [record.n_decided for record in server.decisions().latest_batches("preview", limit=1)] == [10]
+    row_of(page, "red").click()
+    assert "nothing rests on it" in opened(page, "A preview")
+    assert page.find_elements(By.ID, "override-set") == []

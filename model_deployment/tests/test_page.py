@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import plotly.utils
+from dash_ag_grid import AgGrid
 
 from credit_risk.data import read_training
 from credit_risk.decisions import LogUnavailable
@@ -18,6 +19,11 @@ def text_of(component):
 def upload_of(body, name="clients.csv"):
     answer = {k: v for k, v in body.items() if k != "decisions"}
     return {"name": name, "url": "blob:here", "answer": answer}
+
+
+def grid_of(parts):
+    (grid,) = (part for part in parts if isinstance(part, AgGrid))
+    return grid
 
 
 def test_the_banner_says_which_version_serves_and_who_approved_it(production, registry, log):
@@ -59,9 +65,9 @@ def test_the_banner_says_that_mlflow_is_away_while_the_model_serves_on(productio
 def test_the_result_is_read_from_the_log(send_file, clients, as_csv, log):
     body = send_file(as_csv([row | {"client_id": f"C-{i}"} for i, row in enumerate(clients)])).get_json()
     parts = page.result(log, upload_of(body))
-    grid = parts[-1]
+    grid = grid_of(parts)
     fields = [c["field"] for c in grid.columnDefs]
-    assert fields[:4] == ["prediction", "risk", "confidence", "client_id"]
+    assert fields[:4] == ["client_id", "prediction", "risk", "confidence"]
     assert len(grid.rowData) == 200
     red = sum(d["prediction"] == "red" for d in body["decisions"])
     assert [row["prediction"] for row in grid.rowData].count("red") == red
