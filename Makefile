@@ -8,7 +8,7 @@ EXPORT := .venv/bin/uv export --frozen --quiet --no-hashes --no-annotate --no-he
 export COMPOSE_UP ?= docker compose up --build --wait
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run status logs stop clean reset model-train-flow evidently-report-flow approve rollback approvals \
+.PHONY: help setup run status logs stop clean reset model-train-flow evidently-report-flow score approve rollback approvals \
 	evaluate bench test test-slow test-all test-compose parts lint format notebook requirements
 
 help: ## This list
@@ -34,6 +34,10 @@ model-train-flow: ## Train, and follow the run to its end (fewer candidates: N_I
 		credit-risk-training/sunday-night $${N_ITER:+--param "n_iter=$$N_ITER"}
 evidently-report-flow: ## Report on the drift of recent decisions, and follow the run to its end
 	@tools/dispatch.sh training-worker python -m model_orchestration_and_tracking.run evidently-report/every-3-hours
+score: ## Decide on a file of clients without the page: FILE=clients.csv OUT=result.csv
+	@test -f "$$FILE" -a -n "$$OUT" || { echo 'make score needs both: FILE=clients.csv (there) OUT=result.csv' >&2; exit 2; }
+	@tools/dispatch.sh risk-o-meter python -m model_deployment.score --name "$$(basename "$$FILE")" < "$$FILE" > "$$OUT.part"; \
+		code=$$?; if [ -s "$$OUT.part" ]; then mv "$$OUT.part" "$$OUT"; else rm -f "$$OUT.part"; fi; exit $$code
 approve: ## Make a version the one that decides: VERSION=3 BY="name" REASON="why" (FORCE=1: against advice)
 	@test -n "$$VERSION" -a -n "$$BY" -a -n "$$REASON" || \
 		{ echo 'make approve needs all three: VERSION=3 BY="your name" REASON="why"' >&2; exit 2; }

@@ -176,6 +176,16 @@ def test_an_upload_by_the_api_is_in_the_log_before_it_is_answered(stack, log):
     assert [(d["id"], d["prediction"]) for d in stored] == [(d["id"], d["prediction"]) for d in batch["decisions"]]
 
 
+def test_a_file_is_scored_without_the_page(stack, log, tmp_path):
+    file, result = tmp_path / "few.csv", tmp_path / "result.csv"
+    file.write_bytes(clients(5))
+    stack.make("score", FILE=str(file), OUT=str(result))
+    (newest,) = log.latest_batches(limit=1)
+    assert (newest.source, newest.n_decided) == ("few.csv", 5)
+    rows = list(csv.DictReader(result.read_text().splitlines()))
+    assert [row["decision_id"] for row in rows] == [f"{newest.id}-{i}" for i in range(5)]
+
+
 def test_drift_figures_come_with_the_first_hundred_decisions(stack):
     wait_for(lambda: gauge(stack, "credit_risk_window_decisions") >= 200, 120, "the window")
     assert gauge(stack, "credit_risk_dataset_drift") == 0

@@ -1,0 +1,70 @@
+"""Decide on a file of clients without a server: what `POST /api/v1/files` does, on standard input and output.
+
+    python -m model_deployment.score --name clients.csv < clients.csv > result.csv
+
+The result is the CSV of the page's download; the decisions are in the log before it is written. What is wrong with
+rejected rows goes to standard error. Exit code 0 when every row was decided, 1 when some were not, 2 when none was.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from credit_risk.application import Fault
+from credit_risk.decisions import LogUnavailable, open_log
+from credit_risk.registry import Registry
+from credit_risk.settings import Settings
+from credit_risk.sheet import Unreadable
+from model_deployment.export import result_csv
+from model_deployment.metrics import Metrics
+from model_deployment.scoring import Scoring
+from model_deployment.serving import Production, ScoringOff
+
+SHOWN = 20
+
+
+def _said(faults: Sequence[Fault], n_rejected: int) -> list[str]:
+    lines = [f"score: {fault.message}" for fault in faults[:SHOWN]]
+    if len(faults) > SHOWN:
+        lines.append(f"score: and more; {n_rejected:,} rows were rejected in all")
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m model_deployment.score",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--name", help="of the file, for the log")
+    options = parser.parse_args(arguments)
+    settings = Settings()
+    log = open_log(settings)
+    registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
+    production = Production(registry, log, settings.model_poll_seconds)
+    production.look()
+    try:
+        scoring = Scoring(production, log, Metrics(), settings.max_explained_rows)
+        batch = scoring.file(sys.stdin.buffer.read(), options.name).batch
+    except (ScoringOff, LogUnavailable, Unreadable) as error:
+        print(f"score: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    applications = batch.applications
+    said = [f"score: {warning}" for warning in applications.warnings]
+    for line in said + _said(applications.faults, applications.n_rejected):
+        print(line, file=sys.stderr)  # noqa: T201
+    if not len(applications):
+        return 2
+    sys.stdout.buffer.write(result_csv(batch))
+    n_red = int(batch.decided.red.sum())
+    print(  # noqa: T201
+        f"score: {len(applications):,} decided by version {batch.model_version}, {n_red:,} of them red, "
+        f"{applications.n_rejected:,} rejected; batch {batch.id}",
+        file=sys.stderr,
+    )
+    return 1 if applications.n_rejected else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The command line that decides without a server, against a real MLflow."""
+
+import csv
+import io
+import subprocess
+import sys
+
+import pytest
+
+from credit_risk.decisions import open_log
+from credit_risk.registry import PRODUCTION, Registry
+
+from .conftest import register_version
+
+
+@pytest.fixture(scope="module")
+def model(mlflow_server, scorers):
+    """The name of a registered model that has a Production version."""
+    version = register_version(mlflow_server, "score", scorers[0])
+    Registry(mlflow_server, "score").set_alias(PRODUCTION, version)
+    return "score"
+
+
+@pytest.fixture
+def score(mlflow_server, settings, monkeypatch):
+    """A function that hands bytes to the command and returns what became of it."""
+
+    def run(data: bytes, model: str) -> subprocess.CompletedProcess[bytes]:
+        for variable, value in {
+            "MLFLOW_TRACKING_URI": mlflow_server,
+            "MODEL_NAME": model,
+            "DECISION_LOG": settings.decision_log,
+            "BUCKET": settings.bucket,
+        }.items():
+            monkeypatch.setenv(variable, value)
+        command = [sys.executable, "-m", "model_deployment.score", "--name", "clients.csv"]
+        return subprocess.run(command, input=data, capture_output=True, timeout=120, check=False)
+
+    return run
+
+
+def test_a_file_is_decided_and_logged(score, model, clients, as_csv, settings):
+    done = score(as_csv([*clients[:5], clients[5] | {"purpose": "yacht"}]).encode(), model)
+    assert done.returncode == 1, done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
+    assert len(rows) == 5
+    assert b"line 7: purpose 'yacht' is not one of" in done.stderr
+    assert b"5 decided by version 1, " in done.stderr
+    (record,) = open_log(settings).batches()
+    assert (record.source, record.n_decided, record.n_rejected) == ("clients.csv", 5, 1)
+    assert rows[0]["decision_id"] == f"{record.id}-0"
+
+
+def test_nothing_decided_writes_nothing(score, model, clients, as_csv):
+    done = score(as_csv([clients[0] | {"purpose": "yacht"}]).encode(), model)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"yacht" in done.stderr
+
+
+@pytest.mark.parametrize(("data", "why"), [(b"", b"the file is empty"), (b"PK\x03\x04", b"Excel workbook")])
+def test_what_is_no_csv(score, model, data, why):
+    done = score(data, model)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert why in done.stderr
+
+
+def test_without_a_production_model(score, clients, as_csv):
+    done = score(as_csv(clients[:1]).encode(), "there is none")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"There is no Production model" in done.stderr
