@@ -158,7 +158,7 @@ def test_a_run_that_is_killed_with_its_worker_is_crashed_within_two_minutes(depl
 
     with get_client(sync_client=True) as client:
         with worker(deployed) as process:
-            run = start(client, TRAINING, {"data": str(path)})
+            run = start(client, TRAINING, {"data": str(path), "n_iter": 4})
 
             def logging():
                 experiment = mlflow.get_experiment_by_name("credit-risk").experiment_id
