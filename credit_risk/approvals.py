@@ -1,6 +1,7 @@
 """Who decided that a version is Production, when and why.
 
-A decision is written to the decision log before the alias moves. An alias that somebody moves in MLflow's own page is
+A decision is written to the decision log before the alias moves, as begun, and again after it moved. Only then does it
+count: one that is cut off on the way never looks like a decision. An alias that somebody moves in MLflow's own page is
 followed too, but has no author here, and is listed as such.
 """
 
@@ -16,8 +17,7 @@ logger = logging.getLogger(__name__)
 
 APPROVAL = "approval"
 ROLLBACK = "rollback"
-# Takes back a decision of ours that came to nothing.
-WITHDRAWN = "withdrawn"
+BEGUN = "begun"
 UNKNOWN = "unknown, moved in MLflow"
 
 
@@ -58,7 +58,8 @@ def approve(
     ------
     Refused
         When no name or reason is given, when it is Production already, when its gate failed and `forced` is not set,
-        or when its stored scorer is not the one that was registered.
+        when its stored scorer is not the one that was registered, or when another decision came at the same time and
+        stands.
     NoSuchVersion
         When there is no such version, or it is deleted at that moment; then nothing changes.
     """
@@ -149,9 +150,7 @@ def _gate_failed(version: Version) -> str:
 
 def _events(log: DecisionLog) -> list[dict[str, Any]]:
     """Return the decisions that took effect, in order."""
-    withdrawn = {event["decision"] for event in log.events(WITHDRAWN)}
-    found = [event for event in log.events(APPROVAL) + log.events(ROLLBACK) if event["_id"] not in withdrawn]
-    return sorted(found, key=lambda event: int(event["_id"]))
+    return sorted(log.events(APPROVAL) + log.events(ROLLBACK), key=lambda event: int(event["_id"]))
 
 
 def _approval(event: dict[str, Any]) -> Approval:
@@ -177,12 +176,13 @@ def _decide(
     *,
     forced: bool = False,
 ) -> Approval:
-    event = log.append_event(kind, version, by=by.strip(), reason=reason.strip(), digest=digest, forced=forced)
+    fields = {"by": by.strip(), "reason": reason.strip(), "digest": digest, "forced": forced}
+    log.append_event(BEGUN, version, decision=kind, **fields)
     try:
         registry.set_alias(PRODUCTION, version)
     except NoSuchVersion:
-        log.append_event(WITHDRAWN, version, decision=event["_id"])
         raise NoSuchVersion(f"version {version} was deleted meanwhile; Production stays as it was") from None
+    event = log.append_event(kind, version, **fields)
     # Of two decisions at once the later one in the log stands, whoever moved the alias last.
     while (last := _events(log)[-1])["key"] != registry.alias(PRODUCTION):
         registry.set_alias(PRODUCTION, last["key"])

@@ -6,7 +6,7 @@ import pytest
 
 from credit_risk.__main__ import main
 from credit_risk.application import NAMES, encode
-from credit_risk.approvals import Barred, Refused, admitted, approvals, approve, current, rollback
+from credit_risk.approvals import UNKNOWN, Barred, Refused, admitted, approvals, approve, current, rollback
 from credit_risk.data import read_training
 from credit_risk.decisions import open_log
 from credit_risk.model import CreditScorer
@@ -45,6 +45,10 @@ def logged(mlflow_server, scorer, clients):
 def register(registry, logged):
     run_id, uri = logged
     return lambda **tags: registry.register(run_id, uri, tags)
+
+
+def killed(*_arguments, **_fields):
+    raise KeyboardInterrupt
 
 
 def test_a_version_scores_as_what_was_registered(registry, register, scorer, clients):
@@ -187,9 +191,69 @@ def test_an_approval_of_a_version_that_is_deleted_meanwhile(registry, register, 
         approve(registry, log, "2", "Ada", "again")
 
 
+@pytest.mark.parametrize(("cut", "left"), [("append_event", "1"), ("set_alias", "1"), ("after", "2")])
+def test_an_approval_that_is_cut_off_never_looks_like_one(registry, register, log, monkeypatch, cut, left):
+    register()
+    register()
+    approve(registry, log, "1", "Ada", "first")
+    with monkeypatch.context() as patch:
+        if cut == "after":
+            set_alias = registry.set_alias
+            patch.setattr(registry, "set_alias", lambda *words: set_alias(*words) or killed())
+        else:
+            patch.setattr(log if cut == "append_event" else registry, cut, killed)
+        with pytest.raises(KeyboardInterrupt):
+            approve(registry, log, "2", "Bo", "second")
+    assert registry.alias("production") == left
+    assert current(registry, log).by == ("Ada" if left == "1" else UNKNOWN)
+    assert [a.by for a in approvals(registry, log)] == ["Ada"] + ([UNKNOWN] if left == "2" else [])
+    assert approve(registry, log, "2", "Bo", "once more").by == "Bo"
+    assert rollback(registry, log, "Ada", "back").version == "1"
+    assert [(a.version, a.by) for a in approvals(registry, log)] == [("1", "Ada"), ("2", "Bo"), ("1", "Ada")]
+
+
+@pytest.mark.parametrize(
+    ("moment", "stands"), [("before the alias", "1"), ("after the alias", "1"), ("after it counts", "2")]
+)
+def test_an_approval_within_another_at_every_moment(registry, register, log, settings, monkeypatch, moment, stands):
+    """Whichever was the last to count stands, and who was overtaken after that is told."""
+    register()
+    register()
+    set_alias, append = registry.set_alias, log.append_event
+
+    def another():
+        approve(Registry(registry._uri, registry.name), open_log(settings), "2", "Bo", "meanwhile")
+
+    def moved(*words):
+        if moment == "before the alias":
+            another()
+        set_alias(*words)
+        if moment == "after the alias":
+            another()
+        monkeypatch.setattr(registry, "set_alias", set_alias)
+
+    def appended(kind, *words, **fields):
+        event = append(kind, *words, **fields)
+        if moment == "after it counts" and kind == "approval":
+            another()
+        return event
+
+    monkeypatch.setattr(registry, "set_alias", moved)
+    monkeypatch.setattr(log, "append_event", appended)
+    if stands == "2":
+        with pytest.raises(Refused, match="version 2 was decided on at the same time, by Bo"):
+            approve(registry, log, "1", "Ada", "first")
+    else:
+        approve(registry, log, "1", "Ada", "first")
+    now = current(registry, log)
+    assert (registry.alias("production"), now.version, now.by) == (stands, stands, "Ada" if stands == "1" else "Bo")
+    assert approvals(registry, log)[-1] == now
+    assert len(approvals(registry, log)) == 2
+
+
 def test_a_version_that_was_registered_by_a_run_killed_before_the_alias_moved(registry, register, log, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Registry, "set_alias", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(registry, "set_alias", killed)
         with pytest.raises(KeyboardInterrupt):
             register()
     assert registry.alias("challenger") is None
@@ -208,6 +272,10 @@ def test_the_command_line(registry, register, settings, monkeypatch, capsys):
     assert "nothing was approved" in capsys.readouterr().out
     assert main(["approve", "--version", "7", "--by", "Ada", "--reason", "x"]) == 1
     assert "has no version 7" in capsys.readouterr().err
+    registry._client.delete_model_version(registry.name, register().number)
+    assert main(["approve", "--version", "2", "--by", "Ada", "--reason", "x"]) == 1
+    assert "has no version 2" in capsys.readouterr().err
+    assert registry.alias("production") is None
     assert main(["approve", "--version", "1", "--by", "Ada", "--reason", "looks right"]) == 0
     assert main(["approvals"]) == 0
     assert "version 1     by Ada: looks right" in capsys.readouterr().out
