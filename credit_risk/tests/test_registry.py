@@ -150,6 +150,44 @@ def test_a_failed_gate_is_barred_wherever_the_alias_stands(registry, register, l
     assert admitted(registry, log).forced
 
 
+def test_a_forced_approval_is_forced_when_it_is_rolled_back_to(registry, register, log):
+    register(gate="failed", gate_reasons="cost is higher")
+    register(gate="passed")
+    approve(registry, log, "1", "Ada", "the base has changed", forced=True)
+    approve(registry, log, "2", "Ada", "better")
+    rollback(registry, log, "Bo", "complaints")
+    now = admitted(registry, log)
+    assert (now.version, now.kind, now.by, now.forced, now.gate) == ("1", "rollback", "Bo", True, "failed")
+
+
+def test_a_verdict_that_is_edited_in_mlflow_does_not_help_once_it_is_in_the_log(registry, register, log):
+    register(gate="failed", gate_reasons="cost is higher")
+    register(gate="passed")
+    approve(registry, log, "1", "Ada", "the base has changed", forced=True)
+    assert approve(registry, log, "2", "Ada", "better").gate == "passed"
+    registry._client.set_model_version_tag(registry.name, "1", "gate", "passed")
+    with pytest.raises(Refused, match="so it had when Ada decided on it"):
+        approve(registry, log, "1", "Bo", "it passed")
+    registry.set_alias("production", "1")
+    with pytest.raises(Barred, match="its tag was edited since"):
+        admitted(registry, log)
+
+
+def test_a_gate_that_fails_after_the_approval(registry, register, log):
+    for _ in range(2):
+        number = register(gate="passed").number
+        approve(registry, log, number, "Ada", "better")
+        registry._client.set_model_version_tag(registry.name, number, "gate", "failed")
+    with pytest.raises(Barred):
+        admitted(registry, log)
+    with pytest.raises(Refused, match="version 1 failed its gate"):
+        rollback(registry, log, "Bo", "complaints")
+    with pytest.raises(Refused, match="FORCE=1"):
+        approve(registry, log, "2", "Ada", "again")
+    assert approve(registry, log, "2", "Ada", "I know why", forced=True).forced
+    assert admitted(registry, log).version == "2"
+
+
 def test_of_two_approvals_at_once_one_stands_and_the_other_is_told(registry, register, log, settings):
     numbers = [register().number for _ in range(4)]
 
