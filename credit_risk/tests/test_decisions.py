@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import credit_risk.decisions as decisions
+import credit_risk.documents as documents
 from credit_risk.application import Validator
 from credit_risk.decisions import AlreadyCommitted, Batch, LogUnavailable, open_log, plain
 from credit_risk.model import Decided, confidence
@@ -89,6 +90,21 @@ def test_numbers_have_no_gaps_with_several_writers(stores):
     assert [b.seq for b in log.batches()] == list(range(1, 21))
     assert [b.seq for b in log.batches(after=18)] == [19, 20]
     assert log.read(*log.batches()).num_rows == 20
+
+
+def test_a_long_log_is_read_page_by_page(log, monkeypatch):
+    monkeypatch.setattr(documents, "PAGE", 2)
+    for n in range(5):
+        log.commit(batch(1, kind="preview" if n == 1 else "decision"))
+    assert [b.seq for b in log.batches(kind=None)] == [1, 2, 3, 4, 5]
+    assert [b.seq for b in log.batches(after=1)] == [3, 4, 5]
+    assert [b.seq for b in log.batches(limit=3)] == [1, 3, 4]
+    assert [b.seq for b in log.latest_batches(limit=4)] == [5, 4, 3, 1]
+    latest = log.latest_batches()
+    assert [next(latest).seq for _ in range(3)] == [5, 4, 3]
+    log.commit(batch(1))  # comes between two pages
+    assert [b.seq for b in latest] == [1]
+    assert log.recent(datetime.now(UTC) - timedelta(hours=1), minimum=1, cap=100).num_rows == 5
 
 
 def test_previews_are_kept_apart(log):
