@@ -1,5 +1,6 @@
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -34,6 +35,19 @@ def batch(n: int = 3, risk: float = 0.1, **more) -> Batch:
     applications = Validator().rows(rows)
     risks = np.full(n, risk)
     return Batch(applications, Decided(risks, risks >= 1 / 6, confidence(risks)), "7", "abc", 1 / 6, **more)
+
+
+def at_once(n: int, write) -> None:
+    """Call it in so many threads, which begin together."""
+    start = threading.Barrier(n)
+
+    def begin():
+        start.wait()
+        write()
+
+    with ThreadPoolExecutor(n) as pool:
+        for begun in [pool.submit(begin) for _ in range(n)]:
+            begun.result()
 
 
 def test_a_committed_batch_is_read_back(log):
@@ -81,11 +95,7 @@ def test_numbers_have_no_gaps_with_several_writers(stores):
         for _ in range(5):
             log.commit(batch(1))
 
-    threads = [threading.Thread(target=write) for _ in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    at_once(4, write)
     log = open_log(stores)
     assert [b.seq for b in log.batches()] == list(range(1, 21))
     assert [b.seq for b in log.batches(after=18)] == [19, 20]
@@ -136,22 +146,16 @@ def test_an_idempotency_key_is_used_once(log):
 
 
 def test_of_two_at_once_with_one_key_one_is_committed(stores):
-    start = threading.Barrier(3)
     results = []
 
     def write():
         log = open_log(stores)
-        start.wait()
         try:
             results.append(log.commit(batch(2, idempotency_key="k")).id)
         except AlreadyCommitted as error:
             results.append(error.record.id)
 
-    threads = [threading.Thread(target=write) for _ in range(3)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    at_once(3, write)
     log = open_log(stores)
     assert len(results) == 3
     assert len(set(results)) == 1
