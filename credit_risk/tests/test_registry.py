@@ -289,6 +289,17 @@ def test_an_approval_within_another_at_every_moment(registry, register, log, set
     assert len(approvals(registry, log)) == 2
 
 
+@pytest.mark.parametrize("last_call", ["get_logged_model", "create_registered_model", "create_model_version"])
+def test_a_run_killed_before_its_version_was_made_leaves_none(registry, register, monkeypatch, last_call):
+    with monkeypatch.context() as patch:
+        patch.setattr(registry._client, last_call, killed)
+        with pytest.raises(KeyboardInterrupt):
+            register()
+    assert registry.versions() == []
+    assert registry.alias("challenger") is None
+    assert register().number == registry.alias("challenger") == "1"
+
+
 def test_a_version_that_was_registered_by_a_run_killed_before_the_alias_moved(registry, register, log, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(registry, "set_alias", killed)
@@ -297,6 +308,7 @@ def test_a_version_that_was_registered_by_a_run_killed_before_the_alias_moved(re
     assert registry.alias("challenger") is None
     (left,) = registry.versions()
     assert left.digest == registry.digest(left.number)
+    registry.load(left.number)
     assert approve(registry, log, left.number, "Ada", "whole all the same").version == "1"
     assert register().number == registry.alias("challenger") == "2"
 
