@@ -1,11 +1,12 @@
 """Who decided that a version is Production, when and why.
 
-A decision is written to the decision log before the alias moves. An alias that somebody moves in MLflow's own page is
+A decision is written to the decision log before the alias moves, as begun, and again after it moved. Only then does it
+count: one that is cut off on the way never looks like a decision. An alias that somebody moves in MLflow's own page is
 followed too, but has no author here, and is listed as such.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +17,7 @@ logger = logging.getLogger(__name__)
 
 APPROVAL = "approval"
 ROLLBACK = "rollback"
-# Takes back a decision of ours that came to nothing.
-WITHDRAWN = "withdrawn"
+BEGUN = "begun"
 UNKNOWN = "unknown, moved in MLflow"
 
 
@@ -31,7 +31,10 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Approval:
-    """One decision on Production; `time` and `digest` are None where the alias was moved in MLflow."""
+    """One decision on Production; `time` and `digest` are None where the alias was moved in MLflow.
+
+    `gate` is what the version's gate had said by then, `passed` or `failed`; None where nothing is known.
+    """
 
     version: str
     by: str
@@ -40,6 +43,7 @@ class Approval:
     time: datetime | None = None
     digest: str | None = None
     forced: bool = False
+    gate: str | None = None
 
     @property
     def words(self) -> str:
@@ -58,21 +62,27 @@ def approve(
     ------
     Refused
         When no name or reason is given, when it is Production already, when its gate failed and `forced` is not set,
-        or when its stored scorer is not the one that was registered.
+        when its stored scorer is not the one that was registered, or when another decision came at the same time and
+        stands.
     NoSuchVersion
         When there is no such version, or it is deleted at that moment; then nothing changes.
     """
     if not by.strip() or not reason.strip():
         raise Refused("an approval needs a name (BY) and a reason (REASON)")
     found = registry.version(version)
-    if not forced and (why := _gate_failed(found)):
+    why = _gate_failed(found, log)
+    if why and not forced:
         raise Refused(f"version {version} failed its gate: {why}. FORCE=1 approves it all the same")
     if registry.digest(version) != found.digest:
         raise Refused(f"version {version}'s stored scorer is not the one that was registered")
     now = current(registry, log)
-    if now is not None and now.version == version and now.by != UNKNOWN:
+    # One that was not forced does not help a version whose gate is failed by now.
+    if now is not None and (now.version, now.digest) == (version, found.digest) and (now.forced or not why):
         raise Refused(f"version {version} is Production already, approved by {now.by}")
-    return _decide(registry, log, APPROVAL, version, found.digest, by, reason, forced=forced)
+    gate = "failed" if why else found.tags.get("gate")
+    return _decide(
+        registry, log, Approval(version, by.strip(), reason.strip(), APPROVAL, None, found.digest, forced, gate)
+    )
 
 
 def rollback(registry: Registry, log: DecisionLog, by: str, reason: str) -> Approval:
@@ -81,7 +91,7 @@ def rollback(registry: Registry, log: DecisionLog, by: str, reason: str) -> Appr
     Raises
     ------
     Refused
-        When there is none, or its stored scorer has changed.
+        When there is none, its stored scorer has changed, or its gate is failed and its approval was not forced.
     """
     if not by.strip() or not reason.strip():
         raise Refused("a rollback needs a name (BY) and a reason (REASON)")
@@ -97,10 +107,14 @@ def rollback(registry: Registry, log: DecisionLog, by: str, reason: str) -> Appr
         before.pop()
     if not before:
         raise Refused("no version was approved before the present one")
-    version, digest = before[-1]["key"], before[-1]["digest"]
-    if registry.digest(version) != digest:
+    earlier = _approval(before[-1])
+    version = earlier.version
+    if registry.digest(version) != earlier.digest:
         raise Refused(f"version {version}'s stored scorer is not the one that was approved")
-    return _decide(registry, log, ROLLBACK, version, digest, by, reason)
+    if not earlier.forced and (why := _gate_failed(registry.version(version), log)):
+        raise Refused(f"version {version} failed its gate: {why}. An approval with FORCE=1 makes it Production")
+    # Whoever forced its approval did so for whenever it is Production.
+    return _decide(registry, log, replace(earlier, by=by.strip(), reason=reason.strip(), kind=ROLLBACK))
 
 
 def current(registry: Registry, log: DecisionLog) -> Approval | None:
@@ -125,10 +139,10 @@ def admitted(registry: Registry, log: DecisionLog) -> Approval | None:
     approval = current(registry, log)
     if approval is None or approval.forced:
         return approval
-    if why := _gate_failed(registry.version(approval.version)):
+    if why := _gate_failed(registry.version(approval.version), log):
         raise Barred(
             f"Version {approval.version} does not decide, for its gate failed: {why}. "
-            f"make approve VERSION={approval.version} FORCE=1 would have it decide all the same"
+            f"make approve VERSION={approval.version} FORCE=1 BY=... REASON=... would have it decide all the same"
         )
     return approval
 
@@ -140,18 +154,20 @@ def approvals(registry: Registry, log: DecisionLog) -> list[Approval]:
     return listed if now is None or now.by != UNKNOWN else [*listed, now]
 
 
-def _gate_failed(version: Version) -> str:
+def _gate_failed(version: Version, log: DecisionLog) -> str:
     """Return why a version's gate failed; empty where it did not."""
-    if version.tags.get("gate") != "failed":
-        return ""
-    return version.tags.get("gate_reasons", "see its run in MLflow")
+    if version.tags.get("gate") == "failed":
+        return version.tags.get("gate_reasons", "see its run in MLflow")
+    # Anybody can edit a tag in MLflow's page; nobody can edit the log.
+    for event in _events(log):
+        if (event["key"], event["digest"], event.get("gate")) == (version.number, version.digest, "failed"):
+            return f"so it had when {event['by']} decided on it, and its tag was edited since"
+    return ""
 
 
 def _events(log: DecisionLog) -> list[dict[str, Any]]:
     """Return the decisions that took effect, in order."""
-    withdrawn = {event["decision"] for event in log.events(WITHDRAWN)}
-    found = [event for event in log.events(APPROVAL) + log.events(ROLLBACK) if event["_id"] not in withdrawn]
-    return sorted(found, key=lambda event: int(event["_id"]))
+    return sorted(log.events(APPROVAL) + log.events(ROLLBACK), key=lambda event: int(event["_id"]))
 
 
 def _approval(event: dict[str, Any]) -> Approval:
@@ -163,26 +179,19 @@ def _approval(event: dict[str, Any]) -> Approval:
         datetime.fromisoformat(event["time"]),
         event["digest"],
         event["forced"],
+        event.get("gate"),
     )
 
 
-def _decide(
-    registry: Registry,
-    log: DecisionLog,
-    kind: str,
-    version: str,
-    digest: str,
-    by: str,
-    reason: str,
-    *,
-    forced: bool = False,
-) -> Approval:
-    event = log.append_event(kind, version, by=by.strip(), reason=reason.strip(), digest=digest, forced=forced)
+def _decide(registry: Registry, log: DecisionLog, wanted: Approval) -> Approval:
+    version = wanted.version
+    fields = {name: getattr(wanted, name) for name in ("by", "reason", "digest", "forced", "gate")}
+    log.append_event(BEGUN, version, decision=wanted.kind, **fields)
     try:
         registry.set_alias(PRODUCTION, version)
     except NoSuchVersion:
-        log.append_event(WITHDRAWN, version, decision=event["_id"])
         raise NoSuchVersion(f"version {version} was deleted meanwhile; Production stays as it was") from None
+    event = log.append_event(wanted.kind, version, **fields)
     # Of two decisions at once the later one in the log stands, whoever moved the alias last.
     while (last := _events(log)[-1])["key"] != registry.alias(PRODUCTION):
         registry.set_alias(PRODUCTION, last["key"])

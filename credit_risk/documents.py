@@ -6,6 +6,7 @@ transactions, no change streams, no aggregation: what works here works the same 
 
 import json
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ import pymongo.errors
 Document = dict[str, Any]
 # A field's value, or a range such as {"$gt": 3}.
 Where = Mapping[str, Any]
+
+# So many documents are fetched from SQLite at once.
+PAGE = 1000
 
 # What is looked up; each collection's `_id` is unique by itself.
 INDEXES: dict[str, list[tuple[str, ...]]] = {
@@ -187,13 +191,21 @@ class SqliteDocuments:
         self, collection: str, where: Where, order: str = "_id", *, newest_first: bool = False, limit: int = 0
     ) -> Iterator[Document]:
         """See `Documents.find`."""
-        condition, values = _condition(where)
-        query = f"SELECT body FROM {collection} {condition} ORDER BY {_column(order)}"  # noqa: S608
-        query += (" DESC" if newest_first else "") + (f" LIMIT {int(limit)}" if limit else "")
-        with self._connection() as connection:
-            rows = connection.execute(query, values).fetchall()  # no cursor stays open while the caller works
-        for (body,) in rows:
-            yield json.loads(body)
+        step, direction = ("$lt", " DESC") if newest_first else ("$gt", "")
+        left = limit or sys.maxsize
+        while left:
+            # A log of many batches is read in order of `_id`, and most readers stop early.
+            size = min(left, PAGE) if order == "_id" else left
+            condition, values = _condition(where)
+            query = f"SELECT _id, body FROM {collection} {condition} "  # noqa: S608 - names are ours
+            query += f"ORDER BY {_column(order)}{direction} LIMIT {size}"
+            with self._connection() as connection:
+                rows = connection.execute(query, values).fetchall()  # no cursor stays open while the caller works
+            for _, body in rows:
+                yield json.loads(body)
+            left = left - size if len(rows) == size else 0
+            if left:
+                where = {**where, "_id": {**where.get("_id", {}), step: rows[-1][0]}}
 
     def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
         """See `Documents.distinct`."""

@@ -90,8 +90,14 @@ class Registry:
         return None if number is None else str(number)
 
     def set_alias(self, alias: str, number: str) -> None:
-        """Point an alias at a version."""
-        with _errors():
+        """Point an alias at a version.
+
+        Raises
+        ------
+        NoSuchVersion
+            When there is none of that number.
+        """
+        with _errors(f"{self.name} has no version {number}"):
             self._client.set_registered_model_alias(self.name, alias, number)
 
     def version(self, number: str) -> Version:

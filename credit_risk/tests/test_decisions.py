@@ -1,11 +1,13 @@
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
 import credit_risk.decisions as decisions
+import credit_risk.documents as documents
 from credit_risk.application import Validator
 from credit_risk.decisions import AlreadyCommitted, Batch, LogUnavailable, open_log, plain
 from credit_risk.model import Decided, confidence
@@ -33,6 +35,19 @@ def batch(n: int = 3, risk: float = 0.1, **more) -> Batch:
     applications = Validator().rows(rows)
     risks = np.full(n, risk)
     return Batch(applications, Decided(risks, risks >= 1 / 6, confidence(risks)), "7", "abc", 1 / 6, **more)
+
+
+def at_once(n: int, write) -> None:
+    """Call it in so many threads, which begin together."""
+    start = threading.Barrier(n)
+
+    def begin():
+        start.wait()
+        write()
+
+    with ThreadPoolExecutor(n) as pool:
+        for begun in [pool.submit(begin) for _ in range(n)]:
+            begun.result()
 
 
 def test_a_committed_batch_is_read_back(log):
@@ -80,15 +95,26 @@ def test_numbers_have_no_gaps_with_several_writers(stores):
         for _ in range(5):
             log.commit(batch(1))
 
-    threads = [threading.Thread(target=write) for _ in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    at_once(4, write)
     log = open_log(stores)
     assert [b.seq for b in log.batches()] == list(range(1, 21))
     assert [b.seq for b in log.batches(after=18)] == [19, 20]
     assert log.read(*log.batches()).num_rows == 20
+
+
+def test_a_long_log_is_read_page_by_page(log, monkeypatch):
+    monkeypatch.setattr(documents, "PAGE", 2)
+    for n in range(5):
+        log.commit(batch(1, kind="preview" if n == 1 else "decision"))
+    assert [b.seq for b in log.batches(kind=None)] == [1, 2, 3, 4, 5]
+    assert [b.seq for b in log.batches(after=1)] == [3, 4, 5]
+    assert [b.seq for b in log.batches(limit=3)] == [1, 3, 4]
+    assert [b.seq for b in log.latest_batches(limit=4)] == [5, 4, 3, 1]
+    latest = log.latest_batches()
+    assert [next(latest).seq for _ in range(3)] == [5, 4, 3]
+    log.commit(batch(1))  # comes between two pages
+    assert [b.seq for b in latest] == [1]
+    assert log.recent(datetime.now(UTC) - timedelta(hours=1), minimum=1, cap=100).num_rows == 5
 
 
 def test_previews_are_kept_apart(log):
@@ -120,22 +146,16 @@ def test_an_idempotency_key_is_used_once(log):
 
 
 def test_of_two_at_once_with_one_key_one_is_committed(stores):
-    start = threading.Barrier(3)
     results = []
 
     def write():
         log = open_log(stores)
-        start.wait()
         try:
             results.append(log.commit(batch(2, idempotency_key="k")).id)
         except AlreadyCommitted as error:
             results.append(error.record.id)
 
-    threads = [threading.Thread(target=write) for _ in range(3)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    at_once(3, write)
     log = open_log(stores)
     assert len(results) == 3
     assert len(set(results)) == 1

@@ -202,7 +202,7 @@ def _settings(env: Mapping[str, str]) -> Settings:
         return Settings(_env_file=None)
 
 
-def register_version(tracking_uri: str, name: str, scorer: CreditScorer) -> str:
+def register_version(tracking_uri: str, name: str, scorer: CreditScorer, **tags: str) -> str:
     """Log and register a model as the training flow does, and return its version."""
     train = read_training(ROOT / "data/train.csv")
     mlflow.set_tracking_uri(tracking_uri)
@@ -210,7 +210,7 @@ def register_version(tracking_uri: str, name: str, scorer: CreditScorer) -> str:
     with mlflow.start_run() as run, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # MLflow's hint on integer columns
         uri = log_scorer(scorer, train.drop(columns="class").head(3))
-    return Registry(tracking_uri, name).register(run.info.run_id, uri).number
+    return Registry(tracking_uri, name).register(run.info.run_id, uri, tags).number
 
 
 def approve_version(server: Server, version: str, by: str = "Ann Example") -> None:
@@ -288,8 +288,8 @@ def relay() -> Iterator[Relay]:
 
 
 @pytest.fixture(scope="session")
-def register() -> Callable[[str, str, CreditScorer], str]:
-    """A function that logs and registers a model, `register(tracking_uri, name, scorer)`; returns its version."""
+def register() -> Callable[..., str]:
+    """A function that registers a model and returns its version, `register(tracking_uri, name, scorer, **tags)`."""
     return register_version
 
 

@@ -16,6 +16,11 @@ def text_of(component):
     return json.dumps(component, cls=plotly.utils.PlotlyJSONEncoder, ensure_ascii=False)
 
 
+def banner_after_a_look(production):
+    production.look()
+    return text_of(page.banner(production))
+
+
 def upload_of(body, name="clients.csv"):
     answer = {k: v for k, v in body.items() if k != "decisions"}
     return {"name": name, "url": "blob:here", "answer": answer}
@@ -29,8 +34,7 @@ def grid_of(parts):
 def test_the_banner_says_which_version_serves_and_who_approved_it(production, registry, log):
     log.append_event("approval", "2", by="Ann", reason="better", digest="digest-2", forced=False)
     registry.production = "2"
-    production.look()
-    text = text_of(page.banner(production))
+    text = banner_after_a_look(production)
     assert "Model version 2" in text
     assert "approved by Ann, " in text
     assert "UTC" in text
@@ -41,24 +45,21 @@ def test_the_banner_says_how_many_the_cost_threshold_accepts(production, registr
     risk = np.where(np.arange(len(train)) % 10 < 4, 0.1, 0.3)  # 4 of 10 below 1/6
     registry.scorers = [CreditScorer(num_boost_round=5).fit(train, train["class"], risk)] * 2
     registry.production = "2"
-    production.look()
-    text = text_of(page.banner(production))
+    text = banner_after_a_look(production)
     assert "It accepts about 4 of 10 clients like those it was trained on" in text
     assert "a bad client accepted costs 5, a good one refused 1" in text
 
 
 def test_the_banner_says_why_scoring_is_off(production, registry):
     registry.production = None
-    production.look()
-    text = text_of(page.banner(production))
+    text = banner_after_a_look(production)
     assert "Scoring is off." in text
     assert "There is no Production model." in text
 
 
 def test_the_banner_says_that_mlflow_is_away_while_the_model_serves_on(production, registry):
     registry.away = True
-    production.look()
-    text = text_of(page.banner(production))
+    text = banner_after_a_look(production)
     assert "MLflow cannot be reached. Version 1 serves on." in text
 
 

@@ -5,8 +5,11 @@ import threading
 
 import plotly.utils
 import pytest
+import requests
 
+from credit_risk.approvals import approve
 from credit_risk.decisions import LogUnavailable
+from credit_risk.registry import PRODUCTION, Registry
 from model_deployment import page
 from model_deployment.serving import Production, ScoringOff
 
@@ -139,3 +142,60 @@ def test_the_watch_survives_whatever_a_look_raises(registry, log, monkeypatch, c
     finally:
         production.stop()
     assert "looking for the Production model failed" in caplog.text
+
+
+@pytest.fixture
+def stored(mlflow_server, register, scorers, log, request):
+    """A registry on a real MLflow: version 1 is in service by Ann's approval, the gate of version 2 failed."""
+    name = f"test-{request.node.name}"
+    register(mlflow_server, name, scorers[0], gate="passed", gate_reasons="nothing to compare with")
+    register(mlflow_server, name, scorers[1], **FAILED)
+    registry = Registry(mlflow_server, name)
+    approve(registry, log, "1", "Ann", "the first")
+    return registry
+
+
+@pytest.fixture
+def looked(stored, log):
+    """A function that looks, as a worker in service (as version 1) or as one that has just started."""
+
+    def look(in_service=None):
+        worker = in_service or Production(stored, log, 10)
+        worker.look()
+        return worker
+
+    return look
+
+
+def test_on_mlflow_a_failed_gate_serves_only_by_a_forced_approval(stored, looked, log):
+    old = looked()
+    assert old.require().approval.by == "Ann"
+    stored.set_alias(PRODUCTION, "2")
+    assert looked(old).require().version == "1"
+    why = "Version 2 does not decide, for its gate failed: AUC 0.70 against 0.80. make approve VERSION=2 FORCE=1 "
+    assert old.trouble.startswith(why)
+    started = looked()
+    with pytest.raises(ScoringOff) as off:
+        started.require()
+    assert str(off.value) == old.trouble
+    assert why in json.dumps(page.banner(started), cls=plotly.utils.PlotlyJSONEncoder)
+    approve(stored, log, "2", "Bo", "the branch has changed", forced=True)
+    for worker in (looked(old), looked(started)):
+        assert (worker.require().version, worker.require().approval.by, worker.trouble) == ("2", "Bo", "")
+
+
+def test_on_mlflow_a_changed_file_serves_by_no_approval(stored, looked, log):
+    old = looked()
+    approve(stored, log, "2", "Bo", "the branch has changed", forced=True)
+    source = stored._client.get_model_version(stored.name, "2").source
+    place = stored._client.get_logged_model(source.removeprefix("models:/")).artifact_location
+    path = place.removeprefix("mlflow-artifacts:/")
+    address = f"{stored._uri}/api/2.0/mlflow-artifacts/artifacts/{path}/model.skops"
+    requests.put(address, b"another", timeout=30).raise_for_status()
+    assert looked(old).require().version == "1"
+    assert old.trouble.startswith("The Production version was refused: version 2 was stored as ")
+    started = looked()
+    with pytest.raises(ScoringOff) as off:
+        started.require()
+    assert str(off.value) == old.trouble
+    assert "Version 1 serves on." in json.dumps(page.banner(old), cls=plotly.utils.PlotlyJSONEncoder)
