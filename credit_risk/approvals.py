@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 APPROVAL = "approval"
 ROLLBACK = "rollback"
 BEGUN = "begun"
+GATE = "gate"
 UNKNOWN = "unknown, moved in MLflow"
 
 
@@ -159,10 +160,18 @@ def _gate_failed(version: Version, log: DecisionLog) -> str:
     if version.tags.get("gate") == "failed":
         return version.tags.get("gate_reasons", "see its run in MLflow")
     # Anybody can edit a tag in MLflow's page; nobody can edit the log.
-    for event in _events(log):
-        if (event["key"], event["digest"], event.get("gate")) == (version.number, version.digest, "failed"):
-            return f"so it had when {event['by']} decided on it, and its tag was edited since"
+    decided = [event for event in _events(log) if event["key"] == version.number]
+    for event in log.events(GATE, version.number) + decided:
+        if (event["digest"], event.get("gate")) == (version.digest, "failed"):
+            why = event.get("gate_reasons") or f"so it had when {event['by']} decided on it"
+            return f"{why}, and its tag was edited since"
     return ""
+
+
+def record_gate(log: DecisionLog, version: Version) -> None:
+    """Write down what a version's gate said when it was registered; its tags may be edited later."""
+    gate = {name: version.tags[name] for name in ("gate", "gate_reasons")}
+    log.append_event(GATE, version.number, digest=version.digest, **gate)
 
 
 def _events(log: DecisionLog) -> list[dict[str, Any]]:

@@ -19,7 +19,9 @@ from prefect.states import Completed
 from pydantic import Field
 
 from credit_risk.application import LABEL, InvalidApplications, encode
+from credit_risk.approvals import record_gate
 from credit_risk.data import data_hash, read_training, split
+from credit_risk.decisions import DecisionLog, open_log
 from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, NoSuchVersion, Registry, Version
 from credit_risk.settings import Settings
 from model_orchestration_and_tracking.gate import Gate, judge
@@ -120,6 +122,12 @@ def log(uri: str, training: Training, tried: list[Validated[Candidate]], tags: d
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
+def note_gate(log: DecisionLog, version: Version) -> None:
+    """Write the gate's verdict to the decision log, where nobody can edit it."""
+    record_gate(log, version)
+
+
+@task(cache_policy=NO_CACHE, **RETRIES)
 def nothing_new(registry: Registry, tags: Mapping[str, str]) -> str | None:
     """Return the Production version if it was made of the same data, code and parameters."""
     version = registry.alias(PRODUCTION)
@@ -174,6 +182,7 @@ def credit_risk_training(
     training = Training(trained, average, compare(registry, train, average.validated))
     run_id, model_uri = log(settings.mlflow_tracking_uri, training, tried, tags)
     version = register(registry, run_id, model_uri, tags | training.gate.tags())
+    note_gate(open_log(settings), version)
     message = f"{registry.name} version {version.number} is the challenger"
     if not training.gate.passed:
         message += ", its gate FAILED"

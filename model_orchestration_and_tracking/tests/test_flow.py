@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from credit_risk.application import NAMES, PROTECTED, InvalidApplications, encode
-from credit_risk.approvals import approve
+from credit_risk.approvals import Refused, approve
 from credit_risk.data import data_hash, read_training, split
 from credit_risk.decisions import open_log
 from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry
@@ -37,13 +37,14 @@ def prefect_api():
 
 
 @pytest.fixture
-def registry(mlflow_server, monkeypatch, request):
+def registry(mlflow_server, monkeypatch, request, settings):
     """An empty registry, and the settings that lead the flow to it."""
     name = request.node.name
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     monkeypatch.setenv("MODEL_NAME", name)
     monkeypatch.setenv("DATA", "data/credit-g.csv")
     monkeypatch.setenv("GIT_COMMIT", "0123abc")
+    monkeypatch.setenv("DECISION_LOG", settings.decision_log)
     for task in (module.load, module.log, module.register):
         monkeypatch.setattr(task, "retry_delay_seconds", 0)
     return Registry(mlflow_server, name)
@@ -146,7 +147,7 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     assert client.get_run(version.run_id).data.tags["mlflow.note.content"] == signed
 
 
-def test_the_gate_stands_between_a_worse_recipe_and_production(registry, mlflow_server, monkeypatch):
+def test_the_gate_stands_between_a_worse_recipe_and_production(registry, mlflow_server, monkeypatch, settings):
     registry.set_alias(PRODUCTION, credit_risk_training(n_iter=2))
     same = credit_risk_training(n_iter=3)
     assert registry.version(same).tags["gate"] == "passed"
@@ -165,6 +166,10 @@ def test_the_gate_stands_between_a_worse_recipe_and_production(registry, mlflow_
     assert version.tags["gate_reasons"].startswith("AUC 0.")
     assert registry.alias(CHALLENGER) == version.number, "registered all the same: a person decides"
     assert registry.alias(PRODUCTION) == "1"
+    # Who edits the tag does not get past it.
+    registry._client.set_model_version_tag(registry.name, version.number, "gate", "passed")
+    with pytest.raises(Refused, match="its tag was edited since"):
+        approve(registry, open_log(settings), version.number, "Ada", "looks fine")
     card = mlflow.artifacts.load_text(f"runs:/{version.run_id}/model_card.md")
     assert "## Gate: FAILED" in card
     assert version.tags["gate_reasons"] in card
