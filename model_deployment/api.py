@@ -35,7 +35,7 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
 
     @api.post("/files")
     def files() -> Response:
-        """Decide on a CSV of applications; `?decisions=csv` has `decisions` as the text of a CSV with all columns."""
+        """Decide on a CSV, Excel or Parquet file; `?decisions=csv` has `decisions` as the text of a CSV."""
         data, name = _file()
         extras = _extras()
         scored = scoring.file(data, name, key=_key(), explain=bool(extras))

@@ -1,4 +1,4 @@
-"""The page: a clerk drops a CSV of clients and reads green or red.
+"""The page: a clerk drops a file of clients and reads green or red.
 
 The drop zone is plain script (assets/riskometer.js): it posts each file to `/api/v1/files`, the path that integrators
 take, and hands the answer to Dash. What Dash shows of the decisions it reads from the decision log, so that the page
@@ -35,7 +35,8 @@ _INDEX = """<!DOCTYPE html>
   {%css%}
 </head>
 <body>
-  <input type="file" id="file-input" accept=".csv,.tsv,.txt,text/csv" multiple hidden aria-label="Files of clients">
+  <input type="file" id="file-input" accept=".csv,.tsv,.txt,.xlsx,.parquet" multiple hidden
+    aria-label="Files of clients">
   {%app_entry%}
   <footer>{%config%}{%scripts%}{%renderer%}</footer>
 </body>
@@ -162,9 +163,9 @@ def _layout(limit: int) -> Any:
                 [
                     html.Section(
                         [
-                            html.H2("Drop a CSV of clients here"),
+                            html.H2("Drop a file of clients here"),
                             html.Button("Choose files", id="choose", type="button", className="primary"),
-                            html.P(f"One client a row, the attributes as columns, up to {size_text(limit)} a file."),
+                            html.P(f"CSV, Excel or Parquet, one client a row, up to {size_text(limit)} a file."),
                             html.P(
                                 [
                                     html.A("Empty template", href="assets/template.csv", download="template.csv"),

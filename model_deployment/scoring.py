@@ -11,6 +11,7 @@ import numpy as np
 from credit_risk.application import Applications, Validator
 from credit_risk.decisions import RED, AlreadyCommitted, Batch, BatchRecord, DecisionLog
 from credit_risk.model import CreditScorer, Decided
+from model_deployment.formats import as_csv
 from model_deployment.metrics import Metrics
 from model_deployment.problems import Problem
 from model_deployment.serving import Production, Serving
@@ -51,8 +52,8 @@ class Scoring:
         return self._decide(lambda validator: validator.rows(rows), None, body, key, explain=explain)
 
     def file(self, data: bytes, name: str | None, *, key: str | None = None, explain: bool = False) -> Scored:
-        """Decide on a CSV of applications."""
-        return self._decide(lambda validator: validator.csv(data), name, data, key, explain=explain)
+        """Decide on a CSV, Excel or Parquet file of applications."""
+        return self._decide(lambda validator: validator.csv(as_csv(data)), name, data, key, explain=explain)
 
     def _decide(
         self,

@@ -1,0 +1,104 @@
+"""Excel and Parquet files get the verdict that their CSV gets."""
+
+import contextlib
+import io
+import zipfile
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from credit_risk.sheet import Unreadable
+from model_deployment import formats
+from model_deployment.formats import as_csv as read
+
+from .test_api import is_problem
+
+
+def excel(rows):
+    book = openpyxl.Workbook()
+    book.active.append(list(rows[0]))
+    for row in rows:
+        book.active.append(list(row.values()))
+    book.create_sheet("another").append(["not", "read"])
+    sink = io.BytesIO()
+    book.save(sink)
+    return sink.getvalue()
+
+
+def parquet(table):
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def verdict(answer):
+    body = answer.get_json(force=True)
+    kept = [(d["row"], d["prediction"], d["risk"]) for d in body["decisions"]]
+    return answer.status_code, kept, body["rejected"], body["warnings"]
+
+
+@pytest.fixture
+def mixed(clients):
+    rows = [dict(row, note=f"n{i}") for i, row in enumerate(clients[:20])]
+    rows[3]["purpose"] = "yacht"
+    rows[5]["duration"] = 0
+    rows[7]["credit_amount"] = None
+    rows[9]["age"] = 30.0
+    return rows
+
+
+def test_one_verdict_for_every_format(send_file, as_csv, mixed):
+    # Excel has one type of numbers and Parquet one type a column; a CSV has words.
+    by_csv = verdict(send_file(as_csv(mixed)))
+    assert len(by_csv[1]) == 17
+    assert verdict(send_file(excel(mixed), "clients.xlsx")) == by_csv
+    text = pa.table({name: pa.array([row[name] for row in mixed]) for name in mixed[0]})
+    for name in ("purpose", "housing"):
+        text = text.set_column(text.schema.get_field_index(name), name, text[name].dictionary_encode())
+    assert verdict(send_file(parquet(text), "clients.parquet"))[1] == by_csv[1]
+
+
+def test_blank_rows_of_a_sheet_are_no_clients(clients, send_file):
+    blank = dict.fromkeys(clients[0])
+    body = send_file(excel([clients[0], blank, clients[1], blank])).get_json()
+    assert (body["n_decided"], body["n_rejected"]) == (2, 0)
+
+
+def bomb():
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", b"\0" * (formats.MAX_SHEET + 1))
+    return sink.getvalue()
+
+
+def lists():
+    return parquet(pa.table({"duration": [[1], [2]]}))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"PK\x03\x04 and so on", "no Excel workbook"),
+        (b"PAR1 and so on PAR1", "no Parquet file"),
+        (b"PAR1", "no Parquet file"),
+        (lists, "lists or objects"),
+        (bomb, "too large once it is unpacked"),
+    ],
+)
+def test_what_cannot_be_read(send_file, data, why):
+    body = is_problem(send_file(data if isinstance(data, bytes) else data(), "clients.xlsx"), 400)
+    assert why in body["detail"]
+
+
+def test_damaged_workbooks_and_files_are_unreadable_never_a_crash(clients):
+    for whole in (excel(clients[:3]), parquet(pa.table({"duration": [1, 2, 3]}))):
+        for at in range(8, len(whole), max(len(whole) // 60, 1)):
+            for damaged in (whole[:at], whole[:at] + b"\xff\x00\xff" + whole[at + 3 :]):
+                with contextlib.suppress(Unreadable):
+                    read(damaged)
+
+
+def test_a_csv_is_left_alone():
+    assert read(b"duration;purpose\n") == b"duration;purpose\n"
