@@ -13,7 +13,8 @@ from credit_risk.overrides import NoSuchDecision, NotAllowed, override, override
 from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
 from credit_risk.sheet import Unreadable
 from model_deployment.answer import CHANGES, REASONS, body, explained, head, rejected
-from model_deployment.export import result_csv
+from model_deployment.export import rejected_csv, result_csv
+from model_deployment.formats import as_csv
 from model_deployment.problems import Problem
 from model_deployment.scoring import Scored, Scoring
 from model_deployment.serving import Production
@@ -41,7 +42,15 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
         scored = scoring.file(data, name, key=_key(), explain=bool(extras))
         if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
             return _as_csv(scored.batch)
-        return _answer(scored, extras, csv_decisions=request.args.get("decisions") == "csv")
+        if request.args.get("decisions") != "csv":
+            return _answer(scored, extras)
+        # What the page keeps for its two downloads.
+        applications = scored.batch.applications
+        again = rejected_csv(as_csv(data), applications).decode() if applications.n_rejected else None
+        _refuse_empty(scored.batch, {"rejected_csv": again})
+        texts = {"decisions": result_csv(scored.batch).decode(), "rejected_csv": again}
+        members = {"rejected": rejected(scored.batch), "warnings": applications.warnings}
+        return jsonify(head(scored.batch) | texts | members)
 
     @api.get("/decisions/<id>")
     def decision(id: str) -> Response:
@@ -104,13 +113,10 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
     return api
 
 
-def _answer(scored: Scored, extras: frozenset[str], *, csv_decisions: bool = False) -> Response:
+def _answer(scored: Scored, extras: frozenset[str]) -> Response:
     """Return a committed batch as the contract has it; a problem where no row was decided."""
     batch = scored.batch
     _refuse_empty(batch)
-    if csv_decisions:
-        members = {"rejected": rejected(batch), "warnings": batch.applications.warnings}
-        return jsonify(head(batch) | {"decisions": result_csv(batch).decode()} | members)
     return jsonify(body(batch, scored.scorer, extras))
 
 
@@ -120,13 +126,13 @@ def _as_csv(batch: Batch) -> Response:
     return Response(result_csv(batch), 200, headers, content_type="text/csv; charset=utf-8")
 
 
-def _refuse_empty(batch: Batch) -> None:
+def _refuse_empty(batch: Batch, more: dict[str, Any] | None = None) -> None:
     if len(batch.applications):
         return
     faults = batch.applications.faults
     detail = faults[0].message if len(faults) == 1 else "No row could be decided on."
     members = head(batch) | {"decisions": [], "rejected": rejected(batch), "warnings": batch.applications.warnings}
-    raise Problem(422, "nothing-decided", detail, members=members)
+    raise Problem(422, "nothing-decided", detail, members=members | (more or {}))
 
 
 def _extras() -> frozenset[str]:

@@ -2,12 +2,16 @@
 
 import io
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from credit_risk.application import CLIENT_ID, LABEL, NAMES
+from credit_risk.application import CLIENT_ID, LABEL, NAMES, Applications
 from credit_risk.decisions import GREEN, RED, Batch
+from credit_risk.sheet import Sheet
+
+WRONG = "what_is_wrong"
 
 # A spreadsheet runs a cell that starts so. Plain numbers do too (-5, +1.5) and do no harm.
 _FORMULA = r"^[=+\-@\t\r＝＋－＠]"
@@ -46,6 +50,25 @@ def result_csv(batch: Batch) -> bytes:
     sink = io.BytesIO()
     header = _harmless(pa.array(names)).to_pylist()
     pa.csv.write_csv(pa.table(list(columns.values()), names=header), sink)
+    return sink.getvalue()
+
+
+def rejected_csv(data: bytes, applications: Applications) -> bytes:
+    """Return the rejected rows of a CSV as they came, with what is wrong as a last column, to be mended and sent again.
+
+    Rows that have more or fewer values than the header are left out: what stands in which column is not known.
+    """
+    sheet = Sheet(data, (*NAMES, LABEL, CLIENT_ID))
+    rejected = ~np.isin(sheet.numbers, applications.rows)
+    wrong: dict[int, list[str]] = {}
+    for fault in applications.faults:
+        if fault.row is not None:
+            wrong.setdefault(fault.row, []).append(fault.message)
+    texts = ["; ".join(wrong.get(int(number), [])) for number in sheet.numbers[rejected]]
+    columns = [*sheet.table.filter(pa.array(rejected)).columns, pa.array(texts, pa.string())]
+    sink = io.BytesIO()
+    header = _harmless(pa.array([*sheet.header, WRONG])).to_pylist()
+    pa.csv.write_csv(pa.table([_harmless(column) for column in columns], names=header), sink)
     return sink.getvalue()
 
 

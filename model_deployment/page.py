@@ -275,7 +275,7 @@ def result(log: DecisionLog, upload: dict[str, Any]) -> list[Any]:
     if answer["warnings"]:
         parts.append(html.P("; ".join(answer["warnings"]) + ".", className="hint"))
     if answer["rejected"]:
-        parts.append(_rejected(answer["rejected"], n_rejected))
+        parts.append(_rejected(answer["rejected"], n_rejected, upload))
     if record is not None and decisions is not None:
         if n_decided > SHOWN_ROWS:
             parts.append(
@@ -292,23 +292,36 @@ def _count(n: int, word: str, kind: str) -> Any:
     return html.Span([html.Strong(f"{n:,}"), f" {word} "], className=f"count {kind}")
 
 
-def _rejected(faults: list[dict[str, Any]], n_rejected: int) -> Any:
+def _rejected(faults: list[dict[str, Any]], n_rejected: int, upload: dict[str, Any]) -> Any:
     heading = f"{n_rejected:,} rejected" if n_rejected else "Nothing to decide on"
     rows = [
         html.Tr(
             [
+                html.Td("" if fault["row"] is None else f"{fault['row'] + 1:,}"),
                 html.Td(fault["column"] or ""),
                 html.Td("" if fault["value"] is None else str(fault["value"])),
                 html.Td(fault["message"]),
+                html.Td(_allowed(fault["allowed"])),
             ]
         )
         for fault in faults
     ]
-    head = html.Tr([html.Th(title, scope="col") for title in ("Column", "Value", "What is wrong")])
-    table = html.Table([html.Thead(head), html.Tbody(rows)])
-    return html.Details(
-        [html.Summary(heading), html.Div(table, className="scroll", tabIndex=0)], open=True, className="faults"
-    )
+    titles = ("Row", "Column", "Value", "What is wrong", "What is allowed")
+    table = html.Table([html.Thead(html.Tr([html.Th(title, scope="col") for title in titles])), html.Tbody(rows)])
+    parts = [html.Summary(heading), html.Div(table, className="scroll", tabIndex=0)]
+    if upload.get("rejected_url"):
+        stem = str(upload["name"]).rsplit(".", 1)[0]
+        link = html.A(
+            "Download the rejected rows", id="rejected", href=upload["rejected_url"], download=f"{stem}-rejected.csv"
+        )
+        parts.append(html.P([link, " to mend them and drop that file here."], className="hint"))
+    return html.Details(parts, open=True, className="faults")
+
+
+def _allowed(allowed: list[str] | dict[str, Any] | None) -> str:
+    if isinstance(allowed, dict):
+        return _range(allowed["minimum"], allowed["maximum"], "")
+    return ", ".join(allowed or [])
 
 
 def _chosen(rows: list[dict[str, Any]] | None) -> str | None:

@@ -83,8 +83,11 @@
   function show(file, answer) {
     const key = String((uploads += 1));
     const csv = answer.n_decided ? new Blob(["\ufeff", answer.decisions], { type: "text/csv;charset=utf-8" }) : null;
+    const again = answer.rejected_csv && new Blob(["\ufeff", answer.rejected_csv], { type: "text/csv;charset=utf-8" });
     delete answer.decisions;
-    results.set(key, { name: file.name, url: csv && URL.createObjectURL(csv), answer });
+    delete answer.rejected_csv;
+    const urls = { url: csv && URL.createObjectURL(csv), rejected_url: again && URL.createObjectURL(again) };
+    results.set(key, { name: file.name, ...urls, answer });
     options.unshift({ label: file.name + ", " + new Date().toLocaleTimeString(), value: key });
     document.getElementById("spoken").textContent =
       file.name + ": " + answer.n_decided + " decided, " + answer.n_rejected + " rejected";

@@ -1,6 +1,7 @@
 """The page in a real Chromium, used as a clerk uses it."""
 
 import csv
+import io
 import re
 
 import pytest
@@ -90,6 +91,25 @@ def test_rejected_rows_are_shown_with_their_messages_as_text(page, write, client
     assert "line 3: purpose '<img src=x onerror=alert(1)>' is not one of" in text(page, ".faults")
     assert page.find_elements(By.CSS_SELECTOR, ".faults img") == []
     assert [e["message"] for e in page.get_log("browser") if "Content Security" in e["message"]] == []
+
+
+def test_rejected_rows_are_downloaded_mended_and_uploaded_again(page, write, clients, tmp_path):
+    rows = [row | {"client_id": f"C-{i}", "note": f"n{i}"} for i, row in enumerate(clients[:5])]
+    rows[1]["purpose"], rows[3]["duration"] = "yacht", "500"
+    upload(page, write(rows))
+    summary(page, ["5 clients", "2 rejected"])
+    shown = [row.text for row in page.find_elements(By.CSS_SELECTOR, ".faults tbody tr")]
+    assert shown[0].startswith("2 purpose yacht line 3: ")
+    assert shown[0].endswith("domestic appliance, repairs, education, vacation, retraining, business, other")
+    assert shown[1].endswith("1 to 120")
+    page.find_element(By.ID, "rejected").click()
+    result = tmp_path / "downloads/clients-rejected.csv"
+    wait_for(result.exists, 20, "the download")
+    found = list(csv.DictReader(io.StringIO(result.read_text(encoding="utf-8-sig"))))
+    assert [(row["client_id"], row["note"]) for row in found] == [("C-1", "n1"), ("C-3", "n3")]
+    assert "yacht" in found[0]["what_is_wrong"]
+    upload(page, write([found[0] | {"purpose": "business"}, found[1] | {"duration": "50"}], "mended.csv"))
+    summary(page, ["2 clients", "0 rejected"])
 
 
 def test_a_file_of_which_nothing_can_be_decided_says_why(page, write, clients):
