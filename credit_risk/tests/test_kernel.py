@@ -1,17 +1,19 @@
 """The kernel comes to LightGBM's scores and contributions, and is left where it does not."""
 
+import logging
 import time
 
 import lightgbm as lgb
 import numba
 import numpy as np
 import pytest
+import skops.io
 
 from credit_risk.application import ATTRIBUTES, BAD, NAMES, SCORED, SCORED_COLUMNS, encode
 from credit_risk.data import read_training
 from credit_risk.kernel import Kernel, Unsuited
 from credit_risk.loops import BLOCK, _compiled, add_up
-from credit_risk.model import DEFAULT_PARAMS
+from credit_risk.model import DEFAULT_PARAMS, MANY_ROWS, TRUSTED, CreditScorer
 from credit_risk.trees import MAX_TREES, binned, grow, merge, parse
 
 
@@ -142,6 +144,68 @@ def test_where_no_cache_can_be_written_it_compiles_without(monkeypatch):
 
 def double(x):
     return 2 * x
+
+
+@pytest.fixture
+def scorer(clients, texts):
+    codes, bad = clients
+    scorer = CreditScorer(num_boost_round=5).fit(codes, np.where(bad, "bad", "good"))
+    scorer.model_text_ = texts["five"]
+    return scorer
+
+
+def test_the_scorer_makes_the_kernel_for_many_rows_or_when_told(scorer, clients):
+    codes, _ = clients
+    risk, contributions = scorer.risk(codes), scorer._contributions(codes)
+    assert "kernel" not in vars(scorer)
+    scorer.risk(np.tile(codes, (MANY_ROWS // len(codes), 1)))
+    assert isinstance(vars(scorer).pop("kernel"), Kernel)
+    scorer.warm_up()
+    assert isinstance(vars(scorer)["kernel"], Kernel)
+    vars(scorer).pop("booster")
+    np.testing.assert_allclose(scorer.risk(codes), risk, rtol=1e-14)
+    np.testing.assert_allclose(scorer._contributions(codes), contributions, atol=1e-12)
+    assert "booster" not in vars(scorer)
+    loaded = skops.io.loads(skops.io.dumps(scorer), trusted=TRUSTED)
+    assert not set(vars(loaded)) & {"booster", "trees", "kernel"}
+    loaded.warm_up()
+    np.testing.assert_array_equal(loaded.risk(codes), scorer.risk(codes))
+
+
+@pytest.mark.parametrize(
+    ("params", "why"),
+    [
+        ({"num_leaves": 9}, "has 9 leaves"),
+        ({"min_data_per_group": 1}, "categorical"),
+        ({"max_bin": 1000, "min_data_in_bin": 1, "min_data_in_leaf": 1}, "255 thresholds"),
+        ({"sigmoid": 2.0}, "risks are not LightGBM's"),
+        ({"linear_tree": True}, "risks are not LightGBM's"),
+    ],
+)
+def test_what_the_kernel_cannot_take_lightgbm_scores_and_one_line_says_so(scorer, clients, caplog, params, why):
+    codes, bad = clients
+    inputs = codes[:, SCORED_COLUMNS]
+    fixed = {"objective": "binary", "num_leaves": 8, "verbosity": -1, "num_threads": 1}
+    data = lgb.Dataset(inputs, bad, categorical_feature=[0] if why == "categorical" else [])
+    booster = lgb.train(fixed | params, data, 400 if "max_bin" in params else 5)
+    scorer.model_text_ = booster.model_to_string()
+    with caplog.at_level(logging.WARNING):
+        scorer.warm_up()
+        for _ in range(2):
+            np.testing.assert_array_equal(scorer.risk(codes), booster.predict(inputs))
+            if "linear_tree" not in params:  # which LightGBM does not explain itself
+                np.testing.assert_array_equal(scorer._contributions(codes), booster.predict(inputs, pred_contrib=True))
+    assert [why in message for message in caplog.messages] == [True]
+
+
+def test_where_the_compiled_code_cannot_be_stored_lightgbm_scores(scorer, clients, caplog, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Kernel, "check", full)
+    scorer.warm_up()
+    assert scorer.risk(clients[0]).shape == (len(clients[0]),)
+    assert "No space left" in caplog.text
 
 
 def test_other_contributions_than_lightgbms_are_noticed(texts):
