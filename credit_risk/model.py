@@ -4,9 +4,10 @@ It keeps the trees as LightGBM's own text and plain numbers beside them, so that
 anybody's objects, and loaded with a list of trusted types that is ours (`TRUSTED`), not the artifact's.
 """
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightgbm as lgb
 import numpy as np
@@ -18,6 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 from credit_risk.application import BAD, GOOD, SCORED_COLUMNS, Domain, Floats, encode
 from credit_risk.reasons import TEXTS, Reasons, facts, reasons
 from credit_risk.trees import Tree, binned, grow, merge, parse
+
+if TYPE_CHECKING:
+    from credit_risk.kernel import Kernel
+
+logger = logging.getLogger(__name__)
 
 # What skops may build when it loads a stored scorer.
 TRUSTED = ["credit_risk.model.CreditScorer"]
@@ -41,7 +47,10 @@ DEFAULT_PARAMS: dict[str, Any] = {
 
 
 # What a fitted scorer makes of its text when it is first needed.
-_MADE_AGAIN = ("booster", "trees")
+_MADE_AGAIN = ("booster", "trees", "kernel")
+
+# From so many rows on the kernel is made where it is not there yet; for fewer, LightGBM is done before it would be.
+MANY_ROWS = 2000
 
 
 @dataclass(frozen=True)
@@ -227,6 +236,29 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return parse(self.model_text_)
 
+    @cached_property
+    def kernel(self) -> "Kernel | None":
+        """The trees as tables, which score fastest; None where LightGBM has to score them, which is logged."""
+        from credit_risk.kernel import Kernel, Unsuited  # takes a second to import, which few rows need not wait for
+
+        try:
+            kernel = Kernel(self.trees)
+            kernel.check(self.booster)
+        except (Unsuited, OSError) as error:  # OSError: what was compiled cannot be stored
+            logger.warning("LightGBM scores in place of the kernel, which is many times slower: %s", error)
+            return None
+        return kernel
+
+    def warm_up(self) -> None:
+        """Make now what is else made at the first rows: the kernel, compiled, compared with LightGBM on a probe.
+
+        A server calls it when it loads a version. From then on the kernel scores and explains any number of rows.
+        """
+        _ = self.kernel
+
+    def _kernel_for(self, n: int) -> "Kernel | None":
+        return self.kernel if n >= MANY_ROWS or "kernel" in self.__dict__ else None
+
     @property
     def prior(self) -> float:
         """The share of bad clients that the risks are meant for: `base_rate`, or that of training."""
@@ -254,11 +286,14 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def risk(self, codes: Floats) -> Floats:
         """Return the probability of class bad, shape (n,), for encoded applications, shape (n, 20)."""
-        inputs = np.ascontiguousarray(codes[:, SCORED_COLUMNS])
-        if not len(inputs):
+        if not len(codes):
             return np.empty(0)
-        # Threads pay off from some thousand rows on; for one they only cost.
-        risk = np.asarray(self.booster.predict(inputs, num_threads=1 if len(inputs) < 2000 else 0))
+        if kernel := self._kernel_for(len(codes)):
+            risk = kernel.risks(codes)
+        else:
+            # Threads pay off from some thousand rows on; for one they only cost.
+            threads = 1 if len(codes) < MANY_ROWS else 0
+            risk = np.asarray(self.booster.predict(codes[:, SCORED_COLUMNS], num_threads=threads))
         if self.base_rate is None:
             return risk
         odds = risk / (1 - risk) * np.exp(self.shift)
@@ -297,10 +332,12 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return reasons(codes, effects, self.decide(codes).red, self.accepted_["facts"], self.texts_)
 
     def _contributions(self, codes: Floats) -> Floats:
-        inputs = np.ascontiguousarray(codes[:, SCORED_COLUMNS])
-        if not len(inputs):
-            return np.empty((0, inputs.shape[1] + 1))
-        return np.asarray(self.booster.predict(inputs, pred_contrib=True, num_threads=1 if len(inputs) < 100 else 0))
+        if not len(codes):
+            return np.empty((0, len(SCORED_COLUMNS) + 1))
+        if kernel := self._kernel_for(len(codes)):
+            return kernel.contributions(codes)
+        threads = 1 if len(codes) < 100 else 0
+        return np.asarray(self.booster.predict(codes[:, SCORED_COLUMNS], pred_contrib=True, num_threads=threads))
 
     def predict_proba(self, X: pd.DataFrame | Floats) -> Floats:
         """Return the probabilities of bad and of good, shape (n, 2), for applications or their codes."""

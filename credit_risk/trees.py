@@ -49,13 +49,20 @@ _SCALED = re.compile(r"^(leaf_value|internal_value)=(.*)$", re.MULTILINE)
 
 
 class Tree(NamedTuple):
-    """One tree: node i goes left where `feature[i] <= threshold[i]`; a child below 0 is the leaf of number `~child`."""
+    """One tree: node i goes left where `feature[i] <= threshold[i]`; a child below 0 is the leaf of number `~child`.
+
+    `decision` are LightGBM's bits: 1 for a categorical split, 2 where missing values go left, 4 where NaN and 0 are
+    missing, 8 where NaN alone is; with neither, NaN counts as 0. `node_count` and `leaf_count` are training clients.
+    """
 
     feature: list[int]
     threshold: list[float]
     left: list[int]
     right: list[int]
     value: list[float]
+    decision: list[int]
+    node_count: list[int]
+    leaf_count: list[int]
 
 
 def binned(inputs: Floats, bad: ArrayLike | None = None, reference: lgb.Dataset | None = None) -> lgb.Dataset:
@@ -162,6 +169,9 @@ def _parse(tree: str) -> Tree:
         left=whole("left_child"),
         right=whole("right_child"),
         value=real("leaf_value"),
+        decision=whole("decision_type"),
+        node_count=whole("internal_count"),
+        leaf_count=whole("leaf_count"),
     )
 
 
