@@ -143,7 +143,8 @@ class Production:
         # What was approved is what serves. Where nobody approved it here, what was registered.
         digest = approval.digest or self._registry.version(version).digest
         scorer = self._registry.load(version, digest)
-        scorer.decide(np.zeros((1, len(NAMES))))  # builds the trees, and shows that they score
+        scorer.warm_up()  # or the first request would wait for it
+        scorer.decide(np.zeros((1, len(NAMES))))  # shows that it scores
         return Serving(version, digest, scorer, Validator(scorer.domain), approval)
 
     def _say(self, trouble: str) -> None:
