@@ -7,6 +7,7 @@ metrics at a time; when it dies or falls silent another is started, and the last
 import argparse
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Far longer than any refresh: a child that sends nothing for so long hangs.
 PATIENCE_SECONDS = 600
 RESTART_SECONDS = 5
+GRACE_SECONDS = 5
 
 logger = logging.getLogger(__name__)
 
@@ -127,13 +129,18 @@ def main(arguments: list[str] | None = None) -> None:
         server = Server(settings.host, settings.exporter_port)
     except OSError as error:
         sys.exit(f"EXPORTER_PORT {settings.exporter_port} on {settings.host} cannot be had: {error.strerror}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
-        with serving(server):
-            logger.info("serving on http://%s:%d/metrics", settings.host, settings.exporter_port)
-            keep_child(server, settings)
-    except KeyboardInterrupt:
-        sys.exit(0)
+    # An exit that is asked for while a finalizer runs is lost: then the alarm ends the process, and the pipe its child.
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, _stop)
+    with serving(server):
+        logger.info("serving on http://%s:%d/metrics", settings.host, settings.exporter_port)
+        keep_child(server, settings)
+
+
+def _stop(*_: object) -> None:
+    signal.alarm(GRACE_SECONDS)
+    sys.exit(0)
 
 
 if __name__ == "__main__":
