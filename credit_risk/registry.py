@@ -6,6 +6,7 @@ only the types that we trust are built from it: whoever can write to the artifac
 
 import hashlib
 import importlib.metadata
+import io
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -150,13 +151,7 @@ class Registry:
 
     def reference(self, number: str) -> pd.DataFrame:
         """Return what a version was trained on: the 20 attributes, `class`, and the out-of-fold `risk`."""
-        run_id = self.version(number).run_id
-        with _errors(f"version {number} has no {REFERENCE_FILE}"), tempfile.TemporaryDirectory() as folder:
-            location = self._client.get_run(run_id).info.artifact_uri
-            path = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{location}/{REFERENCE_FILE}", dst_path=folder, tracking_uri=self._uri
-            )
-            return pd.read_parquet(path)
+        return pd.read_parquet(io.BytesIO(self._run_file(self.version(number), REFERENCE_FILE)))
 
     def sign(self, number: str, line: str) -> None:
         """Add a line to the approvals in a version's model card, where it has one.
@@ -166,18 +161,14 @@ class Registry:
         NoSuchVersion
             When there is none of that number, or it has no card.
         """
-        run_id = self.version(number).run_id
-        with _errors(f"version {number} has no {CARD_FILE}"), tempfile.TemporaryDirectory() as folder:
-            location = self._client.get_run(run_id).info.artifact_uri
-            path = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{location}/{CARD_FILE}", dst_path=folder, tracking_uri=self._uri
-            )
-            card = Path(path).read_text().replace(f"{UNSIGNED}\n", "").rstrip("\n")
-            between = "\n" if card.rpartition("\n")[2].startswith("- ") else "\n\n"
-            text = f"{card}{between}- {line}\n"
-            self._client.log_text(run_id, text, CARD_FILE)
+        version = self.version(number)
+        card = self._run_file(version, CARD_FILE).decode().replace(f"{UNSIGNED}\n", "").rstrip("\n")
+        between = "\n" if card.rpartition("\n")[2].startswith("- ") else "\n\n"
+        text = f"{card}{between}- {line}\n"
+        with _errors(f"version {number} has no run"):
+            self._client.log_text(version.run_id, text, CARD_FILE)
             # What the run's page shows.
-            self._client.set_tag(run_id, MLFLOW_RUN_NOTE, text)
+            self._client.set_tag(version.run_id, MLFLOW_RUN_NOTE, text)
 
     def register(self, run_id: str, model_uri: str, tags: Mapping[str, str] | None = None) -> Version:
         """Make a logged scorer a new version, and the challenger.
@@ -220,12 +211,19 @@ class Registry:
 
         MLflow's own download of the former asks the server that is set for the whole process, not ours.
         """
-        with _errors(f"{address} has no {MODEL_FILE}"), tempfile.TemporaryDirectory() as folder:
+        with _errors(f"{address} has no {MODEL_FILE}"):
             if address.startswith("models:/"):
                 address = self._client.get_logged_model(address.removeprefix("models:/")).artifact_location
-            path = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{address}/{MODEL_FILE}", dst_path=folder, tracking_uri=self._uri
-            )
+            return self._download(f"{address}/{MODEL_FILE}")
+
+    def _run_file(self, version: Version, name: str) -> bytes:
+        """Return an artifact of the run that made a version."""
+        with _errors(f"version {version.number} has no {name}"):
+            return self._download(f"{self._client.get_run(version.run_id).info.artifact_uri}/{name}")
+
+    def _download(self, address: str) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=folder, tracking_uri=self._uri)
             return Path(path).read_bytes()
 
 

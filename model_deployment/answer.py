@@ -1,9 +1,12 @@
 """A committed batch as the API answers it: what the contract has, and reasons for whoever asks."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from credit_risk.application import Floats
+import pandas as pd
+
+from credit_risk.application import NAMES, Floats, encode
 from credit_risk.changes import what_would_change_it
 from credit_risk.decisions import GREEN, RED, Batch
 from credit_risk.model import CreditScorer, NotExplainable
@@ -13,7 +16,7 @@ REASONS = "reasons"
 CHANGES = "what_would_change_it"
 
 
-def body(batch: Batch, scorer: CreditScorer, extras: frozenset[str] = frozenset()) -> dict[str, Any]:
+def body(batch: Batch, scorer: CreditScorer, extras: frozenset[str]) -> dict[str, Any]:
     """Return the answer; `extras` are of `REASONS` and `CHANGES`."""
     applications = batch.applications
     found = decisions(batch)
@@ -68,6 +71,11 @@ def decisions(batch: Batch) -> list[dict[str, Any]]:
             )
         )
     ]
+
+
+def codes_of(decision: Mapping[str, Any]) -> Floats:
+    """Return the inputs of a logged decision as codes, shape (1, 20)."""
+    return encode(pd.DataFrame([{name: decision[name] for name in NAMES}]))
 
 
 def explained(scorer: CreditScorer, codes: Floats, red: Any, extra: str) -> list[Any]:

@@ -3,16 +3,15 @@
 import json
 from typing import Any
 
-import pandas as pd
 from flask import Blueprint, Response, jsonify, request
 
-from credit_risk.application import NAMES, encode, json_schema
+from credit_risk.application import json_schema
 from credit_risk.decisions import RED, Batch, DecisionLog
 from credit_risk.model import NotExplainable
 from credit_risk.overrides import NoSuchDecision, NotAllowed, override, overrides, standing
 from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
 from credit_risk.sheet import Unreadable
-from model_deployment.answer import CHANGES, REASONS, body, explained, head, rejected
+from model_deployment.answer import CHANGES, REASONS, body, codes_of, explained, head, rejected
 from model_deployment.export import rejected_csv, result_csv
 from model_deployment.formats import as_csv
 from model_deployment.problems import Problem
@@ -177,7 +176,7 @@ def _explained(production: Production, decision: dict[str, Any], digest: str) ->
     """Return the reasons for a logged decision and what would change it; None where its version is not to be had."""
     try:
         scorer = production.scorer(decision["model_version"], digest)
-        codes = encode(pd.DataFrame([{name: decision[name] for name in NAMES}]))
+        codes = codes_of(decision)
         red = [decision["prediction"] == RED]
         return {extra: explained(scorer, codes, red, extra)[0] for extra in (REASONS, CHANGES)}
     except (RegistryUnavailable, NoSuchVersion, DigestMismatch, NotExplainable):

@@ -9,12 +9,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from credit_risk.sheet import Unreadable
+from credit_risk.sheet import MAX_COLUMNS, Unreadable
 
 # A small archive may hold a sheet that fills the memory.
 MAX_UNPACKED = 1_000_000_000
 MAX_SHEET = 200_000_000
-MAX_COLUMNS = 1000
 
 
 def as_csv(data: bytes) -> bytes:

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-import pandas as pd
 from dash import dcc, html
 
-from credit_risk.application import CLIENT_ID, NAMES, SCORED, encode
+from credit_risk.application import CLIENT_ID, SCORED
 from credit_risk.changes import what_would_change_it
 from credit_risk.decisions import GREEN, RED, DecisionLog
 from credit_risk.model import CreditScorer, NotExplainable
 from credit_risk.overrides import MAX_TEXT, overrides, standing
 from credit_risk.reasons import Reason
 from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
+from model_deployment.answer import codes_of
 from model_deployment.charts import waterfall
 from model_deployment.serving import Production
 
@@ -62,7 +62,7 @@ def _close() -> Any:
 
 
 def _explanation(production: Production, decision: dict[str, Any], digest: str) -> list[Any]:
-    codes = encode(pd.DataFrame([{name: decision[name] for name in NAMES}]))
+    codes = codes_of(decision)
     try:
         scorer: CreditScorer = production.scorer(decision["model_version"], digest)
         found, effects = scorer.reasons(codes)[0], scorer.explain(codes).effects[0]

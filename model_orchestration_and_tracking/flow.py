@@ -76,11 +76,16 @@ def tune(train: pd.DataFrame, n_iter: int) -> list[Validated[Candidate]]:
     return tried
 
 
+def judging_folds(train: pd.DataFrame) -> Folds:
+    """Return the folds that judge: not those that chose, and the same for a challenger and for Production."""
+    return Folds(encode(train), labels_of(train), FOLDS, SEED + 1)
+
+
 @task(cache_policy=NO_CACHE)
 def validate(train: pd.DataFrame, test: pd.DataFrame, chosen: list[Validated[Candidate]]) -> Trainings:
     """Cross-validate the chosen candidates on folds that did not choose them, average them, fit on all."""
     logger = get_run_logger()
-    folds = Folds(encode(train), labels_of(train), FOLDS, SEED + 1)
+    folds = judging_folds(train)
     validated = best([folds.validate(one.candidate) for one in chosen], len(chosen))
     trained = [Trained.fit(one, train, test) for one in validated]
     average = Trained.fit(folds.average(validated), train, test)
@@ -105,7 +110,7 @@ def compare(registry: Registry, train: pd.DataFrame, challenger: Validated[Avera
         except (DigestMismatch, NoSuchVersion) as error:
             gate = Gate(version, trouble=f"Production cannot be compared with: {error}")
         else:
-            folds = Folds(encode(train), labels_of(train), FOLDS, SEED + 1)
+            folds = judging_folds(train)
             production = folds.average([folds.validate(member) for member in recipe.members])
             gate = judge(train, challenger, production, version)
     get_run_logger().info("gate %s: %s", "passed" if gate.passed else "FAILED", gate.words)
