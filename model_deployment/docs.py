@@ -1,5 +1,6 @@
 """The API's description where programs and people find it: as JSON, and as a page made of it on the server."""
 
+import json
 import re
 from typing import Any
 
@@ -30,9 +31,14 @@ def blueprint(limit: int) -> Blueprint:
     @docs.get(PAGE)
     def page() -> Response:
         """Return the description as a page."""
-        return Response(render_template("api.html", api=described, words=words, coded=coded))
+        return Response(render_template("api.html", api=described, words=words, coded=coded, pretty=pretty))
 
     return docs
+
+
+def pretty(example: Any) -> str:
+    """Return an example as people read it."""
+    return example if isinstance(example, str) else json.dumps(example, indent=2, ensure_ascii=False)
 
 
 def coded(text: str) -> Markup:
@@ -54,8 +60,6 @@ def words(schema: dict[str, Any]) -> Markup:
         )
     if schema.get("type") == "array":
         return Markup("list of {}").format(words(schema.get("items", {})))
-    if "contentMediaType" in schema:
-        return Markup("file")
     kind = schema.get("type", "anything")
     said = " or ".join(kind) if isinstance(kind, list) else kind
     if "format" in schema:

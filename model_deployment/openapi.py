@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from credit_risk.application import json_schema
+from credit_risk.application import CLIENT_ID, NAMES, Validator, json_schema
 from model_deployment import problems, shapes
 from model_deployment.answer import CHANGES, REASONS
 
@@ -116,11 +117,17 @@ def _file(types: tuple[str, ...], what: str) -> Schema:
     return {
         "schema": {
             "type": "object",
-            "properties": {"file": {"description": what, "contentMediaType": types[0]}},
+            "properties": {"file": {"description": what, "type": "string", "format": "binary"}},
             "required": ["file"],
         },
         "encoding": {"file": {"contentType": ", ".join(types)}},
     }
+
+
+def _example() -> list[dict[str, Any]]:
+    """Return the first client of the page's sample file."""
+    rows = Validator().csv((Path(__file__).parent / "assets" / "sample.csv").read_bytes()).table().to_pylist()
+    return [{name: rows[0][name] for name in (CLIENT_ID, *NAMES)}]
 
 
 _OUTCOMES_CSV = {"schema": {"type": "string"}, "example": "decision_id,outcome,date\n01J...-0,repaid,2026-01-31\n"}
@@ -144,6 +151,7 @@ OPERATIONS = (
         {
             JSON: {
                 "schema": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Application"}},
+                "example": _example(),
             }
         },
         shapes.NothingDecided,
@@ -190,7 +198,12 @@ OPERATIONS = (
         {201: ("The override is stored.", {JSON: {"schema": _ref(shapes.Overridden)}})},
         (*_WRITE, 404),
         (_ID,),
-        {JSON: {"schema": _ref(shapes.OverrideRequest)}},
+        {
+            JSON: {
+                "schema": _ref(shapes.OverrideRequest),
+                "example": {"prediction": "green", "by": "Ann Example", "reason": "A guarantor signed today"},
+            }
+        },
     ),
     Operation(
         "post",
