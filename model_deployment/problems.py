@@ -50,6 +50,7 @@ class Problem(Exception):
         headers: dict[str, str] | None = None,
         members: dict[str, Any] | None = None,
     ) -> None:
+        detail = _sentence(detail)
         super().__init__(detail)
         self.status = status
         self.kind = kind
@@ -73,6 +74,12 @@ def size_text(size: float) -> str:
     if size < 1e6:
         return f"{math.ceil(size / 1000)} kB"
     return f"{size / 1e6:.1f}".removesuffix(".0") + " MB"
+
+
+def _sentence(text: str) -> str:
+    """Return a text, which may be a fault's, with a capital and a stop."""
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def later(kind: str, detail: str) -> Problem:

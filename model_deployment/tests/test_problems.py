@@ -1,0 +1,181 @@
+"""The promise that every answer that is no success is a problem of one shape, whatever the route and the reason."""
+
+import io
+import re
+
+import pytest
+from pydantic import SecretStr
+
+from credit_risk.decisions import LogUnavailable
+from model_deployment.app import create_app
+from model_deployment.openapi import OPERATIONS, PUBLIC
+from model_deployment.shapes import Problem
+
+POSTS = [operation for operation in OPERATIONS if operation.method == "post"]
+UNKNOWN = "01JZZZZZZZZZZZZZZZZZZZZZZZ-0"
+MEMBERS = ["type", "title", "status", "detail"]
+
+
+def is_the_promised(answer, status: int) -> dict:
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    body = answer.get_json(force=True)
+    Problem.model_validate(body, strict=True)
+    assert list(body)[:4] == MEMBERS, "in this order, further members after them"
+    assert body["status"] == status
+    assert re.fullmatch(r"[A-Z0-9'“/].*\.", body["detail"], re.S), "a sentence"
+    return body
+
+
+def ask(client, operation, method: str | None = None, **more):
+    return client.open(operation.path.replace("{id}", UNKNOWN), method=method or operation.method.upper(), **more)
+
+
+@pytest.fixture
+def good(clients, as_csv):
+    """Bodies that are taken, by operation."""
+    return {
+        "score": lambda: {"json": clients[:1]},
+        "files": lambda: {"data": {"file": (io.BytesIO(as_csv(clients[:1]).encode()), "c.csv")}},
+        "override": lambda: {"json": {"prediction": "red", "by": "Ann", "reason": "x"}},
+        "outcomes": lambda: {
+            "data": f"decision_id,outcome,date\n{UNKNOWN},repaid,2026-01-01\n",
+            "content_type": "text/csv",
+        },
+    }
+
+
+def kind(answer, status: int) -> str:
+    return is_the_promised(answer, status)["type"].removeprefix("urn:risk-o-meter:")
+
+
+def test_404_at_an_unknown_address(client):
+    for path in ("/api", "/api/v1", "/api/v1/", "/api/v2/score", "/api/v1/score/", "/api/v1/decisions/", "/x%00"):
+        for method in ("GET", "POST", "DELETE", "NONSENSE"):
+            assert kind(client.open(path, method=method), 404) == "not-found"
+
+
+def test_405_for_another_method(client):
+    for operation in OPERATIONS:
+        for method in ("PUT", "PATCH", "DELETE", "TRACE", "NONSENSE"):
+            answer = ask(client, operation, method)
+            assert kind(answer, 405) == "method-not-allowed"
+            assert operation.method.upper() in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "", "[", "a b", "127.0.0.1.evil.example:9696"])
+def test_400_for_an_unknown_host(client, host):
+    for operation in OPERATIONS:
+        assert kind(ask(client, operation, headers={"Host": host}), 400) in ("unknown-host", "bad-request")
+
+
+def test_403_from_another_web_page(client, good):
+    for operation in POSTS:
+        answer = ask(client, operation, headers={"Origin": "http://evil.example"}, **good[operation.id]())
+        assert kind(answer, 403) == "foreign-origin"
+
+
+def test_401_without_a_key(settings, production, log):
+    locked = settings.model_copy(update={"api_keys": SecretStr("a-key")})
+    client = create_app(locked, production=production, log=log).test_client()
+    for operation in OPERATIONS:
+        answer = ask(client, operation)
+        if operation.path in PUBLIC:
+            assert answer.status_code == 200
+        else:
+            assert kind(answer, 401) == "no-key"
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def bodies(operation, data: bytes):
+    """Yield requests that send these bytes, one a type that the operation takes."""
+    for type in operation.body:
+        if type.startswith("multipart"):
+            yield {"data": {"file": (io.BytesIO(data), "c.csv")}}
+        else:
+            yield {"data": data, "content_type": type}
+
+
+def test_413_over_the_limit(client):
+    for operation in POSTS:
+        for body in bodies(operation, b" " * 1_000_001):
+            assert kind(ask(client, operation, **body), 413) == "too-large"
+
+
+@pytest.mark.parametrize("type", ["text/plain", "application/xml", "nonsense", None])
+def test_415_for_another_type(client, type):
+    for operation in POSTS:
+        assert kind(ask(client, operation, data=b"x", content_type=type), 415) == "unsupported-type"
+
+
+def test_400_for_what_cannot_be_read(client):
+    for operation in POSTS:
+        for body in bodies(operation, b"\xff\xfe\x00"):
+            assert kind(ask(client, operation, **body), 400) == "unreadable"
+
+
+def test_422_for_what_cannot_be_taken(client, good):
+    bad = {
+        "score": {"json": [{}]},
+        "files": {"data": {"file": (io.BytesIO(b"duration\n6\n"), "c.csv")}},
+        "override": {"json": {"prediction": "blue"}},
+        "outcomes": good["outcomes"](),
+    }
+    for operation in POSTS:
+        is_the_promised(ask(client, operation, **bad[operation.id]), 422)
+
+
+def test_404_for_a_decision_that_is_not_there(client, good):
+    for operation in OPERATIONS:
+        if "{id}" in operation.path:
+            assert kind(ask(client, operation, **good.get(operation.id, dict)()), 404) == "not-found"
+
+
+class Away:
+    """A log that cannot be reached."""
+
+    def __getattr__(self, name):
+        def fail(*arguments, **more):
+            raise LogUnavailable("no route to the log")
+
+        return fail
+
+
+def test_503_without_the_log(settings, production, good):
+    client = create_app(settings, production=production, log=Away()).test_client()
+    for operation in OPERATIONS:
+        if 503 in operation.problems and operation.id != "model":
+            answer = ask(client, operation, **good.get(operation.id, dict)())
+            assert kind(answer, 503) == "no-decision-log"
+            assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_503_without_a_model(client, registry, production, good):
+    registry.production = None
+    production.look()
+    for operation in OPERATIONS:
+        if operation.id in ("score", "files", "model"):
+            answer = ask(client, operation, **good.get(operation.id, dict)())
+            assert kind(answer, 503) == "no-production-model"
+
+
+def test_409_for_a_key_whose_version_is_gone(client, registry, production, clients):
+    more = {"json": clients[:1], "headers": {"Idempotency-Key": "k"}}
+    client.post("/api/v1/score", **more)
+    registry.production = "2"
+    production.look()
+    assert kind(client.post("/api/v1/score", **more), 409) == "decided-before"
+
+
+def test_500_for_what_nobody_foresaw(app, good, monkeypatch):
+    def fail(**_):
+        raise ZeroDivisionError("Main Street")
+
+    for endpoint in app.view_functions:
+        if endpoint.startswith(("api.", "docs.")):
+            monkeypatch.setitem(app.view_functions, endpoint, fail)
+    for operation in OPERATIONS:
+        answer = ask(app.test_client(), operation, **good.get(operation.id, dict)())
+        assert kind(answer, 500) == "internal"
+        assert "Main Street" not in answer.text
