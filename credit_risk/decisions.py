@@ -351,7 +351,9 @@ class DecisionLog:
     def outcomes_of(self, ids: Collection[str]) -> list[dict[str, Any]]:
         """Return the outcomes of these decisions that were committed, in order; `number` is their mark's."""
         wanted = frozenset(ids)
-        found = self._find_in("outcomes", "batch", sorted({id.rpartition("-")[0] for id in ids}))
+        few = len(wanted) <= AT_ONCE
+        values = wanted if few else {id.rpartition("-")[0] for id in wanted}
+        found = self._find_in("outcomes", "key" if few else "batch", sorted(values))
         return self._committed(d for d in found if d["key"] in wanted)
 
     def outcomes_between(self, since: datetime, until: datetime) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ INDEXES: dict[str, list[tuple[str, ...]]] = {
     "decisions": [("batch", "row"), ("client_id",), ("time",)],
     "batches": [("id",), ("kind", "_id"), ("time",), ("idempotency_key",)],
     "events": [("kind", "_id"), ("key", "_id")],
-    "outcomes": [("upload",), ("batch",), ("decided",)],
+    "outcomes": [("upload",), ("batch",), ("key",), ("decided",)],
     "reports": [("kind", "time")],
 }
 

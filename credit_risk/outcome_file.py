@@ -17,6 +17,9 @@ REPAID = "repaid"
 DEFAULTED = "defaulted"
 WORDS = (REPAID, DEFAULTED)
 
+# A row takes about 4 kB of memory while its file is taken.
+MAX_ROWS = 250_000
+
 Wrong = tuple[int, str, object, Invalid]
 
 
@@ -47,7 +50,7 @@ class OutcomeFile:
     Raises
     ------
     Unreadable
-        When it is no CSV, or has none of the columns.
+        When it is no CSV, has none of the columns, or more than `MAX_ROWS` rows.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -60,6 +63,8 @@ class OutcomeFile:
                 f"none of them: {listed}"
             )
         self.n_rows = sheet.n_rows
+        if self.n_rows > MAX_ROWS:
+            raise Unreadable(f"the file has {self.n_rows:,} rows; send at most {MAX_ROWS:,} at a time")
         ignored = [name for name in sheet.header if name not in COLUMNS]
         self.warnings = [f"{len(ignored)} columns ignored: {', '.join(map(shown, ignored[:20]))}"] if ignored else []
         self._whole = _column_faults(sheet)

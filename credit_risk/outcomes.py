@@ -163,7 +163,8 @@ def _finals(log: DecisionLog) -> dict[str, str]:
 
 def _take(log: DecisionLog, file: OutcomeFile, source: str | None, say: Callable[[str], None]) -> Taken:
     seen = log.last_event()
-    matched, wrong = _Match(log, file.rows).result()
+    match = _Match(log, file.rows)
+    matched, wrong = match.result()
     say(f"{len(matched):,} rows belong to decisions that were accepted")
     again = any(mark["sha256"] == file.sha256 for mark in log.events(OUTCOMES))
     new = _new(log, matched, again=again)
@@ -172,20 +173,25 @@ def _take(log: DecisionLog, file: OutcomeFile, source: str | None, say: Callable
     # A file of known outcomes is marked too, once: when it comes again, it is known to have come.
     if new or (matched and not again):
         taken.upload = str(ULID())
-        _commit(log, taken, new, seen, source=source, sha256=file.sha256)
+        _commit(log, taken, new, lambda: _refuse_overtaken(log, seen, match.ids), source=source, sha256=file.sha256)
         say(f"{len(new):,} outcomes written")
     return taken
 
 
-def _commit(log: DecisionLog, taken: Taken, new: Sequence[dict[str, Any]], seen: int, **mark: Any) -> None:
-    def nobody_else() -> None:
-        if any(event["kind"] in (OUTCOMES, OVERRIDE) for event in log.events(after=seen)):
-            raise _Overtaken
-
+def _commit(
+    log: DecisionLog, taken: Taken, new: Sequence[dict[str, Any]], before: Callable[[], None], **mark: Any
+) -> None:
     assert taken.upload is not None
     counts = {name: getattr(taken, name) for name in ("n_added", "n_known", "n_rejected")}
     reasons = [{"column": column, "reason": reason, "n": n} for (column, reason), n in taken.reasons.items()]
-    log.commit_outcomes(taken.upload, new, nobody_else, **mark, **counts, reasons=reasons)
+    log.commit_outcomes(taken.upload, new, before, **mark, **counts, reasons=reasons)
+
+
+def _refuse_overtaken(log: DecisionLog, seen: int, ids: Collection[str]) -> None:
+    """Refuse to go on when what was looked at has changed: after an event, other outcomes, or overrides of these."""
+    for event in log.events(after=seen):
+        if event["kind"] == OUTCOMES or (event["kind"] == OVERRIDE and event["key"] in ids):
+            raise _Overtaken
 
 
 def _new(log: DecisionLog, matched: Sequence[tuple[OutcomeRow, Brief]], *, again: bool) -> list[dict[str, Any]]:
@@ -206,7 +212,7 @@ def _new(log: DecisionLog, matched: Sequence[tuple[OutcomeRow, Brief]], *, again
 
 
 class _Match:
-    """Finds the decision that each row is about."""
+    """Finds the decision that each row is about; `ids` are those of all decisions that were looked at."""
 
     def __init__(self, log: DecisionLog, rows: Sequence[OutcomeRow]) -> None:
         self._rows = rows
@@ -216,6 +222,7 @@ class _Match:
         for decision in log.decisions_of(keys) if keys else []:
             self._by_client.setdefault(str(decision.client_id), []).append(decision)
         self._final: Mapping[str, str] = _finals(log)
+        self.ids = self._by_id.keys() | {d.id for decisions in self._by_client.values() for d in decisions}
 
     def result(self) -> tuple[list[tuple[OutcomeRow, Brief]], list[Wrong]]:
         """Return the rows with their decisions, and what is wrong with the others: row, column, value, why."""

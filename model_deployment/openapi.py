@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from credit_risk.application import CLIENT_ID, NAMES, Validator, json_schema
+from credit_risk.outcome_file import MAX_ROWS
 from model_deployment import problems, shapes
 from model_deployment.answer import CHANGES, REASONS
 
@@ -214,7 +215,8 @@ OPERATIONS = (
         "the decision, not in the future, UTC). Only decisions that are green after overrides have outcomes. A "
         "`client_id` stands for the one accepted decision on that client up to the date; where there are several, say "
         "which in `decision_id`. Good rows are taken, together; what is wrong with the others is said. The latest "
-        "outcome of a decision stands, all are kept; a file that is sent again adds nothing that the log ever held.",
+        "outcome of a decision stands, all are kept; a file that is sent again adds nothing that the log ever held. At "
+        f"most {MAX_ROWS:,} rows.",
         {200: ("At least one row was added, or known.", {JSON: {"schema": _ref(shapes.OutcomesTaken)}})},
         _WRITE,
         (),

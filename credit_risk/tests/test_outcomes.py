@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 import credit_risk.decisions as decisions
+import credit_risk.outcome_file
 import credit_risk.outcomes
 from credit_risk.decisions import LogUnavailable, open_log
 from credit_risk.outcomes import OUTCOME_SCHEMA, outcomes, read_outcomes, take
@@ -229,6 +230,12 @@ def test_what_is_no_file_of_outcomes(log, data):  # noqa: F811
         take(log, data)
 
 
+def test_a_file_of_too_many_rows_is_refused(log, granted, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(credit_risk.outcome_file, "MAX_ROWS", 2)
+    with pytest.raises(Unreadable, match="the file has 3 rows; send at most 2 at a time"):
+        take(log, text(*((id, "repaid", TODAY) for id in granted)))
+
+
 @pytest.mark.parametrize(
     ("data", "column", "words"),
     [
@@ -249,6 +256,18 @@ def test_the_same_file_from_many_at_once_is_taken_once(log, stores, granted):  #
     at_once(4, lambda: take(open_log(stores), file))
     assert [said(log, id) for id in granted] == [[("repaid", TODAY)]] * 3
     assert len(log.events("outcomes")) == 1
+
+
+def test_an_override_of_another_decision_does_not_matter(log, granted, monkeypatch):  # noqa: F811
+    meant = credit_risk.outcomes._new
+
+    def overriding(*arguments, **more):
+        override(log, granted[1], "red", "Ann", "income not proven")
+        return meant(*arguments, **more)
+
+    monkeypatch.setattr(credit_risk.outcomes, "_new", overriding)
+    monkeypatch.setattr(credit_risk.outcomes, "ATTEMPTS", 1)
+    assert counts(take(log, text((granted[0], "repaid", TODAY)))) == (1, 0, 0)
 
 
 def test_an_override_that_comes_meanwhile_counts(log, granted, monkeypatch):  # noqa: F811
