@@ -180,9 +180,19 @@ class DecisionLog:
         where = {"_id": {"$gt": after}} | ({"kind": kind} if kind else {})
         return [_record(d) for d in self._documents.find("batches", where, limit=limit)]
 
-    def latest_batches(self, kind: Kind | None = "decision", limit: int = 0) -> Iterator[BatchRecord]:
-        """Yield batches, the newest first."""
-        where = {"kind": kind} if kind else {}
+    def latest_batches(
+        self,
+        kind: Kind | None = "decision",
+        limit: int = 0,
+        *,
+        before: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[BatchRecord]:
+        """Yield batches, the newest first: those before a number, and from `since` to before `until`."""
+        where: dict[str, Any] = {"kind": kind} if kind else {}
+        where |= {"_id": {"$lt": before}} if before is not None else {}
+        where |= _between(since, until)
         return map(_record, self._documents.find("batches", where, newest_first=True, limit=limit))
 
     def batch(self, id: str) -> BatchRecord | None:
@@ -232,6 +242,25 @@ class DecisionLog:
         rows: list[dict[str, Any]] = table.to_pylist()
         return rows[0] if rows else None
 
+    def decisions_of(
+        self, client_id: str, limit: int, since: datetime | None = None, until: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        """Return a client's decisions as dicts of `DECISION_SCHEMA`'s columns, the newest first; no previews.
+
+        Every big batch from `since` to before `until` is looked through: a second for some millions of rows.
+        """
+        where = {"client_id": client_id} | _between(since, until)
+        documents = self._documents.find("decisions", where, "time", newest_first=True, limit=limit)
+        found = [row for row in map(_flat, documents) if self._is_decision(row["batch"])]
+        for record in self.latest_batches(since=since, until=until):
+            if record.stored == "parquet":
+                found += self._get_parquet(record, filters=[("client_id", "=", client_id)]).to_pylist()
+        return sorted(found, key=lambda row: (row["time"], row["row"]), reverse=True)[:limit]
+
+    def _is_decision(self, batch: str) -> bool:
+        record = self.batch(batch)
+        return record is not None and record.kind == "decision"
+
     def sweep(self, older_than: timedelta = timedelta(hours=1), within: timedelta = timedelta(days=7)) -> int:
         """Remove decisions whose batch was never committed, because its writer died; return how many batches went.
 
@@ -255,10 +284,14 @@ class DecisionLog:
         event = {"kind": kind, "key": key, "time": datetime.now(UTC).isoformat(timespec="microseconds"), **fields}
         return self._append("events", event)
 
-    def events(self, kind: str | None = None, key: str | None = None, after: int = 0) -> list[dict[str, Any]]:
-        """Return events in order, of one kind, about one key, after one number."""
+    def events(
+        self, kind: str | None = None, key: str | None = None, after: int = 0, *, batch: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return events in order, of one kind, about one key or any decision of a batch, after one number."""
         where: dict[str, Any] = {"_id": {"$gt": after}}
         where |= ({"kind": kind} if kind else {}) | ({"key": key} if key else {})
+        if batch:
+            where["key"] = {"$gte": f"{batch}-", "$lt": f"{batch}."}  # "." comes after "-"
         return list(self._documents.find("events", where))
 
     # Reports
@@ -335,6 +368,13 @@ class DecisionLog:
             return call(*arguments)
         except (OSError, GoogleAPIError, GoogleAuthError) as error:
             raise LogUnavailable(f"the bucket behind the decision log: {error}") from error
+
+
+def _between(since: datetime | None, until: datetime | None) -> dict[str, Any]:
+    """Return what finds the times from `since` to before `until`."""
+    ends = {"$gte": since, "$lt": until}
+    texts = {operator: end.astimezone(UTC).isoformat(timespec="microseconds") for operator, end in ends.items() if end}
+    return {"time": texts} if texts else {}
 
 
 def _parquet_name(id: str) -> str:
