@@ -173,6 +173,9 @@ def grid(record: BatchRecord, decisions: pa.Table) -> Any:
             "context": {"batch": record.id},
             "cacheBlockSize": _BLOCK,
             "maxBlocksInCache": _BLOCKS,
+            # Dash hands one question on at a time: a second one before the answer would take its place.
+            "maxConcurrentDatasourceRequests": 1,
+            "blockLoadDebounceMillis": 100,
             "infiniteInitialRowCount": len(decisions),
             "suppressFieldDotNotation": True,
             "enableCellTextSelection": True,
