@@ -194,9 +194,19 @@ class DecisionLog:
         where = {"_id": {"$gt": after}} | ({"kind": kind} if kind else {})
         return [_record(d) for d in self._documents.find("batches", where, limit=limit)]
 
-    def latest_batches(self, kind: Kind | None = "decision", limit: int = 0) -> Iterator[BatchRecord]:
-        """Yield batches, the newest first."""
-        where = {"kind": kind} if kind else {}
+    def latest_batches(
+        self,
+        kind: Kind | None = "decision",
+        limit: int = 0,
+        *,
+        before: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[BatchRecord]:
+        """Yield batches, the newest first: those before a number, and from `since` to before `until`."""
+        where: dict[str, Any] = {"kind": kind} if kind else {}
+        where |= {"_id": {"$lt": before}} if before is not None else {}
+        where |= _between(since, until)
         return map(_record, self._documents.find("batches", where, newest_first=True, limit=limit))
 
     def batch(self, id: str) -> BatchRecord | None:
@@ -246,7 +256,7 @@ class DecisionLog:
         rows: list[dict[str, Any]] = table.to_pylist()
         return rows[0] if rows else None
 
-    def decisions(self, ids: Collection[str]) -> dict[str, Brief]:
+    def briefs(self, ids: Collection[str]) -> dict[str, Brief]:
         """Return those of these decisions that were committed, by id; few questions, however many they are."""
         records = {r.id: r for r in self._records({id.rpartition("-")[0] for id in ids})}
         small = {id for id, record in records.items() if record.stored == "documents"}
@@ -257,7 +267,7 @@ class DecisionLog:
         found = (d for d in self._find_in("decisions", field, sorted(values)) if d["_id"] in wanted)
         return {b.id: b for b in (*_briefs(found, records), *self._big(records.values(), "id", wanted))}
 
-    def decisions_of(self, client_ids: Collection[str]) -> list[Brief]:
+    def briefs_of(self, client_ids: Collection[str]) -> list[Brief]:
         """Return the decisions on clients, in no order, previews left out.
 
         Batches that are one file have no index by client: each of them is read.
@@ -269,8 +279,27 @@ class DecisionLog:
 
     def between(self, since: datetime, until: datetime, kind: Kind = "decision") -> list[BatchRecord]:
         """Return the batches from one time up to, but without, another."""
-        where = {"time": _span(since, until), "kind": kind}
+        where = _between(since, until) | {"kind": kind}
         return [_record(d) for d in self._documents.find("batches", where, "time")]
+
+    def decisions_of(
+        self, client_id: str, limit: int, since: datetime | None = None, until: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        """Return a client's decisions as dicts of `DECISION_SCHEMA`'s columns, the newest first; no previews.
+
+        Every big batch from `since` to before `until` is looked through: a second for some millions of rows.
+        """
+        where = {"client_id": client_id} | _between(since, until)
+        documents = self._documents.find("decisions", where, "time", newest_first=True, limit=limit)
+        found = [row for row in map(_flat, documents) if self._is_decision(row["batch"])]
+        for record in self.latest_batches(since=since, until=until):
+            if record.stored == "parquet":
+                found += self._get_parquet(record, filters=[("client_id", "=", client_id)]).to_pylist()
+        return sorted(found, key=lambda row: (row["time"], row["row"]), reverse=True)[:limit]
+
+    def _is_decision(self, batch: str) -> bool:
+        record = self.batch(batch)
+        return record is not None and record.kind == "decision"
 
     def sweep(self, older_than: timedelta = timedelta(hours=1), within: timedelta = timedelta(days=7)) -> int:
         """Remove decisions whose batch was never committed, because its writer died; return how many batches went.
@@ -305,10 +334,14 @@ class DecisionLog:
         event = {"kind": kind, "key": key, "time": datetime.now(UTC).isoformat(timespec="microseconds"), **fields}
         return self._append("events", event, before)
 
-    def events(self, kind: str | None = None, key: str | None = None, after: int = 0) -> list[dict[str, Any]]:
-        """Return events in order, of one kind, about one key, after one number."""
+    def events(
+        self, kind: str | None = None, key: str | None = None, after: int = 0, *, batch: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return events in order, of one kind, about one key or any decision of a batch, after one number."""
         where: dict[str, Any] = {"_id": {"$gt": after}}
         where |= ({"kind": kind} if kind else {}) | ({"key": key} if key else {})
+        if batch:
+            where["key"] = {"$gte": f"{batch}-", "$lt": f"{batch}."}  # "." comes after "-"
         return list(self._documents.find("events", where))
 
     def last_event(self) -> int:
@@ -358,7 +391,7 @@ class DecisionLog:
 
     def outcomes_between(self, since: datetime, until: datetime) -> list[dict[str, Any]]:
         """Return the outcomes of decisions that were made from one time up to another, as `outcomes_of` does."""
-        return self._committed(self._documents.find("outcomes", {"decided": _span(since, until)}, "decided"))
+        return self._committed(self._documents.find("outcomes", _between(since, until, "decided"), "decided"))
 
     def _committed(self, outcomes: Iterable[Document]) -> list[dict[str, Any]]:
         found = list(outcomes)
@@ -462,16 +495,18 @@ class DecisionLog:
             raise LogUnavailable(f"the bucket behind the decision log: {error}") from error
 
 
-def _span(since: datetime, until: datetime) -> dict[str, str]:
-    ends = (time.astimezone(UTC).isoformat(timespec="microseconds") for time in (since, until))
-    return dict(zip(("$gte", "$lt"), ends, strict=True))
-
-
 def _briefs(documents: Iterable[Document], records: Mapping[str, BatchRecord]) -> Iterator[Brief]:
     for d in documents:
         if record := records.get(d["batch"]):
             when = datetime.fromisoformat(d["time"])
             yield Brief(d["_id"], when, d["client_id"], d["prediction"], record.kind)
+
+
+def _between(since: datetime | None, until: datetime | None, field: str = "time") -> dict[str, Any]:
+    """Return what finds the times from `since` to before `until`."""
+    ends = {"$gte": since, "$lt": until}
+    texts = {operator: end.astimezone(UTC).isoformat(timespec="microseconds") for operator, end in ends.items() if end}
+    return {field: texts} if texts else {}
 
 
 def _parquet_name(id: str) -> str:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from credit_risk.application import BAD, GOOD, SCORED_COLUMNS, Domain, Floats, encode
-from credit_risk.reasons import TEXTS, Reasons, facts, reasons
+from credit_risk.reasons import TEXTS, Reasons, facts, reasons, sentences
 from credit_risk.trees import Tree, binned, grow, merge, parse
 
 if TYPE_CHECKING:
@@ -330,6 +331,18 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         effects = self.explain(codes).effects
         assert self.accepted_ is not None
         return reasons(codes, effects, self.decide(codes).red, self.accepted_["facts"], self.texts_)
+
+    def sentences(self, codes: Floats) -> pa.Array:
+        """Return what speaks for each decision on encoded applications, shape (n, 20), as one text a client.
+
+        Raises
+        ------
+        NotExplainable
+            When the scorer was fitted without out-of-fold risks.
+        """
+        effects = self.explain(codes).effects
+        assert self.accepted_ is not None
+        return sentences(codes, effects, self.decide(codes).red, self.accepted_["facts"], self.texts_)
 
     def _contributions(self, codes: Floats) -> Floats:
         if not len(codes):

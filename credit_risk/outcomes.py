@@ -216,10 +216,10 @@ class _Match:
 
     def __init__(self, log: DecisionLog, rows: Sequence[OutcomeRow]) -> None:
         self._rows = rows
-        self._by_id = log.decisions({row.decision_id for row in rows if row.decision_id})
+        self._by_id = log.briefs({row.decision_id for row in rows if row.decision_id})
         self._by_client: dict[str, list[Brief]] = {}
         keys = {row.client_id for row in rows if row.client_id and not row.decision_id}
-        for decision in log.decisions_of(keys) if keys else []:
+        for decision in log.briefs_of(keys) if keys else []:
             self._by_client.setdefault(str(decision.client_id), []).append(decision)
         self._final: Mapping[str, str] = _finals(log)
         self.ids = self._by_id.keys() | {d.id for decisions in self._by_client.values() for d in decisions}

@@ -52,6 +52,11 @@ def overrides(log: DecisionLog, id: str) -> list[dict[str, Any]]:
     return log.events(OVERRIDE, id)
 
 
+def overrides_of_batch(log: DecisionLog, batch: str) -> dict[str, dict[str, Any]]:
+    """Return the override that stands of each overridden decision of a batch, by decision id."""
+    return {event["key"]: event for event in log.events(OVERRIDE, batch=batch)}
+
+
 def standing(decision: dict[str, Any], overridden: list[dict[str, Any]]) -> str:
     """Return what holds for a decision: what the last person said, or the model where nobody did."""
     return str(overridden[-1]["prediction"] if overridden else decision["prediction"])

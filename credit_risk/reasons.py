@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from credit_risk.application import ATTRIBUTES, NAMES, SCORED, SCORED_COLUMNS, Attribute, Floats
@@ -134,6 +136,41 @@ def reasons(
         )
         for row, effect, refused in zip(inputs, effects, red, strict=True)
     ]
+
+
+def sentences(
+    codes: Floats, effects: Floats, red: NDArray[np.bool_], known: dict[str, Any], texts: dict[str, str]
+) -> pa.Array:
+    """Return what speaks for each of n decisions as one text, in the words of `reasons`, a million in some seconds.
+
+    That is what raises the risk of the red clients, and what lowers that of the green ones, joined by "; ".
+
+    Parameters
+    ----------
+    codes, effects, red, known, texts
+        See `reasons`.
+
+    Returns
+    -------
+    pyarrow.Array of string, shape (n,)
+    """
+    strength = np.where(red[:, np.newaxis], effects, -effects)
+    order = np.argsort(-strength, axis=1, kind="stable")[:, :MOST]
+    sorted_strength = np.take_along_axis(strength, order, axis=1)
+    kept = sorted_strength >= LEAST_EFFECT
+    kept[:, 0] |= sorted_strength[:, 0] > 0
+    # Each recorded value has one sentence a direction: they are made once, and looked up by place.
+    spoken: list[str] = []
+    places = np.empty(effects.shape, dtype=np.int64)
+    for i, attribute in enumerate(_SCORED):
+        values, inverse = np.unique(codes[:, SCORED_COLUMNS[i]], return_inverse=True)
+        places[:, i] = len(spoken) + 2 * inverse + red
+        for code in values:
+            spoken += [_reason(attribute, code, sign, known, texts).text for sign in (-1.0, 1.0)]
+    chosen = np.take_along_axis(places, order, axis=1)
+    all_spoken = pa.array(spoken, pa.string())
+    ranks = [all_spoken.take(pa.array(chosen[:, k], mask=~kept[:, k])) for k in range(order.shape[1])]
+    return pc.binary_join_element_wise(*ranks, "; ", null_handling="skip")
 
 
 def _strongest(

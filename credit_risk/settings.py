@@ -53,6 +53,12 @@ class Settings(BaseSettings):
     api_keys: SecretStr = Field(
         SecretStr(""), description="Keys for the API, separated by commas; none: everybody who reaches it may use it"
     )
+    user_header: str = Field(
+        "", description="Header in which a reverse proxy says who asks (X-Forwarded-User); none: a name is asked for"
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1,::1", description="Addresses of the proxies whose header is believed, separated by commas"
+    )
     max_explained_rows: int = Field(10_000, ge=1, description="Most rows of a request that asks for reasons")
     model_poll_seconds: float = Field(10, gt=0, le=30, description="How often a worker looks for a new Production")
 

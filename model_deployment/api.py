@@ -1,9 +1,10 @@
 """The JSON API, `/api/v1`."""
 
+import io
 import json
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, request, send_file
 from pydantic import ValidationError
 
 from credit_risk.application import json_schema
@@ -14,8 +15,10 @@ from credit_risk.overrides import MAX_TEXT, NoSuchDecision, NotAllowed, override
 from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
 from credit_risk.sheet import Unreadable
 from model_deployment.answer import CHANGES, REASONS, body, codes_of, explained, head, rejected, taken
+from model_deployment.batches import TYPES, exported
 from model_deployment.export import rejected_csv, result_csv
 from model_deployment.formats import as_csv
+from model_deployment.guard import user
 from model_deployment.openapi import MAX_KEY
 from model_deployment.problems import Problem
 from model_deployment.scoring import Scored, Scoring
@@ -38,21 +41,33 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
 
     @api.post("/files")
     def files() -> Response:
-        """Decide on a CSV, Excel or Parquet file; `?decisions=csv` has `decisions` as the text of a CSV."""
+        """Decide on a CSV, Excel or Parquet file."""
         data, name = _file()
         extras = _extras()
         scored = scoring.file(data, name, key=_key(), explain=bool(extras))
         if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
             return _as_csv(scored.batch)
-        if request.args.get("decisions") != "csv":
+        if request.args.get("decisions") != "none":
             return _answer(scored, extras)
-        # What the page keeps for its two downloads.
+        # The page reads decisions as it shows them, and offers the rejected rows to be mended.
         applications = scored.batch.applications
         again = rejected_csv(as_csv(data), applications).decode() if applications.n_rejected else None
         _refuse_empty(scored.batch, {"rejected_csv": again})
-        texts = {"decisions": result_csv(scored.batch).decode(), "rejected_csv": again}
-        members = {"rejected": rejected(scored.batch), "warnings": applications.warnings}
-        return jsonify(head(scored.batch) | texts | members)
+        members = {"rejected": rejected(scored.batch), "warnings": applications.warnings, "rejected_csv": again}
+        return jsonify(head(scored.batch) | members)
+
+    @api.route("/batches/<id>.<form>", methods=["GET", "POST"])
+    def batch(id: str, form: str) -> Response:
+        """Return a batch as CSV or Excel; who posts its file again gets that one's other columns too."""
+        if form not in TYPES:
+            raise Problem(404, "not-found", f"A batch can be had as {' or '.join(TYPES)}, not as {form}.")
+        record = log.batch(id)
+        if record is None:
+            raise Problem(404, "not-found", f"There is no batch {id}.")
+        upload = _file()[0] if request.method == "POST" else None
+        content = exported(log, production, record, form, upload)
+        named = f"{(record.source or 'decisions').rsplit('.', 1)[0]}-result.{form}"
+        return send_file(io.BytesIO(content), TYPES[form], as_attachment=True, download_name=named)
 
     @api.get("/decisions/<id>")
     def decision(id: str) -> Response:
@@ -75,8 +90,10 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
 
     @api.post("/decisions/<id>/override")
     def set_override(id: str) -> Response:
-        """Set a decision to the other colour: `{"prediction", "by", "reason"}`."""
+        """Set a decision to the other colour: `{"prediction", "by", "reason"}`; `by` is who a known proxy says."""
         sent = _json(_json_body(), "object with prediction, by and reason")
+        if isinstance(sent, dict) and (who := user()):
+            sent["by"] = who
         try:
             given = OverrideRequest.model_validate(sent)
             event = override(log, id, given.prediction, given.by, given.reason)

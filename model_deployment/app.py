@@ -34,6 +34,8 @@ def create_app(
         production.start()
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_mb * 1_000_000
+    app.config["USER_HEADER"] = settings.user_header
+    app.config["TRUSTED_PROXIES"] = words(settings.trusted_proxies)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     metrics = Metrics()
     metrics.watch(app)
@@ -43,7 +45,7 @@ def create_app(
     app.register_blueprint(api.blueprint(scoring, production, log))
     app.register_blueprint(docs.blueprint(app.config["MAX_CONTENT_LENGTH"]))
     app.register_blueprint(probes.blueprint(production, log))
-    policy = page.attach(app, production, log)
+    policy = page.attach(app, production, log, scoring)
     problems.register(app)
 
     @app.after_request

@@ -1,6 +1,7 @@
 """A batch as a CSV that people open in a spreadsheet."""
 
 import io
+from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +33,7 @@ def result_csv(batch: Batch) -> bytes:
         "confidence": pc.round(pa.array(batch.decided.confidence), 6),
     }
     if any(applications.client_id):
-        columns[CLIENT_ID] = _harmless(clients[CLIENT_ID])
+        columns[CLIENT_ID] = harmless(clients[CLIENT_ID])
     columns |= {name: clients[name] for name in NAMES}
     if any(applications.label):
         columns[LABEL] = clients["label"]
@@ -42,13 +43,10 @@ def result_csv(batch: Batch) -> bytes:
     columns["decision_id"] = pa.array([batch.decision_id(row) for row in applications.rows.tolist()], pa.string())
     names = list(columns)
     for name, column in zip(applications.extra.column_names, applications.extra.columns, strict=True):
-        # An earlier result, uploaded again, has a risk of its own: both are told apart.
-        while name in names:
-            name += " (uploaded)"
-        names.append(name)
-        columns[f"extra {len(names)}"] = _harmless(column)
+        names.append(unlike(name, names))
+        columns[f"extra {len(names)}"] = harmless(column)
     sink = io.BytesIO()
-    header = _harmless(pa.array(names)).to_pylist()
+    header = harmless(pa.array(names)).to_pylist()
     pa.csv.write_csv(pa.table(list(columns.values()), names=header), sink)
     return sink.getvalue()
 
@@ -67,11 +65,19 @@ def rejected_csv(data: bytes, applications: Applications) -> bytes:
     texts = ["; ".join(wrong.get(int(number), [])) for number in sheet.numbers[rejected]]
     columns = [*sheet.table.filter(pa.array(rejected)).columns, pa.array(texts, pa.string())]
     sink = io.BytesIO()
-    header = _harmless(pa.array([*sheet.header, WRONG])).to_pylist()
-    pa.csv.write_csv(pa.table([_harmless(column) for column in columns], names=header), sink)
+    header = harmless(pa.array([*sheet.header, WRONG])).to_pylist()
+    pa.csv.write_csv(pa.table([harmless(column) for column in columns], names=header), sink)
     return sink.getvalue()
 
 
-def _harmless(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+def unlike(name: str, names: Collection[str]) -> str:
+    """Return a name that none of these has: an earlier result, uploaded again, has a risk of its own."""
+    while name in names:
+        name += " (uploaded)"
+    return name
+
+
+def harmless(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return cells with an apostrophe in front of those that a spreadsheet would run as formulas."""
     runs = pc.and_(pc.match_substring_regex(texts, _FORMULA), pc.invert(pc.match_substring_regex(texts, _NUMBER)))
     return pc.if_else(runs, pc.binary_join_element_wise("'", texts, ""), texts)

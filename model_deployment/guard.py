@@ -8,8 +8,9 @@ import hmac
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import Flask, current_app, request
 
+from credit_risk.overrides import MAX_TEXT
 from model_deployment.openapi import PUBLIC
 from model_deployment.problems import Problem
 
@@ -44,6 +45,14 @@ def register(app: Flask, hosts: Collection[str], keys: Collection[str]) -> None:
             raise Problem(401, "no-key", detail, {"WWW-Authenticate": "Bearer"})
 
     app.before_request(look)
+
+
+def user() -> str | None:
+    """Return who a reverse proxy in front says is asking; None where no known one says it."""
+    name, proxies = current_app.config["USER_HEADER"], current_app.config["TRUSTED_PROXIES"]
+    # Anybody else could write the header too.
+    said = request.headers.get(name, "") if name and request.remote_addr in proxies else ""
+    return "".join(c for c in said if c.isprintable()).strip()[:MAX_TEXT] or None
 
 
 def _has_key(secrets: list[bytes]) -> bool:

@@ -35,9 +35,9 @@ _PROBLEMS = {
     400: "The request cannot be read, or asks for a host that this service is not known as.",
     401: "API keys are set, and the request has none of them.",
     403: "The request comes from another web page.",
-    404: "There is no such decision.",
+    404: "There is no such decision or batch.",
     409: "The same body was decided under this key by a version that serves no more.",
-    413: "The body is too large, or asks for reasons for too many clients.",
+    413: "The body is too large, or there are too many clients for reasons or for a workbook.",
     415: "The body is of another type than those listed.",
     422: "The body can be read, but nothing in it can be taken.",
     500: "Something went wrong here; it is written to the service's log.",
@@ -102,10 +102,10 @@ _KEY = {
     "description": "Stands for one body: when that is sent again, what was decided first is answered.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
 }
-_TEXT_OF_CSV = {
+_BRIEF = {
     "name": "decisions",
     "in": "query",
-    "description": "`csv`: `decisions` and the rejected rows come as the text of a CSV each, in JSON.",
+    "description": "`none`: without the decisions, which are in the log, and with the rejected rows as a CSV.",
     "schema": {"type": "string"},
 }
 _DECISION_HEADERS = {
@@ -123,6 +123,25 @@ def _file(types: tuple[str, ...], what: str) -> Schema:
         },
         "encoding": {"file": {"contentType": ", ".join(types)}},
     }
+
+
+_BATCH = (
+    {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "Of a batch, as answers have it.",
+        "schema": {"type": "string", "minLength": 1},
+    },
+    {
+        "name": "form",
+        "in": "path",
+        "required": True,
+        "description": "Of the file.",
+        "schema": {"enum": ["csv", "xlsx"]},
+    },
+)
+_EXPORT = {CSV: {"schema": {"type": "string"}}, EXCEL: {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _example() -> list[dict[str, Any]]:
@@ -169,16 +188,37 @@ OPERATIONS = (
             200: (
                 "At least one row was decided on.",
                 {
-                    JSON: {"schema": {"anyOf": [_ref(shapes.Decided), _ref(shapes.DecidedAsText)]}},
+                    JSON: {"schema": {"anyOf": [_ref(shapes.Decided), _ref(shapes.DecidedInBrief)]}},
                     CSV: {"schema": {"type": "string"}},
                 },
             )
         },
         (*_WRITE, 409),
-        (*_EXTRAS, _TEXT_OF_CSV, _KEY),
+        (*_EXTRAS, _BRIEF, _KEY),
         {"multipart/form-data": _file((CSV, EXCEL, PARQUET), "A CSV, the first sheet of a workbook, or Parquet.")},
         shapes.NothingDecided,
         {"headers": _DECISION_HEADERS},
+    ),
+    Operation(
+        "get",
+        f"{PREFIX}/batches/{{id}}.{{form}}",
+        "batch",
+        "Read a batch as a file",
+        "Decisions, overrides, inputs, reasons, version and ids of what came in one request or file.",
+        {200: ("The file.", _EXPORT)},
+        (*_READ, 404, 413, 503),
+        _BATCH,
+    ),
+    Operation(
+        "post",
+        f"{PREFIX}/batches/{{id}}.{{form}}",
+        "batch_with_its_file",
+        "Read a batch with the other columns of its file",
+        "The log keeps what an application holds. Whoever sends the same file again gets its other columns back, too.",
+        {200: ("The file.", _EXPORT)},
+        (*_WRITE, 404),
+        _BATCH,
+        {"multipart/form-data": _file((CSV, EXCEL, PARQUET), "The file that was decided on.")},
     ),
     Operation(
         "get",
@@ -331,7 +371,7 @@ def _schemas() -> dict[str, Any]:
     application = {name: value for name, value in json_schema().items() if name != "$schema"}
     answers = (
         shapes.Decided,
-        shapes.DecidedAsText,
+        shapes.DecidedInBrief,
         shapes.LoggedDecision,
         shapes.Overridden,
         shapes.OutcomesTaken,

@@ -5,24 +5,33 @@ take, and hands the answer to Dash. What Dash shows of the decisions it reads fr
 shows what is stored, and nothing else.
 """
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
-import dash_ag_grid
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 from flask import Flask
 
 from credit_risk.application import ATTRIBUTES, CLIENT_ID
 from credit_risk.decisions import DecisionLog, LogUnavailable
-from credit_risk.overrides import OVERRIDE, NoSuchDecision, NotAllowed, override
-from model_deployment.charts import histogram
+from credit_risk.overrides import NoSuchDecision, NotAllowed, override
+from model_deployment import form, history
+from model_deployment.guard import user
 from model_deployment.panel import panel
 from model_deployment.problems import size_text
+from model_deployment.result import logged, range_text, result
+from model_deployment.rows import Rows
+from model_deployment.scoring import Scoring
 from model_deployment.serving import Production
 
-# A browser holds so many rows with ease; the download has them all.
-SHOWN_ROWS = 10_000
-_GRID_ROWS = 15
 _BANNER_MS = 5_000
+# So long a version is called new.
+_NEW = timedelta(hours=24)
+
+# Its views, one address each; the script shows the one that is asked for. All lie on one level, so that addresses can
+# be relative and the page lives behind a proxy's prefix too.
+_VIEWS = (("", "Files"), ("client", "One client"), ("history", "History"))
+_PATHS = ("client", "history", "decision")
 
 # Files come in by this element, outside of what React renders: the script empties it after each choice, and the same
 # file can be chosen again.
@@ -42,14 +51,6 @@ _INDEX = """<!DOCTYPE html>
 </body>
 </html>"""
 
-# Colours come from the style sheet, which knows light and dark.
-_GRID_THEME = """themeQuartz.withParams({
-    backgroundColor: 'var(--surface)', foregroundColor: 'var(--ink)', accentColor: 'var(--accent)',
-    borderColor: 'var(--line)', headerBackgroundColor: 'var(--surface-2)', headerTextColor: 'var(--muted)',
-    browserColorScheme: 'inherit', fontFamily: 'inherit', fontSize: 14, headerFontSize: 13,
-    headerFontWeight: 600, wrapperBorderRadius: 10
-})"""
-
 
 class _Page(Dash):  # type: ignore[misc]
     """Dash without its answer to every other address: what is not there is a 404."""
@@ -59,7 +60,7 @@ class _Page(Dash):  # type: ignore[misc]
             super()._add_url(name, *rest, **more)
 
 
-def attach(app: Flask, production: Production, log: DecisionLog) -> str:
+def attach(app: Flask, production: Production, log: DecisionLog, scoring: Scoring) -> str:
     """Put the page at the root of an app.
 
     Returns
@@ -82,62 +83,24 @@ def attach(app: Flask, production: Production, log: DecisionLog) -> str:
     # The table and what is opened from it come with a result.
     dash.config.suppress_callback_exceptions = True
     dash.layout = _layout(app.config["MAX_CONTENT_LENGTH"])
+    for path in _PATHS:
+        app.add_url_rule(f"/{path}", f"page-{path}", dash.index)
+    _show_files(dash, production, log)
+    _show_decisions(dash, production, log)
+    _show_form(dash, production, log, scoring)
+    _show_history(dash, log)
 
     @dash.callback(Output("banner", "children"), Input("clock", "n_intervals"))  # type: ignore[untyped-decorator]
     def show_banner(_: int) -> Any:
         return banner(production)
 
+    # The script shows the view.
     dash.clientside_callback(
-        ClientsideFunction("riskometer", "shown"),
-        Output("shown", "data"),
-        Input("files", "value"),
-        prevent_initial_call=True,
+        ClientsideFunction("riskometer", "show"),
+        Output("view", "data"),
+        Input("where", "pathname"),
+        Input("where", "search"),
     )
-
-    @dash.callback(  # type: ignore[untyped-decorator]
-        Output("result", "children"), Input("shown", "data"), prevent_initial_call=True
-    )
-    def show_result(upload: dict[str, Any] | None) -> Any:
-        return result(log, upload) if upload else []
-
-    @dash.callback(  # type: ignore[untyped-decorator]
-        Output("panel", "children"), Input("decisions", "selectedRows"), prevent_initial_call=True
-    )
-    def open_panel(rows: list[dict[str, Any]] | None) -> Any:
-        id = _chosen(rows)
-        return panel(log, production, id) if id else []
-
-    @dash.callback(  # type: ignore[untyped-decorator]
-        Output("decisions", "deselectAll"),
-        Output("panel", "children", allow_duplicate=True),
-        Input("panel-close", "n_clicks"),
-        prevent_initial_call=True,
-    )
-    def close_panel(clicks: int | None) -> Any:
-        return (True, []) if clicks else (no_update, no_update)
-
-    @dash.callback(  # type: ignore[untyped-decorator]
-        Output("panel", "children", allow_duplicate=True),
-        Output("decisions", "rowTransaction"),
-        Input("override-set", "n_clicks"),
-        State("override-set", "value"),
-        State("override-by", "value"),
-        State("override-reason", "value"),
-        State("decisions", "selectedRows"),
-        prevent_initial_call=True,
-    )
-    def set_override(
-        clicks: int | None, to: str, by: str | None, reason: str | None, rows: list[dict[str, Any]] | None
-    ) -> Any:
-        id = _chosen(rows)
-        if not clicks or not rows or not id:
-            return no_update, no_update
-        try:
-            event = override(log, id, to, by or "", reason or "")
-        except (NotAllowed, NoSuchDecision) as error:
-            return panel(log, production, id, f"{error}."), no_update
-        return panel(log, production, id), {"update": [rows[0] | {"override": _override_words(event)}]}
-
     # A process learns which scripts it may hand out when it writes the page; here another one may have written it.
     with app.test_request_context():
         dash.index()
@@ -149,47 +112,194 @@ def attach(app: Flask, production: Production, log: DecisionLog) -> str:
     )
 
 
+def _show_files(dash: Dash, production: Production, log: DecisionLog) -> None:
+    rows = Rows(log)
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("shown", "data"),
+        Input("where", "search"),
+    )
+    def show_logged(search: str | None) -> Any:
+        id = _asked(search, "batch")
+        try:
+            record = log.batch(id) if id else None
+        except LogUnavailable:
+            record = None
+        return logged(record) if record else no_update
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("result", "children"), Input("shown", "data"), prevent_initial_call=True
+    )
+    def show_result(upload: dict[str, Any] | None) -> Any:
+        serving = production.serving
+        return result(log, rows, upload, serving.version if serving else None) if upload else []
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("decisions", "getRowsResponse"), Input("decisions", "getRowsRequest"), prevent_initial_call=True
+    )
+    def show_rows(asked: dict[str, Any] | None) -> Any:
+        record = log.batch(str((asked or {}).get("context", {}).get("batch")))
+        if asked is None or record is None:
+            return no_update
+        try:
+            found, n = rows.page(record, asked)
+        except (LookupError, TypeError, ValueError):  # our table asks no such thing
+            return no_update
+        return {"rowData": found, "rowCount": n}
+
+
+def _show_decisions(dash: Dash, production: Production, log: DecisionLog) -> None:
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("open", "data"), Input("decisions", "selectedRows"), prevent_initial_call=True
+    )
+    def open_row(chosen: list[dict[str, Any]] | None) -> Any:
+        return str(chosen[0]["id"]) if chosen else None
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("open", "data", allow_duplicate=True),
+        Input("where", "search"),
+        Input("where", "pathname"),
+        prevent_initial_call="initial_duplicate",
+    )
+    def open_asked(search: str | None, pathname: str | None) -> Any:
+        return _asked(search, "id") if (pathname or "").endswith("/decision") else None
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("panel", "children"), Input("open", "data"), prevent_initial_call=True
+    )
+    def show_panel(id: str | None) -> Any:
+        return panel(log, production, str(id), user()) if id else []
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("panel", "children", allow_duplicate=True),
+        Output("overridden", "data"),
+        Input("override-set", "n_clicks"),
+        State("override-set", "value"),
+        State("override-by", "value"),
+        State("override-reason", "value"),
+        State("open", "data"),
+        prevent_initial_call=True,
+    )
+    def set_override(clicks: int | None, to: str, by: str | None, reason: str | None, id: str | None) -> Any:
+        if not clicks or not id:
+            return no_update, no_update
+        who = user()
+        try:
+            event = override(log, id, to, who or by or "", reason or "")
+        except (NotAllowed, NoSuchDecision) as error:
+            return panel(log, production, id, who, f"{error}."), no_update
+        except LogUnavailable:
+            return panel(log, production, id, who, "The decision log cannot be reached; nothing was set."), no_update
+        return panel(log, production, id, who), event["_id"]
+
+    dash.clientside_callback(
+        ClientsideFunction("riskometer", "refresh"),
+        Output("spoken", "children"),
+        Input("overridden", "data"),
+        prevent_initial_call=True,
+    )
+
+
+def _show_form(dash: Dash, production: Production, log: DecisionLog, scoring: Scoring) -> None:
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("judged", "children"),
+        Output("take", "disabled"),
+        Input("application", "data"),
+        prevent_initial_call=True,
+    )
+    def judge(asked: dict[str, Any] | None) -> Any:
+        if not asked:
+            return [], True
+        application = {str(name): value for name, value in asked["application"].items()}
+        if asked["take"]:
+            return form.take(scoring, production, log, application, str(asked["key"]))
+        return form.preview(scoring, production, log, application)
+
+
+def _show_history(dash: Dash, log: DecisionLog) -> None:
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("found", "children"),
+        Input("find", "n_clicks"),
+        Input("view", "data"),
+        Input("find-text", "n_submit"),
+        State("find-text", "value"),
+        State("find-since", "value"),
+        State("find-until", "value"),
+    )
+    def find(_: int, view: str, __: int, text: str | None, since: str | None, until: str | None) -> Any:
+        return history.found(log, text or "", since, until, None) if view == "history" else no_update
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("found", "children", allow_duplicate=True),
+        Input("older", "n_clicks"),
+        State("older", "value"),
+        State("find-text", "value"),
+        State("find-since", "value"),
+        State("find-until", "value"),
+        prevent_initial_call=True,
+    )
+    def older(clicks: int | None, before: str, text: str | None, since: str | None, until: str | None) -> Any:
+        return history.found(log, text or "", since, until, int(before)) if clicks else no_update
+
+
+def _asked(search: str | None, name: str) -> str | None:
+    """Return what an address asks for: `?name=...`."""
+    return parse_qs((search or "").removeprefix("?")).get(name, [None])[0]
+
+
 def _layout(limit: int) -> Any:
+    links = [dcc.Link(title, href=f"./{path}", id=f"to-{path or 'files'}") for path, title in _VIEWS]
+    brand = html.Div([html.H1("Risk-O-Meter"), html.P("Credit decisions, green or red")], className="brand")
     return html.Div(
         [
             html.Header(
                 [
                     html.Img(src="assets/logo.svg", alt="", className="logo"),
-                    html.Div([html.H1("Risk-O-Meter"), html.P("Credit decisions, green or red")], className="brand"),
+                    brand,
+                    html.Nav(links, **{"aria-label": "Views"}),
                     html.Div(id="banner", role="status"),
                 ]
             ),
             html.Main(
                 [
-                    html.Section(
-                        [
-                            html.H2("Drop a file of clients here"),
-                            html.Button("Choose files", id="choose", type="button", className="primary"),
-                            html.P(f"CSV, Excel or Parquet, one client a row, up to {size_text(limit)} a file."),
-                            html.P(
-                                [
-                                    html.A("Empty template", href="assets/template.csv", download="template.csv"),
-                                    " · ",
-                                    html.A("Sample file", href="assets/sample.csv", download="sample.csv"),
-                                    " of ten clients to try",
-                                ]
-                            ),
-                            _columns_help(),
-                        ],
-                        id="drop",
-                        **{"data-limit": str(limit), "aria-label": "Upload"},
-                    ),
-                    html.Div(id="transfers", role="log", **{"aria-label": "Uploads under way"}),
-                    dcc.RadioItems(id="files", options=[], value=None, className="files"),
-                    html.Section(id="result", **{"aria-label": "Result"}),
+                    html.Div(_files(limit), id="view-files"),
+                    html.Section(form.layout(), id="view-client", className="card", hidden=True),
+                    html.Section(history.layout(), id="view-history", className="card", hidden=True),
                     html.P(id="spoken", role="status", className="spoken"),
                     html.Section(id="panel", **{"aria-label": "Decision", "aria-live": "polite"}),
                 ]
             ),
-            dcc.Store(id="shown"),
+            dcc.Location(id="where", refresh=False),
+            *(dcc.Store(id=id) for id in ("view", "shown", "open", "overridden")),
             dcc.Interval(id="clock", interval=_BANNER_MS),
         ]
     )
+
+
+def _files(limit: int) -> list[Any]:
+    return [
+        html.Section(
+            [
+                html.H2("Drop a file of clients here", tabIndex=-1),
+                html.Button("Choose files", id="choose", type="button", className="primary"),
+                html.P(f"CSV, Excel or Parquet, one client a row, up to {size_text(limit)} a file."),
+                html.P(
+                    [
+                        html.A("Empty template", href="assets/template.csv", download="template.csv"),
+                        " · ",
+                        html.A("Sample file", href="assets/sample.csv", download="sample.csv"),
+                        " of ten clients to try",
+                    ]
+                ),
+                _columns_help(),
+            ],
+            id="drop",
+            **{"data-limit": str(limit), "aria-label": "Upload"},
+        ),
+        html.Div(id="transfers", role="log", **{"aria-label": "Uploads under way"}),
+        html.Div(id="files", className="files", role="radiogroup", **{"aria-label": "Results"}),
+        html.Section(id="result", **{"aria-label": "Result"}),
+    ]
 
 
 def _columns_help() -> Any:
@@ -197,18 +307,17 @@ def _columns_help() -> Any:
         html.Tr(
             [
                 html.Th(html.Code(a.name), scope="row"),
-                html.Td(", ".join(a.categories) if a.categories else _range(a.minimum, a.maximum, a.unit)),
+                html.Td(", ".join(a.categories) if a.categories else range_text(a.minimum, a.maximum, a.unit)),
                 html.Td("optional, never scored" if a.protected else ""),
             ]
         )
         for a in ATTRIBUTES
     ]
     rows.append(html.Tr([html.Th(html.Code(CLIENT_ID), scope="row"), html.Td("your name for the client"), "optional"]))
-    return html.Details([html.Summary("Which columns?"), html.Div(html.Table(html.Tbody(rows)), className="scroll")])
-
-
-def _range(minimum: int, maximum: int, unit: str) -> str:
-    return f"{minimum:,} to {maximum:,} {unit}".rstrip()
+    table = html.Div(
+        html.Table(html.Tbody(rows)), className="scroll", tabIndex=0, role="region", **{"aria-label": "Columns"}
+    )
+    return html.Details([html.Summary("Which columns?"), table])
 
 
 def banner(production: Production) -> Any:
@@ -224,6 +333,10 @@ def banner(production: Production) -> Any:
             className="on",
         )
     ]
+    if serving.before and approval.time and datetime.now(UTC) - approval.time < _NEW:
+        lines.append(
+            html.P(f"New: version {serving.version} took over from version {serving.before}.", className="new")
+        )
     scorer = serving.scorer
     if scorer.acceptance is not None:
         accepted = f"It accepts about {10 * scorer.acceptance:.0f} of 10 clients like those it was trained on"
@@ -232,164 +345,3 @@ def banner(production: Production) -> Any:
     if trouble:
         lines.append(html.P(f"{trouble} Version {serving.version} serves on.", className="note"))
     return lines
-
-
-def result(log: DecisionLog, upload: dict[str, Any]) -> list[Any]:
-    """Return what the page shows of one upload.
-
-    Parameters
-    ----------
-    log : DecisionLog
-        Holds its decisions.
-    upload : dict
-        What the script kept: `name`, `url` of the download, and the API's `answer` but for the decisions.
-    """
-    answer = upload["answer"]
-    n_decided, n_rejected = answer["n_decided"], answer["n_rejected"]
-    try:
-        record = log.batch(str(answer["batch"]))
-        decisions = log.read(record).slice(0, SHOWN_ROWS) if record and n_decided else None
-    except LogUnavailable:
-        return [html.P("The decisions are stored, but the log cannot be read now. Choose the file above again.")]
-    n_red = record.n_red if record else 0
-    counts = [
-        _count(n_decided + n_rejected, "clients" if n_decided + n_rejected != 1 else "client", "all"),
-        _count(n_decided - n_red, "green", "green"),
-        _count(n_red, "red", "red"),
-        _count(n_rejected, "rejected", "rejected"),
-        html.Span(f"Model version {answer['model_version']}", className="version"),
-    ]
-    title: list[Any] = [html.H2(upload["name"])]
-    if upload.get("url"):
-        stem = str(upload["name"]).rsplit(".", 1)[0]
-        title.append(
-            html.A(
-                "Download result",
-                id="download",
-                href=upload["url"],
-                download=f"{stem}-result.csv",
-                className="primary",
-            )
-        )
-    parts: list[Any] = [html.Div(title, className="title"), html.P(counts, className="summary", id="summary")]
-    if answer["warnings"]:
-        parts.append(html.P("; ".join(answer["warnings"]) + ".", className="hint"))
-    if answer["rejected"]:
-        parts.append(_rejected(answer["rejected"], n_rejected, upload))
-    if record is not None and decisions is not None:
-        if n_decided > SHOWN_ROWS:
-            parts.append(
-                html.P(f"The first {SHOWN_ROWS:,} clients are shown; the download has them all.", className="hint")
-            )
-        parts.append(histogram(decisions["risk"].to_numpy(), record.threshold))
-        parts.append(_grid(decisions.to_pylist(), _overridden(log)))
-        hint = "Confidence says how clear a decision is, given the costs. Choose a row for its reasons."
-        parts.append(html.P(hint, className="hint"))
-    return parts
-
-
-def _count(n: int, word: str, kind: str) -> Any:
-    return html.Span([html.Strong(f"{n:,}"), f" {word} "], className=f"count {kind}")
-
-
-def _rejected(faults: list[dict[str, Any]], n_rejected: int, upload: dict[str, Any]) -> Any:
-    heading = f"{n_rejected:,} rejected" if n_rejected else "Nothing to decide on"
-    rows = [
-        html.Tr(
-            [
-                html.Td("" if fault["row"] is None else f"{fault['row'] + 1:,}"),
-                html.Td(fault["column"] or ""),
-                html.Td("" if fault["value"] is None else str(fault["value"])),
-                html.Td(fault["message"]),
-                html.Td(_allowed(fault["allowed"])),
-            ]
-        )
-        for fault in faults
-    ]
-    titles = ("Row", "Column", "Value", "What is wrong", "What is allowed")
-    table = html.Table([html.Thead(html.Tr([html.Th(title, scope="col") for title in titles])), html.Tbody(rows)])
-    parts = [html.Summary(heading), html.Div(table, className="scroll", tabIndex=0)]
-    if upload.get("rejected_url"):
-        stem = str(upload["name"]).rsplit(".", 1)[0]
-        link = html.A(
-            "Download the rejected rows", id="rejected", href=upload["rejected_url"], download=f"{stem}-rejected.csv"
-        )
-        parts.append(html.P([link, " to mend them and drop that file here."], className="hint"))
-    return html.Details(parts, open=True, className="faults")
-
-
-def _allowed(allowed: list[str] | dict[str, Any] | None) -> str:
-    if isinstance(allowed, dict):
-        return _range(allowed["minimum"], allowed["maximum"], "")
-    return ", ".join(allowed or [])
-
-
-def _chosen(rows: list[dict[str, Any]] | None) -> str | None:
-    """Return the id of the row that is selected."""
-    return str(rows[0].get("id")) if rows else None
-
-
-def _overridden(log: DecisionLog) -> dict[str, str]:
-    """Return the last override of each decision in words."""
-    return {event["key"]: _override_words(event) for event in log.events(OVERRIDE)}
-
-
-def _override_words(event: dict[str, Any]) -> str:
-    return f"{event['prediction']} by {event['by']}"
-
-
-def _grid(rows: list[dict[str, Any]], overridden: dict[str, str]) -> Any:
-    named = any(row[CLIENT_ID] for row in rows)
-    for row in rows:
-        row["warnings"] = "; ".join(row["warnings"])
-        row["override"] = overridden.get(row["id"], "")
-        row["row"] += 1  # people count from 1
-    columns: list[dict[str, Any]] = [
-        {"field": CLIENT_ID, "headerName": "Client", "pinned": "left"}
-        if named
-        else {"field": "row", "headerName": "Row", "pinned": "left", "type": "rightAligned"},
-        {
-            "field": "prediction",
-            "headerName": "Prediction",
-            "pinned": "left",
-            "cellClassRules": {"green": "params.value == 'green'", "red": "params.value == 'red'"},
-        },
-        _percent("risk", "Default risk", ".1%") | {"cellStyle": {"function": "riskMeter(params)"}, "minWidth": 150},
-        _percent("confidence", "Confidence", ".0%"),
-        {"field": "override", "headerName": "Override"},
-    ]
-    if any(row["warnings"] for row in rows):
-        columns.append({"field": "warnings", "headerName": "Warnings", "tooltipField": "warnings", "maxWidth": 240})
-    for a in ATTRIBUTES:
-        column: dict[str, Any] = {"field": a.name, "headerName": f"{a.label} ({a.unit})" if a.unit else a.label}
-        if a.kind == "number":
-            column |= {"type": "rightAligned", "filter": "agNumberColumnFilter"}
-        columns.append(column)
-    fields = ["id", *(column["field"] for column in columns)]
-    few = len(rows) <= _GRID_ROWS
-    return dash_ag_grid.AgGrid(
-        id="decisions",
-        columnDefs=columns,
-        rowData=[{field: row[field] for field in fields} for row in rows],
-        getRowId="params.data.id",
-        columnSize="autoSize",
-        defaultColDef={"sortable": True, "filter": True, "resizable": True},
-        dashGridOptions={
-            "theme": {"function": _GRID_THEME},
-            "domLayout": "autoHeight" if few else "normal",
-            "suppressFieldDotNotation": True,
-            "enableCellTextSelection": True,
-            "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
-        },
-        style={} if few else {"height": "36rem"},
-    )
-
-
-def _percent(field: str, title: str, form: str) -> dict[str, Any]:
-    return {
-        "field": field,
-        "headerName": title,
-        "type": "rightAligned",
-        "filter": "agNumberColumnFilter",
-        "valueFormatter": {"function": f"d3.format('{form}')(params.value)"},
-    }

@@ -4,9 +4,9 @@ from typing import Any
 
 from dash import dcc, html
 
-from credit_risk.application import CLIENT_ID, SCORED
+from credit_risk.application import ATTRIBUTES, CLIENT_ID, SCORED
 from credit_risk.changes import what_would_change_it
-from credit_risk.decisions import GREEN, RED, DecisionLog
+from credit_risk.decisions import GREEN, RED, BatchRecord, DecisionLog, LogUnavailable
 from credit_risk.model import CreditScorer, NotExplainable
 from credit_risk.overrides import MAX_TEXT, overrides, standing
 from credit_risk.reasons import Reason
@@ -18,18 +18,57 @@ from model_deployment.serving import Production
 OTHER = {GREEN: RED, RED: GREEN}
 
 
-def panel(log: DecisionLog, production: Production, id: str, trouble: str = "") -> list[Any]:
-    """Return what the page shows of a decision; `trouble` is why an override of it was not taken."""
-    decision = log.decision(id)
-    record = log.batch(decision["batch"]) if decision else None
+def panel(log: DecisionLog, production: Production, id: str, user: str | None = None, trouble: str = "") -> list[Any]:
+    """Return what the page shows of a decision.
+
+    Parameters
+    ----------
+    log, production
+        Where the decision is, and what gives the version that made it.
+    id : str
+        The decision's.
+    user : str, optional
+        Who a reverse proxy says is asking; otherwise the form of an override asks for a name.
+    trouble : str
+        Why an override of it was not taken.
+    """
+    try:
+        decision = log.decision(id)
+        record = log.batch(decision["batch"]) if decision else None
+        overridden = overrides(log, id) if decision else []
+    except LogUnavailable:
+        return [_title("The decision log cannot be reached."), _close()]
     if decision is None or record is None:
         return [_title("This decision is not in the log."), _close()]
-    overridden = overrides(log, id)
     stands = standing(decision, overridden)
-    name = decision[CLIENT_ID] or f"row {decision['row'] + 1}"
-    parts: list[Any] = [
+    preview = record.kind == "preview"
+    return [
         _close(),
-        _title(f"Client {name}"),
+        _title(f"Client {decision[CLIENT_ID] or 'in row ' + str(decision['row'] + 1)}"),
+        *_judged(production, decision, record, stands),
+        html.H3("Another decision"),
+        *[_override(one) for one in overridden],
+        *([html.P("A preview: nothing rests on it.")] if preview else _form(OTHER[stands], user, trouble)),
+        _inputs(decision),
+        _origin(decision, record),
+        *([] if preview else [_keep(id)]),
+    ]
+
+
+def judged(log: DecisionLog, production: Production, id: str) -> list[Any]:
+    """Return a decision with its reasons, without what a person may do about it."""
+    decision = log.decision(id)
+    record = log.batch(decision["batch"]) if decision else None
+    assert decision is not None
+    assert record is not None
+    parts = _judged(production, decision, record, decision["prediction"])
+    if record.kind == "preview":
+        return [html.P("Preview: nothing rests on it until the decision is taken.", className="hint"), *parts]
+    return [html.P("Decision taken.", className="taken"), *parts, _origin(decision, record), _keep(id)]
+
+
+def _judged(production: Production, decision: dict[str, Any], record: BatchRecord, stands: str) -> list[Any]:
+    return [
         html.P(
             [
                 html.Strong(stands, className=f"badge {stands}"),
@@ -41,16 +80,34 @@ def panel(log: DecisionLog, production: Production, id: str, trouble: str = "") 
         ),
         *[html.P(warning, className="hint") for warning in decision["warnings"]],
         *_explanation(production, decision, record.digest),
-        html.H3("Another decision"),
-        *[_override(one) for one in overridden],
-        *([html.P("A preview: nothing rests on it.")] if record.kind == "preview" else _form(OTHER[stands], trouble)),
-        html.P(
-            f"Decision {id}, {decision['time']:%d %b %Y, %H:%M} UTC, by model version {decision['model_version']}"
-            + (f", from {record.source}" if record.source else ""),
-            className="hint",
-        ),
     ]
-    return parts
+
+
+def _inputs(decision: dict[str, Any]) -> Any:
+    rows = [
+        html.Tr(
+            [
+                html.Th(f"{a.label} ({a.unit})" if a.unit else a.label, scope="row"),
+                html.Td("" if decision[a.name] is None else str(decision[a.name])),
+            ]
+        )
+        for a in ATTRIBUTES
+    ]
+    return html.Details([html.Summary("What was recorded"), html.Table(html.Tbody(rows))])
+
+
+def _origin(decision: dict[str, Any], record: BatchRecord) -> Any:
+    when = f"{decision['time']:%d %b %Y, %H:%M} UTC"
+    source = f", from {record.source}" if record.source else ""
+    return html.P(
+        f"Decision {decision['id']}, {when}, by model version {decision['model_version']}{source}", className="hint"
+    )
+
+
+def _keep(id: str) -> Any:
+    """Return the ways to keep a decision: its own page, and paper."""
+    page = dcc.Link("Page of this decision", href=f"decision?id={id}")
+    return html.P([page, html.Button("Print", id="print", type="button", className="quiet")], className="keep")
 
 
 def _title(text: str) -> Any:
@@ -79,7 +136,9 @@ def _explanation(production: Production, decision: dict[str, Any], digest: str) 
         text = f"{change.text}, at a risk of {change.risk:.1%}." if change else "None found."
         parts += [html.H3("What would change it"), html.P(text)]
     recorded = [f"{decision[name]}" for name in SCORED]
-    figure = html.Div(waterfall(effects, recorded), className="scroll", tabIndex=0)
+    figure = html.Div(
+        waterfall(effects, recorded), className="scroll", tabIndex=0, role="region", **{"aria-label": "Figure"}
+    )
     note = html.P("Log-odds of class bad that each attribute adds, compared with accepted clients.", className="hint")
     return [*parts, html.Details([html.Summary("All of it, as a figure"), figure, note])]
 
@@ -94,13 +153,14 @@ def _override(event: dict[str, Any]) -> Any:
     return html.P([badge, f" by {event['by']}, {when} UTC: {event['reason']}"])
 
 
-def _form(other: str, trouble: str) -> list[Any]:
-    """Return the fields of an override; the browser keeps the name."""
+def _form(other: str, user: str | None, trouble: str) -> list[Any]:
+    """Return the fields of an override; the browser keeps a name that was entered."""
+    name: dict[str, Any] = {"value": user, "disabled": True} if user else {"persistence": True}
     return [
         html.Label("Your name", htmlFor="override-by"),
-        dcc.Input(id="override-by", type="text", maxLength=MAX_TEXT, persistence=True, autoComplete="name"),
+        dcc.Input(id="override-by", type="text", maxLength=MAX_TEXT, autoComplete="name", **name),
         html.Label("Reason", htmlFor="override-reason"),
-        dcc.Input(id="override-reason", type="text", maxLength=MAX_TEXT),
+        dcc.Input(id="override-reason", type="text", maxLength=MAX_TEXT, autoComplete="off"),
         html.P(trouble, role="alert", className="trouble") if trouble else None,
         html.Button(f"Set to {other}", id="override-set", type="button", className="primary", value=other),
     ]

@@ -47,9 +47,18 @@ class Scoring:
         self._metrics = metrics
         self._max_explained = max_explained
 
-    def rows(self, body: bytes, rows: object, *, key: str | None = None, explain: bool = False) -> Scored:
-        """Decide on a JSON list of applications, parsed from a body."""
-        return self._decide(lambda validator: validator.rows(rows), None, body, key, explain=explain)
+    def rows(
+        self,
+        body: bytes,
+        rows: object,
+        *,
+        key: str | None = None,
+        explain: bool = False,
+        source: str | None = None,
+        preview: bool = False,
+    ) -> Scored:
+        """Decide on a JSON list of applications, parsed from a body; nothing rests on a preview."""
+        return self._decide(lambda validator: validator.rows(rows), source, body, key, explain=explain, preview=preview)
 
     def file(self, data: bytes, name: str | None, *, key: str | None = None, explain: bool = False) -> Scored:
         """Decide on a CSV, Excel or Parquet file of applications."""
@@ -63,6 +72,7 @@ class Scoring:
         key: str | None,
         *,
         explain: bool,
+        preview: bool = False,
     ) -> Scored:
         serving = self._production.require()
         with self._metrics.scoring_seconds.time():
@@ -71,7 +81,8 @@ class Scoring:
                 detail = f"Reasons are given for at most {self._max_explained:,} clients at a time."
                 raise Problem(413, "too-many-to-explain", detail)
             sha256 = hashlib.sha256(body).hexdigest()
-            if sha256 == _SAMPLE:
+            sample = sha256 == _SAMPLE
+            if sample:
                 applications.warnings.append(PREVIEW)
             batch = Batch(
                 applications=applications,
@@ -82,7 +93,7 @@ class Scoring:
                 base_rate=serving.scorer.prior,
                 source=source,
                 sha256=sha256,
-                kind="preview" if sha256 == _SAMPLE else "decision",
+                kind="preview" if sample or preview else "decision",
                 idempotency_key=key,
             )
             try:

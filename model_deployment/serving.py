@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from credit_risk.application import NAMES, Validator
-from credit_risk.approvals import Approval, Barred, admitted
+from credit_risk.approvals import Approval, Barred, admitted, approvals
 from credit_risk.decisions import DecisionLog, LogUnavailable
 from credit_risk.model import CreditScorer
 from credit_risk.registry import DigestMismatch, NoSuchVersion, Registry, RegistryUnavailable
@@ -26,13 +26,14 @@ class ScoringOff(Exception):
 
 @dataclass(frozen=True)
 class Serving:
-    """A model version, ready to decide, and the approval that it serves by."""
+    """A model version, ready to decide, the approval that it serves by, and the version that decided before it."""
 
     version: str
     digest: str
     scorer: CreditScorer
     validator: Validator
     approval: Approval
+    before: str | None = None
 
 
 class Production:
@@ -145,7 +146,8 @@ class Production:
         scorer = self._registry.load(version, digest)
         scorer.warm_up()  # or the first request would wait for it
         scorer.decide(np.zeros((1, len(NAMES))))  # shows that it scores
-        return Serving(version, digest, scorer, Validator(scorer.domain), approval)
+        earlier = [one.version for one in approvals(self._registry, self._log) if one.version != version]
+        return Serving(version, digest, scorer, Validator(scorer.domain), approval, earlier[-1] if earlier else None)
 
     def _say(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:

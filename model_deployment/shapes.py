@@ -104,13 +104,12 @@ class Decided(_Head):
     warnings: list[str]
 
 
-class DecidedAsText(_Head):
-    """The same with `decisions` as a CSV, and the rejected rows as one to mend and send again."""
+class DecidedInBrief(_Head):
+    """The same without the decisions, and with the rejected rows as a CSV to mend and send again."""
 
-    decisions: str
-    rejected_csv: str | None
     rejected: list[Fault]
     warnings: list[str]
+    rejected_csv: str | None
 
 
 class Override(_Answer):
@@ -128,7 +127,7 @@ class OverrideRequest(BaseModel):
     model_config = ConfigDict(strict=True)
 
     prediction: Colour
-    by: Text = Field(description="Who decides.")
+    by: Text = Field(description="Who decides; where a known proxy says who asks, that counts.")
     reason: Text = Field(description="Why.")
 
 

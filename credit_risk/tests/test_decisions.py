@@ -17,19 +17,6 @@ from .test_application import CLIENT
 IN_AN_HOUR = timedelta(hours=-1)
 
 
-@pytest.fixture(params=["sqlite + folder", "mongodb + bucket"])
-def stores(request, settings):
-    if request.param == "sqlite + folder":
-        return settings
-    urls = {"decision_log": request.getfixturevalue("mongodb_url"), "bucket": request.getfixturevalue("gcs_url")}
-    return settings.model_copy(update=urls)
-
-
-@pytest.fixture
-def log(stores):
-    return open_log(stores)
-
-
 def batch(n: int = 3, risk: float = 0.1, **more) -> Batch:
     rows = [CLIENT | {"client_id": f"c{i}", "class": "good"} for i in range(n)] + [{"duration": "x"}]
     applications = Validator().rows(rows)

@@ -171,6 +171,15 @@ def test_without_out_of_fold_risks_nothing_is_explained(clients):
         scorer.explain(test)
 
 
+def test_sentences_are_the_reasons_for_the_decision_as_it_fell(scorer, clients):
+    codes = clients[0]
+    red = scorer.decide(codes).red
+    words = [one.raising if refused else one.lowering for one, refused in zip(scorer.reasons(codes), red, strict=True)]
+    assert scorer.sentences(codes).to_pylist() == ["; ".join(reason.text for reason in found) for found in words]
+    assert 0 < red.sum() < len(red)
+    assert scorer.sentences(codes[:0]).to_pylist() == []
+
+
 def test_no_rows_no_reasons(scorer):
     assert scorer.reasons(np.empty((0, 20))) == []
 

@@ -2,17 +2,17 @@
 
 import pytest
 
-from credit_risk.overrides import NoSuchDecision, NotAllowed, override, overrides, standing
+from credit_risk.overrides import NoSuchDecision, NotAllowed, override, overrides, overrides_of_batch, standing
 
-from .test_decisions import batch, log, stores  # noqa: F401
+from .test_decisions import batch
 
 
 @pytest.fixture
-def decision(log):  # noqa: F811
+def decision(log):
     return log.commit(batch(3)).id + "-1"
 
 
-def test_the_last_override_stands_and_all_are_kept(log, decision):  # noqa: F811
+def test_the_last_override_stands_and_all_are_kept(log, decision):
     override(log, decision, "red", "  Ann ", "income not proven")
     override(log, decision, "green", "Bob", "proven now")
     found = overrides(log, decision)
@@ -37,19 +37,29 @@ def test_the_last_override_stands_and_all_are_kept(log, decision):  # noqa: F811
         ("green", "Ann", "x", "is green already"),
     ],
 )
-def test_what_is_no_override_is_refused(log, decision, prediction, by, reason, why):  # noqa: F811
+def test_what_is_no_override_is_refused(log, decision, prediction, by, reason, why):
     with pytest.raises(NotAllowed, match=why):
         override(log, decision, prediction, by, reason)
     assert overrides(log, decision) == []
 
 
 @pytest.mark.parametrize("id", ["nonsense", "01JZZZZZZZZZZZZZZZZZZZZZZZ-0", "-1", ""])
-def test_a_decision_that_is_not_there(log, id):  # noqa: F811
+def test_a_decision_that_is_not_there(log, id):
     with pytest.raises(NoSuchDecision):
         override(log, id, "red", "Ann", "x")
 
 
-def test_a_preview_is_not_overridden(log):  # noqa: F811
+def test_a_preview_is_not_overridden(log):
     record = log.commit(batch(1, kind="preview"))
     with pytest.raises(NotAllowed, match="preview"):
         override(log, f"{record.id}-0", "red", "Ann", "x")
+
+
+def test_the_overrides_of_a_batch_are_those_of_its_decisions_alone(log):
+    mine, other = log.commit(batch(12)).id, log.commit(batch(12)).id
+    override(log, f"{mine}-1", "red", "Ann", "x")
+    override(log, f"{mine}-11", "red", "Ann", "x")
+    override(log, f"{mine}-1", "green", "Bob", "y")
+    override(log, f"{other}-1", "red", "Ann", "x")
+    found = overrides_of_batch(log, mine)
+    assert {id: event["prediction"] for id, event in found.items()} == {f"{mine}-1": "green", f"{mine}-11": "red"}

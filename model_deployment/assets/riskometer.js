@@ -2,10 +2,8 @@
 (function () {
   "use strict";
 
-  const results = new Map(); // what the page shows of each upload, by key
-  const options = []; // the same as choices, the newest first
+  const sent = new Map(); // the file of each batch: its other columns are kept nowhere else
   let queue = Promise.resolve(); // one file at a time, in order
-  let uploads = 0;
 
   function sizeText(size) {
     return size < 1e6 ? Math.ceil(size / 1000) + " kB" : (size / 1e6).toFixed(1).replace(/\.0$/, "") + " MB";
@@ -53,6 +51,12 @@
     };
   }
 
+  function formOf(file) {
+    const form = new FormData();
+    form.append("file", file, file.name);
+    return form;
+  }
+
   function send(file, shown) {
     return new Promise((done) => {
       const request = new XMLHttpRequest();
@@ -72,26 +76,61 @@
         shown.failed("No answer came. The file may have been changed or the connection lost; try again.");
         done();
       });
-      request.open("POST", "api/v1/files?decisions=csv");
+      request.open("POST", "api/v1/files?decisions=none");
       request.responseType = "json";
-      const form = new FormData();
-      form.append("file", file);
-      request.send(form);
+      request.send(formOf(file));
     });
   }
 
+  /* A result among those to choose from, the newest first, and chosen. */
+  function choice(text, data) {
+    const radio = document.createElement("input");
+    radio.type = "radio";
+    radio.name = "results";
+    radio.addEventListener("click", () => window.dash_clientside.set_props("shown", { data }));
+    const label = element("label", "");
+    label.append(radio, text);
+    document.getElementById("files").prepend(label);
+    radio.click();
+  }
+
   function show(file, answer) {
-    const key = String((uploads += 1));
-    const csv = answer.n_decided ? new Blob(["\ufeff", answer.decisions], { type: "text/csv;charset=utf-8" }) : null;
     const again = answer.rejected_csv && new Blob(["\ufeff", answer.rejected_csv], { type: "text/csv;charset=utf-8" });
-    delete answer.decisions;
     delete answer.rejected_csv;
-    const urls = { url: csv && URL.createObjectURL(csv), rejected_url: again && URL.createObjectURL(again) };
-    results.set(key, { name: file.name, ...urls, answer });
-    options.unshift({ label: file.name + ", " + new Date().toLocaleTimeString(), value: key });
+    sent.set(answer.batch, file);
+    choice(file.name + ", " + new Date().toLocaleTimeString(), {
+      name: file.name,
+      rejected_url: again && URL.createObjectURL(again),
+      answer,
+    });
     document.getElementById("spoken").textContent =
       file.name + ": " + answer.n_decided + " decided, " + answer.n_rejected + " rejected";
-    window.dash_clientside.set_props("files", { options: options.slice(), value: key });
+  }
+
+  /* A copy: the file on disk may be changed or gone by the time that its result is downloaded. */
+  function kept(file) {
+    return file.arrayBuffer().then(
+      (bytes) => new File([bytes], file.name),
+      () => file
+    );
+  }
+
+  /* The result with the columns of the file that the log does not keep; without the file the link works by itself. */
+  async function download(link) {
+    const answer = await fetch(link.href, { method: "POST", body: formOf(sent.get(link.dataset.batch)) });
+    if (!answer.ok) {
+      const problem = await answer.json();
+      document.getElementById("spoken").textContent = problem.detail;
+      const note = element("p", problem.detail, "trouble");
+      note.setAttribute("role", "alert");
+      link.closest(".title").after(note);
+      return;
+    }
+    const made = document.createElement("a");
+    made.href = URL.createObjectURL(await answer.blob());
+    made.download = link.download;
+    made.click();
+    setTimeout(() => URL.revokeObjectURL(made.href), 60000);
   }
 
   function add(files) {
@@ -101,7 +140,7 @@
       if (file.size > limit) {
         shown.failed("has " + sizeText(file.size) + "; the limit is " + sizeText(limit) + ". Send it in parts.");
       } else {
-        queue = queue.then(() => send(file, shown));
+        queue = queue.then(() => kept(file)).then((copy) => send(copy, shown));
       }
     }
   }
@@ -111,6 +150,11 @@
 
   document.addEventListener("click", (event) => {
     if (event.target.id === "choose") document.getElementById("file-input").click();
+    const link = event.target.closest("a[data-batch]");
+    if (link && sent.has(link.dataset.batch)) {
+      event.preventDefault();
+      download(link);
+    }
   });
   document.addEventListener("change", (event) => {
     if (event.target.id !== "file-input") return;
@@ -133,19 +177,10 @@
     add(Array.from(event.dataTransfer.files));
   });
 
-  document.addEventListener("keydown", (event) => {
-    const close = document.getElementById("panel-close");
-    if (event.key === "Escape" && close) close.click();
-  });
-
   window.dashAgGridFunctions = Object.assign({}, window.dashAgGridFunctions, {
     /* A bar behind the figure, as long as the risk. */
     riskMeter: (params) => ({
       backgroundImage: "linear-gradient(90deg, var(--meter) " + 100 * params.value + "%, transparent 0)",
     }),
-  });
-
-  window.dash_clientside = Object.assign({}, window.dash_clientside, {
-    riskometer: { shown: (key) => results.get(key) || null },
   });
 })();

@@ -1,19 +1,23 @@
 """The page in a real Chromium, used as a clerk uses it."""
 
+import base64
 import csv
 import io
 import re
+from importlib.resources import files
 
+import openpyxl
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from conftest import wait_for
 from credit_risk.application import NAMES
 from tools.local import ROOT
 
 ASSETS = ROOT / "model_deployment/assets"
+AXE = files("axe_playwright_python") / "axe.min.js"
 
 
 @pytest.fixture
@@ -121,13 +125,18 @@ def test_a_file_of_which_nothing_can_be_decided_says_why(page, write, clients):
 def test_the_result_is_downloaded_with_the_ignored_columns(page, write, clients, tmp_path):
     upload(page, write([row | {"note": f"=note {i}"} for i, row in enumerate(clients[:3])]))
     summary(page, ["3 clients"])
-    page.find_element(By.ID, "download").click()
-    result = tmp_path / "downloads/clients-result.csv"
-    wait_for(result.exists, 20, "the download")
-    with result.open(newline="", encoding="utf-8-sig") as file:
+    for form in ("csv", "xlsx"):
+        page.find_element(By.ID, f"download-{form}").click()
+        wait_for((tmp_path / f"downloads/clients-result.{form}").exists, 20, "the download")
+    with (tmp_path / "downloads/clients-result.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [row["note"] for row in rows] == ["'=note 0", "'=note 1", "'=note 2"]
     assert {row["prediction"] for row in rows} <= {"green", "red"}
+    assert all(row["reasons"] for row in rows)
+    (sheet,) = openpyxl.load_workbook(tmp_path / "downloads/clients-result.xlsx").worksheets
+    assert [[str(cell.value or "") for cell in row] for row in sheet.iter_rows(min_row=2, max_col=1)] == [
+        [row["prediction"]] for row in rows
+    ]
 
 
 def test_the_same_file_can_be_uploaded_twice_and_each_keeps_its_result(page, write, clients):
@@ -237,6 +246,150 @@ def test_a_row_opens_its_reasons_and_takes_an_override(page, server, write, clie
     assert "What would change it" not in opened(page, "What lowers it")
     name = page.find_element(By.ID, "override-by").get_attribute("value")
     assert name == "Ann", "a name is entered once"
+
+
+def test_sorting_and_filtering_reach_beyond_the_rows_that_are_shown(page, server, write, clients):
+    upload(page, write([row | {"client_id": f"C-{i}"} for i, row in enumerate(clients * 10)]))
+    summary(page, ["2,000 clients"])
+    body = server.decisions().read(next(server.decisions().latest_batches(limit=1)))
+    WebDriverWait(page, 20).until(lambda b: cells(b, "client_id"))
+    api = "dash_ag_grid.getApi('decisions')"
+    # Where two of the blocks meet that the table asks for.
+    page.execute_script(f"{api}.ensureIndexVisible(1500, 'middle')")
+    wait_for(lambda: {"C-1499", "C-1500"} <= {word for word, _ in cells(page, "client_id")}, 20, "rows of both blocks")
+    page.execute_script(f"{api}.ensureIndexVisible(0)")
+    title = page.find_element(By.CSS_SELECTOR, ".ag-header-cell[col-id=risk] .ag-header-cell-label")
+    for _ in range(2):
+        title.click()
+    highest = f"{max(body['risk'].to_pylist()):.1%}"
+    wait_for(lambda: cells(page, "risk")[0][0] == highest, 20, "the highest risk first")
+    page.execute_script(
+        "dash_ag_grid.getApi('decisions').setFilterModel({purpose: {type: 'equals', filter: 'education'}})"
+    )
+    wait_for(lambda: {word for word, _ in cells(page, "purpose")} in ({"education"}, set()), 20, "the filter")
+    n = body["purpose"].to_pylist().count("education")
+    wait_for(
+        lambda: page.execute_script("return dash_ag_grid.getApi('decisions').getDisplayedRowCount()") == n, 20, "n"
+    )
+
+
+def fill(browser, application):
+    """Type an application into the form."""
+    for name, value in application.items():
+        field = browser.find_element(By.ID, f"a-{name}")
+        if field.tag_name == "select":
+            Select(field).select_by_value(str(value))
+        else:
+            field.clear()
+            field.send_keys(str(value))
+
+
+def judged(browser, words):
+    """Wait until the form's result holds some words, and return it."""
+    wait_for(lambda: words in text(browser, "#judged"), 20, f"{words!r} beside the form")
+    return text(browser, "#judged")
+
+
+def test_one_client_is_judged_while_it_is_typed_and_decided_on_request(page, server, clients):
+    before = len(server.decisions().batches())
+    page.find_element(By.ID, "to-client").click()
+    take = page.find_element(By.ID, "take")
+    fill(page, clients[0] | {"client_id": "By hand"})
+    first = judged(page, "Preview: nothing rests on it")
+    assert "What raises the risk" in first
+    fill(page, {"duration": 6})
+    wait_for(lambda: text(page, "#judged") not in (first, ""), 20, "another risk")
+    assert len(server.decisions().batches()) == before, "previews are kept out"
+    fill(page, {"duration": 500})
+    judged(page, "duration '500' is outside 1 to 120.")
+    assert not take.is_enabled()
+    fill(page, {"duration": 12})
+    judged(page, "Preview")
+    wait_for(take.is_enabled, 20, "the button")
+    take.click()
+    assert "One client by hand" in judged(page, "Decision taken.")
+    assert not take.is_enabled()
+    (record,) = server.decisions().batches()[before:]
+    (decision,) = server.decisions().read(record).to_pylist()
+    assert (decision["client_id"], decision["duration"]) == ("By hand", 12)
+    page.find_element(By.ID, "clear").click()
+    wait_for(lambda: text(page, "#judged") == "", 20, "an empty form")
+    assert page.find_element(By.ID, "a-duration").get_attribute("value") == ""
+
+
+def test_past_files_and_decisions_are_found_opened_and_printed(page, server, write, clients):
+    upload(page, write([row | {"client_id": f"Past-{i}"} for i, row in enumerate(clients[:3])], "past.csv"))
+    summary(page, ["3 clients"])
+    page.find_element(By.ID, "to-history").click()
+    find = page.find_element(By.ID, "find-text")
+    find.send_keys("Past-2", Keys.ENTER)
+    wait_for(lambda: "Decisions" in text(page, "#found"), 20, "the client's decision")
+    link = page.find_element(By.LINK_TEXT, "Past-2")
+    address = link.get_attribute("href")
+    link.click()
+    assert "past.csv" in opened(page, "Client Past-2")
+    assert page.current_url == address
+
+    page.get(address)
+    opened(page, "Client Past-2")
+    pdf = base64.b64decode(page.print_page())
+    assert pdf.startswith(b"%PDF")
+    page.execute_script("dispatchEvent(new Event('beforeprint'))")
+    parts = page.find_elements(By.CSS_SELECTOR, "#panel details")
+    assert len(parts) >= 2
+    assert all(part.get_attribute("open") for part in parts), "paper shows all of it"
+
+    page.find_element(By.ID, "to-history").click()
+    find = page.find_element(By.ID, "find-text")
+    find.clear()
+    find.send_keys("past.csv", Keys.ENTER)
+    wait_for(lambda: page.find_elements(By.LINK_TEXT, "past.csv"), 20, "the file")
+    page.find_element(By.LINK_TEXT, "past.csv").click()
+    summary(page, ["3 clients"])
+    WebDriverWait(page, 20).until(lambda b: len(cells(b, "prediction")) == 3)
+
+
+def test_axe_finds_nothing_serious_on_any_view(page, write, clients):
+    rows = [row | {"client_id": f"C-{i}"} for i, row in enumerate(clients[:5])]
+    upload(page, write([*rows, rows[0] | {"purpose": "yacht"}]))
+    summary(page, ["6 clients"])
+    row_of(page, "red").click()
+    opened(page, "What would change it")
+    accessible(page)
+    page.find_element(By.ID, "panel-close").click()
+    page.find_element(By.ID, "to-client").click()
+    fill(page, clients[0])
+    judged(page, "What raises the risk")
+    accessible(page)
+    page.find_element(By.ID, "to-history").click()
+    wait_for(lambda: "clients.csv" in text(page, "#found"), 20, "the file")
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
+    accessible(page)
+    page.find_element(By.ID, "to-files").click()
+    accessible(page)
+
+
+def accessible(browser):
+    """Fail with what axe-core finds serious on the page as it is shown."""
+    if not browser.execute_script("return Boolean(window.axe)"):
+        browser.execute_script(AXE.read_text())
+    found = browser.execute_async_script("axe.run().then(r => arguments[0](r.violations))")
+    serious = {v["id"]: [node["html"] for node in v["nodes"]] for v in found if v["impact"] in ("serious", "critical")}
+    assert serious == {}
+
+
+def test_the_keyboard_reaches_all_in_the_order_that_is_seen(page, write, clients):
+    upload(page, write(clients[:2]))
+    summary(page, ["2 clients"])
+    page.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
+    reached = []
+    for _ in range(14):
+        page.switch_to.active_element.send_keys(Keys.TAB)
+        reached.append(page.switch_to.active_element.get_attribute("id") or page.switch_to.active_element.tag_name)
+    order = [id for id in reached if id in ("to-files", "to-client", "to-history", "choose", "download-csv")]
+    assert order == ["to-files", "to-client", "to-history", "choose", "download-csv"]
 
 
 def test_the_histogram_tells_how_many_are_below_the_threshold(page, write, clients):

@@ -70,7 +70,7 @@ def test_real_answers_are_as_described(client, send_file, clients, as_csv, confo
         conforms(client.post(f"/api/v1/score{asked}", json=rows), "score")
     decisions = client.post("/api/v1/score", json=rows).get_json()["decisions"]
     conforms(client.post("/api/v1/score", json=[{"duration": [1]}, 7, {}]), "score")
-    for asked in ("", query, "?decisions=csv"):
+    for asked in ("", query, "?decisions=none"):
         conforms(send_file(as_csv(rows), query=asked), "files")
     conforms(send_file("duration\n6\n"), "files")
     conforms(
@@ -79,7 +79,7 @@ def test_real_answers_are_as_described(client, send_file, clients, as_csv, confo
         ),
         "files",
     )
-    conforms(send_file("duration\n6\n", query="?decisions=csv"), "files")
+    conforms(send_file("duration\n6\n", query="?decisions=none"), "files")
     green, red = (next(d["id"] for d in decisions if d["prediction"] == p) for p in ("green", "red"))
     body = {"prediction": "green", "by": "Ann", "reason": "knows him"}
     conforms(client.post(f"/api/v1/decisions/{red}/override", json=body), "override")
@@ -88,6 +88,9 @@ def test_real_answers_are_as_described(client, send_file, clients, as_csv, confo
     told = f"decision_id,outcome,date\n{green},repaid,{TODAY}\n{red},defaulted,{TODAY}\n{red},paid,2020\nx,,\n"
     for data in (told, told, "decision_id,outcome,date\nx,repaid,2020-01-01\n", "outcome\n"):
         conforms(client.post("/api/v1/outcomes", data=data, content_type="text/csv"), "outcomes")
+    batch, _, _ = green.rpartition("-")
+    for form in ("csv", "xlsx", "pdf"):
+        conforms(client.get(f"/api/v1/batches/{batch}.{form}"), "batch")
     for id in (green, red, "x"):
         conforms(client.get(f"/api/v1/decisions/{id}"), "decision")
     for id in ("model", "schema", "docs"):

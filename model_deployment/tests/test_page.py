@@ -1,15 +1,21 @@
 """What the page says, without a browser."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import plotly.utils
+import pytest
 from dash_ag_grid import AgGrid
 
 from credit_risk.data import read_training
 from credit_risk.decisions import LogUnavailable
 from credit_risk.model import CreditScorer
-from model_deployment import page
+from model_deployment import history, page
+from model_deployment.app import create_app
+from model_deployment.result import logged, result
+from model_deployment.rows import Rows
 
 
 def text_of(component):
@@ -23,7 +29,7 @@ def banner_after_a_look(production):
 
 def upload_of(body, name="clients.csv"):
     answer = {k: v for k, v in body.items() if k != "decisions"}
-    return {"name": name, "url": "blob:here", "answer": answer}
+    return {"name": name, "answer": answer}
 
 
 def grid_of(parts):
@@ -63,28 +69,47 @@ def test_the_banner_says_that_mlflow_is_away_while_the_model_serves_on(productio
     assert "MLflow cannot be reached. Version 1 serves on." in text
 
 
+def test_the_banner_says_for_a_day_that_a_version_is_new(production, registry, log):
+    for version in ("1", "2"):
+        log.append_event("approval", version, by="Ann", reason="better", digest=f"digest-{version}", forced=False)
+    registry.production = "2"
+    assert "New: version 2 took over from version 1." in banner_after_a_look(production)
+    serving = production.serving
+    yesterday = serving.approval.time - timedelta(days=1, seconds=1)
+    production._serving = replace(serving, approval=replace(serving.approval, time=yesterday))
+    assert "took over" not in text_of(page.banner(production))
+
+
 def test_the_result_is_read_from_the_log(send_file, clients, as_csv, log):
     body = send_file(as_csv([row | {"client_id": f"C-{i}"} for i, row in enumerate(clients)])).get_json()
-    parts = page.result(log, upload_of(body))
+    parts = result(log, Rows(log), upload_of(body), "2")
     grid = grid_of(parts)
     fields = [c["field"] for c in grid.columnDefs]
     assert fields[:4] == ["client_id", "prediction", "risk", "confidence"]
-    assert len(grid.rowData) == 200
-    red = sum(d["prediction"] == "red" for d in body["decisions"])
-    assert [row["prediction"] for row in grid.rowData].count("red") == red
+    assert grid.dashGridOptions["context"] == {"batch": body["batch"]}
     text = text_of(parts)
+    red = sum(d["prediction"] == "red" for d in body["decisions"])
     for count, word in ((200, "clients"), (200 - red, "green"), (red, "red"), (0, "rejected")):
         assert f'"{count}"' in text
         assert word in text
+    assert "Version 1 decided; version 2 serves now." in text
 
 
 def test_a_file_of_which_nothing_was_decided_shows_why(send_file, clients, as_csv, log):
     body = send_file(as_csv([clients[0] | {"purpose": "<b>yacht</b>"}])).get_json(force=True)
-    parts = page.result(log, upload_of(body) | {"url": None})
-    text = text_of(parts)
+    text = text_of(result(log, Rows(log), upload_of(body)))
     assert "<b>yacht</b>" in text  # as text: Dash makes no HTML of it
     assert "AgGrid" not in text
     assert "Download" not in text
+
+
+def test_a_batch_of_the_log_is_shown_with_what_was_rejected_in_counts(send_file, clients, as_csv, log):
+    body = send_file(as_csv([clients[0], clients[1] | {"purpose": "yacht"}]), "two.csv").get_json()
+    upload = logged(log.batch(body["batch"]))
+    assert upload["name"].startswith("two.csv, ")
+    text = text_of(result(log, Rows(log), upload))
+    assert "rejected: 1 purpose: unknown category" in text
+    assert "yacht" not in text
 
 
 def test_a_log_that_is_away_is_said(log, monkeypatch):
@@ -93,9 +118,43 @@ def test_a_log_that_is_away_is_said(log, monkeypatch):
 
     monkeypatch.setattr(log, "batch", away)
     body = {"batch": "x", "n_decided": 1, "n_rejected": 0, "model_version": "1", "rejected": [], "warnings": []}
-    assert "cannot be read now" in text_of(page.result(log, upload_of(body)))
+    assert "cannot be read now" in text_of(result(log, Rows(log), upload_of(body)))
 
 
 def test_a_batch_that_is_no_word_is_not_handed_to_the_database(log):
     body = {"batch": {"$gt": ""}, "n_decided": 1, "n_rejected": 0, "model_version": "1", "rejected": [], "warnings": []}
-    assert "AgGrid" not in text_of(page.result(log, upload_of(body)))
+    assert "AgGrid" not in text_of(result(log, Rows(log), upload_of(body)))
+
+
+@pytest.mark.parametrize("day", ["25.11.2026", "x"])
+def test_a_day_that_is_none_is_said(log, day):
+    assert "A day is written" in text_of(history.found(log, "", day, None, None))
+
+
+def test_the_history_takes_the_last_day_in(send_file, clients, as_csv, log):
+    send_file(as_csv(clients[:2]), "two.csv")
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert "two.csv" in text_of(history.found(log, "two", today, today, None))
+    assert "Nothing was found." in text_of(history.found(log, "three", today, today, None))
+
+
+@pytest.mark.parametrize(("address", "user"), [("127.0.0.1", "ann@bank"), ("10.0.0.9", None)])
+def test_who_asks_is_believed_from_a_known_proxy_alone(settings, production, log, clients, address, user):
+    behind = settings.model_copy(update={"user_header": "X-Forwarded-User"})
+    client = create_app(behind, production=production, log=log).test_client()
+    (decision,) = client.post("/api/v1/score", json=clients[:1]).get_json()["decisions"]
+    answer = client.post(
+        f"/api/v1/decisions/{decision['id']}/override",
+        json={"prediction": "green" if decision["prediction"] == "red" else "red", "by": "Eve", "reason": "x"},
+        headers={"X-Forwarded-User": "ann@bank"},
+        environ_base={"REMOTE_ADDR": address},
+    )
+    assert answer.status_code == 201
+    assert answer.get_json()["by"] == (user or "Eve")
+
+
+@pytest.mark.parametrize("path", ["/", "/client", "/history", "/decision?id=x"])
+def test_each_view_has_an_address(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert "<!DOCTYPE html>" in answer.get_data(as_text=True)

@@ -6,12 +6,14 @@ import re
 import pytest
 from pydantic import SecretStr
 
-from credit_risk.decisions import LogUnavailable
+from credit_risk.application import Validator
+from credit_risk.decisions import Batch, LogUnavailable
 from model_deployment.app import create_app
 from model_deployment.openapi import OPERATIONS, PUBLIC
 from model_deployment.shapes import Problem
 
 POSTS = [operation for operation in OPERATIONS if operation.method == "post"]
+KNOWN = "01KB0000000000000000000000"
 UNKNOWN = "01JZZZZZZZZZZZZZZZZZZZZZZZ-0"
 MEMBERS = ["type", "title", "status", "detail"]
 
@@ -28,8 +30,17 @@ def is_the_promised(answer, status: int) -> dict:
     return body
 
 
+@pytest.fixture(autouse=True)
+def _a_batch(log, clients, scorers):
+    applications = Validator().rows(clients[:3])
+    decided = scorers[0].decide(applications.codes)
+    log.commit(Batch(applications, decided, "1", "digest-1", scorers[0].threshold, id=KNOWN))
+
+
 def ask(client, operation, method: str | None = None, **more):
-    return client.open(operation.path.replace("{id}", UNKNOWN), method=method or operation.method.upper(), **more)
+    """Ask for a batch that is there, or a decision that is not."""
+    path = operation.path.replace("{id}.{form}", f"{KNOWN}.csv").replace("{id}", UNKNOWN)
+    return client.open(path, method=method or operation.method.upper(), **more)
 
 
 @pytest.fixture
@@ -38,6 +49,7 @@ def good(clients, as_csv):
     return {
         "score": lambda: {"json": clients[:1]},
         "files": lambda: {"data": {"file": (io.BytesIO(as_csv(clients[:1]).encode()), "c.csv")}},
+        "batch_with_its_file": lambda: {"data": {"file": (io.BytesIO(b"another"), "c.csv")}},
         "override": lambda: {"json": {"prediction": "red", "by": "Ann", "reason": "x"}},
         "outcomes": lambda: {
             "data": f"decision_id,outcome,date\n{UNKNOWN},repaid,2026-01-01\n",
@@ -112,24 +124,30 @@ def test_415_for_another_type(client, type):
 def test_400_for_what_cannot_be_read(client):
     for operation in POSTS:
         for body in bodies(operation, b"\xff\xfe\x00"):
-            assert kind(ask(client, operation, **body), 400) == "unreadable"
+            answer = ask(client, operation, **body)
+            if operation.id == "batch_with_its_file":
+                assert kind(answer, 422) == "another-file"
+            else:
+                assert kind(answer, 400) == "unreadable"
 
 
 def test_422_for_what_cannot_be_taken(client, good):
-    bad = {
-        "score": {"json": [{}]},
-        "files": {"data": {"file": (io.BytesIO(b"duration\n6\n"), "c.csv")}},
-        "override": {"json": {"prediction": "blue"}},
-        "outcomes": good["outcomes"](),
+    bad = good | {
+        "score": lambda: {"json": [{}]},
+        "files": lambda: {"data": {"file": (io.BytesIO(b"duration\n6\n"), "c.csv")}},
+        "override": lambda: {"json": {"prediction": "blue"}},
     }
     for operation in POSTS:
-        is_the_promised(ask(client, operation, **bad[operation.id]), 422)
+        is_the_promised(ask(client, operation, **bad[operation.id]()), 422)
 
 
-def test_404_for_a_decision_that_is_not_there(client, good):
+def test_404_for_what_the_log_does_not_hold(client, good):
     for operation in OPERATIONS:
         if "{id}" in operation.path:
-            assert kind(ask(client, operation, **good.get(operation.id, dict)()), 404) == "not-found"
+            for form in ("csv", "xlsx", "pdf"):
+                path = operation.path.replace("{id}", UNKNOWN).replace("{form}", form)
+                answer = client.open(path, method=operation.method.upper(), **good.get(operation.id, dict)())
+                assert kind(answer, 404) == "not-found"
 
 
 class Away:

@@ -1,0 +1,70 @@
+"""Past decisions are found by file, client, date and id; previews are not."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from credit_risk import decisions
+from credit_risk.history import PAGE, search
+
+from .test_decisions import batch
+
+DAY = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def at(log, day, n=2, **more):
+    return log.commit(batch(n, time=DAY + timedelta(days=day, hours=12), **more))
+
+
+def files(found):
+    return [record.source for record in found.batches]
+
+
+def test_files_are_found_by_part_of_their_name_the_newest_first(log):
+    for day, name in enumerate(["Monday.csv", "tuesday.csv", "friday.xlsx"]):
+        at(log, day, source=name)
+    at(log, 3, source="sample day.csv", kind="preview")
+    assert files(search(log)) == ["friday.xlsx", "tuesday.csv", "Monday.csv"]
+    assert files(search(log, " DAY.csv ")) == ["tuesday.csv", "Monday.csv"]
+    assert search(log, "nothing so named").batches == []
+
+
+def test_days_bound_what_is_found(log):
+    for day in range(4):
+        at(log, day, source=f"{day}.csv")
+    assert files(search(log, since=DAY + timedelta(days=1), until=DAY + timedelta(days=3))) == ["2.csv", "1.csv"]
+    assert files(search(log, since=DAY + timedelta(days=3))) == ["3.csv"]
+    assert files(search(log, until=DAY + timedelta(days=1))) == ["0.csv"]
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_clients_decisions_are_found_in_documents_and_files(log, monkeypatch, big):
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 1 if big else 100)
+    first, second = at(log, 0), at(log, 1)
+    at(log, 2, kind="preview")
+    found = search(log, "c1")
+    assert [d["id"] for d in found.decisions] == [f"{second.id}-1", f"{first.id}-1"]
+    assert {d["client_id"] for d in found.decisions} == {"c1"}
+    assert search(log, "c1", until=DAY + timedelta(days=1)).decisions[0]["id"] == f"{first.id}-1"
+    assert search(log, "c9").decisions == []
+
+
+def test_an_id_finds_its_batch_or_decision_whenever_it_was(log):
+    record = at(log, 0, source="a.csv")
+    preview = at(log, 0, kind="preview")
+    later = DAY + timedelta(days=9)
+    assert search(log, record.id, since=later).batches == [record]
+    (decision,) = search(log, f"{record.id}-1", since=later).decisions
+    assert decision["client_id"] == "c1"
+    for text in (f"{record.id}-9", preview.id, f"{preview.id}-0", "-", "'; drop table"):
+        assert search(log, text) == search(log, "no such thing")
+
+
+def test_more_than_a_page_is_found_page_by_page(log):
+    for n in range(PAGE + 5):
+        at(log, 0, n=0, source=f"{n}.csv")
+    first = search(log)
+    assert len(first.batches) == PAGE
+    rest = search(log, before=first.before)
+    assert files(rest) == [f"{n}.csv" for n in reversed(range(5))]
+    assert rest.before is None

@@ -1,0 +1,137 @@
+"""A committed batch as a file to keep: decisions and overrides, inputs, reasons, version and id.
+
+The log holds what the model was asked. Columns of the upload that are no part of an application are not kept there; who
+sends the file again gets them back beside the decisions.
+"""
+
+import hashlib
+import io
+from itertools import chain
+from typing import Any
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from openpyxl.cell import WriteOnlyCell
+
+from credit_risk.application import CLIENT_ID, LABEL, NAMES, encode
+from credit_risk.decisions import BatchRecord, DecisionLog
+from credit_risk.model import NotExplainable
+from credit_risk.overrides import overrides_of_batch
+from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
+from credit_risk.sheet import Sheet
+from model_deployment.export import harmless, unlike
+from model_deployment.formats import as_csv
+from model_deployment.problems import Problem
+from model_deployment.serving import Production
+
+TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+# A workbook takes a hundred times as long as a CSV: about 10 seconds for these.
+MAX_EXCEL_ROWS = 20_000
+_OVERRIDE = {"override": "prediction", "override_by": "by", "override_reason": "reason", "override_time": "time"}
+_KNOWN = (*NAMES, LABEL, CLIENT_ID)
+
+
+def exported(log: DecisionLog, production: Production, record: BatchRecord, form: str, upload: bytes | None) -> bytes:
+    """Return a batch as CSV (UTF-8 with BOM, which spreadsheets need) or as an Excel workbook.
+
+    Parameters
+    ----------
+    log : DecisionLog
+        Holds the decisions and their overrides.
+    production : Production
+        Gives the version that decided, for its reasons; where that is not to be had, there are none.
+    record : BatchRecord
+    form : str
+        `csv` or `xlsx`.
+    upload : bytes, optional
+        The file that was decided on, for its other columns.
+
+    Raises
+    ------
+    Problem
+        When the file is another one (422), or a workbook would have too many rows (413).
+    """
+    if form == "xlsx" and record.n_decided > MAX_EXCEL_ROWS:
+        detail = (
+            f"A workbook is made of at most {MAX_EXCEL_ROWS:,} clients; these are {record.n_decided:,}. Take the CSV."
+        )
+        raise Problem(413, "too-many-for-excel", detail)
+    table = _table(log, production, record)
+    if upload is not None:
+        if hashlib.sha256(upload).hexdigest() != record.sha256:
+            raise Problem(422, "another-file", f"This is not the file that batch {record.id} was decided on.")
+        table = _with_columns_of(upload, table)
+    table = table.drop_columns(["row"])
+    texts = {name: harmless(table[name]) for name in table.column_names if pa.types.is_string(table[name].type)}
+    table = pa.table([texts.get(name, table[name]) for name in table.column_names], table.column_names)
+    names = harmless(pa.array(table.column_names)).to_pylist()
+    table = table.rename_columns(names)
+    return _csv(table) if form == "csv" else _excel(table)
+
+
+def _table(log: DecisionLog, production: Production, record: BatchRecord) -> pa.Table:
+    decisions = log.read(record)
+    overridden = overrides_of_batch(log, record.id)
+    events: list[dict[str, Any]] = [overridden.get(id, {}) for id in decisions["id"].to_pylist()] if overridden else []
+    columns: dict[str, Any] = {"row": decisions["row"], "prediction": decisions["prediction"]}
+    columns |= {name: pc.round(decisions[name], 6) for name in ("risk", "confidence")}
+    for name, field in _OVERRIDE.items():
+        columns[name] = pa.array([event.get(field) for event in events] or pa.nulls(len(decisions)), pa.string())
+    columns |= {name: decisions[name] for name in (CLIENT_ID, *NAMES)}
+    if decisions["label"].null_count < len(decisions):
+        columns[LABEL] = decisions["label"]
+    columns["reasons"] = _reasons(production, record, decisions)
+    columns["warnings"] = pc.binary_join(decisions["warnings"], "; ")
+    columns |= {"model_version": decisions["model_version"], "decision_id": decisions["id"]}
+    columns["decided_at"] = pc.strftime(decisions["time"], "%Y-%m-%dT%H:%M:%SZ")
+    return pa.table(columns)
+
+
+def _reasons(production: Production, record: BatchRecord, decisions: pa.Table) -> pa.Array:
+    try:
+        scorer = production.scorer(record.model_version, record.digest)
+        return scorer.sentences(encode(decisions.select(list(NAMES)).to_pandas()))
+    except (RegistryUnavailable, NoSuchVersion, DigestMismatch, NotExplainable) as error:
+        return pa.repeat(f"not to be had: {error}", len(decisions))
+
+
+def _with_columns_of(upload: bytes, table: pa.Table) -> pa.Table:
+    """Return a batch's table with the columns of the file that are no part of an application."""
+    sheet = Sheet(as_csv(upload), _KNOWN)
+    places = pc.index_in(table["row"], value_set=pa.array(sheet.numbers))
+    for name, column in zip(sheet.header, sheet.table.columns, strict=True):
+        if name not in _KNOWN:
+            table = table.append_column(unlike(name, table.column_names), column.take(places))
+    return table
+
+
+def _csv(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    sink.write(b"\xef\xbb\xbf")
+    pa.csv.write_csv(table, sink)
+    return sink.getvalue()
+
+
+def _excel(table: pa.Table) -> bytes:
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("Decisions")
+    sheet.freeze_panes = "A2"
+    rows = (row.values() for batch in table.to_batches() for row in batch.to_pylist())
+    for row in chain([table.column_names], rows):
+        sheet.append([_cell(sheet, value) for value in row])
+    sink = io.BytesIO()
+    book.save(sink)
+    return sink.getvalue()
+
+
+def _cell(sheet: Any, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    cell = WriteOnlyCell(sheet, openpyxl.cell.cell.ILLEGAL_CHARACTERS_RE.sub("", value))
+    cell.data_type = "s"  # or what looks like a formula would become one
+    return cell

@@ -1,0 +1,92 @@
+"""Past uploads and decisions, found by file, client, date or id."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dash import dcc, html
+
+from credit_risk.application import CLIENT_ID
+from credit_risk.decisions import BatchRecord, DecisionLog, LogUnavailable
+from credit_risk.history import search
+
+_FIELDS = (
+    ("find-text", "File, client or id", "search"),
+    ("find-since", "From", "date"),
+    ("find-until", "To", "date"),
+)
+
+
+def layout() -> list[Any]:
+    """Return the fields of a search and the place of what it finds."""
+    fields = [
+        html.Div([html.Label(title, htmlFor=id), dcc.Input(id=id, type=kind, n_submit=0)], className="field")
+        for id, title, kind in _FIELDS
+    ]
+    return [
+        html.H2("History", tabIndex=-1),
+        html.Div([*fields, html.Button("Find", id="find", type="button", className="primary")], className="fields"),
+        html.Div(id="found", role="region", **{"aria-label": "What was found", "aria-live": "polite"}),
+    ]
+
+
+def found(log: DecisionLog, text: str, since: str | None, until: str | None, before: int | None) -> list[Any]:
+    """Return what a search finds; days are those of UTC, the last one included."""
+    try:
+        start, end = _day(since), _day(until)
+    except ValueError:
+        return [html.P("A day is written 2026-11-25.", role="alert", className="trouble")]
+    end = end + timedelta(days=1) if end else None
+    try:
+        hits = search(log, text, start, end, before)
+    except LogUnavailable:
+        return [html.P("The decision log cannot be reached. Try again in a moment.", role="alert")]
+    parts: list[Any] = []
+    if hits.decisions:
+        parts += [html.H3("Decisions"), _decisions(hits.decisions)]
+    if hits.batches:
+        parts += [html.H3("Files and requests"), _batches(hits.batches)]
+    if not parts:
+        parts.append(html.P("Nothing was found." if hits.before is None else "Nothing was found so far."))
+    if hits.before is not None:
+        parts.append(html.Button("Older", id="older", type="button", className="quiet", value=str(hits.before)))
+    return parts
+
+
+def _day(text: str | None) -> datetime | None:
+    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) if text else None
+
+
+def _batches(records: list[BatchRecord]) -> Any:
+    rows = [
+        [
+            dcc.Link(record.source or "sent by the API", href=f"./?batch={record.id}"),
+            f"{record.time:%d %b %Y, %H:%M}",
+            f"{record.n_decided + record.n_rejected:,}",
+            f"{record.n_decided - record.n_red:,}",
+            f"{record.n_red:,}",
+            f"{record.n_rejected:,}",
+            record.model_version,
+        ]
+        for record in records
+    ]
+    return _table(("File", "Time (UTC)", "Clients", "Green", "Red", "Rejected", "Version"), rows)
+
+
+def _decisions(decisions: list[dict[str, Any]]) -> Any:
+    rows = [
+        [
+            dcc.Link(decision[CLIENT_ID] or f"row {decision['row'] + 1}", href=f"decision?id={decision['id']}"),
+            f"{decision['time']:%d %b %Y, %H:%M}",
+            html.Strong(decision["prediction"], className=f"badge {decision['prediction']}"),
+            f"{decision['risk']:.1%}",
+            decision["model_version"],
+        ]
+        for decision in decisions
+    ]
+    return _table(("Client", "Time (UTC)", "Prediction", "Default risk", "Version"), rows)
+
+
+def _table(titles: tuple[str, ...], rows: list[list[Any]]) -> Any:
+    head = html.Thead(html.Tr([html.Th(title, scope="col") for title in titles]))
+    body = html.Tbody([html.Tr([html.Td(cell) for cell in row]) for row in rows])
+    return html.Div(html.Table([head, body]), className="wide")

@@ -1,0 +1,223 @@
+"""The result of a file: counts, the histogram of the risks, the table of clients, and what was rejected."""
+
+from typing import Any
+
+import dash_ag_grid
+import pyarrow as pa
+from dash import html
+
+from credit_risk.application import ATTRIBUTES, CLIENT_ID, Attribute
+from credit_risk.decisions import BatchRecord, DecisionLog, LogUnavailable
+from model_deployment.charts import histogram
+from model_deployment.rows import Rows
+
+# The table asks for so many rows at a time, and forgets the oldest it has beyond so many times that.
+_BLOCK = 100
+_BLOCKS = 20
+_GRID_ROWS = 15
+_HEAD_PX, _ROW_PX = 51, 42
+
+# Colours come from the style sheet, which knows light and dark.
+_GRID_THEME = """themeQuartz.withParams({
+    backgroundColor: 'var(--surface)', foregroundColor: 'var(--ink)', accentColor: 'var(--accent)',
+    borderColor: 'var(--line)', headerBackgroundColor: 'var(--surface-2)', headerTextColor: 'var(--muted)',
+    browserColorScheme: 'inherit', fontFamily: 'inherit', fontSize: 14, headerFontSize: 13,
+    headerFontWeight: 600, wrapperBorderRadius: 10
+})"""
+
+
+def result(log: DecisionLog, rows: Rows, upload: dict[str, Any], serving: str | None = None) -> list[Any]:
+    """Return what the page shows of one upload.
+
+    Parameters
+    ----------
+    log : DecisionLog
+        Holds its decisions.
+    rows : Rows
+        Reads them.
+    upload : dict
+        What the script kept: `name`, the API's `answer` but for the decisions, and `rejected_url` where there is one.
+    serving : str, optional
+        The version that serves now.
+    """
+    answer = upload["answer"]
+    try:
+        record = log.batch(str(answer["batch"]))
+        decisions = rows.table(record) if record and record.n_decided else None
+    except LogUnavailable:
+        return [html.P("The decisions are stored, but the log cannot be read now. Choose the file above again.")]
+    name = str(upload["name"])
+    parts: list[Any] = [
+        html.Div([html.H2(name, tabIndex=-1), *(_downloads(record, name) if record else [])], className="title"),
+        _summary(answer, record.n_red if record else 0),
+    ]
+    if serving is not None and serving != answer["model_version"]:
+        parts.append(
+            html.P(f"Version {answer['model_version']} decided; version {serving} serves now.", className="hint")
+        )
+    if answer["warnings"]:
+        parts.append(html.P("; ".join(answer["warnings"]) + ".", className="hint"))
+    if answer["rejected"]:
+        parts.append(_rejected(answer["rejected"], answer["n_rejected"], upload))
+    if record is not None and decisions is not None:
+        parts.append(histogram(decisions["risk"].to_numpy(), record.threshold))
+        parts.append(grid(record, decisions))
+        hint = "Confidence says how clear a decision is, given the costs. Choose a row for its reasons."
+        parts.append(html.P(hint, className="hint"))
+    return parts
+
+
+def logged(record: BatchRecord) -> dict[str, Any]:
+    """Return a batch of the log as `result` takes an upload. Of rejected rows the log knows how many, not which."""
+    counts = [f"{one['n']:,} {one['column'] or 'row'}: {one['reason'].replace('_', ' ')}" for one in record.reasons]
+    answer = {
+        "batch": record.id,
+        "model_version": record.model_version,
+        "n_decided": record.n_decided,
+        "n_rejected": record.n_rejected,
+        "rejected": [],
+        "warnings": [f"rejected: {'; '.join(counts)}"] if counts else [],
+    }
+    when = f"{record.time:%d %b %Y, %H:%M} UTC"
+    return {"name": f"{record.source or 'Sent by the API'}, {when}", "answer": answer}
+
+
+def _summary(answer: dict[str, Any], n_red: int) -> Any:
+    n_decided, n_rejected = answer["n_decided"], answer["n_rejected"]
+    n = n_decided + n_rejected
+    counts = [
+        _count(n, "clients" if n != 1 else "client", "all"),
+        _count(n_decided - n_red, "green", "green"),
+        _count(n_red, "red", "red"),
+        _count(n_rejected, "rejected", "rejected"),
+        html.Span(f"Model version {answer['model_version']}", className="version"),
+    ]
+    return html.P(counts, className="summary", id="summary")
+
+
+def _count(n: int, word: str, kind: str) -> Any:
+    return html.Span([html.Strong(f"{n:,}"), f" {word} "], className=f"count {kind}")
+
+
+def _downloads(record: BatchRecord, name: str) -> list[Any]:
+    """Return the links to the result; the script sends the file along where it has it, for its other columns."""
+    if not record.n_decided:
+        return []
+    stem = name.rsplit(".", 1)[0]
+    links = [
+        html.A(
+            f"Download {word}",
+            id=f"download-{form}",
+            href=f"api/v1/batches/{record.id}.{form}",
+            download=f"{stem}-result.{form}",
+            className="primary" if form == "csv" else "secondary",
+            **{"data-batch": record.id},
+        )
+        for form, word in (("csv", "CSV"), ("xlsx", "Excel"))
+    ]
+    return [html.Div(links, className="downloads")]
+
+
+def _rejected(faults: list[dict[str, Any]], n_rejected: int, upload: dict[str, Any]) -> Any:
+    heading = f"{n_rejected:,} rejected" if n_rejected else "Nothing to decide on"
+    rows = [
+        html.Tr(
+            [
+                html.Td("" if fault["row"] is None else f"{fault['row'] + 1:,}"),
+                html.Td(fault["column"] or ""),
+                html.Td("" if fault["value"] is None else str(fault["value"])),
+                html.Td(fault["message"]),
+                html.Td(_allowed(fault["allowed"])),
+            ]
+        )
+        for fault in faults
+    ]
+    titles = ("Row", "Column", "Value", "What is wrong", "What is allowed")
+    table = html.Table([html.Thead(html.Tr([html.Th(title, scope="col") for title in titles])), html.Tbody(rows)])
+    region = {"role": "region", "aria-label": "Rejected rows"}
+    parts = [html.Summary(heading), html.Div(table, className="scroll", tabIndex=0, **region)]
+    if upload.get("rejected_url"):
+        stem = str(upload["name"]).rsplit(".", 1)[0]
+        link = html.A(
+            "Download the rejected rows", id="rejected", href=upload["rejected_url"], download=f"{stem}-rejected.csv"
+        )
+        parts.append(html.P([link, " to mend them and drop that file here."], className="hint"))
+    return html.Details(parts, open=True, className="faults")
+
+
+def _allowed(allowed: list[str] | dict[str, Any] | None) -> str:
+    if isinstance(allowed, dict):
+        return range_text(allowed["minimum"], allowed["maximum"], "")
+    return ", ".join(allowed or [])
+
+
+def range_text(minimum: int, maximum: int, unit: str) -> str:
+    """Return what a number may be, in words."""
+    return f"{minimum:,} to {maximum:,} {unit}".rstrip()
+
+
+def grid(record: BatchRecord, decisions: pa.Table) -> Any:
+    """Return the table of a batch's decisions; it asks for its rows as they are scrolled, sorted and filtered."""
+    named = decisions[CLIENT_ID].null_count < len(decisions)
+    warned = decisions["warnings"].to_numpy(zero_copy_only=False).astype(bool).any()
+    few = len(decisions) <= _GRID_ROWS
+    height = f"{_HEAD_PX + _ROW_PX * len(decisions) + 17}px" if few else "36rem"
+    return dash_ag_grid.AgGrid(
+        id="decisions",
+        columnDefs=_columns(named=named, warned=bool(warned)),
+        rowModelType="infinite",
+        getRowId="params.data.id",
+        defaultColDef={"sortable": True, "filter": "agTextColumnFilter", "resizable": True},
+        dashGridOptions={
+            "theme": {"function": _GRID_THEME},
+            "context": {"batch": record.id},
+            "cacheBlockSize": _BLOCK,
+            "maxBlocksInCache": _BLOCKS,
+            # Dash hands one question on at a time: a second one before the answer would take its place.
+            "maxConcurrentDatasourceRequests": 1,
+            "blockLoadDebounceMillis": 100,
+            "infiniteInitialRowCount": len(decisions),
+            "suppressFieldDotNotation": True,
+            "enableCellTextSelection": True,
+            "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
+        },
+        style={"height": height},
+    )
+
+
+def _columns(*, named: bool, warned: bool) -> list[dict[str, Any]]:
+    columns: list[dict[str, Any]] = [
+        {"field": CLIENT_ID, "headerName": "Client", "pinned": "left", "width": 130}
+        if named
+        else _number("row", "Row") | {"pinned": "left", "width": 90},
+        {
+            "field": "prediction",
+            "headerName": "Prediction",
+            "pinned": "left",
+            "width": 130,
+            "cellClassRules": {"green": "params.value == 'green'", "red": "params.value == 'red'"},
+        },
+        _percent("risk", "Default risk", ".1%") | {"cellStyle": {"function": "riskMeter(params)"}, "width": 150},
+        _percent("confidence", "Confidence", ".0%") | {"width": 130},
+        {"field": "override", "headerName": "Override", "width": 150},
+    ]
+    if warned:
+        columns.append({"field": "warnings", "headerName": "Warnings", "tooltipField": "warnings", "width": 220})
+    return [*columns, *map(_column, ATTRIBUTES)]
+
+
+def _column(a: Attribute) -> dict[str, Any]:
+    title = f"{a.label} ({a.unit})" if a.unit else a.label
+    # The grid fetches its rows too late to measure them.
+    longest = max(len(title) + 4, *(len(word) for word in a.categories or ("",)))
+    column = _number(a.name, title) if a.kind == "number" else {"field": a.name, "headerName": title}
+    return column | {"width": 36 + 8 * longest}
+
+
+def _number(field: str, title: str) -> dict[str, Any]:
+    return {"field": field, "headerName": title, "type": "rightAligned", "filter": "agNumberColumnFilter"}
+
+
+def _percent(field: str, title: str, form: str) -> dict[str, Any]:
+    shown = f"params.value == null ? '' : d3.format('{form}')(params.value)"
+    return _number(field, title) | {"valueFormatter": {"function": shown}}
