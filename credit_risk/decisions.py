@@ -30,6 +30,7 @@ __all__ = ["DECISION_SCHEMA", "AlreadyCommitted", "Batch", "BatchRecord", "Decis
 # Up to here a decision is a document; a bigger batch is one Parquet file (a million documents take half a minute, the
 # file a third of a second).
 MAX_DOCUMENTS = 10_000
+_MAX_DIGITS = 18  # no row has a number of more, and no file could be asked for it
 RED = "red"
 GREEN = "green"
 Kind = Literal["decision", "preview"]
@@ -222,7 +223,7 @@ class DecisionLog:
         """Return one committed decision as a dict of `DECISION_SCHEMA`'s columns, or None."""
         batch_id, _, row = id.rpartition("-")
         record = self.batch(batch_id)
-        if record is None or not row.isdecimal():
+        if record is None or not row.isdecimal() or len(row) > _MAX_DIGITS:
             return None
         if record.stored == "documents":
             found = next(self._documents.find("decisions", {"_id": id}, limit=1), None)
@@ -250,10 +251,16 @@ class DecisionLog:
 
     # Events: overrides, outcomes, approvals, rollbacks
 
-    def append_event(self, kind: str, key: str, **fields: Any) -> dict[str, Any]:
-        """Append an event about a decision or a model version, and return it with its number `_id` and `time`."""
+    def append_event(
+        self, kind: str, key: str, before: Callable[[], None] = lambda: None, /, **fields: Any
+    ) -> dict[str, Any]:
+        """Append an event about a decision or a model version, and return it with its number `_id` and `time`.
+
+        `before` is called before each try to write it: whatever event it does not see yet comes after this one. What
+        it raises keeps the event from being written.
+        """
         event = {"kind": kind, "key": key, "time": datetime.now(UTC).isoformat(timespec="microseconds"), **fields}
-        return self._append("events", event)
+        return self._append("events", event, before)
 
     def events(self, kind: str | None = None, key: str | None = None, after: int = 0) -> list[dict[str, Any]]:
         """Return events in order, of one kind, about one key, after one number."""

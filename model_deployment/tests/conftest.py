@@ -253,9 +253,15 @@ class Relay:
     def url(self, target: str) -> str:
         """Listen for the server at `target`, and return the address to use in its place."""
         self._target = urlsplit(target)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._port = free_port()
+        self.again()
+        return f"http://127.0.0.1:{self._port}"
+
+    def again(self) -> None:
+        """Listen, also after a stop."""
+        self._open = []
+        self._listener = socket.create_server(("127.0.0.1", self._port))
         threading.Thread(target=self._accept, daemon=True).start()
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def stop(self) -> None:
         """Close the port and all connections."""
