@@ -239,6 +239,7 @@ class DecisionLog:
         Looks at what was written between `within` and `older_than` ago, which its id tells: it starts with the time.
         """
         now = datetime.now(UTC)
+        self._blob_call(self._blobs.tidy, now - older_than)
         end = str(ULID.from_datetime(now - older_than))
         start = str(ULID.from_datetime(now - within))
         written = self._documents.distinct("decisions", "batch", {"_id": {"$gt": start, "$lt": end}})

@@ -12,16 +12,19 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import psutil
 import pyarrow as pa
 import pytest
+from ulid import ULID
 
 from conftest import wait_for
 from credit_risk.application import Validator
-from credit_risk.decisions import open_log
+from credit_risk.decisions import Batch, _decision_documents, open_log
 from credit_risk.registry import PRODUCTION, Registry
+from model_deployment import sweeping
 from model_deployment.app import create_app
 
 from .bad_input import parquet
@@ -290,6 +293,22 @@ def test_a_worker_killed_after_the_commit_and_before_the_answer_has_decided_once
     assert logged["risk"].to_pylist() == [d["risk"] for d in body["decisions"]]
     log.sweep(NO_TIME)
     assert everything(alone) == [(record.id, n)]
+
+
+def test_what_a_killed_worker_left_is_swept_by_those_after_it(log, scorers, clients):
+    """Two hours ago a worker died before its commit mark, and one just now."""
+    applications = Validator().rows(clients[:3])
+    decided = scorers[0].decide(applications.codes)
+    now = datetime.now(UTC)
+    left = [
+        Batch(applications, decided, "1", "digest", 1 / 6, id=str(ULID.from_datetime(then)), time=then)
+        for then in (now - timedelta(hours=2), now)
+    ]
+    for batch in left:
+        log._documents.insert("decisions", _decision_documents(batch))
+    kept = log.commit(replace(left[1], id=str(ULID())))
+    sweeping.start(log)
+    wait_for(lambda: log._documents.distinct("decisions", "batch", {}) == {left[1].id, kept.id}, 10, "the sweep")
 
 
 # Another version meanwhile
