@@ -229,7 +229,8 @@ def alone(serve, register, approve_on, mlflow_server, scorers):
         MLFLOW_TRACKING_URI=mlflow_server, MODEL_NAME="alone", RISKOMETER_PROCESSES="1", MODEL_POLL_SECONDS="0.2"
     )
     approve_on(server, version)
-    wait_for(lambda: server.get("/readyz")[0] == 200, 60, "the model")
+    # Until then, it may be the version of an earlier test.
+    wait_for(lambda: server.get("/readyz")[1].get("model_version") == version, 60, "the model")
     return server
 
 
@@ -271,7 +272,8 @@ def test_a_worker_killed_mid_file_leaves_nothing_and_the_file_sent_again_is_deci
     assert isinstance(got, http.client.HTTPException | OSError), got
     assert everything(alone) == []
     status, body = sent_again(alone, data, "order 7")
-    assert (status, body["n_decided"], body["n_rejected"]) == (200, 200_000, 0)
+    assert status == 200, body
+    assert (body["n_decided"], body["n_rejected"]) == (200_000, 0)
     assert everything(alone) == [(body["batch"], 200_000)]
     alone.decisions().sweep(NO_TIME)
     assert everything(alone) == [(body["batch"], 200_000)]
@@ -286,7 +288,8 @@ def test_a_worker_killed_after_the_commit_and_before_the_answer_has_decided_once
     assert isinstance(got, http.client.HTTPException | OSError), got
     (record,) = log.batches()
     status, body = sent_again(alone, data, "order 8")
-    assert (status, body["batch"], body["n_decided"]) == (200, record.id, n)
+    assert status == 200, body
+    assert (body["batch"], body["n_decided"]) == (record.id, n)
     assert log.batches() == [record]
     logged = log.read(record)
     assert logged["id"].to_pylist() == [d["id"] for d in body["decisions"]]
