@@ -7,13 +7,16 @@ import http.client
 import io
 import json
 import resource
+import shutil
 import sqlite3
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psutil
 import pyarrow as pa
@@ -28,6 +31,7 @@ from model_deployment import sweeping
 from model_deployment.app import create_app
 
 from .bad_input import parquet
+from .conftest import serving
 
 JSON = {"Content-Type": "application/json"}
 NO_TIME = timedelta(hours=-1)  # the sweep's, for what was written just now
@@ -128,6 +132,60 @@ def test_a_full_disk_withholds_answers_leaves_nothing_half_written_and_is_forgot
     assert override(server, decision, "Ann")[0] == 201
     assert len(everything(server)) == len(before) + len(ways)
     assert len(in_bucket(server)) == len(files) + 1
+
+
+@pytest.fixture
+def on_a_small_disk(tmp_path, register, mlflow_server, scorers):
+    """A Risk-O-Meter whose state, and whose temporary files, are on a disk of 80 MB; and where that is to be found."""
+    mount = 'mount -t tmpfs -o size=80m none "$0" && mkdir "$0/tmp" && exec "$@"'
+    through = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(tmp_path / "var")]
+    (tmp_path / "var").mkdir()
+    if not shutil.which("unshare") or subprocess.run([*through, "true"]).returncode:
+        pytest.skip("this machine does not let us mount a disk of our own")
+    version = register(mlflow_server, "small disk", scorers[0])
+    settings = {
+        "MLFLOW_TRACKING_URI": mlflow_server,
+        "MODEL_NAME": "small disk",
+        "MODEL_POLL_SECONDS": "0.2",
+        "TMPDIR": str(tmp_path / "var" / "tmp"),
+        "PROMETHEUS_MULTIPROC_DIR": "",
+    }
+    with serving(tmp_path, settings, through) as server:
+        # The disk is that process's alone; this is how others see it.
+        disk = Path(f"/proc/{server.process.pid}/root{tmp_path}/var")
+        seen = {"decision_log": f"sqlite:///{disk}/decisions.db", "bucket": str(disk / "bucket"), "var_dir": disk}
+        server.settings = server.settings.model_copy(update=seen)
+        Registry(mlflow_server, "small disk").set_alias(PRODUCTION, version)
+        wait_for(lambda: all(server.get("/readyz")[0] == 200 for _ in range(10)), 60, "the model")
+        yield server, disk
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("warm", [True, False])
+def test_on_a_disk_that_is_really_full_no_worker_dies_and_each_answer_is_true(on_a_small_disk, clients, as_csv, warm):
+    server, disk = on_a_small_disk
+    ways = [
+        lambda: server.score(clients[:3]),
+        lambda: upload(server, as_csv(clients).encode()),
+        lambda: upload(server, many(clients, 10_500)),
+        lambda: upload(server, as_csv(clients * 33).encode()),
+        lambda: server.get("/metrics"),
+        lambda: server.get("/nothing"),
+    ]
+    if warm:
+        assert [way()[0] for way in ways * 2] == [200, 200, 200, 200, 200, 404] * 2
+    before, known = everything(server), {worker.pid for worker in workers(server)}
+    with (disk / "filling").open("wb", buffering=0) as filling, suppress(OSError):
+        while filling.write(bytes(4096)):
+            pass
+    answers = [way() for way in ways * 4]
+    assert {status for status, _ in answers} - {200, 404} == {503}
+    (disk / "filling").unlink()
+    # A log may have some room left that it took before; what was answered is in it, and nothing else.
+    decided = [(body["batch"], body["n_decided"]) for status, body in answers if status == 200 and "batch" in body]
+    assert everything(server) == before + decided
+    assert [way()[0] for way in ways] == [200, 200, 200, 200, 200, 404]
+    assert {worker.pid for worker in workers(server)} == known
 
 
 # Two at once
