@@ -27,6 +27,7 @@ from conftest import wait_for
 from credit_risk.application import Validator
 from credit_risk.decisions import Batch, _decision_documents, open_log
 from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.settings import Settings
 from model_deployment import sweeping
 from model_deployment.app import create_app
 
@@ -75,7 +76,10 @@ def workers(server):
 
 def everything(server):
     """Return what the log holds: each batch, and how many decisions it has."""
-    log = server.decisions()
+    return held(server.decisions())
+
+
+def held(log):
     return [(record.id, log.read(record).num_rows) for record in log.batches(kind=None)]
 
 
@@ -151,18 +155,24 @@ def on_a_small_disk(tmp_path, register, mlflow_server, scorers):
         "PROMETHEUS_MULTIPROC_DIR": "",
     }
     with serving(tmp_path, settings, through) as server:
-        # The disk is that process's alone; this is how others see it.
-        disk = Path(f"/proc/{server.process.pid}/root{tmp_path}/var")
-        seen = {"decision_log": f"sqlite:///{disk}/decisions.db", "bucket": str(disk / "bucket"), "var_dir": disk}
-        server.settings = server.settings.model_copy(update=seen)
         Registry(mlflow_server, "small disk").set_alias(PRODUCTION, version)
         wait_for(lambda: all(server.get("/readyz")[0] == 200 for _ in range(10)), 60, "the model")
-        yield server, disk
+        # The disk is that process's alone; this is how others see it.
+        yield server, Path(f"/proc/{server.process.pid}/root{tmp_path}/var")
+
+
+def on(disk, copy):
+    """Return what the log on a disk holds, from a copy: SQLite would look for the file on our own disk."""
+    shutil.copytree(disk, copy, ignore=shutil.ignore_patterns("*-shm", "filling", "tmp"))
+    urls = {"decision_log": f"sqlite:///{copy}/decisions.db", "bucket": str(copy / "bucket")}
+    return held(open_log(Settings(_env_file=None, **urls)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("warm", [True, False])
-def test_on_a_disk_that_is_really_full_no_worker_dies_and_each_answer_is_true(on_a_small_disk, clients, as_csv, warm):
+def test_on_a_disk_that_is_really_full_no_worker_dies_and_answers_are_true(
+    on_a_small_disk, clients, as_csv, tmp_path, warm
+):
     server, disk = on_a_small_disk
     ways = [
         lambda: server.score(clients[:3]),
@@ -174,16 +184,17 @@ def test_on_a_disk_that_is_really_full_no_worker_dies_and_each_answer_is_true(on
     ]
     if warm:
         assert [way()[0] for way in ways * 2] == [200, 200, 200, 200, 200, 404] * 2
-    before, known = everything(server), {worker.pid for worker in workers(server)}
+    before, known = on(disk, tmp_path / "before"), {worker.pid for worker in workers(server)}
     with (disk / "filling").open("wb", buffering=0) as filling, suppress(OSError):
         while filling.write(bytes(4096)):
             pass
     answers = [way() for way in ways * 4]
     assert {status for status, _ in answers} - {200, 404} == {503}
     (disk / "filling").unlink()
+    assert len(before) == (8 if warm else 0)
     # A log may have some room left that it took before; what was answered is in it, and nothing else.
     decided = [(body["batch"], body["n_decided"]) for status, body in answers if status == 200 and "batch" in body]
-    assert everything(server) == before + decided
+    assert on(disk, tmp_path / "after") == before + decided
     assert [way()[0] for way in ways] == [200, 200, 200, 200, 200, 404]
     assert {worker.pid for worker in workers(server)} == known
 
