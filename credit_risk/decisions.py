@@ -113,7 +113,9 @@ class AlreadyCommitted(ValueError):
 
 def open_log(settings: Settings) -> "DecisionLog":
     """Return the decision log that the settings name; nothing is connected before the first call."""
-    return DecisionLog(open_documents(settings.decision_log), open_blobs(settings.bucket))
+    return DecisionLog(
+        open_documents(settings.decision_log, settings.decision_log_flush_ms / 1000), open_blobs(settings.bucket)
+    )
 
 
 class DecisionLog:
@@ -170,10 +172,13 @@ class DecisionLog:
             "stored": "documents" if as_documents else "parquet",
         }
         try:
-            return _record(self._append("batches", record, lambda: self._refuse_twice(batch.idempotency_key)))
+            written = self._append("batches", record, lambda: self._refuse_twice(batch.idempotency_key))
         except AlreadyCommitted:
             self._discard(batch.id)
             raise
+        # A client alone may be asked about again; nobody decides on a file twice because of its last moment.
+        self._documents.flush(now=n_decided != 1)
+        return _record(written)
 
     def batches(self, after: int = 0, kind: Kind | None = "decision", limit: int = 0) -> list[BatchRecord]:
         """Return the batches committed after number `after`, in order."""
@@ -253,7 +258,9 @@ class DecisionLog:
     def append_event(self, kind: str, key: str, **fields: Any) -> dict[str, Any]:
         """Append an event about a decision or a model version, and return it with its number `_id` and `time`."""
         event = {"kind": kind, "key": key, "time": datetime.now(UTC).isoformat(timespec="microseconds"), **fields}
-        return self._append("events", event)
+        written = self._append("events", event)
+        self._documents.flush(now=True)
+        return written
 
     def events(self, kind: str | None = None, key: str | None = None, after: int = 0) -> list[dict[str, Any]]:
         """Return events in order, of one kind, about one key, after one number."""
