@@ -1,9 +1,9 @@
 """The JSON API, `/api/v1`."""
 
 import json
-from typing import Any
+from typing import IO, Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, request, send_file
 
 from credit_risk.application import json_schema
 from credit_risk.decisions import RED, Batch, DecisionLog
@@ -38,9 +38,9 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
         """Decide on a CSV, Excel or Parquet file; `?decisions=csv` has `decisions` as the text of a CSV."""
         data, name = _file()
         extras = _extras()
-        scored = scoring.file(data, name, key=_key(), explain=bool(extras))
         if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
-            return _as_csv(scored.batch)
+            return _as_csv(*scoring.result(data, name, key=_key()))
+        scored = scoring.file(data, name, key=_key(), explain=bool(extras))
         if request.args.get("decisions") != "csv":
             return _answer(scored, extras)
         # What the page keeps for its two downloads.
@@ -119,10 +119,15 @@ def _answer(scored: Scored, extras: frozenset[str]) -> Response:
     return jsonify(body(batch, scored.scorer, extras))
 
 
-def _as_csv(batch: Batch) -> Response:
+def _as_csv(batch: Batch, result: IO[bytes]) -> Response:
     _refuse_empty(batch)
-    headers = {"Batch": batch.id, "Rows-Rejected": str(batch.applications.n_rejected)}
-    return Response(result_csv(batch), 200, headers, content_type="text/csv; charset=utf-8")
+    length = result.tell()
+    result.seek(0)
+    response = send_file(result, mimetype="text/csv")  # gunicorn has the system copy it from file to socket
+    response.content_length = length
+    response.headers["Batch"] = batch.id
+    response.headers["Rows-Rejected"] = str(batch.applications.n_rejected)
+    return response
 
 
 def _refuse_empty(batch: Batch, more: dict[str, Any] | None = None) -> None:
