@@ -76,6 +76,8 @@ bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, each scenario in 
 	@$(PY) -m benchmarks.search $${FOLDS:+--folds "$$FOLDS"}
 	@echo
 	@$(PY) -m benchmarks.scoring $${ROWS:+--rows "$$ROWS"}
+	@echo
+	@$(PY) -m benchmarks.serving $${ROWS:+--rows "$$ROWS"}
 notebook: $(ENVIRONMENT) ## Run Model-development.ipynb from top to bottom (store its outputs: ARGS=--in-place)
 	@$(PY) -m tools.notebook $(ARGS)
 parts: ## Install what the tests use where it is there: Chromium, Prometheus, FerretDB, fake-gcs-server (Debian)

@@ -4,9 +4,12 @@
 come from. Every value, from whichever door, goes through `Attribute.parse`, so a row gets the same verdict everywhere.
 """
 
+import os
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -288,11 +291,40 @@ class Applications:
                 found.setdefault(int(position), []).append(text)
         return found
 
-    def table(self) -> pa.Table:
-        """Return the valid applications: `client_id`, `label`, then the 20 inputs."""
-        table = decode(self.codes)
-        table = table.add_column(0, "label", pa.array(self.label, pa.string()))
-        return table.add_column(0, CLIENT_ID, pa.array(self.client_id, pa.string()))
+    def warning_lists(self) -> pa.ListArray:
+        """Return the warnings of each of the valid rows, as lists of text."""
+        ends = pa.array(np.concatenate([[0], np.cumsum(self.outside.sum(axis=1))]).astype(np.int32))
+        if self.domain is None or not self.outside.any():
+            return pa.ListArray.from_arrays(pa.array(np.zeros(len(self) + 1, np.int32)), pa.array([], pa.string()))
+        rows, columns = np.nonzero(self.outside)
+        pairs, which = np.unique(np.column_stack([columns, self.codes[rows, columns]]), axis=0, return_inverse=True)
+        texts = pa.array([self.domain.warning(NAMES[int(column)], value) for column, value in pairs])
+        return pa.ListArray.from_arrays(ends, texts.take(pa.array(which.ravel())))
+
+    def only(self, keep: NDArray[np.bool_]) -> "Applications":
+        """Return those of the valid ones that are to be kept."""
+        return replace(
+            self,
+            codes=self.codes[keep],
+            rows=self.rows[keep],
+            client_id=list(compress(self.client_id, keep)),
+            label=list(compress(self.label, keep)),
+            outside=self.outside[keep],
+            extra=self.extra.filter(pa.array(keep)) if self.extra.num_columns else self.extra,
+        )
+
+    def part(self, start: int, stop: int) -> "Applications":
+        """Return the valid ones from one place to another."""
+        rows = slice(start, stop)
+        return replace(
+            self,
+            codes=self.codes[rows],
+            rows=self.rows[rows],
+            client_id=self.client_id[rows],
+            label=self.label[rows],
+            outside=self.outside[rows],
+            extra=self.extra.slice(start, stop - start),
+        )
 
 
 def decode(codes: Floats) -> pa.Table:
@@ -379,13 +411,36 @@ class _Faults:
 
 
 class _Column(NamedTuple):
-    """A parsed column: what its distinct values came to, where each row's stands, and the rows that are bad."""
+    """A parsed column of some rows.
 
+    Attributes
+    ----------
+    values, results : list
+        Its distinct values, and what each came to.
+    positions : array
+        Where each row's value stands there.
+    bad : array
+        The rows that hold a bad one.
+    reasons : dict
+        How many rows are bad for which reason.
+    texts : list of str or None
+        Each row's result, of what is no attribute.
+    """
+
+    values: list[str]
     results: list[Any]
-    positions: NDArray[np.int32]
+    positions: NDArray[np.int64]
     bad: NDArray[np.int64]
     reasons: dict[str, int]
-    faults: list[tuple[int, str, Invalid]]
+    texts: list[str | None]
+
+
+class _Found(NamedTuple):
+    """What the rows of a file came to, each part of them written by the thread that has parsed it."""
+
+    codes: Floats
+    outside: NDArray[np.bool_]
+    bad: NDArray[np.bool_]
 
 
 class Validator:
@@ -501,7 +556,7 @@ class Validator:
         Unreadable
             When it is no CSV of clients at all.
         """
-        sheet = Sheet(data, _KNOWN)
+        sheet = Sheet(data, _KNOWN, _KNOWN - {CLIENT_ID})
         places = {name: i for i, name in enumerate(sheet.header) if name in _KNOWN}
         if not places:
             raise Unreadable(
@@ -519,47 +574,65 @@ class Validator:
 
     def _columns(self, sheet: Sheet, places: dict[str, int]) -> Applications:
         n = sheet.table.num_rows
-        codes = np.full((n, len(NAMES)), np.nan)
-        outside = np.zeros((n, len(NAMES)), dtype=bool)
-        others: dict[str, list[str | None]] = {CLIENT_ID: [None] * n, LABEL: [None] * n}
-        bad = np.zeros(n, dtype=bool)
-        found: list[tuple[int, int, str, object, Invalid]] = []
+        found = _Found(np.full((n, len(NAMES)), np.nan), np.zeros((n, len(NAMES)), dtype=bool), np.zeros(n, dtype=bool))
+        columns = {name: places[name] for name in (*NAMES, CLIENT_ID, LABEL) if name in places}
+        blocks = sheet.table.select(list(columns.values())).rename_columns(list(columns)).to_batches()
+        starts = np.cumsum([0, *(len(block) for block in blocks)])
+        # Its own threads each time: a pool would not survive the fork that makes a server's workers.
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            parsed = list(pool.map(lambda block, start: self._block(block, int(start), found), blocks, starts[:-1]))
         reasons: dict[tuple[str, str], int] = {}
-        for order, name in enumerate((*NAMES, CLIENT_ID, LABEL)):
-            if name not in places:
-                continue
-            column = self._column(name, sheet.table.column(places[name]))
-            if name in others:
-                others[name] = [column.results[p] for p in column.positions]
-            else:
-                looked_up = np.array(column.results, dtype=np.float64).reshape(-1, 2)[column.positions]
-                codes[:, order], outside[:, order] = looked_up[:, 0], looked_up[:, 1] > 0
-            bad[column.bad] = True
-            reasons |= {(name, reason): times for reason, times in column.reasons.items()}
-            found += [(int(sheet.numbers[k]), order, name, value, error) for k, value, error in column.faults]
+        for name in columns:
+            for block in parsed:
+                for reason, times in block[name].reasons.items():
+                    reasons[name, reason] = reasons.get((name, reason), 0) + times
+        faults = self._first_faults(sheet, parsed, starts)
         if sheet.ragged:
-            found += [(number, -1, "", None, Invalid("shape", text)) for number, text in sheet.ragged]
+            faults += [(number, -1, "", None, Invalid("shape", text)) for number, text in sheet.ragged]
             reasons["", "shape"] = len(sheet.ragged)
-        keep = np.flatnonzero(~bad)
         ignored = [i for i, name in enumerate(sheet.header) if name not in _KNOWN]
         extra = sheet.table.select(ignored).rename_columns([sheet.header[i] for i in ignored])
-        return Applications(
-            codes=codes[keep],
-            rows=sheet.numbers[keep],
-            client_id=[others[CLIENT_ID][k] for k in keep],
-            label=[others[LABEL][k] for k in keep],
-            outside=outside[keep],
+        others: dict[str, list[str | None]] = {
+            name: [value for block in parsed for value in block[name].texts] if name in columns else [None] * n
+            for name in (CLIENT_ID, LABEL)
+        }
+        applications = Applications(
+            codes=found.codes,
+            rows=sheet.numbers,
+            client_id=others[CLIENT_ID],
+            label=others[LABEL],
+            outside=found.outside,
             n_rows=sheet.n_rows,
             domain=self.domain,
-            faults=_on_lines(sheet, found),
+            faults=_on_lines(sheet, faults),
             reasons=reasons,
             warnings=_ignored_warnings(sheet.header[i] for i in ignored),
-            extra=extra.take(pa.array(keep)),
+            extra=extra,
         )
+        return applications.only(~found.bad) if found.bad.any() else applications
 
-    def _column(self, name: str, cells: pa.ChunkedArray) -> "_Column":
+    def _block(self, block: pa.RecordBatch, start: int, found: "_Found") -> "dict[str, _Column]":
+        """Parse some rows of a file, and write their codes in place."""
+        rows = slice(start, start + len(block))
+        columns = {}
+        for name, cells in zip(block.schema.names, block.columns, strict=True):
+            column = columns[name] = self._column(name, cells)
+            found.bad[rows][column.bad] = True
+            if name in ATTRIBUTE:
+                order = _PLACE[name]
+                known = np.array(column.results, dtype=np.float64).reshape(-1, 2)
+                found.codes[rows, order] = np.take(known[:, 0], column.positions)
+                if known[:, 1].any():
+                    found.outside[rows, order] = np.take(known[:, 1] > 0, column.positions)
+        return columns
+
+    def _column(self, name: str, cells: pa.Array) -> "_Column":
         """Parse a column's distinct values once each, and find the rows that hold a bad one."""
-        encoded = pc.dictionary_encode(cells.combine_chunks())
+        if name == CLIENT_ID and pc.all(pc.match_substring_regex(cells, _PLAIN_CLIENT_ID)).as_py():
+            # Each client has its own; most files have nothing to parse there.
+            none = np.empty(0, dtype=np.int64)
+            return _Column([], [], none, none, {}, cells.to_pylist())
+        encoded = cells if pa.types.is_dictionary(cells.type) else pc.dictionary_encode(cells)
         values = encoded.dictionary.to_pylist()
         positions = encoded.indices.to_numpy()
         absent = (float("nan"), False) if name in ATTRIBUTE else None
@@ -573,13 +646,29 @@ class Validator:
                 wrong[j] = error.reason
         is_wrong = np.zeros(len(values), dtype=bool)
         is_wrong[list(wrong)] = True
-        bad = np.flatnonzero(is_wrong[positions])
+        bad = np.flatnonzero(is_wrong[positions]) if wrong else np.empty(0, dtype=np.int64)
         times = np.bincount(positions[bad], minlength=len(values))
         reasons: dict[str, int] = {}
+        # In the order in which they are met, whatever the dictionary's is.
         for j, reason in wrong.items():
-            reasons[reason] = reasons.get(reason, 0) + int(times[j])
-        faults = [(k, values[positions[k]], self._error(name, values[positions[k]])) for k in bad[:MAX_FAULTS]]
-        return _Column(results, positions, bad, reasons, faults)
+            if times[j]:
+                reasons[reason] = reasons.get(reason, 0) + int(times[j])
+        texts = [] if name in ATTRIBUTE else [results[p] for p in positions]
+        return _Column(values, results, positions, bad, reasons, texts)
+
+    def _first_faults(
+        self, sheet: Sheet, parsed: "list[dict[str, _Column]]", starts: NDArray[np.int64]
+    ) -> list[tuple[int, int, str, object, Invalid]]:
+        """Return the faults of the first rows that have any: a thousand at least, where there are as many."""
+        found: list[tuple[int, int, str, object, Invalid]] = []
+        for start, block in zip(starts, parsed, strict=False):
+            for name, column in block.items():
+                for k in column.bad[:MAX_FAULTS]:
+                    value = column.values[column.positions[k]]
+                    found.append((int(sheet.numbers[start + k]), _PLACE[name], name, value, self._error(name, value)))
+            if len(found) >= MAX_FAULTS:
+                break
+        return found
 
     def _error(self, name: str, value: str) -> Invalid:
         """Return what is wrong with a value that was found wrong: kept for the first rows only, made again here."""
@@ -594,10 +683,19 @@ class Validator:
             return _parse_client_id(value)
         if name == LABEL:
             return _parse_label(value)
-        return self._check(ATTRIBUTE[name], value)
+        cache = self._caches[name]
+        known = cache.get(value)
+        if known is None:
+            known = self._check(ATTRIBUTE[name], value)
+            if len(cache) < _CACHE_SIZE:
+                cache[value] = known
+        return known
 
 
 _KNOWN = frozenset((*NAMES, CLIENT_ID, LABEL))
+_PLACE = {name: place for place, name in enumerate((*NAMES, CLIENT_ID, LABEL))}
+# One that is taken as it is: nothing to strip, nothing that counts as more than one character.
+_PLAIN_CLIENT_ID = r"^[!-~](?:[ -~]{0,62}[!-~])?$"
 
 
 def _located(where: str, error: Invalid) -> Invalid:

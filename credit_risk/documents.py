@@ -5,9 +5,11 @@ transactions, no change streams, no aggregation: what works here works the same 
 """
 
 import json
+import os
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,12 +66,21 @@ class Documents(Protocol):
     def delete(self, collection: str, where: Where) -> int:
         """Remove documents and return how many."""
 
+    def flush(self, *, now: bool) -> None:
+        """Return when what was inserted outlives a power cut; not `now`: when that will be so in a moment."""
+
     def ping(self) -> None:
         """Return when the database answers."""
 
 
-def open_documents(url: str) -> Documents:
+def open_documents(url: str, flush_seconds: float = 0) -> Documents:
     """Return the collections at `mongodb://...` or `sqlite:///PATH`.
+
+    Parameters
+    ----------
+    url : str
+    flush_seconds : float
+        The moment of `Documents.flush` in SQLite. MongoDB has its own.
 
     Raises
     ------
@@ -79,7 +90,7 @@ def open_documents(url: str) -> Documents:
     if url.startswith(("mongodb://", "mongodb+srv://")):
         return MongoDocuments(url)
     if url.startswith("sqlite:///"):
-        return SqliteDocuments(Path(url.removeprefix("sqlite:///")))
+        return SqliteDocuments(Path(url.removeprefix("sqlite:///")), flush_seconds)
     kind = url.split(":", 1)[0]
     raise ValueError(f"the decision log's address must start with mongodb:// or sqlite:///, not {kind!r}")
 
@@ -127,6 +138,9 @@ class MongoDocuments:
         with _mongo_errors():
             return self._collection(collection).delete_many(dict(where)).deleted_count
 
+    def flush(self, *, now: bool) -> None:
+        """See `Documents.flush`; the server keeps its journal, as the write concern in the address says."""
+
     def ping(self) -> None:
         """See `Documents.ping`."""
         with _mongo_errors():
@@ -151,9 +165,13 @@ def _mongo_errors() -> Iterator[None]:
 class SqliteDocuments:
     """Collections as tables of an SQLite file: an id, the document as JSON, and indexes on what is looked up."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, flush_seconds: float = 0) -> None:
         self._path = path.absolute()
         self._local = threading.local()
+        self._flush_seconds = flush_seconds
+        self._flusher: threading.Thread | None = None
+        self._written = threading.Event()
+        self._failed: OSError | None = None
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -183,6 +201,9 @@ class SqliteDocuments:
                 columns = ", ".join(_column(field) for field in fields)
                 connection.execute(f"CREATE INDEX IF NOT EXISTS {name}_{'_'.join(fields)} ON {name} ({columns})")
         connection.commit()
+        # From here on a transaction outlives us, but not a power cut: `flush` sees to that, once for all that were
+        # written before it, and without keeping other writers out meanwhile.
+        connection.execute("PRAGMA synchronous=NORMAL")
         self._local.connection, self._local.file = connection, self._file()
         return connection
 
@@ -199,6 +220,42 @@ class SqliteDocuments:
         rows = [(d["_id"], json.dumps(d, allow_nan=False)) for d in documents]
         with self._connection() as connection:
             connection.executemany(f"INSERT INTO {collection} VALUES (?, ?)", rows)  # noqa: S608 - names are ours
+
+    def flush(self, *, now: bool) -> None:
+        """See `Documents.flush`."""
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise LogUnavailable(f"{self._path}: {failed}") from failed
+        if now or not self._flush_seconds:
+            try:
+                self._sync()
+            except OSError as error:
+                raise LogUnavailable(f"{self._path}: {error}") from error
+            return
+        if self._flusher is None or not self._flusher.is_alive():  # a fork has no threads
+            self._flusher = threading.Thread(target=self._keep_flushing, name="log-flush", daemon=True)
+            self._flusher.start()
+        self._written.set()
+
+    def _keep_flushing(self) -> None:
+        while self._written.wait():
+            time.sleep(self._flush_seconds)
+            self._written.clear()
+            try:
+                self._sync()
+            except OSError as error:
+                self._failed = error
+
+    def _sync(self) -> None:
+        """Have the disk take what SQLite has written to its log; where there is none it was merged, and synced then."""
+        try:
+            file = os.open(f"{self._path}-wal", os.O_RDONLY)
+        except FileNotFoundError:
+            return
+        try:
+            os.fsync(file) if sys.platform == "darwin" else os.fdatasync(file)
+        finally:
+            os.close(file)
 
     def find(
         self, collection: str, where: Where, order: str = "_id", *, newest_first: bool = False, limit: int = 0

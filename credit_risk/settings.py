@@ -28,6 +28,13 @@ class Settings(BaseSettings):
     decision_log: str = Field(
         "sqlite:///var/decisions.db", description="The decision log: sqlite:///PATH or mongodb://USER:PASSWORD@HOST/DB"
     )
+    decision_log_flush_ms: float = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="How long SQLite may keep the decision on a single client from the disk, so that a power cut (not "
+        "a crash) could lose it: 100 as MongoDB does, for speed; 0: each is on disk before its answer",
+    )
     bucket: str = Field("var/bucket", description="Reports and big files: a folder or gs://BUCKET/PREFIX")
     model_name: str = Field("credit-risk", description="Name of the registered model in MLflow")
 

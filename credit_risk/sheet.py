@@ -22,6 +22,9 @@ MAX_COLUMNS = 1000
 # The module's own limit, 128 kB a value, would fail where the line of a row is looked for.
 csv.field_size_limit(sys.maxsize)
 
+# So many bytes are read at a time, which makes so many rows a chunk of the table.
+_BLOCK = 4 << 20
+_WORDS = pa.dictionary(pa.int32(), pa.string())
 _TYPE_WORDS = {list: "a list", dict: "an object", bool: "true/false"}
 
 
@@ -39,7 +42,8 @@ def shown(value: object) -> str:
 
 def _utf8(data: bytes) -> bytes:
     """Return a body as UTF-8 without a byte order mark, or say why that cannot be."""
-    if not data.strip():
+    # `strip` would copy, as elsewhere here: a body may have 200 MB.
+    if not re.search(rb"\S", data):
         raise Unreadable("the file is empty")
     if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise Unreadable("this is an Excel workbook or a zip archive; save the sheet as CSV (UTF-8) and upload that")
@@ -49,21 +53,41 @@ def _utf8(data: bytes) -> bytes:
         except UnicodeError:
             raise Unreadable("the file says it is UTF-16 but is not; save it as CSV (UTF-8)") from None
     data = data.removeprefix(b"\xef\xbb\xbf")
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise Unreadable(f"line {line} is not UTF-8 text; save the file as CSV (UTF-8)") from None
+    if not _is_text(data):
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise Unreadable(f"line {line} is not UTF-8 text; save the file as CSV (UTF-8)") from None
     if (at := data.find(b"\0")) >= 0:
         line = data.count(b"\n", 0, at) + 1
         raise Unreadable(f"line {line} holds a NUL byte; this is no CSV")
-    if not data.strip():
+    if not re.search(rb"\S", data):
         raise Unreadable("the file is empty")
     return data if data.endswith((b"\n", b"\r")) else data + b"\n"
 
 
+def _is_text(data: bytes) -> bool:
+    """Whether it is UTF-8; Arrow looks where it stands, `decode` would copy it."""
+    ends = pa.py_buffer(np.array([0, len(data)], dtype=np.int64))
+    try:
+        pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(data)).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 class Sheet:
     """A CSV as text columns; rows are numbered from 0, blank ones left out.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    known : collection of str
+        Column names, by which the separator is found.
+    repetitive : collection of str
+        Columns of few words, which come dictionary-encoded.
 
     Attributes
     ----------
@@ -84,12 +108,13 @@ class Sheet:
         When the bytes are no CSV.
     """
 
-    def __init__(self, data: bytes, known: Collection[str]) -> None:
+    def __init__(self, data: bytes, known: Collection[str], repetitive: Collection[str] = ()) -> None:
         data = _utf8(data)
-        start = len(data) - len(data.lstrip(b"\r\n"))
+        start = _found(rb"[^\r\n]", data)
         self._lines_above = len(re.findall(rb"\r\n|\n|\r", data[:start]))
         self._data = data[start:]
-        self._separator, self.header = _header(re.split(rb"[\r\n]", self._data, maxsplit=1)[0].decode(), known)
+        self._separator, self.header = _header(self._data[: _found(rb"[\r\n]", self._data)].decode(), known)
+        self._types = [_WORDS if name in repetitive else pa.string() for name in self.header]
         if len(self.header) > MAX_COLUMNS:
             raise Unreadable(f"the header has {len(self.header)} columns; at most {MAX_COLUMNS} are read")
         self._check_quotes()
@@ -110,12 +135,12 @@ class Sheet:
             for n, row in ragged.items()
         ]
         self.n_rows = len(self.numbers) + len(self.ragged)
-        self._one_line_a_row = not len(gone) and b'"' not in self._data and not re.search(rb"[\r\n]\n", self._data)
+        self._none_gone = not len(gone)
 
     def lines(self, numbers: Collection[int]) -> dict[int, int]:
         """Return the line of the file, from 1, on which each of these rows starts."""
         found = {number: number + 2 + self._lines_above for number in numbers}
-        if found and not self._one_line_a_row:
+        if found and not self._one_line_a_row():
             last = max(numbers)
             for number, line in enumerate(self._row_lines(strict=False), start=-1):
                 if number in found:
@@ -123,6 +148,9 @@ class Sheet:
                 if number >= last:
                     break
         return found
+
+    def _one_line_a_row(self) -> bool:
+        return self._none_gone and b'"' not in self._data and not re.search(rb"[\r\n]\n", self._data)
 
     def _row_lines(self, *, strict: bool) -> Iterator[int]:
         """Yield the line on which each row that is not blank starts, the header's first."""
@@ -157,13 +185,15 @@ class Sheet:
         names = [f"c{i}" for i in range(len(self.header))]
         try:
             table = pa.csv.read_csv(
-                io.BytesIO(self._data),
-                read_options=pa.csv.ReadOptions(use_threads=use_threads, column_names=names, skip_rows=1),
+                pa.BufferReader(self._data),
+                read_options=pa.csv.ReadOptions(
+                    use_threads=use_threads, column_names=names, skip_rows=1, block_size=_BLOCK
+                ),
                 parse_options=pa.csv.ParseOptions(
                     delimiter=self._separator, newlines_in_values=b'"' in self._data, invalid_row_handler=skip
                 ),
                 convert_options=pa.csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                    column_types=dict(zip(names, self._types, strict=True)), strings_can_be_null=False
                 ),
             )
         except pa.ArrowInvalid as error:
@@ -184,6 +214,12 @@ def _well_quoted(data: bytes, separator: str) -> bool:
     # The last byte is a line end, and what is before the first.
     around = np.concatenate([text[quotes[::2] - 1], text[quotes[1::2] + 1]])
     return bool(np.isin(around, np.frombuffer(f'{separator}\r\n"'.encode(), np.uint8)).all())
+
+
+def _found(pattern: bytes, data: bytes) -> int:
+    """Return where a pattern is first found; the end, where it is not."""
+    match = re.search(pattern, data)
+    return match.start() if match else len(data)
 
 
 def _header(line: str, known: Collection[str]) -> tuple[str, list[str]]:
@@ -211,5 +247,5 @@ def _empty_rows(table: pa.Table) -> NDArray[np.bool_]:
         if not empty.any():
             break
         # Most files have no blank row: the first column tells, and the loop ends.
-        empty &= np.asarray(pc.equal(pc.utf8_trim_whitespace(column), ""))
+        empty &= np.asarray(pc.equal(pc.utf8_trim_whitespace(column.cast(pa.string())), ""))
     return empty

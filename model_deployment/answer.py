@@ -1,7 +1,6 @@
 """A committed batch as the API answers it: what the contract has, and reasons for whoever asks."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -99,7 +98,11 @@ def explained(scorer: CreditScorer, codes: Floats, red: Any, extra: str) -> list
 
 
 def _reasons(found: Reasons) -> dict[str, Any]:
-    return {"raising": [asdict(one) for one in found.raising], "lowering": [asdict(one) for one in found.lowering]}
+    # Not `asdict`: it copies deeply what is nothing but words and numbers, at the price of finding them.
+    return {
+        "raising": [dict(vars(one)) for one in found.raising],
+        "lowering": [dict(vars(one)) for one in found.lowering],
+    }
 
 
 def _change(scorer: CreditScorer, codes: Floats) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from typing import Any
+from typing import IO, Any
 
 from flask import Blueprint, Response, jsonify, request, send_file
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavaila
 from credit_risk.sheet import Unreadable
 from model_deployment.answer import CHANGES, REASONS, body, codes_of, explained, head, rejected, taken
 from model_deployment.batches import TYPES, exported
-from model_deployment.export import rejected_csv, result_csv
+from model_deployment.export import rejected_csv
 from model_deployment.formats import as_csv
 from model_deployment.guard import user
 from model_deployment.openapi import MAX_KEY
@@ -44,9 +44,9 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
         """Decide on a CSV, Excel or Parquet file."""
         data, name = _file()
         extras = _extras()
-        scored = scoring.file(data, name, key=_key(), explain=bool(extras))
         if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
-            return _as_csv(scored.batch)
+            return _as_csv(*scoring.result(data, name, key=_key()))
+        scored = scoring.file(data, name, key=_key(), explain=bool(extras))
         if request.args.get("decisions") != "none":
             return _answer(scored, extras)
         # The page reads decisions as it shows them, and offers the rejected rows to be mended.
@@ -152,10 +152,15 @@ def _answer(scored: Scored, extras: frozenset[str]) -> Response:
     return jsonify(body(batch, scored.scorer, extras))
 
 
-def _as_csv(batch: Batch) -> Response:
+def _as_csv(batch: Batch, result: IO[bytes]) -> Response:
     _refuse_empty(batch)
-    headers = {"Batch": batch.id, "Rows-Rejected": str(batch.applications.n_rejected)}
-    return Response(result_csv(batch), 200, headers, content_type="text/csv; charset=utf-8")
+    length = result.tell()
+    result.seek(0)
+    response = send_file(result, mimetype="text/csv")  # gunicorn has the system copy it from file to socket
+    response.content_length = length
+    response.headers["Batch"] = batch.id
+    response.headers["Rows-Rejected"] = str(batch.applications.n_rejected)
+    return response
 
 
 def _refuse_empty(batch: Batch, more: dict[str, Any] | None = None) -> None:

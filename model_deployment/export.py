@@ -1,7 +1,11 @@
 """A batch as a CSV that people open in a spreadsheet."""
 
 import io
+import os
+from collections import deque
 from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -9,10 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from credit_risk.application import CLIENT_ID, LABEL, NAMES, Applications
-from credit_risk.decisions import GREEN, RED, Batch
+from credit_risk.decisions import PART_ROWS, Batch
 from credit_risk.sheet import Sheet
 
 WRONG = "what_is_wrong"
+
+# What people know by another name.
+_CALLED = {"label": LABEL, "id": "decision_id"}
 
 # A spreadsheet runs a cell that starts so. Plain numbers do too (-5, +1.5) and do no harm.
 _FORMULA = r"^[=+\-@\t\r＝＋－＠]"
@@ -20,35 +27,54 @@ _NUMBER = r"^[+-]?[0-9]+([.,][0-9]+)?$"
 
 
 def result_csv(batch: Batch) -> bytes:
-    """Return the decisions of a batch as CSV (UTF-8, comma): prediction, risk and confidence first, then the inputs.
+    """Return the decisions of a batch as CSV; see `write_result`."""
+    sink = io.BytesIO()
+    write_result(batch, sink)
+    return sink.getvalue()
+
+
+def write_result(batch: Batch, sink: IO[bytes]) -> None:
+    """Write the decisions of a batch as CSV (UTF-8, comma): prediction, risk and confidence first, then the inputs.
 
     Columns of the upload that are no part of an application follow as they came, but for cells that a spreadsheet
     would run as formulas: these get an apostrophe in front, which makes a text of them.
     """
     applications = batch.applications
-    clients = applications.table()
-    columns: dict[str, pa.Array | pa.ChunkedArray] = {
-        "prediction": pc.if_else(pa.array(batch.decided.red), RED, GREEN),
-        "risk": pc.round(pa.array(batch.decided.risk), 6),
-        "confidence": pc.round(pa.array(batch.decided.confidence), 6),
-    }
-    if any(applications.client_id):
-        columns[CLIENT_ID] = harmless(clients[CLIENT_ID])
-    columns |= {name: clients[name] for name in NAMES}
+    names = ["prediction", "risk", "confidence", *NAMES, "warnings", "model_version", "id"]
     if any(applications.label):
-        columns[LABEL] = clients["label"]
-    warnings = applications.row_warnings
-    columns["warnings"] = pa.array(["; ".join(warnings.get(i, [])) for i in range(len(applications))], pa.string())
-    columns["model_version"] = pa.repeat(batch.model_version, len(applications))
-    columns["decision_id"] = pa.array([batch.decision_id(row) for row in applications.rows.tolist()], pa.string())
-    names = list(columns)
-    for name, column in zip(applications.extra.column_names, applications.extra.columns, strict=True):
-        names.append(unlike(name, names))
-        columns[f"extra {len(names)}"] = harmless(column)
-    sink = io.BytesIO()
-    header = harmless(pa.array(names)).to_pylist()
-    pa.csv.write_csv(pa.table(list(columns.values()), names=header), sink)
-    return sink.getvalue()
+        names.insert(names.index("warnings"), "label")
+    if any(applications.client_id):
+        names.insert(3, CLIENT_ID)
+    header = [_CALLED.get(name, name) for name in names]
+    for name in applications.extra.column_names:
+        header.append(unlike(name, header))
+    decisions = batch.table.select(names)
+
+    def part(start: int) -> pa.Buffer:
+        columns = [_cell(*named) for named in zip(names, decisions.slice(start, PART_ROWS).columns, strict=True)]
+        columns += [harmless(column) for column in applications.extra.slice(start, PART_ROWS).columns]
+        text = pa.BufferOutputStream()
+        pa.csv.write_csv(pa.table(columns, names=safe), text, pa.csv.WriteOptions(include_header=start == 0))
+        return text.getvalue()
+
+    safe = harmless(pa.array(header)).to_pylist()
+    # Some at a time, for what is ready waits in memory.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        waiting: deque[Future[pa.Buffer]] = deque()
+        for start in range(0, len(applications), PART_ROWS):
+            waiting.append(pool.submit(part, start))
+            if len(waiting) > 4:
+                sink.write(waiting.popleft().result())
+        for rest in waiting:
+            sink.write(rest.result())
+
+
+def _cell(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if name in ("risk", "confidence"):
+        return pc.round(column, 6)
+    if name == "warnings":
+        return pc.binary_join(column, "; ")
+    return harmless(column) if name == CLIENT_ID else column
 
 
 def rejected_csv(data: bytes, applications: Applications) -> bytes:

@@ -23,6 +23,7 @@ workers = _settings.riskometer_processes
 worker_class = "model_deployment.worker.Worker"  # gthread, but for how it stops
 # Those that work, and those that wait for slow bodies (see receiving.py). A thread is made when it is first needed.
 threads = _settings.riskometer_threads + _settings.riskometer_uploads
+logger_class = "model_deployment.worker.QuietLogger"
 keepalive = 75
 timeout = 120  # writing the answer to a million clients as JSON keeps a worker from its heartbeat for seconds
 graceful_timeout = 25

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from credit_risk.application import CLIENT_ID, NAMES, Validator, json_schema
+from credit_risk.application import CLIENT_ID, Validator, decode, json_schema
 from credit_risk.outcome_file import MAX_ROWS
 from model_deployment import problems, shapes
 from model_deployment.answer import CHANGES, REASONS
@@ -146,8 +146,8 @@ _EXPORT = {CSV: {"schema": {"type": "string"}}, EXCEL: {"schema": {"type": "stri
 
 def _example() -> list[dict[str, Any]]:
     """Return the first client of the page's sample file."""
-    rows = Validator().csv((Path(__file__).parent / "assets" / "sample.csv").read_bytes()).table().to_pylist()
-    return [{name: rows[0][name] for name in (CLIENT_ID, *NAMES)}]
+    sample = Validator().csv((Path(__file__).parent / "assets" / "sample.csv").read_bytes())
+    return [{CLIENT_ID: sample.client_id[0], **decode(sample.codes[:1]).to_pylist()[0]}]
 
 
 _OUTCOMES_CSV = {"schema": {"type": "string"}, "example": "decision_id,outcome,date\n01J...-0,repaid,2026-01-31\n"}

@@ -1,19 +1,22 @@
 """From a body to decisions that are in the log: validate, decide, commit. Only then is there an answer."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from credit_risk.application import Applications, Validator
 from credit_risk.decisions import RED, AlreadyCommitted, Batch, BatchRecord, DecisionLog
 from credit_risk.model import CreditScorer, Decided
+from model_deployment.export import write_result
 from model_deployment.formats import as_csv
 from model_deployment.metrics import Metrics
-from model_deployment.problems import Problem
+from model_deployment.problems import Problem, later
 from model_deployment.serving import Production, Serving
 
 # The file that the page offers for trying: what is decided on it is nobody's.
@@ -64,6 +67,35 @@ class Scoring:
         """Decide on a CSV, Excel or Parquet file of applications."""
         return self._decide(lambda validator: validator.csv(as_csv(data)), name, data, key, explain=explain)
 
+    def result(self, data: bytes, name: str | None, *, key: str | None = None) -> tuple[Batch, IO[bytes]]:
+        """Decide on a file, and return the decisions as a CSV in a file that is gone once it is closed.
+
+        It is written while the log takes the batch in, which it does only when that came to its end.
+        """
+        result = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
+        written: list[Batch] = []
+
+        def write(batch: Batch) -> None:
+            try:
+                write_result(batch, result)
+                result.flush()
+            except OSError as error:
+                raise later("no-room", f"The result cannot be written ({error.strerror}).") from error
+            written.append(batch)
+
+        with ThreadPoolExecutor(1) as thread:
+
+            def begin(batch: Batch) -> Callable[[], object]:
+                _ = batch.table  # made once, for both
+                return thread.submit(write, batch).result
+
+            batch = self._decide(lambda validator: validator.csv(as_csv(data)), name, data, key, begin=begin).batch
+        if not any(batch is one for one in written):  # but what was committed before, under this key
+            result.seek(0)
+            result.truncate()
+            write(batch)
+        return batch, result
+
     def _decide(
         self,
         read: Callable[[Validator], Applications],
@@ -71,9 +103,11 @@ class Scoring:
         body: bytes,
         key: str | None,
         *,
-        explain: bool,
+        explain: bool = False,
         preview: bool = False,
+        begin: Callable[[Batch], Callable[[], object]] = lambda _: lambda: None,
     ) -> Scored:
+        """Validate, decide and commit; what `begin` starts beside the commit has to end well before its mark."""
         serving = self._production.require()
         with self._metrics.scoring_seconds.time():
             applications = read(serving.validator)
@@ -97,7 +131,7 @@ class Scoring:
                 idempotency_key=key,
             )
             try:
-                self._log.commit(batch)
+                self._log.commit(batch, begin(batch))
             except AlreadyCommitted as error:
                 batch = self._again(batch, error.record, serving)
         return Scored(batch, serving.scorer)

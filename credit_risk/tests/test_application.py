@@ -213,6 +213,26 @@ def test_lines_are_named_as_an_editor_counts_them():
     assert a.warnings == ["column 'note' ignored"]
 
 
+def test_a_file_that_is_read_in_many_blocks_gets_the_verdict_of_one(monkeypatch):
+    rows = [CLIENT | {"client_id": f"c{i}", "note": f" {i}", "class": "good"} for i in range(200)]
+    for i in range(3, 200, 7):
+        rows[i] |= {"purpose": "yacht", "client_id": "x" * 70 if i % 2 else " c "}
+    rows[150] |= {"duration": 7.5}
+    lines = as_csv(*rows).decode().splitlines(keepends=True)
+    data = "".join([*lines[:60], "\n", "too,few\n", *lines[60:]]).encode()
+    domain = Domain({"credit_amount": (1, 2)}, {})
+
+    def verdict():
+        a = Validator(domain).csv(data)
+        assert len(a) == a.n_rows - a.n_rejected == 171
+        texts = [a.client_id, a.label, a.extra.to_pydict(), a.warning_lists().to_pylist()]
+        return [a.codes.tolist(), a.rows.tolist(), a.outside.tolist(), a.faults, a.reasons, a.warnings, *texts]
+
+    whole = verdict()
+    monkeypatch.setattr("credit_risk.sheet._BLOCK", 3000)
+    assert verdict() == whole
+
+
 def test_ignored_columns_are_handed_back_for_the_valid_rows():
     a = Validator().csv(
         as_csv(CLIENT | {"note": "=1+1"}, CLIENT | {"duration": "x", "note": "b"}, CLIENT | {"note": " c "})

@@ -1,5 +1,7 @@
 import json
+import os
 import sqlite3
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -10,6 +12,7 @@ import pytest
 
 import credit_risk.decisions as decisions
 import credit_risk.documents as documents
+from conftest import wait_for
 from credit_risk.application import Validator
 from credit_risk.decisions import AlreadyCommitted, Batch, LogUnavailable, open_log, plain
 from credit_risk.model import Decided, confidence
@@ -104,6 +107,66 @@ def test_a_long_log_is_read_page_by_page(log, monkeypatch):
     log.commit(batch(1))  # comes between two pages
     assert [b.seq for b in latest] == [1]
     assert log.recent(datetime.now(UTC) - timedelta(hours=1), minimum=1, cap=100).num_rows == 5
+
+
+@pytest.mark.parametrize("most", [10_000, 1])
+def test_a_batch_whose_answer_fails_is_not_committed(log, monkeypatch, most):
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", most)
+
+    def fail():
+        raise OSError("no room for the answer")
+
+    with pytest.raises(OSError, match="no room"):
+        log.commit(batch(2), fail)
+    assert log.batches() == []
+    assert log.sweep(IN_AN_HOUR) == 0
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """The files that the disk was made to take, as they come."""
+    taken: list[str] = []
+    sync = "fsync" if sys.platform == "darwin" else "fdatasync"
+    monkeypatch.setattr(documents.os, sync, lambda file: taken.append(os.readlink(f"/proc/self/fd/{file}")))
+    return taken
+
+
+def test_sqlite_has_a_decision_on_disk_before_commit_returns_by_one_sync(settings, synced):
+    log = open_log(settings)
+    log.commit(batch(1))
+    assert synced == [f"{settings.var_dir}/decisions.db-wal"]
+    log.append_event("approval", "1", by="Ada")
+    assert len(synced) == 2
+
+
+def test_sqlite_may_keep_the_decision_on_one_client_from_the_disk_for_a_moment_only(settings, synced):
+    log = open_log(settings.model_copy(update={"decision_log_flush_ms": 200}))
+    log.commit(batch(1))
+    log.commit(batch(1))
+    assert synced == []
+    log.commit(batch(3))  # a file does not wait
+    assert len(synced) == 1
+    wait_for(lambda: len(synced) == 2, 10, "the sync of the two")
+
+
+def test_a_disk_that_does_not_take_it_is_told(settings, monkeypatch):
+    def fail(_):
+        raise OSError("input/output error")
+
+    log = open_log(settings)
+    monkeypatch.setattr(documents.os, "fsync" if sys.platform == "darwin" else "fdatasync", fail)
+    with pytest.raises(LogUnavailable, match="input/output error"):
+        log.commit(batch(1))
+    soon = open_log(settings.model_copy(update={"decision_log_flush_ms": 1}))
+    soon.commit(batch(1))
+
+    def told():
+        try:
+            soon.commit(batch(1))
+        except LogUnavailable as error:
+            return "input/output error" in str(error)
+
+    wait_for(told, 10, "the failure of the one before")
 
 
 def test_previews_are_kept_apart(log):

@@ -73,6 +73,41 @@ def test_a_file_answered_as_csv(send_file, client, clients, as_csv, log):
     is_problem(client.post("/api/v1/files", data=nothing, headers={"Accept": "text/csv"}), 422)
 
 
+def test_a_csv_answer_in_parts_is_that_of_the_page(client, send_file, clients, as_csv, log, monkeypatch):
+    for place in ("credit_risk.decisions", "model_deployment.export"):
+        monkeypatch.setattr(f"{place}.PART_ROWS", 7)
+    monkeypatch.setattr("credit_risk.decisions.MAX_DOCUMENTS", 50)
+    text = as_csv([row | {"client_id": f"={i}", "note": f" {i}"} for i, row in enumerate(clients[:100])]).encode()
+    headers = {"Accept": "text/csv", "Idempotency-Key": "k"}
+    answers = [
+        client.post("/api/v1/files", data={"file": (io.BytesIO(text), "a.csv")}, headers=headers) for _ in range(2)
+    ]
+    (record,) = log.batches()
+    assert (record.stored, record.n_decided) == ("parquet", 100)
+    assert answers[0].data == answers[1].data
+    assert answers[0].content_length == len(answers[0].data)
+    page = send_file(text, query="?decisions=csv").get_json()
+    assert answers[0].text == page["decisions"].replace(page["batch"], record.id)
+    rows = list(csv.DictReader(io.StringIO(answers[0].text)))
+    logged = log.read(record)
+    assert [row["decision_id"] for row in rows] == logged["id"].to_pylist()
+    assert (
+        [row["purpose"] for row in rows] == logged["purpose"].to_pylist() == [row["purpose"] for row in clients[:100]]
+    )
+    assert [row["client_id"] for row in rows] == [f"'={i}" for i in range(100)]
+
+
+def test_a_csv_answer_that_finds_no_room_leaves_nothing_in_the_log(client, clients, as_csv, log, monkeypatch):
+    def fail(batch, sink):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("model_deployment.scoring.write_result", fail)
+    data = {"file": (io.BytesIO(as_csv(clients[:3]).encode()), "clients.csv")}
+    body = is_problem(client.post("/api/v1/files", data=data, headers={"Accept": "text/csv"}), 503)
+    assert "No space left" in body["detail"]
+    assert log.batches() == []
+
+
 def test_a_decision_is_told_with_its_reasons_and_overrides(client, clients):
     decision = client.post("/api/v1/score?reasons=1", json=[clients[0] | {"client_id": "C-1"}]).get_json()["decisions"][
         0

@@ -1,0 +1,157 @@
+"""The two servers that are compared, each as a process with all its state below one folder."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import mlflow
+import psutil
+
+from credit_risk.application import LABEL
+from credit_risk.blobs import open_blobs
+from credit_risk.data import read_training
+from credit_risk.decisions import DecisionLog, LogUnavailable
+from credit_risk.documents import open_documents
+from credit_risk.model import CreditScorer
+from credit_risk.registry import PRODUCTION, Registry, log_scorer
+
+PATIENCE = 180
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+
+
+def registered(uri: str, name: str, scorer: CreditScorer) -> None:
+    """Register a scorer under a name, as the training flow does, and make it Production."""
+    os.environ.update(_QUIET)
+    mlflow.set_tracking_uri(uri)
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    experiment = mlflow.create_experiment(name, artifact_location=(folder / "artifacts" / name).as_uri())
+    with mlflow.start_run(experiment_id=experiment) as run, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # MLflow's hint on integer columns
+        address = log_scorer(scorer, read_training("data/credit-g.csv").drop(columns=LABEL).head(3))
+    registry = Registry(uri, name)
+    registry.set_alias(PRODUCTION, registry.register(run.info.run_id, address).number)
+
+
+@contextmanager
+def mlflow_serving(folder: Path, uri: str, name: str) -> Iterator[str]:
+    """Run `mlflow models serve`, with as many workers as ours has, and give its address."""
+    port = _free_port()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{name}@{PRODUCTION}"]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
+    environment = {
+        "MLFLOW_TRACKING_URI": uri,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # it looks for uvicorn there
+        "PYTHONPATH": str(Path.cwd()),  # where the scorer's class is
+    }
+    log = folder / "mlflow-serve.log"
+    with _running(command, log, environment) as process:
+        _await(f"http://127.0.0.1:{port}/ping", process, log)
+        yield f"http://127.0.0.1:{port}/invocations"
+
+
+class Riskometer(NamedTuple):
+    """One that runs: its address, its first process, its decision log."""
+
+    url: str
+    process: psutil.Process
+    log: DecisionLog
+
+    def n_batches(self) -> int:
+        """Return how many requests were logged."""
+        newest = next(self.log.latest_batches(limit=1), None)
+        return newest.seq if newest else 0
+
+    def n_decided(self, batch: str) -> int:
+        """Return how many decisions of a batch are logged."""
+        record = self.log.batch(batch)
+        return record.n_decided if record else 0
+
+
+@contextmanager
+def riskometer(
+    folder: Path, uri: str, name: str, *, decision_log: str | None = None, flush_ms: float = 0
+) -> Iterator[Riskometer]:
+    """Run the Risk-O-Meter under gunicorn as `make run` does."""
+    port = _free_port()
+    environment = {
+        "VAR_DIR": str(folder / "var"),
+        "DECISION_LOG": decision_log or f"sqlite:///{folder}/var/decisions.db",
+        "DECISION_LOG_FLUSH_MS": str(flush_ms),
+        "BUCKET": str(folder / "var/bucket"),
+        "PROMETHEUS_MULTIPROC_DIR": str(folder / "var/metrics"),
+        "RISKOMETER_PORT": str(port),
+        "RISKOMETER_PROCESSES": "2",
+        "HOST": "127.0.0.1",
+        "MLFLOW_TRACKING_URI": uri,
+        "MODEL_NAME": name,
+        "API_KEYS": "",
+        "ALLOWED_HOSTS": "127.0.0.1",
+    }
+    (folder / "var").mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "gunicorn", "--config", "model_deployment/gunicorn.conf.py"]
+    path = folder / "gunicorn.log"
+    with _running([*command, "model_deployment.app:create_app()"], path, environment) as process:
+        for _ in range(20):  # whichever worker is asked
+            _await(f"http://127.0.0.1:{port}/readyz", process, path)
+        log = DecisionLog(open_documents(environment["DECISION_LOG"]), open_blobs(environment["BUCKET"]))
+        yield Riskometer(f"http://127.0.0.1:{port}", psutil.Process(process.pid), log)
+
+
+@contextmanager
+def ferretdb(folder: Path) -> Iterator[str | None]:
+    """Run what speaks MongoDB's protocol, where it is installed, and give its address; None where it is not."""
+    if not shutil.which("ferretdb"):
+        yield None
+        return
+    port = _free_port()
+    state = folder / "ferretdb"
+    state.mkdir(parents=True)
+    command = ["ferretdb", "--handler=sqlite", f"--sqlite-url=file:{state}/", f"--state-dir={state}"]
+    command += [f"--listen-addr=127.0.0.1:{port}", "--debug-addr=-", "--telemetry=disable"]
+    with _running(command, folder / "ferretdb.log", {}):
+        address = f"mongodb://127.0.0.1:{port}/bench"
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with suppress(LogUnavailable):
+                open_documents(address).ping()
+                break
+        yield address
+
+
+@contextmanager
+def _running(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, env=os.environ | _QUIET | environment, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        for signal in (15, 9):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, signal)
+                process.wait(10)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(OSError), urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own address
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"{url} does not answer; its log ends: {log.read_text()[-2000:]}")
