@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     max_upload_mb: int = Field(200, ge=1, description="Largest request body, in MB (10^6 bytes), on page and API")
     allowed_hosts: str = Field(
         "localhost,127.0.0.1,::1,risk-o-meter",
-        description="Names under which the Risk-O-Meter answers, separated by commas (Host and Origin are checked)",
+        description="Names that Risk-O-Meter and reports answer to, separated by commas (Host and Origin are checked)",
     )
     api_keys: SecretStr = Field(
         SecretStr(""), description="Keys for the API, separated by commas; none: everybody who reaches it may use it"
@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     )
     drift_min_rows: int = Field(100, ge=2, description="Fewest decisions that drift is computed on")
     exporter_interval_seconds: float = Field(15, gt=0, description="How often the exporter looks for new decisions")
+    report_keep_days: float = Field(90, gt=0, description="So long reports are kept, in the bucket and in the log")
 
 
 def words(text: str) -> list[str]:

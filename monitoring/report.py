@@ -1,6 +1,6 @@
 """The report flow: Evidently's page on the recent decisions, for a person to look into.
 
-    look up Production -> read the window and the reference -> report -> store
+    look up Production -> read the window and the reference -> report -> store -> remove what is too old
 
 Every run that completes leaves a JSON document in the log, also one that had nothing to report on; the page is in the
 bucket before the document that names it.
@@ -20,13 +20,13 @@ from prefect.states import Completed
 from credit_risk.application import BAD, GOOD, LABEL
 from credit_risk.blobs import BlobExists, open_blobs
 from credit_risk.decisions import DecisionLog, open_log
+from credit_risk.documents import open_documents
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings
 from monitoring.drift import compare
+from monitoring.shelf import LATEST, page_name, remove_old
 from monitoring.summary import summary
 from monitoring.window import REPORT, Window, read_window, serving_version
-
-LATEST = "reports/latest.html"
 
 # A server that is being restarted is back within half a minute.
 RETRIES: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [2, 10, 30], "cache_policy": NO_CACHE}
@@ -103,6 +103,12 @@ def store_figures(log: DecisionLog, figures: dict[str, Any]) -> None:
     log.put_report(REPORT, figures)
 
 
+@task(**RETRIES)
+def clear(settings: Settings) -> None:
+    """Remove reports that are older than they are to be kept."""
+    remove_old(open_documents(settings.decision_log), open_blobs(settings.bucket), settings.report_keep_days)
+
+
 @flow(name="evidently-report", log_prints=False)
 def evidently_report() -> State[str]:
     """Report on the recent decisions against what the version in Production was trained on."""
@@ -118,12 +124,13 @@ def evidently_report() -> State[str]:
         message = f"no report: {len(window)} decisions, and it takes {window.minimum}"
     else:
         made = report(reference_of(registry, version), window, version, threshold_of(log, window.labelled(version)))
-        name = f"reports/{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.html"
+        name = page_name(datetime.now(UTC))
         url = store_page(settings.bucket, name, made.page)
         figures |= made.figures | {"page": name}
         drift = figures["drift"]
         message = f"dataset drift: {'yes' if drift['dataset_drift'] else 'no'}"
         message += f", drifted: {', '.join(drift['drifted']) or 'no feature'}; {url}"
     store_figures(log, figures | {"message": message})
+    clear(settings)
     get_run_logger().info(message)
     return Completed(message=message)

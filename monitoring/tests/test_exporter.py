@@ -99,13 +99,15 @@ def test_it_starts_without_log_and_registry(settings):
     with exporter(alone):
         assert figure(alone, "credit_risk_decisions_total") is None
         assert figure(alone, "credit_risk_refresh_timestamp_seconds") is None
+        wait_for(lambda: figure(alone, "credit_risk_decision_log_up") == 0, 10, "the word that the log is away")
+        assert figure(alone, "credit_risk_flow_runs") is None
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/x"])
 def test_other_paths_are_not_found(settings, path):
     here = settings.model_copy(update={"exporter_port": free_port()})
     with exporter(here):
-        assert get(here, path) == "there are /metrics and /healthz\n"
+        assert get(here, path) == "there are /metrics, /healthz, /reports and /runbook\n"
 
 
 def test_a_taken_port_is_one_line(settings):

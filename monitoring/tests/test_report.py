@@ -1,18 +1,28 @@
 """The report flow, run by a Prefect server of the tests' own."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+import yaml
 from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from credit_risk.blobs import open_blobs
 from credit_risk.decisions import open_log
+from credit_risk.documents import open_documents
 from credit_risk.settings import Settings
-from monitoring import report
-from monitoring.report import LATEST, evidently_report
+from monitoring import neighbours, report
+from monitoring.flows import FLOWS, FlowRuns, FlowsUnknown, flow_runs
+from monitoring.report import evidently_report
+from monitoring.shelf import LATEST
 from monitoring.window import REPORT
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -115,9 +125,58 @@ def test_a_second_report_leaves_the_first_and_replaces_the_latest(served, log, d
     assert len(names) == 3
 
 
+def test_old_reports_are_removed_by_the_next_run(served, log, draw, decide, run):
+    decide(log, draw(120))
+    run(served)
+    (page, _) = open_blobs(served.bucket).names("reports/")
+    run(served.model_copy(update={"report_keep_days": 1e-9}))
+    assert open_blobs(served.bucket).names("reports/") == []
+    assert log.reports(REPORT) == []
+    decide(log, draw(1))
+    run(served)
+    assert page not in open_blobs(served.bucket).names("reports/")
+    assert len(log.reports(REPORT)) == 1
+
+
+def test_prefect_says_how_the_flows_went(served, log, draw, decide, run, settings):
+    decide(log, draw(99))
+    api = str(PREFECT_API_URL.value())
+    began = datetime.now(UTC)
+    run(served)
+    went = flow_runs(api, "evidently-report")
+    assert (went.failed, went.runs["failed"], went.runs["late"]) == (False, went.runs["failed"], 0)
+    assert began <= went.completed <= datetime.now(UTC)
+    run(served.model_copy(update={"bucket": "gs://"}))
+    failed = flow_runs(api, "evidently-report")
+    assert failed.failed
+    assert failed.runs["failed"] == went.runs["failed"] + 1
+    assert failed.runs["completed"] == went.runs["completed"]
+    assert failed.completed == went.completed
+    assert flow_runs(api, "nobody-deployed-this") == FlowRuns(
+        "nobody-deployed-this", dict.fromkeys(went.runs, 0), failed=False, completed=None
+    )
+    served_as = neighbours.page(neighbours.look(open_documents(settings.decision_log), api)).decode()
+    assert "credit_risk_decision_log_up 1.0" in served_as
+    assert 'credit_risk_flow_last_run_failed{flow="evidently-report"} 1.0' in served_as
+
+
+def test_flows_are_those_that_are_deployed():
+    entrypoints = [d["entrypoint"] for d in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
+    named = [re.search(r'@flow\(\s*name="([^"]+)"', (ROOT / e.partition(":")[0]).read_text())[1] for e in entrypoints]
+    assert tuple(named) == FLOWS
+
+
+def test_a_prefect_that_is_away_is_said(settings):
+    with pytest.raises(FlowsUnknown):
+        flow_runs("http://127.0.0.1:1/api", "evidently-report")
+    seen = neighbours.look(open_documents(settings.decision_log), "http://127.0.0.1:1/api")
+    assert (seen.log_up, seen.flows) == (True, ())
+
+
 def test_an_unreachable_log_fails_the_run(served, run, monkeypatch):
     away = served.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"})
-    monkeypatch.setattr(report, "read", report.read.with_options(retries=1, retry_delay_seconds=0))
+    for task in ("look_up", "read"):
+        monkeypatch.setattr(report, task, getattr(report, task).with_options(retries=1, retry_delay_seconds=0))
     state = run(away)
     assert state.is_failed()
     assert "LogUnavailable" in state.message
