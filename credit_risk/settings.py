@@ -5,6 +5,7 @@ A setting's environment variable is its name in upper case; `.env` in the workin
 """
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
     prefect_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server")
     riskometer_port: int = Field(9696, ge=1, le=65535, description="Port of the Risk-O-Meter")
     prometheus_port: int = Field(9091, ge=1, le=65535, description="Port of Prometheus")
+    alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of the Alertmanager")
     exporter_port: int = Field(8877, ge=1, le=65535, description="Port of the drift exporter")
     grafana_port: int = Field(3000, ge=1, le=65535, description="Port of Grafana (compose only)")
 
@@ -63,6 +65,14 @@ class Settings(BaseSettings):
     drift_min_rows: int = Field(100, ge=2, description="Fewest decisions that drift is computed on")
     exporter_interval_seconds: float = Field(15, gt=0, description="How often the exporter looks for new decisions")
     report_keep_days: float = Field(90, gt=0, description="So long reports are kept, in the bucket and in the log")
+
+    alert_webhook_url: SecretStr = Field(SecretStr(""), description="Who gets alerts as JSON by POST; none: nobody")
+    alert_mail_to: str = Field("", description="Who gets alerts by mail; none: nobody")
+    alert_mail_from: str = Field("", description="From whom that mail comes; none: from who gets it")
+    smtp_host: str = Field("", description="The mail server, such as smtp.example.com:587")
+    smtp_tls: Literal["true", "false"] = Field("true", description="Whether it is asked for TLS")
+    smtp_user: str = Field("", description="Its user, where it wants one")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Its password, where it wants one")
 
 
 def words(text: str) -> list[str]:
