@@ -30,16 +30,22 @@ class FlowRuns:
     ----------
     runs : mapping of state to int
         Runs that ended in the last 7 days by how they ended, and those that are late now.
-    failed : bool
-        Whether the run that ended last failed or crashed.
+    last, ending : str, optional
+        The id of the run that ended last, and how it ended.
     completed : datetime, optional
         When a run last completed; where none has, when the flow was deployed.
     """
 
     flow: str
     runs: Mapping[str, int]
-    failed: bool
+    last: str | None
+    ending: str | None
     completed: datetime | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run that ended last failed or crashed."""
+        return self.ending in ("failed", "crashed")
 
 
 def flow_runs(api: str, flow: str, now: datetime | None = None) -> FlowRuns:
@@ -68,7 +74,8 @@ def flow_runs(api: str, flow: str, now: datetime | None = None) -> FlowRuns:
     return FlowRuns(
         flow,
         runs,
-        failed=bool(last) and last["state_type"] in ("FAILED", "CRASHED"),
+        last=last["id"] if last else None,
+        ending=last["state_type"].lower() if last else None,
         completed=datetime.fromisoformat(since_when) if since_when else None,
     )
 

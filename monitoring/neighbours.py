@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from credit_risk.documents import Documents, LogUnavailable, open_documents
@@ -81,6 +81,9 @@ class _Metrics(Collector):
         failed = GaugeMetricFamily(
             "credit_risk_flow_last_run_failed", "1 where the run that ended last failed or crashed", labels=["flow"]
         )
+        last = InfoMetricFamily(
+            "credit_risk_flow_last_run", "The run that ended last: its id in Prefect", labels=["flow"]
+        )
         completed = GaugeMetricFamily(
             "credit_risk_flow_last_completed_timestamp_seconds",
             "When a run last completed; where none has, when the flow was deployed",
@@ -90,6 +93,8 @@ class _Metrics(Collector):
             for state, n in flow.runs.items():
                 runs.add_metric([flow.flow, state], n)
             failed.add_metric([flow.flow], flow.failed)
+            if flow.last is not None:
+                last.add_metric([flow.flow], {"run": flow.last, "state": str(flow.ending)})
             if flow.completed is not None:
                 completed.add_metric([flow.flow], flow.completed.timestamp())
-        yield from (runs, failed, completed)
+        yield from (runs, failed, last, completed)

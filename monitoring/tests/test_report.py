@@ -146,14 +146,15 @@ def test_prefect_says_how_the_flows_went(served, log, draw, decide, run, setting
     went = flow_runs(api, "evidently-report")
     assert (went.failed, went.runs["failed"], went.runs["late"]) == (False, went.runs["failed"], 0)
     assert began <= went.completed <= datetime.now(UTC)
-    run(served.model_copy(update={"bucket": "gs://"}))
+    state = run(served.model_copy(update={"bucket": "gs://"}))
     failed = flow_runs(api, "evidently-report")
     assert failed.failed
+    assert (failed.last, failed.ending) == (str(state.state_details.flow_run_id), "failed")
     assert failed.runs["failed"] == went.runs["failed"] + 1
     assert failed.runs["completed"] == went.runs["completed"]
     assert failed.completed == went.completed
     assert flow_runs(api, "nobody-deployed-this") == FlowRuns(
-        "nobody-deployed-this", dict.fromkeys(went.runs, 0), failed=False, completed=None
+        "nobody-deployed-this", dict.fromkeys(went.runs, 0), last=None, ending=None, completed=None
     )
     served_as = neighbours.page(neighbours.look(open_documents(settings.decision_log), api)).decode()
     assert "credit_risk_decision_log_up 1.0" in served_as

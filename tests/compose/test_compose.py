@@ -208,6 +208,9 @@ def test_a_report_ends_in_the_bucket_and_in_mongodb(stack: Stack) -> None:
     assert sum(name.endswith(".html") for name in names) >= 2
     assert any(name.endswith("latest.html") for name in names)
     assert stack.mongo("db.reports.find({}).toArray()")
+    page = requests.get(stack.url("EXPORTER", "/reports/latest"), timeout=60)
+    assert page.headers["Content-Security-Policy"].startswith("sandbox allow-scripts;")
+    assert "<html" in page.text.lower()
 
 
 def test_prometheus_has_drift_figures(stack: Stack) -> None:
