@@ -4,6 +4,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from html import escape
 from itertools import pairwise
 from pathlib import Path
@@ -151,6 +152,7 @@ def _row(report: Report) -> str:
     )
 
 
+@cache  # it takes 5 ms, which a scrape may not have to wait for
 def _runbook() -> str:
     """Return the runbook as HTML; a heading's anchor is its text in lower case, as on GitHub."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")

@@ -156,12 +156,12 @@ def test_prometheus_links_to_itself_on_the_host(stack: Stack) -> None:
     assert flags["web.external-url"].rstrip("/") == stack.url("PROMETHEUS", "")
 
 
-def test_grafana_has_the_dashboard(stack: Stack) -> None:
+def test_grafana_has_the_dashboards(stack: Stack) -> None:
     if "grafana" not in stack.containers():
         pytest.skip("Grafana's image is not to be had here")
     assert page(stack.url("GRAFANA", "/login")).status_code == 200
     found = requests.get(stack.url("GRAFANA", "/api/search?type=dash-db"), auth=("admin", "admin"), timeout=20).json()
-    assert found
+    assert {dashboard["title"] for dashboard in found} == {"Drift", "Model", "Service"}
 
 
 def test_an_upload_is_decided_and_its_decisions_are_in_mongodb(stack: Stack) -> None:
