@@ -63,7 +63,8 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/healthz":
             self._answer(Answer(200, b"ok\n"))
         elif self.server.site.has(path):
-            self._answer(self.server.site.answer(self.path, self.headers.get("Host", "")))
+            with self.server.site.answering(self.path, self.headers.get("Host", "")) as answer:
+                self._answer(answer)
         else:
             self._answer(Answer(404, b"there are /metrics, /healthz, /reports and /runbook\n"))
 

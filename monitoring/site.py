@@ -1,7 +1,8 @@
 """The exporter's pages for people: the list of reports, each report, and the runbook that alerts link to."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -67,8 +68,27 @@ class Site:
         """Say whether a path is one of its own."""
         return path in PATHS or path.startswith("/reports/")
 
+    @contextmanager
+    def answering(self, target: str, host: str) -> Iterator[Answer]:
+        """Give the answer to a request, for the time that it takes to send it: so long its reader counts as one.
+
+        Parameters
+        ----------
+        target : str
+            The path, maybe with a query.
+        host : str
+            The name that the request came by.
+        """
+        if not self._readers.acquire(blocking=False):
+            yield Answer(503, b"too many readers at once\n", headers={"Retry-After": "5"})
+            return
+        try:
+            yield self.answer(target, host)
+        finally:
+            self._readers.release()
+
     def answer(self, target: str, host: str) -> Answer:
-        """Answer a request for a path, maybe with a query, that came by a host name.
+        """Return the answer to a request.
 
         By a foreign name that leads here, any web page that is open in the reader's browser could read along.
         """
@@ -77,16 +97,12 @@ class Site:
         path, _, query = target.partition("?")
         if path == "/runbook":
             return _page("Runbook", _runbook())
-        if not self._readers.acquire(blocking=False):
-            return Answer(503, b"too many readers at once\n", headers={"Retry-After": "5"})
         try:
             return self._reports(path, query)
         except NoSuchReport:
             return Answer(404, b"there is no such report; /reports lists those that are kept\n")
         except ShelfUnavailable as error:
             return Answer(503, f"{error}\n".encode(), headers={"Retry-After": "30"})
-        finally:
-            self._readers.release()
 
     def _reports(self, path: str, query: str) -> Answer:
         if path == "/reports":

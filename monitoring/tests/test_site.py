@@ -11,14 +11,14 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from conftest import free_port
+from conftest import free_port, wait_for
 from credit_risk.blobs import open_blobs
 from credit_risk.decisions import open_log
 from credit_risk.documents import open_documents
 from monitoring import shelf, site, window
 from monitoring.exporter import Server, serving
 from monitoring.shelf import LATEST, page_name, remove_old
-from monitoring.site import PER_PAGE, Site
+from monitoring.site import AT_A_TIME, PER_PAGE, Site
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOSTILE = ["../../decisions.db", "..%2f..%2fdecisions.db", "%2e%2e/x", "latest.html", "x" * 26, "", "\x00", "{}"]
@@ -196,6 +196,17 @@ def test_readers_at_the_same_time_are_bounded_and_scrapes_go_on(exporter, put, m
     assert 200 in answers
     # Readers and exporter share this process here, and its lock; it is a process of its own where it serves.
     assert np.percentile(took, 90) < 0.25
+
+
+def test_a_reader_counts_until_he_has_it_all(exporter, put):
+    id = put(html="x" * 8_000_000)  # more than sockets hold
+    slow = [HTTPConnection("127.0.0.1", exporter.server_port, timeout=30) for _ in range(AT_A_TIME)]
+    for reader in slow:
+        reader.request("GET", f"/reports/{id}", headers={"Host": "localhost"})
+    wait_for(lambda: get(exporter, "/reports")[0].status == 503, 10, "the one too many")
+    assert get(exporter, "/metrics")[0].status == 200
+    assert all(len(reader.getresponse().read()) == 8_000_000 for reader in slow)
+    wait_for(lambda: get(exporter, "/reports")[0].status == 200, 10, "a free place")
 
 
 def test_old_reports_go_and_their_figures_with_them(stores, put):
