@@ -25,8 +25,8 @@ def test_counts_and_drift(served, log, draw, decide):
     decide(log, draw(50), version="9", kind="preview")
     log.put_report(REPORT, {})
     figures = refresher(served).refresh()
-    assert figures.decisions == {("red", "1"): first.n_red, ("green", "1"): 150 - first.n_red}
-    assert figures.n_window == 150
+    assert figures.totals.decisions == {("red", "1"): first.n_red, ("green", "1"): 150 - first.n_red}
+    assert figures.recent.n == 150
     assert figures.model_version == "1"
     assert not figures.drift.drifted
     assert len(figures.drift.features) == 21
@@ -58,9 +58,10 @@ def test_a_drifted_file_moves_the_gauges(served, log, draw, decide):
 def test_too_few_decisions_is_no_verdict(served, log, draw, decide):
     decide(log, draw(99))
     subject = refresher(served)
-    names = {name for name, *_ in samples(subject.refresh())}
-    assert "credit_risk_window_decisions" in names
-    assert not any("drift" in name for name in names)
+    found = samples(subject.refresh())
+    assert found["credit_risk_window_decisions",] == 99
+    assert found["credit_risk_unjudged_features", "credit_amount", "too few decisions"] == 1
+    assert not any("drift" in name for name, *_ in found)
     decide(log, draw(1))
     assert len(subject.refresh().drift.features) == 21
 
@@ -69,7 +70,7 @@ def test_rejected_rows_by_reason(served, log, draw, decide):
     bad = draw(5).assign(purpose="yacht", duration=[-1, -1, 6, 6, 6])
     record = decide(log, bad)
     assert (record.n_decided, record.n_rejected) == (0, 5)
-    assert refresher(served).refresh().rejected == {"unknown_category": 5, "out_of_range": 2}
+    assert refresher(served).refresh().totals.rejected == {"unknown_category": 5, "out_of_range": 2}
 
 
 def test_nothing_new_is_not_computed_again(served, log, draw, decide):
@@ -91,18 +92,20 @@ def test_a_restart_loses_nothing(served, log, draw, decide):
     for seed in range(5):
         decide(log, draw(30, seed=seed), version=str(seed % 2 + 1))
     subject = refresher(served)
-    counted = [subject.refresh().decisions]
+    counted = [subject.refresh().totals.decisions]
     decide(log, draw(20))
-    counted = subject.refresh().decisions
-    assert refresher(served).refresh().decisions == counted
+    counted = subject.refresh().totals.decisions
+    assert refresher(served).refresh().totals.decisions == counted
     assert sum(counted.values()) == 170
 
 
 def test_a_big_log_is_counted_page_by_page(served, log, draw, decide, monkeypatch):
-    monkeypatch.setattr("monitoring.refresh.PAGE", 2)
+    monkeypatch.setattr("monitoring.totals.PAGE", 2)
+    monkeypatch.setattr("monitoring.window.PAGE", 2)
     for _ in range(5):
         decide(log, draw(1))
-    assert sum(refresher(served).refresh().decisions.values()) == 5
+    figures = refresher(served).refresh()
+    assert sum(figures.totals.decisions.values()) == figures.recent.n == 5
 
 
 def test_a_new_production_version_is_followed(served, log, draw, decide, register):
@@ -112,8 +115,10 @@ def test_a_new_production_version_is_followed(served, log, draw, decide, registe
     register(served.model_name)
     figures = subject.refresh()
     assert figures.model_version == "2"
-    assert figures.decisions["green", "2"] == 0  # served from the start, so that the first decision is an increase
-    assert figures.drift.unjudged == {"risk": "all missing"}  # the new version has decided nothing yet
+    assert (
+        figures.totals.decisions["green", "2"] == 0
+    )  # served from the start, so that the first decision is an increase
+    assert figures.drift.unjudged == {"risk": "empty"}  # the new version has decided nothing yet
 
 
 def test_a_log_that_is_away_leaves_the_last_figures(served, log, draw, decide, monkeypatch):
@@ -122,10 +127,11 @@ def test_a_log_that_is_away_leaves_the_last_figures(served, log, draw, decide, m
     before = subject.refresh()
     with monkeypatch.context() as patch:
         away = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"
-        patch.setattr(subject, "_log", open_log(served.model_copy(update={"decision_log": away})))
+        for part in (subject, subject._counting, subject._window):
+            patch.setattr(part, "_log", open_log(served.model_copy(update={"decision_log": away})))
         assert subject.refresh() == before
     after = subject.refresh()
-    assert (after.decisions, after.drift) == (before.decisions, before.drift)
+    assert (after.totals, after.drift) == (before.totals, before.drift)
     assert after.time > before.time
 
 
@@ -137,8 +143,8 @@ def test_a_registry_that_is_away_stops_the_clock_but_not_the_counting(served, lo
     monkeypatch.setattr(subject, "_registry", away)
     decide(log, draw(10))
     after = subject.refresh()
-    assert sum(after.decisions.values()) == 130
-    assert after.n_window == 130
+    assert sum(after.totals.decisions.values()) == 130
+    assert after.recent.n == 130
     assert after.model_version == "1"
     assert after.time == before.time
 
@@ -146,7 +152,7 @@ def test_a_registry_that_is_away_stops_the_clock_but_not_the_counting(served, lo
 def test_without_registry_from_the_start_there_are_counts_only(settings, log, draw, decide):
     decide(log, draw(120))
     figures = refresher(settings).refresh()
-    assert sum(figures.decisions.values()) == 120
+    assert sum(figures.totals.decisions.values()) == 120
     assert (figures.model_version, figures.drift, figures.time) == (None, None, None)
 
 
@@ -155,7 +161,7 @@ def test_no_version_in_production_is_no_trouble(settings, mlflow_server, log, dr
     none = settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": "nobody-trained-this"})
     figures = refresher(none).refresh()
     assert (figures.model_version, figures.drift) == (None, None)
-    assert figures.n_window == 120
+    assert figures.recent.n == 120
     assert figures.time is not None
 
 
@@ -178,6 +184,6 @@ def test_the_same_on_the_other_backend(served, draw, decide, mongodb_url, gcs_ur
     log = open_log(other)
     decide(log, draw(150))
     figures = refresher(other).refresh()
-    assert sum(figures.decisions.values()) == 150
+    assert sum(figures.totals.decisions.values()) == 150
     assert len(figures.drift.features) == 21
     assert log.reports(REFRESH, limit=1)[0]["body"]["n_window"] == 150

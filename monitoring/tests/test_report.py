@@ -71,10 +71,10 @@ def test_a_dead_column_is_named_and_the_report_not_lost(served, log, draw, decid
     state = run(served)
     assert state.message.startswith("dataset drift: no, drifted: no feature; ")
     html = open_blobs(served.bucket).get(LATEST).decode()
-    assert "<li>personal_status: all missing</li><li>age: all missing</li>" in html
+    assert "<li>personal_status: empty</li><li>age: empty</li>" in html
     assert "Too few for a classification performance." in html
     (document,) = log.reports(REPORT)
-    assert document["body"]["drift"]["unjudged"] == {"age": "all missing", "personal_status": "all missing"}
+    assert document["body"]["drift"]["unjudged"] == {"age": "empty", "personal_status": "empty"}
     assert not document["body"]["performance"]
 
 
