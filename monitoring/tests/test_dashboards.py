@@ -29,6 +29,21 @@ METRICS = {
     "credit_risk_window_decisions": set(),
     "credit_risk_decisions_total": {"prediction", "model_version"},
     "credit_risk_rejected_rows_total": {"reason"},
+    "credit_risk_rejected_values_total": {"column", "reason"},
+    "credit_risk_rows_total": {"outcome"},
+    "credit_risk_batches_total": {"source", "outcome"},
+    "credit_risk_window_missing_values": {"feature"},
+    "credit_risk_window_outside_training_values": {"feature"},
+    "credit_risk_window_green_ratio": set(),
+    "credit_risk_window_risk_ratio": set(),
+    "credit_risk_window_confidence_ratio": set(),
+    "credit_risk_drift_psi": {"feature"},
+    "credit_risk_drift_psi_limit": {"feature"},
+    "credit_risk_unjudged_features": {"feature", "reason"},
+    "credit_risk_newest_decisions": set(),
+    "credit_risk_newest_drift_score": {"feature"},
+    "credit_risk_newest_drift_detected": {"feature"},
+    "credit_risk_newest_dataset_drift": set(),
     "credit_risk_production_model_info": {"model_version"},
     "credit_risk_model_trained_timestamp_seconds": set(),
     "credit_risk_last_report_timestamp_seconds": set(),
@@ -48,8 +63,8 @@ def queries() -> list[tuple[str, str]]:
 @pytest.fixture
 def prometheus(served, log, draw, decide, prometheus_binary, tmp_path):
     """The address of a Prometheus with our configuration that scrapes an exporter with drifted decisions."""
-    decide(log, draw(120))
-    decide(log, draw(120, drifted=True))
+    decide(log, draw(120).drop(columns="foreign_worker"))
+    decide(log, draw(120, drifted=True).drop(columns="foreign_worker"))
     decide(log, draw(2).assign(purpose="yacht"))
     log.put_report(REPORT, {})
     port, exporter_port = free_port(), free_port()

@@ -1,12 +1,13 @@
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from credit_risk.decisions import open_log
 from credit_risk.registry import Registry
 from monitoring.figures import Figures, page
-from monitoring.refresh import Refresher
+from monitoring.refresh import Refresher, evidently
 from monitoring.window import REFRESH, REPORT
 
 
@@ -187,3 +188,73 @@ def test_the_same_on_the_other_backend(served, draw, decide, mongodb_url, gcs_ur
     assert sum(figures.totals.decisions.values()) == 150
     assert len(figures.drift.features) == 21
     assert log.reports(REFRESH, limit=1)[0]["body"]["n_window"] == 150
+
+
+def test_files_rows_and_faults_are_counted(served, log, draw, decide):
+    decide(log, draw(4), source="a.csv")
+    decide(log, draw(4).assign(purpose=["yacht", "yacht", "business", "business"], duration=-1), source="b.csv")
+    decide(log, draw(4).assign(housing=[None, "rent", "rent", "rent"]))
+    decide(log, draw(4).assign(purpose="yacht"), kind="preview", source="preview.csv")
+    found = samples(refresher(served).refresh())
+    assert {key[1:]: n for key, n in found.items() if key[0] == "credit_risk_rejected_values_total"} == {
+        ("purpose", "unknown_category"): 2,
+        ("duration", "out_of_range"): 4,
+        ("housing", "missing"): 1,
+    }
+    assert (found["credit_risk_rows_total", "decided"], found["credit_risk_rows_total", "rejected"]) == (7, 5)
+    assert {key[1:]: n for key, n in found.items() if key[0] == "credit_risk_batches_total"} == {
+        ("decided", "file"): 1,
+        ("partly rejected", "file"): 0,
+        ("rejected", "file"): 1,
+        ("decided", "request"): 0,
+        ("partly rejected", "request"): 1,
+        ("rejected", "request"): 0,
+    }
+
+
+def test_what_was_decided_and_on_what_values(served, log, draw, decide):
+    drawn = draw(120)
+    decide(log, drawn.drop(columns="age").assign(duration=100), version="2")
+    mine = log.read(decide(log, drawn.assign(credit_amount=90_000)))
+    found = samples(refresher(served).refresh())
+    assert found["credit_risk_window_decisions",] == 240
+    assert found["credit_risk_window_missing_values", "age"] == 120
+    assert found["credit_risk_window_missing_values", "duration"] == 0
+    assert found["credit_risk_window_outside_training_values", "credit_amount"] == 120
+    assert found["credit_risk_window_outside_training_values", "duration"] == 120
+    # Only of version 1, which is Production.
+    assert found["credit_risk_window_green_ratio",] == mine["prediction"].to_pylist().count("green") / 120
+    assert found["credit_risk_window_risk_ratio",] == pytest.approx(np.mean(mine["risk"]))
+    assert found["credit_risk_window_confidence_ratio",] == pytest.approx(np.mean(mine["confidence"]))
+
+
+def test_evidently_judges_the_newest_and_counts_judge_all(served, log, draw, decide):
+    few = served.model_copy(update={"drift_evidently_rows": 200})
+    decide(log, draw(400, drifted=True))
+    decide(log, draw(200))
+    subject = Refresher(open_log(few), Registry(few.mlflow_tracking_uri, few.model_name), few, evidently)
+    found = samples(subject.refresh())
+    assert (found["credit_risk_window_decisions",], found["credit_risk_newest_decisions",]) == (600, 200)
+    assert (found["credit_risk_dataset_drift",], found["credit_risk_newest_dataset_drift",]) == (1, 0)
+    assert found["credit_risk_drift_detected", "credit_amount"] == 1
+    assert found["credit_risk_drift_psi", "credit_amount"] > found["credit_risk_drift_psi_limit", "credit_amount"]
+    assert found["credit_risk_newest_drift_detected", "credit_amount"] == 0
+    assert found["credit_risk_newest_drift_score", "credit_amount"] > 0.05
+
+
+def test_on_the_same_decisions_evidently_and_counts_say_the_same(served, log, draw, decide):
+    decide(log, draw(300, drifted=True).drop(columns="age"))
+    registry = Registry(served.mlflow_tracking_uri, served.model_name)
+    figures = Refresher(log, registry, served, evidently).refresh()
+    assert figures.newest.unjudged == figures.drift.unjudged == {"age": "empty"}
+    for theirs, ours in zip(figures.newest.features, figures.drift.features, strict=True):
+        assert theirs.p_value == pytest.approx(ours.p_value, rel=1e-6)
+        assert (theirs.feature, theirs.psi, theirs.drifted) == (ours.feature, ours.psi, ours.drifted)
+    assert figures.drift.dataset
+
+
+def test_no_client_is_in_the_page(served, log, draw, decide):
+    decide(log, draw(120).assign(client_id="Erika Mustermann"), source="mustermann.csv")
+    decide(log, draw(3).assign(client_id="Erika Mustermann", purpose="yacht"), source="mustermann.csv")
+    text = page(refresher(served).refresh()).decode()
+    assert not any(word in text for word in ("ustermann", "yacht"))

@@ -117,7 +117,7 @@ def test_a_second_report_leaves_the_first_and_replaces_the_latest(served, log, d
 
 def test_an_unreachable_log_fails_the_run(served, run, monkeypatch):
     away = served.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"})
-    monkeypatch.setattr(report, "read", report.read.with_options(retries=1, retry_delay_seconds=0))
+    monkeypatch.setattr(report, "look_up", report.look_up.with_options(retries=1, retry_delay_seconds=0))
     state = run(away)
     assert state.is_failed()
     assert "LogUnavailable" in state.message
