@@ -214,8 +214,8 @@ def test_files_rows_and_faults_are_counted(served, log, draw, decide):
 
 def test_what_was_decided_and_on_what_values(served, log, draw, decide):
     drawn = draw(120)
-    decide(log, drawn.drop(columns="age").assign(duration=100), version="2")
-    mine = log.read(decide(log, drawn.assign(credit_amount=90_000)))
+    decide(log, drawn.drop(columns="age").assign(duration=100, credit_amount=3000), version="2")
+    mine = log.read(decide(log, drawn.assign(credit_amount=90_000, duration=12)))
     found = samples(refresher(served).refresh())
     assert found["credit_risk_window_decisions",] == 240
     assert found["credit_risk_window_missing_values", "age"] == 120
