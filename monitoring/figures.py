@@ -42,8 +42,9 @@ class Recent:
         """Return the figures of a window; without a version, only how many decisions it holds."""
         if window.version is None:
             return cls(len(window))
-        mine = window.rows[~np.isnan(window.rows["risk"])]
-        means = {name: float(mine[name].mean()) if len(mine) else None for name in ("green", "risk", "confidence")}
+        mine = ~np.isnan(window.rows["risk"])
+        names = ("green", "risk", "confidence")
+        means = {name: float(window.rows[name][mine].mean()) if mine.any() else None for name in names}
         return cls(len(window), window.missing(), window.outside(), **means)
 
 
