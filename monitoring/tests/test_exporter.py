@@ -125,7 +125,7 @@ def test_help():
 
 @pytest.mark.slow
 def test_a_scrape_does_not_wait_while_a_million_decisions_are_computed(served, log, draw, decide, decide_many):
-    """Scrapes stay as quick as those of an exporter at rest, about: while a new child reads all of the log, and after."""
+    """Scrapes stay about as quick as at rest: while a new child reads all of the log, and while it computes again."""
     decide_many(log, 1_000_000)
     busy = served.model_copy(update={"exporter_interval_seconds": 0.001})
     idle = served.model_copy(update={"exporter_port": free_port(), "exporter_interval_seconds": 3600})
