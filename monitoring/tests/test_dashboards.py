@@ -102,6 +102,15 @@ def test_every_panel_has_data_and_every_metric_its_name(prometheus):
     assert not empty
 
 
+def test_the_page_on_metrics_lists_each_with_its_labels():
+    page = (ROOT / "monitoring" / "metrics.md").read_text()
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    listed = {
+        name.strip(" `"): {part.split("`")[1] for part in labels.split(";") if "`" in part} for name, labels in rows
+    }
+    assert listed == METRICS
+
+
 def test_dashboards_use_no_other_metrics():
     used = {name for _, query in queries() for name in re.findall(r"\b(?:credit_risk|riskometer)_\w+", query)}
     assert used <= {*METRICS, *(f"riskometer_{what}_duration_seconds_bucket" for what in ("request", "scoring"))}
