@@ -72,6 +72,7 @@ class Window:
         self.version = version
         self.reference = pd.DataFrame() if reference is None else reference
         self.minimum = settings.drift_min_rows
+        self.threshold: float | None = None  # of the serving version, once it has decided
         self.cells = Cells(self.reference)
         self._log = log
         self._reach = timedelta(hours=settings.drift_window_hours)
@@ -168,6 +169,7 @@ class Window:
                 decisions = self._log.read(*some, columns=COLUMNS)
                 self._take(decisions)
                 self._cursor = some[-1].seq
+                self.threshold = next((r.threshold for r in some if r.model_version == self.version), self.threshold)
                 came += decisions.num_rows
         return came
 
