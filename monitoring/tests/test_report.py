@@ -50,7 +50,7 @@ def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run):
     assert blobs.get(page) == blobs.get(LATEST)
     html = blobs.get(page).decode()
     assert "<h1>Dataset drift</h1>" in html
-    assert "on the newest 300 of them; there drifted: " in html
+    assert "on the newest 300 of them; among these drifted: " in html
     assert "Dataset Drift is detected" in html
     assert "Confusion Matrix" in html
 
