@@ -60,7 +60,10 @@ class Settings(BaseSettings):
 
     drift_window_hours: float = Field(24, gt=0, description="Drift is computed over the decisions of so many hours...")
     drift_window_rows: int = Field(
-        1000, ge=1, description="...the latest so many at most, and these where the hours hold fewer than the minimum"
+        1000, ge=1, description="...or of the latest so many, where the hours hold fewer than the minimum"
+    )
+    drift_evidently_rows: int = Field(
+        5000, ge=100, description="Evidently tests and shows the newest so many decisions of them at most"
     )
     drift_min_rows: int = Field(100, ge=2, description="Fewest decisions that drift is computed on")
     exporter_interval_seconds: float = Field(15, gt=0, description="How often the exporter looks for new decisions")

@@ -32,6 +32,22 @@ EXPORTER = {
     "credit_risk_window_decisions": set(),
     "credit_risk_decisions_total": {"prediction", "model_version"},
     "credit_risk_rejected_rows_total": {"reason"},
+    "credit_risk_rejected_values_total": {"column", "reason"},
+    "credit_risk_rows_total": {"outcome"},
+    "credit_risk_batches_total": {"source", "outcome"},
+    "credit_risk_window_missing_values": {"feature"},
+    "credit_risk_window_outside_training_values": {"feature"},
+    "credit_risk_window_green_ratio": set(),
+    "credit_risk_window_risk_ratio": set(),
+    "credit_risk_window_confidence_ratio": set(),
+    **{f"credit_risk_reference_{what}_ratio": set() for what in ("green", "risk", "confidence")},
+    "credit_risk_drift_psi": {"feature"},
+    "credit_risk_drift_psi_limit": {"feature"},
+    "credit_risk_unjudged_features": {"feature", "reason"},
+    "credit_risk_newest_decisions": set(),
+    "credit_risk_newest_drift_score": {"feature"},
+    "credit_risk_newest_drift_detected": {"feature"},
+    "credit_risk_newest_dataset_drift": set(),
     "credit_risk_production_model_info": {"model_version"},
     "credit_risk_model_trained_timestamp_seconds": set(),
     "credit_risk_last_report_timestamp_seconds": set(),
@@ -94,8 +110,8 @@ def prefect(served, tmp_path) -> Iterator[str]:
 @pytest.fixture
 def services(served, prefect, log, draw, decide, tmp_path) -> Iterator[dict[str, int]]:
     """The ports of a real exporter and Risk-O-Meter, with drifted decisions, a report, and clients who keep coming."""
-    decide(log, draw(120))
-    decide(log, draw(120, drifted=True))
+    decide(log, draw(120).drop(columns="foreign_worker"))
+    decide(log, draw(120, drifted=True).drop(columns="foreign_worker"))
     ports = {"evidently-exporter": free_port(), "risk-o-meter": free_port()}
     settings = {**served.model_dump(exclude={"api_keys", "smtp_password", "alert_webhook_url"})}
     settings |= {"exporter_port": ports["evidently-exporter"], "riskometer_port": ports["risk-o-meter"]}
@@ -112,7 +128,7 @@ def services(served, prefect, log, draw, decide, tmp_path) -> Iterator[dict[str,
         riskometer = f"http://127.0.0.1:{ports['risk-o-meter']}"
         wait_for(lambda: answers(f"{riskometer}/readyz"), 120, "the Risk-O-Meter")
         done = threading.Event()
-        coming = threading.Thread(target=keep_asking, args=(riskometer, draw(20), done))
+        coming = threading.Thread(target=keep_asking, args=(riskometer, draw(20).drop(columns="foreign_worker"), done))
         coming.start()
         yield ports
         done.set()
