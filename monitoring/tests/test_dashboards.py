@@ -216,6 +216,15 @@ def test_dashboards_and_rules_use_no_other_metrics():
     assert not set(TO_COME) & set(METRICS)
 
 
+def test_the_page_on_metrics_lists_each_with_its_labels():
+    page = (ROOT / "monitoring" / "metrics.md").read_text()
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    listed = {
+        name.strip(" `"): {part.split("`")[1] for part in labels.split(";") if "`" in part} for name, labels in rows
+    }
+    assert listed == EXPORTER
+
+
 def test_there_are_three_dashboards():
     assert [d.stem for d in DASHBOARDS] == ["drift", "model", "service"]
 
