@@ -72,12 +72,14 @@ format: $(ENVIRONMENT) ## Put the code into the style that lint wants
 	.venv/bin/ruff format
 evaluate: $(ENVIRONMENT) ## How good the model is beside the usual ones, 10 x 10 folds, minutes (fewer: REPEATS=2; SEED=7)
 	@$(PY) -m model_orchestration_and_tracking.evaluate $${SEED:+--seed "$$SEED"} $${REPEATS:+--repeats "$$REPEATS"} $(ARGS)
-bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, each scenario in one run (smaller: FOLDS=3 ROWS=100000)
+bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, each scenario in one run (smaller: FOLDS=3 ROWS=100000 WINDOWS=20)
 	@$(PY) -m benchmarks.search $${FOLDS:+--folds "$$FOLDS"}
 	@echo
 	@$(PY) -m benchmarks.scoring $${ROWS:+--rows "$$ROWS"}
 	@echo
 	@$(PY) -m benchmarks.serving $${ROWS:+--rows "$$ROWS"}
+	@echo
+	@$(PY) -m benchmarks.drift $${ROWS:+--rows "$$ROWS"} $${WINDOWS:+--windows "$$WINDOWS"}
 notebook: $(ENVIRONMENT) ## Run Model-development.ipynb from top to bottom (store its outputs: ARGS=--in-place)
 	@$(PY) -m tools.notebook $(ARGS)
 parts: ## Install what the tests use where it is there: Chromium, Prometheus, FerretDB, fake-gcs-server (Debian)

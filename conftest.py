@@ -167,6 +167,12 @@ def prometheus_binary() -> str:
     return need("prometheus", "Debian's package prometheus has it, with promtool")
 
 
+@pytest.fixture(scope="session")
+def alertmanager_binary() -> str:
+    """The path of the Alertmanager, which Debian calls by another name."""
+    return shutil.which("alertmanager") or need("prometheus-alertmanager", "Debian's package of that name has it")
+
+
 @pytest.fixture
 def chromium(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """A function that opens a Chromium of the test's own, `chromium(width=1280, height=900)`; all are closed after."""

@@ -62,6 +62,11 @@ DECISION_SCHEMA = pa.schema(
 )
 
 
+def decision_schema(columns: Sequence[str] = ()) -> pa.Schema:
+    """Return some of the columns of `DECISION_SCHEMA`, in the order given; all where none are."""
+    return pa.schema([DECISION_SCHEMA.field(name) for name in columns]) if columns else DECISION_SCHEMA
+
+
 @dataclass(frozen=True)
 class Batch:
     """What one request or file came to, ready to be committed; `decided` is parallel to `applications`.
@@ -243,17 +248,18 @@ class DecisionLog:
         found = next(self._documents.find("batches", {"id": id}, limit=1), None)
         return _record(found) if found else None
 
-    def read(self, *records: BatchRecord) -> pa.Table:
-        """Return the decisions of batches, in order of commit and row, with the columns of `DECISION_SCHEMA`."""
-        parts = {r.id: self._get_parquet(r) for r in records if r.stored == "parquet"}
+    def read(self, *records: BatchRecord, columns: Sequence[str] = ()) -> pa.Table:
+        """Return the decisions of batches, in order of commit and row, with the columns named of `DECISION_SCHEMA`."""
+        schema = decision_schema(columns)
+        parts = {r.id: self._get_parquet(r, schema) for r in records if r.stored == "parquet"}
         small = [r for r in records if r.stored == "documents" and r.n_decided]
         rows: dict[str, list[Document]] = {r.id: [] for r in small}
         for document in self._find_decisions(small):
             if document["batch"] in rows:
                 rows[document["batch"]].append(_flat(document))
-        parts |= {id: pa.Table.from_pylist(found, schema=DECISION_SCHEMA) for id, found in rows.items()}
+        parts |= {id: pa.Table.from_pylist(found, schema=schema) for id, found in rows.items()}
         in_order = [parts[r.id] for r in sorted(records, key=lambda r: r.seq) if r.id in parts]
-        return pa.concat_tables([DECISION_SCHEMA.empty_table(), *in_order])
+        return pa.concat_tables([schema.empty_table(), *in_order])
 
     def recent(self, since: datetime, minimum: int, cap: int, kind: Kind = "decision") -> pa.Table:
         """Return the decisions since a time, or the latest `cap` when those are fewer than `minimum`.
@@ -281,7 +287,7 @@ class DecisionLog:
             found = next(self._documents.find("decisions", {"_id": id}, limit=1), None)
             table = pa.Table.from_pylist([_flat(found)] if found else [], schema=DECISION_SCHEMA)
         else:
-            table = self._get_parquet(record, filters=[("row", "=", int(row))])
+            table = self._get_parquet(record, DECISION_SCHEMA, filters=[("row", "=", int(row))])
         rows: list[dict[str, Any]] = table.to_pylist()
         return rows[0] if rows else None
 
@@ -522,9 +528,13 @@ class DecisionLog:
         )
         self._blob_call(self._blobs.put, _parquet_name(batch.id), sink.getvalue().to_pybytes())
 
-    def _get_parquet(self, record: BatchRecord, filters: Any = None) -> pa.Table:
+    def _get_parquet(self, record: BatchRecord, schema: pa.Schema, filters: Any = None) -> pa.Table:
         data = self._blob_call(self._blobs.get, _parquet_name(record.id))
-        return pq.read_table(pa.BufferReader(data), filters=filters).cast(DECISION_SCHEMA)
+        return (
+            pq.read_table(pa.BufferReader(data), columns=schema.names, filters=filters)
+            .select(schema.names)
+            .cast(schema)
+        )
 
     def _blob_names(self, since: datetime) -> list[str]:
         days = range((datetime.now(UTC).date() - since.date()).days + 1)

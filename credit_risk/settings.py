@@ -5,6 +5,7 @@ A setting's environment variable is its name in upper case; `.env` in the workin
 """
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -43,6 +44,7 @@ class Settings(BaseSettings):
     prefect_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server")
     riskometer_port: int = Field(9696, ge=1, le=65535, description="Port of the Risk-O-Meter")
     prometheus_port: int = Field(9091, ge=1, le=65535, description="Port of Prometheus")
+    alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of the Alertmanager")
     exporter_port: int = Field(8877, ge=1, le=65535, description="Port of the drift exporter")
     grafana_port: int = Field(3000, ge=1, le=65535, description="Port of Grafana (compose only)")
 
@@ -55,7 +57,7 @@ class Settings(BaseSettings):
     max_upload_mb: int = Field(200, ge=1, description="Largest request body, in MB (10^6 bytes), on page and API")
     allowed_hosts: str = Field(
         "localhost,127.0.0.1,::1,risk-o-meter",
-        description="Names under which the Risk-O-Meter answers, separated by commas (Host and Origin are checked)",
+        description="Names that Risk-O-Meter and reports answer to, separated by commas (Host and Origin are checked)",
     )
     api_keys: SecretStr = Field(
         SecretStr(""), description="Keys for the API, separated by commas; none: everybody who reaches it may use it"
@@ -71,10 +73,22 @@ class Settings(BaseSettings):
 
     drift_window_hours: float = Field(24, gt=0, description="Drift is computed over the decisions of so many hours...")
     drift_window_rows: int = Field(
-        1000, ge=1, description="...the latest so many at most, and these where the hours hold fewer than the minimum"
+        1000, ge=1, description="...or of the latest so many, where the hours hold fewer than the minimum"
+    )
+    drift_evidently_rows: int = Field(
+        5000, ge=100, description="Evidently tests and shows the newest so many decisions of them at most"
     )
     drift_min_rows: int = Field(100, ge=2, description="Fewest decisions that drift is computed on")
     exporter_interval_seconds: float = Field(15, gt=0, description="How often the exporter looks for new decisions")
+    report_keep_days: float = Field(90, gt=0, description="So long reports are kept, in the bucket and in the log")
+
+    alert_webhook_url: SecretStr = Field(SecretStr(""), description="Who gets alerts as JSON by POST; none: nobody")
+    alert_mail_to: str = Field("", description="Who gets alerts by mail; none: nobody")
+    alert_mail_from: str = Field("", description="From whom that mail comes; none: from who gets it")
+    smtp_host: str = Field("", description="The mail server, such as smtp.example.com:587")
+    smtp_tls: Literal["true", "false"] = Field("true", description="Whether it is asked for TLS")
+    smtp_user: str = Field("", description="Its user, where it wants one")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Its password, where it wants one")
 
 
 def words(text: str) -> list[str]:

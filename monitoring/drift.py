@@ -4,6 +4,9 @@ Two things are asked of each feature, because either alone cries wolf. A test sa
 Kolmogorov-Smirnov for what is measured, a two-sample chi-square for what is counted, with Holm's correction for asking
 about 21 features at once. The population stability index (PSI) says whether the difference is big enough to matter, and
 has to exceed what chance alone gives in 99 of 100 windows of that size.
+
+Counts in cells (`monitoring.cells`) are all that goes in, whether of a few hundred decisions or of a million. The
+exporter and the report flow both judge here.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,25 +16,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.stats
-from numpy.typing import NDArray
 
-from credit_risk.application import NAMES
-
-RISK = "risk"
-FEATURES = (*NAMES, RISK)
-# What is measured on a scale. The other numbers are codes of classes (1 to 4) and are counted like categories.
-MEASURED = ("duration", "credit_amount", "age", RISK)
+from monitoring.cells import FEATURES, MEASURED, RISK, Cells, Counts, Floats
 
 ALPHA = 0.05
 PSI_MATTERS = 0.1
 PSI_QUANTILE = 0.99
-PSI_BINS = 10
 MINIMUM = 100
 # The risk sums up the other features, so it alone makes the dataset drifted; of the others it takes two.
 FEATURES_FOR_DATASET = 2
 
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
+# Why a feature is not judged; the exporter has these words as a label.
+EMPTY = "empty"
+EMPTY_REFERENCE = "empty in the reference"
+CONSTANT = "constant"
+TOO_FEW = "too few decisions"
+
 # Returns the p-value of the drift test of each of the named features, given the reference and the window.
 Tester = Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Mapping[str, float]]
 
@@ -111,10 +111,7 @@ class Drift:
 def compare(
     reference: pd.DataFrame, window: pd.DataFrame, minimum: int = MINIMUM, tester: Tester | None = None
 ) -> Drift:
-    """Return the verdict on a window.
-
-    A feature without enough values, or with one and the same value on both sides, is left out and named: it has nothing
-    to test. A feature that became constant is not left out, for that is drift.
+    """Return the verdict on a window that is at hand as a whole.
 
     Parameters
     ----------
@@ -123,42 +120,72 @@ def compare(
     minimum : int
         Fewest values of a feature in the window.
     tester : callable, optional
-        Who computes the p-values; `p_values` of this module unless given.
+        Who computes the p-values; they come from the counts unless given.
     """
-    reasons = {feature: _unjudged(reference.get(feature), window.get(feature), minimum) for feature in FEATURES}
+    cells = Cells(reference)
+    counts = cells.count(cells.place(window))
+    if tester is None:
+        return judge(cells, counts, minimum)
+    return judge(cells, counts, minimum, lambda features: tester(reference, window, features))
+
+
+def judge(
+    cells: Cells,
+    counts: Counts,
+    minimum: int = MINIMUM,
+    p_values: Callable[[Sequence[str]], Mapping[str, float]] | None = None,
+) -> Drift:
+    """Return the verdict on a window, given how many of its values lie in each cell.
+
+    A feature without enough values, or with one and the same value on both sides, is left out and named: it has nothing
+    to test. A feature that became constant is not left out, for that is drift.
+
+    Parameters
+    ----------
+    cells : Cells
+        Those of the reference.
+    counts : array of shape (cells.size,)
+        The window's.
+    minimum : int
+        Fewest values of a feature in the window.
+    p_values : callable, optional
+        Returns those of the features it is given; they come from the counts unless given.
+    """
+    pairs = {feature: (cells.of(feature, cells.reference), cells.of(feature, counts)) for feature in FEATURES}
+    few = cells.rows(counts) < minimum
+    reasons = {feature: TOO_FEW if few else _unjudged(*pair, minimum) for feature, pair in pairs.items()}
     judged = [feature for feature in FEATURES if not reasons[feature]]
-    tested = (tester or p_values)(reference, window, judged)
+    tested = p_values(judged) if p_values else {feature: p_value(feature, *pairs[feature]) for feature in judged}
     adjusted = holm(tested[feature] for feature in judged)
     features = []
     for feature, corrected in zip(judged, adjusted, strict=True):
-        counts = cells(feature, reference[feature], window[feature])
+        binned = filled(cells.binned(feature, cells.reference), cells.binned(feature, counts))
         features.append(
             FeatureDrift(
                 feature=feature,
                 test="Kolmogorov-Smirnov" if feature in MEASURED else "chi-square",
-                n=int(window[feature].notna().sum()),
+                n=int(binned[1].sum()),
                 p_value=float(tested[feature]),
                 adjusted=float(corrected),
-                psi=psi(*counts),
-                psi_limit=psi_limit(*counts),
+                psi=psi(*binned),
+                psi_limit=psi_limit(*binned),
             )
         )
     return Drift(tuple(features), {feature: why for feature, why in reasons.items() if why})
 
 
-def p_values(reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]) -> dict[str, float]:
-    """Return the p-value of the test of each feature; missing values are left out."""
-    return {feature: p_value(feature, reference[feature], window[feature]) for feature in features}
+def p_value(feature: str, reference: Counts, window: Counts) -> float:
+    """Return the chance of a difference as big as that between two samples of one and the same population.
 
-
-def p_value(feature: str, reference: "pd.Series[Any]", window: "pd.Series[Any]") -> float:
-    """Return the chance of a difference as big as that between two samples of one and the same population."""
-    if feature in MEASURED:
-        # Never the exact form: SciPy gives it up half way through, with a warning, where the samples are big.
-        result = scipy.stats.ks_2samp(_numbers(reference), _numbers(window), method="asymp")
-    else:
-        result = scipy.stats.chi2_contingency(np.array(cells(feature, reference, window)), correction=False)
-    return float(result.pvalue)
+    The counts are those of the same cells; of what is measured, in their order and with a cell for each value of the
+    reference, on which the Kolmogorov-Smirnov statistic is exact.
+    """
+    if feature not in MEASURED:
+        return float(scipy.stats.chi2_contingency(np.array(filled(reference, window)), correction=False).pvalue)
+    m, n = reference.sum(), window.sum()
+    apart = np.abs(np.cumsum(reference) / m - np.cumsum(window) / n).max()
+    # SciPy's `ks_2samp(method="asymp")`. Never its exact form: it is given up half way where the samples are big.
+    return float(scipy.stats.kstwo.sf(apart, np.round(m * n / (m + n))))
 
 
 def holm(values: Iterable[float]) -> Floats:
@@ -171,23 +198,10 @@ def holm(values: Iterable[float]) -> Floats:
     return adjusted
 
 
-def cells(feature: str, reference: "pd.Series[Any]", window: "pd.Series[Any]") -> tuple[Counts, Counts]:
-    """Return how many values of either side lie in each cell: a category, or a tenth of the reference.
-
-    Cells that are empty on both sides are left out.
-    """
-    if feature in MEASURED:
-        numbers = _numbers(reference), _numbers(window)
-        inner = np.unique(np.quantile(numbers[0], np.linspace(0, 1, PSI_BINS + 1)[1:-1]))
-        a, b = (np.searchsorted(inner, n, side="left") for n in numbers)
-    else:
-        codes, _ = pd.factorize(pd.concat([reference, window], ignore_index=True))
-        a, b = codes[: len(reference)], codes[len(reference) :]
-        a, b = a[a >= 0], b[b >= 0]
-    size = int(max(a.max(initial=0), b.max(initial=0))) + 1
-    counts = np.bincount(a, minlength=size), np.bincount(b, minlength=size)
-    filled = (counts[0] + counts[1]) > 0
-    return counts[0][filled], counts[1][filled]
+def filled(reference: Counts, window: Counts) -> tuple[Counts, Counts]:
+    """Return the counts of the cells that are not empty on both sides."""
+    some = (reference + window) > 0
+    return reference[some], window[some]
 
 
 def psi(reference: Counts, window: Counts) -> float:
@@ -206,18 +220,15 @@ def psi_limit(reference: Counts, window: Counts) -> float:
     return float(max(PSI_MATTERS, by_chance * (1 / reference.sum() + 1 / window.sum())))
 
 
-def _numbers(values: "pd.Series[Any]") -> Floats:
-    return values.dropna().to_numpy(np.float64)
-
-
-def _unjudged(reference: "pd.Series[Any] | None", window: "pd.Series[Any] | None", minimum: int) -> str:
+def _unjudged(reference: Counts, window: Counts, minimum: int) -> str:
     """Return why a feature cannot be judged, or nothing."""
-    if window is None or not (n := int(window.notna().sum())):
-        return "all missing"
+    n = int(window.sum())
+    if not n:
+        return EMPTY
     if n < minimum:
-        return f"{n} values, fewer than {minimum}"
-    if reference is None or not reference.notna().any():
-        return "all missing in the reference"
-    if len(pd.unique(pd.concat([reference.dropna(), window.dropna()]))) == 1:
-        return "constant"
+        return TOO_FEW
+    if not reference.any():
+        return EMPTY_REFERENCE
+    if len(filled(reference, window)[0]) == 1:
+        return CONSTANT
     return ""

@@ -1,7 +1,7 @@
-"""The drift exporter: `python -m monitoring.exporter` serves /metrics and /healthz.
+"""The drift exporter: `python -m monitoring.exporter` serves /metrics, /healthz, and for people /reports and /runbook.
 
-This process only answers, from memory. Reading and computing are done by one child process, which hands over a page of
-metrics at a time; when it dies or falls silent another is started, and the last page is served meanwhile.
+This process only answers, and /metrics from memory. Reading and computing are done by one child process, which hands
+over a page of metrics at a time; when it dies or falls silent another is started, and the last page stands meanwhile.
 """
 
 import argparse
@@ -14,11 +14,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from credit_risk.settings import Settings
-from monitoring import child
+from monitoring import child, neighbours
+from monitoring.site import Answer, Site
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Far longer than any refresh: a child that sends nothing for so long hangs.
@@ -30,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the page of metrics that it was last given.
+    """Serves the pages of metrics that it was last given, its child's and the neighbours', and a site for people.
 
     Raises
     ------
@@ -38,8 +40,10 @@ class Server(ThreadingHTTPServer):
         When the port is taken.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, site: Site) -> None:
         self.page = b""
+        self.neighbours = b""
+        self.site = site
         super().__init__((host, port), Handler)
 
 
@@ -52,24 +56,29 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        """Answer with the metrics, or that the process lives."""
+        """Answer with the metrics, that the process lives, or a page for people."""
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            self._answer(200, self.server.page, CONTENT_TYPE)
+            self._answer(Answer(200, self.server.page + self.server.neighbours, CONTENT_TYPE))
         elif path == "/healthz":
-            self._answer(200, b"ok\n")
+            self._answer(Answer(200, b"ok\n"))
+        elif self.server.site.has(path):
+            with self.server.site.answering(self.path, self.headers.get("Host", "")) as answer:
+                self._answer(answer)
         else:
-            self._answer(404, b"there are /metrics and /healthz\n")
+            self._answer(Answer(404, b"there are /metrics, /healthz, /reports and /runbook\n"))
 
     do_HEAD = do_GET  # noqa: N815 - http.server's name
 
-    def _answer(self, status: int, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
+    def _answer(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: a scrape every few seconds is no news."""
@@ -126,13 +135,14 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = Settings()
     try:
-        server = Server(settings.host, settings.exporter_port)
+        server = Server(settings.host, settings.exporter_port, Site(settings))
     except OSError as error:
         sys.exit(f"EXPORTER_PORT {settings.exporter_port} on {settings.host} cannot be had: {error.strerror}")
     # An exit that is asked for while a finalizer runs is lost: then the alarm ends the process, and the pipe its child.
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     for asked in (signal.SIGTERM, signal.SIGINT):
         signal.signal(asked, _stop)
+    neighbours.keep_looking(settings, partial(setattr, server, "neighbours"))
     with serving(server):
         logger.info("serving on http://%s:%d/metrics", settings.host, settings.exporter_port)
         keep_child(server, settings)

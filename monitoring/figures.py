@@ -1,15 +1,78 @@
 """The figures that the exporter serves: what one refresh came to, and how each is called as a metric."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from monitoring.drift import Drift
+from credit_risk.model import confidence
+from monitoring.drift import Drift, FeatureDrift
+from monitoring.totals import Totals
+from monitoring.window import Window
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The share of green decisions, the mean risk and the mean confidence."""
+
+    green: float
+    risk: float
+    confidence: float
+
+    @classmethod
+    def made(cls, window: Window) -> "Predictions | None":
+        """Return those of the serving version's decisions in a window; None where it made none."""
+        mine = ~np.isnan(window.rows["risk"])
+        if not mine.any():
+            return None
+        return cls(*(float(window.rows[name][mine].mean()) for name in ("green", "risk", "confidence")))
+
+    @classmethod
+    def expected(cls, window: Window) -> "Predictions | None":
+        """Return those of the reference, out of fold; None before the threshold is known from a decision."""
+        risk = window.reference.get("risk")
+        if window.threshold is None or risk is None:
+            return None
+        clear = confidence(risk, cost_bad=1 / window.threshold - 1, cost_good=1)
+        return cls(float((risk < window.threshold).mean()), float(risk.mean()), float(clear.mean()))
+
+
+@dataclass(frozen=True)
+class Recent:
+    """What the window holds, beside its drift.
+
+    Attributes
+    ----------
+    n : int
+        Decisions.
+    missing, outside : mapping of attribute to int
+        Values that are missing, and numbers outside the range that the serving version saw in training.
+    made, expected : Predictions
+        Of the serving version's decisions, and of its reference.
+    """
+
+    n: int
+    missing: Mapping[str, int] = field(default_factory=dict)
+    outside: Mapping[str, int] = field(default_factory=dict)
+    made: Predictions | None = None
+    expected: Predictions | None = None
+
+    @classmethod
+    def of(cls, window: Window) -> "Recent":
+        """Return the figures of a window; without a version, only how many decisions it holds."""
+        if window.version is None:
+            return cls(len(window))
+        predictions = Predictions.made(window), Predictions.expected(window)
+        return cls(len(window), window.missing(), window.outside(), *predictions)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON-able words."""
+        return vars(self) | {"made": self.made and vars(self.made), "expected": self.expected and vars(self.expected)}
 
 
 @dataclass(frozen=True)
@@ -18,14 +81,16 @@ class Figures:
 
     Attributes
     ----------
-    decisions : mapping of (prediction, model version) to int
-        Decisions in the whole log.
-    rejected : mapping of reason to int
-        Faults of rejected rows in the whole log.
-    n_window : int
-        Decisions in the window.
+    totals : Totals
+        Over the whole log.
+    recent : Recent
+        What the window holds.
     drift : Drift
-        The verdict on the window; None while it holds too few.
+        The verdict on the window; it judges no feature while that holds too few.
+    newest : Drift
+        Evidently's on the newest decisions of it; the same where the window holds no more than Evidently is given.
+    n_newest : int
+        How many these are.
     model_version : str
         The Production version.
     trained : datetime
@@ -38,10 +103,11 @@ class Figures:
         Until when everything is known: when log and registry were last read.
     """
 
-    decisions: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    rejected: Mapping[str, int] = field(default_factory=dict)
-    n_window: int | None = None
+    totals: Totals = field(default_factory=Totals)
+    recent: Recent | None = None
     drift: Drift | None = None
+    newest: Drift | None = None
+    n_newest: int | None = None
     model_version: str | None = None
     trained: datetime | None = None
     reported: datetime | None = None
@@ -50,11 +116,17 @@ class Figures:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON-able words."""
+        totals = self.totals
         return {
-            "decisions": [{"prediction": p, "model_version": v, "n": n} for (p, v), n in self.decisions.items()],
-            "rejected": [{"reason": reason, "n": n} for reason, n in self.rejected.items()],
-            "n_window": self.n_window,
+            "decisions": _listed(("prediction", "model_version"), totals.decisions),
+            "rejected": [{"reason": reason, "n": n} for reason, n in totals.rejected.items()],
+            "rejected_values": _listed(("column", "reason"), totals.values),
+            "batches": _listed(("source", "outcome"), totals.batches),
+            "n_window": self.recent and self.recent.n,
+            "window": self.recent and self.recent.as_dict(),
             "drift": self.drift and self.drift.as_dict(),
+            "n_newest": self.n_newest,
+            "newest": self.newest and self.newest.as_dict(),
             "model_version": self.model_version,
             "seconds": self.seconds,
         }
@@ -73,56 +145,154 @@ class _Metrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric whose figure is known."""
-        figures = self._figures
-        decisions = CounterMetricFamily(
-            "credit_risk_decisions", "Decisions in the log; previews are none", labels=["prediction", "model_version"]
+        yield from _totals(self._figures.totals)
+        yield from _times(self._figures)
+        if self._figures.recent is not None:
+            yield from _recent(self._figures.recent)
+        if self._figures.drift is not None:
+            yield from _drift(self._figures.drift)
+        if self._figures.newest is not None:
+            yield from _newest(self._figures.newest)
+
+
+def _totals(totals: Totals) -> Iterable[Metric]:
+    yield _counter(
+        "credit_risk_decisions",
+        "Decisions in the log; previews are none",
+        ("prediction", "model_version"),
+        totals.decisions,
+    )
+    yield _counter(
+        "credit_risk_rejected_rows",
+        "Rejected rows in the log; one with several faults counts for each",
+        ("reason",),
+        {(reason,): n for reason, n in totals.rejected.items()},
+    )
+    yield _counter(
+        "credit_risk_rejected_values",
+        "Faults of rejected rows in the log, by column; without one where a row as a whole was no application",
+        ("column", "reason"),
+        totals.values,
+    )
+    yield _counter(
+        "credit_risk_rows",
+        "Rows in the log; a rejected one counts once, however many faults it had",
+        ("outcome",),
+        {(outcome,): n for outcome, n in totals.rows.items()},
+    )
+    yield _counter("credit_risk_batches", "Files and requests in the log", ("source", "outcome"), totals.batches)
+
+
+def _times(figures: Figures) -> Iterable[Metric]:
+    if figures.model_version is not None:
+        yield InfoMetricFamily(
+            "credit_risk_production_model", "The version in Production", {"model_version": figures.model_version}
         )
-        for labels, n in figures.decisions.items():
-            decisions.add_metric(labels, n)
-        rejected = CounterMetricFamily(
-            "credit_risk_rejected_rows",
-            "Rejected rows in the log; one with several faults counts for each",
-            labels=["reason"],
-        )
-        for reason, n in figures.rejected.items():
-            rejected.add_metric([reason], n)
-        yield from (decisions, rejected)
-        if figures.model_version is not None:
-            yield InfoMetricFamily(
-                "credit_risk_production_model", "The version in Production", {"model_version": figures.model_version}
+    yield from _gauges(
+        (
+            "credit_risk_model_trained_timestamp_seconds",
+            "When the version in Production was registered",
+            figures.trained,
+        ),
+        ("credit_risk_last_report_timestamp_seconds", "When the report flow last completed", figures.reported),
+        ("credit_risk_refresh_duration_seconds", "Of the last refresh with something new", figures.seconds),
+        ("credit_risk_refresh_timestamp_seconds", "When log and registry were last read", figures.time),
+        ("credit_risk_newest_decisions", "Decisions of the window that Evidently was given", figures.n_newest),
+    )
+
+
+def _recent(recent: Recent) -> Iterable[Metric]:
+    yield from _gauges(("credit_risk_window_decisions", "Decisions that drift is computed on", recent.n))
+    sides = (
+        ("window", "decisions in the window that the version in Production made", recent.made),
+        ("reference", "clients that it was trained on, seen out of fold", recent.expected),
+    )
+    for side, whom, predictions in sides:
+        if predictions is not None:
+            yield from _gauges(
+                (f"credit_risk_{side}_green_ratio", f"Share of green ones among the {whom}", predictions.green),
+                (f"credit_risk_{side}_risk_ratio", f"Mean risk of the {whom}", predictions.risk),
+                (f"credit_risk_{side}_confidence_ratio", f"Mean confidence of the {whom}", predictions.confidence),
             )
-        gauges: dict[str, tuple[str, float | datetime | None]] = {
-            "credit_risk_window_decisions": ("Decisions that drift is computed on", figures.n_window),
-            "credit_risk_model_trained_timestamp_seconds": (
-                "When the version in Production was registered",
-                figures.trained,
-            ),
-            "credit_risk_last_report_timestamp_seconds": ("When the report flow last completed", figures.reported),
-            "credit_risk_refresh_duration_seconds": ("Of the last refresh with something new", figures.seconds),
-            "credit_risk_refresh_timestamp_seconds": ("When log and registry were last read", figures.time),
-        }
-        for name, (meaning, value) in gauges.items():
-            if value is not None:
-                yield GaugeMetricFamily(name, meaning, value.timestamp() if isinstance(value, datetime) else value)
-        if figures.drift is not None:
-            yield from _drift(figures.drift)
+    yield _gauge("credit_risk_window_missing_values", "Missing values in the window", "feature", recent.missing)
+    yield _gauge(
+        "credit_risk_window_outside_training_values",
+        "Numbers in the window outside the range that the version in Production saw in training",
+        "feature",
+        recent.outside,
+    )
 
 
 def _drift(drift: Drift) -> Iterable[Metric]:
-    score = GaugeMetricFamily(
+    yield _by_feature(
         "credit_risk_drift_score",
         "P-value of the feature's drift test after Holm's correction: 1 is no sign of drift, below .05 is significant",
-        labels=["feature"],
+        drift,
+        lambda f: f.adjusted,
     )
-    detected = GaugeMetricFamily(
-        "credit_risk_drift_detected", "1 where the feature's drift is significant and big enough", labels=["feature"]
+    yield _by_feature(
+        "credit_risk_drift_detected",
+        "1 where the feature's drift is significant and big enough",
+        drift,
+        lambda f: f.drifted,
     )
-    for feature in drift.features:
-        score.add_metric([feature.feature], feature.adjusted)
-        detected.add_metric([feature.feature], feature.drifted)
-    yield from (score, detected)
-    yield GaugeMetricFamily("credit_risk_drifted_features", "Features that drifted", len(drift.drifted))
-    yield GaugeMetricFamily("credit_risk_drifted_features_ratio", "Of the features that could be judged", drift.share)
-    yield GaugeMetricFamily(
-        "credit_risk_dataset_drift", "1 where the risk or at least two features drifted", int(drift.dataset)
+    yield _by_feature("credit_risk_drift_psi", "The feature's population stability index", drift, lambda f: f.psi)
+    yield _by_feature(
+        "credit_risk_drift_psi_limit",
+        "What the index exceeds where the feature drifted",
+        drift,
+        lambda f: f.psi_limit,
     )
+    unjudged = GaugeMetricFamily(
+        "credit_risk_unjudged_features", "Features without a verdict on drift", labels=["feature", "reason"]
+    )
+    for feature, reason in drift.unjudged.items():
+        unjudged.add_metric([feature, reason], 1)
+    yield unjudged
+    if drift.features:
+        yield from _gauges(
+            ("credit_risk_drifted_features", "Features that drifted", len(drift.drifted)),
+            ("credit_risk_drifted_features_ratio", "Of the features that could be judged", drift.share),
+            ("credit_risk_dataset_drift", "1 where the risk or at least two features drifted", int(drift.dataset)),
+        )
+
+
+def _newest(drift: Drift) -> Iterable[Metric]:
+    newest = "the newest decisions of the window alone, by Evidently"
+    yield _by_feature(
+        "credit_risk_newest_drift_score", f"Like credit_risk_drift_score, of {newest}", drift, lambda f: f.adjusted
+    )
+    yield _by_feature(
+        "credit_risk_newest_drift_detected", f"Like credit_risk_drift_detected, of {newest}", drift, lambda f: f.drifted
+    )
+    yield from _gauges(
+        ("credit_risk_newest_dataset_drift", f"Like credit_risk_dataset_drift, of {newest}", int(drift.dataset))
+    )
+
+
+def _by_feature(name: str, meaning: str, drift: Drift, value: Callable[[FeatureDrift], float]) -> Metric:
+    return _gauge(name, meaning, "feature", {f.feature: value(f) for f in drift.features})
+
+
+def _gauge(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, meaning, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _gauges(*gauges: tuple[str, str, float | datetime | None]) -> Iterable[Metric]:
+    for name, meaning, value in gauges:
+        if value is not None:
+            yield GaugeMetricFamily(name, meaning, value.timestamp() if isinstance(value, datetime) else value)
+
+
+def _counter(name: str, meaning: str, labels: Sequence[str], values: Mapping[Any, int]) -> Metric:
+    family = CounterMetricFamily(name, meaning, labels=labels)
+    for key, n in values.items():
+        family.add_metric(key, n)
+    return family
+
+
+def _listed(names: Sequence[str], counts: Mapping[Any, int]) -> list[dict[str, Any]]:
+    return [dict(zip(names, key, strict=True)) | {"n": n} for key, n in counts.items()]

@@ -2,22 +2,19 @@
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
 
 import pandas as pd
 
-from credit_risk.decisions import GREEN, RED, DecisionLog, LogUnavailable
+from credit_risk.decisions import DecisionLog, LogUnavailable
 from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable
 from credit_risk.settings import Settings
-from monitoring.drift import Drift, Tester, compare
-from monitoring.figures import Figures
-from monitoring.window import REFRESH, REPORT, Window, read_window, serving_version
-
-PAGE = 5000
+from monitoring.drift import Tester
+from monitoring.figures import Figures, Recent
+from monitoring.totals import Counting
+from monitoring.window import REFRESH, REPORT, Window, serving_version
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +25,7 @@ class Refresher:
     Parameters
     ----------
     tester : callable, optional
-        Who computes the p-values; see `drift.compare`.
+        Who computes the p-values of the newest decisions; see `drift.compare`.
     """
 
     def __init__(self, log: DecisionLog, registry: Registry, settings: Settings, tester: Tester | None = None) -> None:
@@ -37,12 +34,9 @@ class Refresher:
         self._registry = registry
         self._settings = settings
         self._tester = tester
-        self._reference = lru_cache(maxsize=2)(registry.reference)
-        self._cursor = 0
-        self._decisions: Counter[tuple[str, str]] = Counter()
-        self._rejected: Counter[str] = Counter()
-        self._measured: tuple[int, str | None] | None = None
+        self._counting = Counting(log)
         self._window: Window | None = None
+        self._due = False
         self._trouble: dict[str, str] = {}
 
     def refresh(self) -> Figures:
@@ -73,47 +67,35 @@ class Refresher:
             self.figures = replace(self.figures, model_version=number, trained=trained)
 
     def _count(self, now: datetime) -> None:
-        """Count the batches that were committed since the last time, at first all.
-
-        The counts are handed over when all are counted and not before: a counter that starts low and catches up looks
-        like a burst of decisions.
-        """
-        while batches := self._log.batches(after=self._cursor, limit=PAGE):
-            for batch in batches:
-                for prediction, n in ((RED, batch.n_red), (GREEN, batch.n_decided - batch.n_red)):
-                    self._decisions[prediction, batch.model_version] += n
-                for fault in batch.reasons:
-                    self._rejected[fault["reason"]] += fault["n"]
-            self._cursor = batches[-1].seq
-        if version := self.figures.model_version:
-            for prediction in (RED, GREEN):
-                self._decisions[prediction, version] += 0  # a counter's first increase shows when it was there before
+        """Count the batches that were committed since the last time, at first all."""
+        totals = self._counting.totals(self.figures.model_version)
         last = self._log.reports(REPORT, limit=1)
-        self.figures = replace(
-            self.figures,
-            decisions=dict(self._decisions),
-            rejected=dict(self._rejected),
-            reported=datetime.fromisoformat(last[0]["time"]) if last else None,
-        )
+        reported = datetime.fromisoformat(last[0]["time"]) if last else None
+        self.figures = replace(self.figures, totals=totals, reported=reported)
 
     def _measure(self, now: datetime) -> None:
         """Measure drift, where there are other decisions in the window or another version in Production."""
         started = time.perf_counter()
-        version = self.figures.model_version
-        if self._measured == (self._cursor, version) and self._window and not self._window.outdated(now):
+        window = self._window_of(self.figures.model_version)
+        self._due |= window.advance(now)
+        if not self._due:
             return
-        window = read_window(self._log, self._settings, now)
-        self.figures = replace(self.figures, n_window=len(window))
-        drift = self._judge(window, version)
-        self.figures = replace(self.figures, drift=drift, seconds=time.perf_counter() - started)
+        self.figures = replace(self.figures, recent=Recent.of(window), drift=None, newest=None, n_newest=None)
+        if window.version is not None:
+            self.figures = replace(self.figures, drift=window.judge())
+            if window.enough:
+                newest = window.judge_newest(self._tester)
+                self.figures = replace(self.figures, newest=newest, n_newest=len(window.newest))
+        self.figures = replace(self.figures, seconds=time.perf_counter() - started)
         self._log.put_report(REFRESH, self.figures.as_dict())
-        self._window, self._measured = window, (self._cursor, version)
+        self._due = False
 
-    def _judge(self, window: Window, version: str | None) -> Drift | None:
-        if version is None or not window.enough:
-            return None
-        reference = self._reference(version)
-        return compare(reference, window.as_scored_by(version), self._settings.drift_min_rows, self._tester)
+    def _window_of(self, version: str | None) -> Window:
+        """Return the window against a version's reference: the one at hand, or all read anew from the log."""
+        if self._window is None or self._window.version != version:
+            reference = None if version is None else self._registry.reference(version)
+            self._window, self._due = Window(self._log, self._settings, version, reference), True
+        return self._window
 
 
 def evidently(reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]) -> Mapping[str, float]:

@@ -1,6 +1,6 @@
 """The report flow: Evidently's page on the recent decisions, for a person to look into.
 
-    look up Production -> read the window and the reference -> report -> store
+    look up Production -> read the reference and the window -> report -> store -> remove what is too old
 
 Every run that completes leaves a JSON document in the log, also one that had nothing to report on; the page is in the
 bucket before the document that names it.
@@ -20,13 +20,12 @@ from prefect.states import Completed
 from credit_risk.application import BAD, GOOD, LABEL
 from credit_risk.blobs import BlobExists, open_blobs
 from credit_risk.decisions import DecisionLog, open_log
+from credit_risk.documents import open_documents
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings
-from monitoring.drift import compare
+from monitoring.shelf import LATEST, page_name, remove_old
 from monitoring.summary import summary
 from monitoring.window import REPORT, Window, read_window, serving_version
-
-LATEST = "reports/latest.html"
 
 # A server that is being restarted is back within half a minute.
 RETRIES: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [2, 10, 30], "cache_policy": NO_CACHE}
@@ -47,9 +46,9 @@ def look_up(registry: Registry, log: DecisionLog) -> str | None:
 
 
 @task(**RETRIES)
-def read(log: DecisionLog, settings: Settings) -> Window:
-    """Return the window."""
-    return read_window(log, settings)
+def read(log: DecisionLog, settings: Settings, version: str, reference: pd.DataFrame) -> Window:
+    """Return the window, against what the version was trained on."""
+    return read_window(log, settings, version, reference)
 
 
 @task(**RETRIES)
@@ -66,22 +65,23 @@ def threshold_of(log: DecisionLog, decisions: pd.DataFrame) -> float | None:
 
 
 @task(cache_policy=NO_CACHE)
-def report(reference: pd.DataFrame, window: Window, version: str, threshold: float | None) -> Report:
-    """Compare the window with the reference; where enough labels are known, rate the decisions too."""
+def report(window: Window, threshold: float | None) -> Report:
+    """Compare the window with the reference; where enough labels are known, rate the newest decisions too."""
     from monitoring import evidence
 
-    decisions = window.as_scored_by(version)
-    verdict = compare(reference, decisions, window.minimum)
-    snapshots = [evidence.drift_report(reference, decisions, verdict)]
-    labelled = window.labelled(version)
+    reference, newest = window.reference, window.newest
+    shown = window.judge_newest()
+    snapshots = [evidence.drift_report(reference, newest, shown)]
+    labelled = window.labelled()
     if threshold is not None and len(labelled) >= window.minimum and set(labelled[LABEL]) == {GOOD, BAD}:
         snapshots.append(evidence.performance_report(reference, labelled, threshold))
     figures = {
-        "model_version": version,
+        "model_version": window.version,
         "window": {"n": len(window), "start": window.start, "end": window.end},
+        "newest": {"n": len(newest), "drift": shown.as_dict()},
         "n_labelled": len(labelled),
         "performance": len(snapshots) > 1,
-        "drift": verdict.as_dict(),
+        "drift": window.judge().as_dict(),
         "evidently": [figure for snapshot in snapshots for figure in evidence.figures(snapshot)],
     }
     return Report(evidence.html(*snapshots, above=summary(figures)), figures)
@@ -103,6 +103,12 @@ def store_figures(log: DecisionLog, figures: dict[str, Any]) -> None:
     log.put_report(REPORT, figures)
 
 
+@task(**RETRIES)
+def clear(settings: Settings) -> None:
+    """Remove reports that are older than they are to be kept."""
+    remove_old(open_documents(settings.decision_log), open_blobs(settings.bucket), settings.report_keep_days)
+
+
 @flow(name="evidently-report", log_prints=False)
 def evidently_report() -> State[str]:
     """Report on the recent decisions against what the version in Production was trained on."""
@@ -111,19 +117,20 @@ def evidently_report() -> State[str]:
     registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
     figures: dict[str, Any] = {"flow_run": runtime.flow_run.id, "page": None}
     version = look_up(registry, log)
-    window = read(log, settings)
-    if version is None:
+    window = None if version is None else read(log, settings, version, reference_of(registry, version))
+    if window is None:
         message = "no report: no version is in Production"
     elif not window.enough:
         message = f"no report: {len(window)} decisions, and it takes {window.minimum}"
     else:
-        made = report(reference_of(registry, version), window, version, threshold_of(log, window.labelled(version)))
-        name = f"reports/{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.html"
+        made = report(window, threshold_of(log, window.labelled()))
+        name = page_name(datetime.now(UTC))
         url = store_page(settings.bucket, name, made.page)
         figures |= made.figures | {"page": name}
         drift = figures["drift"]
         message = f"dataset drift: {'yes' if drift['dataset_drift'] else 'no'}"
         message += f", drifted: {', '.join(drift['drifted']) or 'no feature'}; {url}"
     store_figures(log, figures | {"message": message})
+    clear(settings)
     get_run_logger().info(message)
     return Completed(message=message)

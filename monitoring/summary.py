@@ -27,7 +27,7 @@ def summary(figures: dict[str, Any]) -> str:
     return f"""{_STYLE}
 <div class="verdict">
 <h1>{"Dataset drift" if drift["dataset_drift"] else "No dataset drift"}</h1>
-<p>{window["n"]} decisions from {window["start"]:%Y-%m-%d %H:%M} to {window["end"]:%Y-%m-%d %H:%M} UTC against what
+<p>{window["n"]:,} decisions from {window["start"]:%Y-%m-%d %H:%M} to {window["end"]:%Y-%m-%d %H:%M} UTC against what
 version {escape(figures["model_version"])} was trained on. A feature has drifted when its test is significant at 5 %
 after Holm's correction and its population stability index (PSI) exceeds .1 and what chance gives in one of 100 such
 windows. The dataset has when the risk has, or at least two features.</p>
@@ -37,10 +37,21 @@ windows. The dataset has when the risk has, or at least two features.</p>
 {rows}
 </table>
 {f"<p>Not judged:</p><ul>{unjudged}</ul>" if unjudged else ""}
-<p>{figures["n_labelled"]} of the decisions of version {escape(figures["model_version"])} have a known class.
+<p>{_newest(window["n"], figures["newest"])}</p>
+<p>{figures["n_labelled"]} of those of version {escape(figures["model_version"])} among them have a known class.
 {performance}</p>
 </div>
 """
+
+
+def _newest(n: int, newest: dict[str, Any]) -> str:
+    """Return which decisions Evidently's part shows, and what it finds where that is not all of the window."""
+    if newest["n"] == n:
+        return "What follows is Evidently's, on the same decisions."
+    drifted = ", ".join(newest["drift"]["drifted"]) or "no feature"
+    return (
+        f"What follows is Evidently's, on the newest {newest['n']:,} of them; among these drifted: {escape(drifted)}."
+    )
 
 
 def _row(f: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from conftest import free_port, wait_for
 from tools import processes
 
 ROOT = Path(__file__).parents[1]
-PORTS = ("MLFLOW_PORT", "PREFECT_PORT", "RISKOMETER_PORT", "PROMETHEUS_PORT", "EXPORTER_PORT")
+PORTS = ("MLFLOW_PORT", "PREFECT_PORT", "RISKOMETER_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "EXPORTER_PORT")
 
 
 @dataclass

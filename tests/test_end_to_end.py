@@ -7,7 +7,6 @@ They run once on SQLite and a folder, and once, among the slow ones, on MongoDB'
 import csv
 import io
 import re
-import shutil
 import signal
 from typing import Any
 
@@ -100,7 +99,7 @@ def alias(stack, name: str) -> str:
 def test_the_table_has_every_service_with_its_address_and_its_state(stack):
     console = stack.output
     for service in SERVICES:
-        if service.name == "prometheus" and not shutil.which("prometheus"):
+        if not service.possible:
             continue
         line = re.search(rf"^{service.name} .*$", console, re.M)
         assert line, f"{service.name} is not in:\n{console}"
@@ -213,6 +212,14 @@ def test_prometheus_has_scraped_the_drift_of_this_stack(stack, prometheus_binary
     )
 
 
+def test_prometheus_has_the_rules_and_tells_the_alertmanager(stack, prometheus_binary, alertmanager_binary):
+    groups = stack.get("PROMETHEUS", "/api/v1/rules").json()["data"]["groups"]
+    assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
+    told = stack.get("PROMETHEUS", "/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]
+    assert [a["url"] for a in told] == [stack.url("ALERTMANAGER", "/api/v2/alerts")]
+    assert stack.get("ALERTMANAGER", "/api/v2/alerts").ok
+
+
 def test_training_makes_a_challenger_and_only_a_person_makes_it_decide(stack):
     said = stack.make("model-train-flow", N_ITER="2")
     assert said.startswith("stack: local\n")
@@ -236,7 +243,12 @@ def test_a_report_is_in_the_bucket_and_in_the_log(stack, log):
     blobs = open_blobs(stack.environment["BUCKET"])
     assert "reports/latest.html" in blobs.names("reports/")
     (report,) = log.reports("report", 1)
-    assert blobs.get(report["body"]["page"]).lower().count(b"<html") >= 1
+    page = blobs.get(report["body"]["page"])
+    assert page.lower().count(b"<html") >= 1
+    assert f'/reports/{report["_id"]}"' in stack.get("EXPORTER", "/reports").text
+    assert stack.get("EXPORTER", "/reports/latest").content == page
+    label = '{flow="evidently-report",state="completed"}'
+    wait_for(lambda: gauge(stack, "credit_risk_flow_runs", label), 60, "the run in the exporter's figures")
 
 
 def test_a_run_that_fails_makes_its_target_fail(stack):

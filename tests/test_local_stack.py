@@ -39,6 +39,16 @@ def test_a_log_and_a_bucket_elsewhere_are_kept(tmp_path):
     assert (environment["DECISION_LOG"], environment["BUCKET"]) == (log, bucket)
 
 
+def test_a_secret_reaches_services_as_it_is_and_is_nobody_elses_to_read(tmp_path):
+    stack = stack_of(tmp_path, api_keys="first, second", smtp_password="p")
+    environment = stack.environment()
+    assert (environment["API_KEYS"], environment["SMTP_PASSWORD"]) == ("first, second", "p")
+    with stack.lock():
+        stack.remember(environment)
+        assert (stack.run_dir / "environment.json").stat().st_mode & 0o077 == 0
+        assert stack.remembered() == environment
+
+
 def test_a_relative_log_and_bucket_are_taken_from_the_repository(tmp_path):
     environment = stack_of(tmp_path, decision_log="sqlite:///my/log.db", bucket="my/bucket").environment()
     assert (environment["DECISION_LOG"], environment["BUCKET"]) == (
@@ -229,13 +239,15 @@ def test_stop_stops_what_a_killed_runner_left_in_order(new_stack):
     assert not stack.processes()
 
 
-def test_prometheus_gets_the_addresses_of_this_stack(new_stack, prometheus_binary):
+def test_prometheus_gets_the_addresses_of_this_stack(new_stack, prometheus_binary, alertmanager_binary):
     stack = new_stack()
     stack.start()
     written = stack.var / "prometheus" / "targets" / "local.json"
-    wait_for(written.exists, 30, "the targets")
+    wait_for((stack.var / "prometheus" / "alertmanagers" / "local.json").exists, 30, "the addresses")
     groups = {g["labels"]["job"]: g["targets"] for g in json.loads(written.read_text())}
     assert groups["risk-o-meter"] == [f"127.0.0.1:{stack.environment['RISKOMETER_PORT']}"]
+    (told,) = json.loads((stack.var / "prometheus" / "alertmanagers" / "local.json").read_text())
+    assert told["targets"] == [f"127.0.0.1:{stack.environment['ALERTMANAGER_PORT']}"]
     promtool = shutil.which("promtool")
     if promtool:
         config = stack.var / "prometheus" / "prometheus.yml"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Install the real parts that the tests use and a laptop need not have: Chromium with its driver, Prometheus with
-# promtool, a MongoDB-compatible server (FerretDB on SQLite) and a Cloud Storage one (fake-gcs-server).
+# Install the real parts that the tests use and a laptop need not have: Chromium with its driver, Prometheus with promtool,
+# its Alertmanager, a MongoDB-compatible server (FerretDB on SQLite) and a Cloud Storage one (fake-gcs-server).
 # What is on PATH already is left alone. Debian or Ubuntu, root or sudo; Go for the last two.  BIN=/where/to/put/them
 set -euo pipefail
 
@@ -22,6 +22,7 @@ packages=()
 have chromium || have google-chrome || packages+=(chromium)
 have chromedriver || packages+=(chromium-driver)
 { have prometheus && have promtool; } || packages+=(prometheus)
+{ have alertmanager || have prometheus-alertmanager; } || packages+=(prometheus-alertmanager)
 # What `make` itself needs: a Python that can make environments, and OpenMP for LightGBM's wheel.
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 ldconfig -p | grep -q libgomp.so.1 || packages+=(libgomp1)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from xmlrpc.client import ServerProxy
 
+from pydantic import SecretStr
 from supervisor.xmlrpc import SupervisorTransport
 
 from credit_risk.settings import Settings
@@ -39,7 +40,7 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """Return all settings as services are to see them: absolute paths, and the addresses of this stack."""
         settings = self.settings
-        values = {name.upper(): str(value) for name, value in settings.model_dump().items()}
+        values = {name.upper(): _word(value) for name, value in settings.model_dump().items()}
         client = reachable(settings.host)
         api = f"http://{client}:{settings.prefect_port}/api"
         values |= {
@@ -107,6 +108,8 @@ class Stack:
         if environment is None:
             file.unlink(missing_ok=True)
         else:
+            file.unlink(missing_ok=True)
+            file.touch(mode=0o600)  # keys and passwords are in it
             file.write_text(json.dumps(environment))
 
     def remembered(self) -> dict[str, str]:
@@ -139,3 +142,8 @@ class Stack:
         with contextlib.suppress(OSError):
             return {process["name"]: process for process in self.call("getAllProcessInfo")}
         return {}
+
+
+def _word(value: object) -> str:
+    """Return a setting as a variable; `str` of a secret would be stars."""
+    return str(value.get_secret_value() if isinstance(value, SecretStr) else value)

@@ -1,6 +1,7 @@
 """What the local stack consists of: each service, what it waits for, and how to tell that it is well."""
 
 import json
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ class Service:
         It ends by itself, and then it is ready.
     server : bool
         Others need it to stop in good order, so it is stopped last.
+    programs : tuple of str
+        Not ours to bring: it runs where one of these is on PATH.
     """
 
     name: str
@@ -48,6 +51,17 @@ class Service:
     pool: str = ""
     job: bool = False
     server: bool = False
+    programs: tuple[str, ...] = ()
+
+    @property
+    def program(self) -> str | None:
+        """The path of what it needs to be on this machine; None where that is not there."""
+        return next(filter(None, map(shutil.which, self.programs)), None)
+
+    @property
+    def possible(self) -> bool:
+        """Whether it can run on this machine."""
+        return not self.programs or self.program is not None
 
     def address(self, environment: Mapping[str, str]) -> str:
         """Return where it answers on this machine; empty when it has no port."""
@@ -69,7 +83,13 @@ SERVICES = (
     Service("training-worker", ("deployments",), pool="training"),
     Service("reporting-worker", ("deployments",), pool="reporting"),
     Service("evidently-exporter", ("mlflow",), port="EXPORTER_PORT", page="/metrics", health="/healthz"),
-    Service("prometheus", port="PROMETHEUS_PORT", health="/-/healthy"),
+    Service("prometheus", port="PROMETHEUS_PORT", health="/-/healthy", programs=("prometheus",)),
+    Service(
+        "alertmanager",
+        port="ALERTMANAGER_PORT",
+        health="/-/healthy",
+        programs=("alertmanager", "prometheus-alertmanager"),  # the second is Debian's name
+    ),
     Service("deployments", ("prefect-server",), job=True),
     Service("first-model", ("mlflow", "deployments"), job=True),
 )

@@ -33,7 +33,10 @@ PATIENCE = 900  # seconds until a start that leads nowhere is given up; one that
 HESITATION = 5  # seconds that a service may take to load the model that is there
 LOOK = 0.3  # seconds between two looks at what starts
 GONE = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
-NO_PROMETHEUS = "not on PATH: `apt-get install prometheus`, `brew install prometheus` or prometheus.io/download"
+MISSING = {
+    "prometheus": "not on PATH: `apt-get install prometheus`, `brew install prometheus` or prometheus.io/download",
+    "alertmanager": "not on PATH: `apt-get install prometheus-alertmanager` or prometheus.io/download",
+}
 NOTHING = "nothing runs here: `make run` starts it"
 WHAT_NEXT = """
 Next, in another terminal:
@@ -119,7 +122,7 @@ class Run:
         self.stack = stack
         self.console = console
         self.environment = stack.environment()
-        self.services = [s for s in SERVICES if s.name != "prometheus" or shutil.which("prometheus")]
+        self.services = [s for s in SERVICES if s.possible]
         self.stopping = False
         self.began = time.monotonic()
 
@@ -177,16 +180,18 @@ class Run:
     def _prepare(self) -> None:
         self.stack.log_dir.mkdir(exist_ok=True)
         self.stack.remember(self.environment)
-        # Prometheus' files as compose has them, but for the addresses of what it scrapes.
+        # Prometheus' files as compose has them, but for the addresses of what it scrapes and whom it tells.
         files = self.stack.var / "prometheus"
-        shutil.copytree(ROOT / "prometheus", files, ignore=shutil.ignore_patterns("targets"), dirs_exist_ok=True)
-        groups = json.loads((ROOT / "prometheus" / "targets" / "compose.json").read_text())
+        addressed = ("targets", "alertmanagers")
+        shutil.copytree(ROOT / "prometheus", files, ignore=shutil.ignore_patterns(*addressed), dirs_exist_ok=True)
         addresses = {s.name: s.address(self.environment).removeprefix("http://") for s in self.services if s.port}
-        for group in groups:
-            names = [target.partition(":")[0] for target in group["targets"]]
-            group["targets"] = [addresses[name] for name in names if name in addresses]
-        (files / "targets").mkdir(exist_ok=True)
-        (files / "targets" / "local.json").write_text(json.dumps(groups, indent=2))
+        for folder in addressed:
+            groups = json.loads((ROOT / "prometheus" / folder / "compose.json").read_text())
+            for group in groups:
+                names = [target.partition(":")[0] for target in group["targets"]]
+                group["targets"] = [addresses[name] for name in names if name in addresses]
+            (files / folder).mkdir(exist_ok=True)
+            (files / folder / "local.json").write_text(json.dumps(groups, indent=2))
 
     def _supervisord(self) -> subprocess.Popen[bytes]:
         """Start supervisord, in a session of its own so that Ctrl-C reaches it only through us."""
@@ -201,6 +206,7 @@ class Run:
         environment = inherited | self.environment | {
             processes.STACK: str(self.stack.var),
             "PYTHON": sys.executable,
+            "ALERTMANAGER": next((s.program for s in self.services if s.name == "alertmanager"), None) or "",
             "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONUNBUFFERED": "1",
             "NO_COLOR": "1",
@@ -312,8 +318,8 @@ def table(stack: Stack, environment: Mapping[str, str]) -> str:
     known = stack.processes()
     rows = [("service", "address", "state")]
     for service in SERVICES:
-        if service.name == "prometheus" and not shutil.which("prometheus"):
-            rows.append((service.name, "", NO_PROMETHEUS))
+        if not service.possible:
+            rows.append((service.name, "", MISSING[service.name]))
             continue
         address = service.address(environment) + service.page
         rows.append((service.name, address, health(service, environment, known.get(service.name)).text))

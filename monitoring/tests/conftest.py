@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
-from credit_risk.application import LABEL, NAMES, Validator, encode
+from credit_risk.application import LABEL, NAMES, Applications, Validator, encode
 from credit_risk.data import read_training, split
 from credit_risk.decisions import Batch, BatchRecord, DecisionLog, open_log
-from credit_risk.model import CreditScorer
+from credit_risk.model import CreditScorer, Decided
 from credit_risk.registry import PRODUCTION, REFERENCE_FILE, Registry, log_scorer
 from credit_risk.settings import Settings
 
@@ -69,6 +69,29 @@ def decide(scorer) -> Callable[..., BatchRecord]:
         applications = Validator(scorer.domain).rows(frame.to_dict("records"))
         decided = scorer.decide(applications.codes)
         return log.commit(Batch(applications, decided, version, "digest", scorer.threshold, **more))
+
+    return commit
+
+
+@pytest.fixture
+def decide_many(scorer, draw) -> Callable[[DecisionLog, int], BatchRecord]:
+    """A function that commits one file of very many decisions, the same clients again and again."""
+
+    def commit(log: DecisionLog, n: int) -> BatchRecord:
+        some = Validator(scorer.domain).rows(draw(200).to_dict("records"))
+        again = np.arange(n) % len(some)
+        decided = scorer.decide(some.codes)
+        many = Applications(
+            codes=some.codes[again],
+            rows=np.arange(n),
+            client_id=[None] * n,
+            label=[None] * n,
+            outside=some.outside[again],
+            n_rows=n,
+            domain=scorer.domain,
+        )
+        scored = Decided(decided.risk[again], decided.red[again], decided.confidence[again])
+        return log.commit(Batch(many, scored, "1", "digest", scorer.threshold, source="many.csv"))
 
     return commit
 

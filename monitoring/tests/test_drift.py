@@ -4,7 +4,8 @@ import pytest
 import scipy.stats
 
 from credit_risk.application import NAMES
-from monitoring.drift import FEATURES, MEASURED, Drift, FeatureDrift, cells, compare, holm, p_value, psi, psi_limit
+from monitoring.cells import FEATURES, MEASURED, Cells
+from monitoring.drift import Drift, FeatureDrift, compare, holm, psi, psi_limit
 
 
 def windows(reference, n, count=40, seed=0):
@@ -76,11 +77,11 @@ def test_dead_columns_are_named_and_the_others_judged(reference):
     same = reference.assign(foreign_worker="yes", housing=None)
     verdict = compare(same, window)
     assert verdict.unjudged == {
-        "duration": "all missing",
-        "purpose": "all missing",
-        "age": "40 values, fewer than 100",
-        "housing": "all missing in the reference",
-        "job": "all missing",
+        "duration": "empty",
+        "purpose": "empty",
+        "age": "too few decisions",
+        "housing": "empty in the reference",
+        "job": "empty",
         "foreign_worker": "constant",
     }
     assert len(verdict.features) == 15
@@ -93,7 +94,7 @@ def test_a_feature_that_became_constant_has_drifted(reference):
 
 def test_nothing_to_judge_is_no_drift(reference):
     verdict = compare(reference, reference.head(50))
-    assert len(verdict.unjudged) == 21
+    assert verdict.unjudged == dict.fromkeys(FEATURES, "too few decisions")
     assert (verdict.features, verdict.drifted, verdict.share, verdict.dataset) == ((), (), 0, False)
 
 
@@ -104,10 +105,23 @@ def test_missing_values_are_left_out(reference):
     assert not verdict["age"].drifted
 
 
-def test_the_chi_square_is_the_one_of_a_table_with_both_samples(reference):
-    a, b = reference.iloc[:500]["purpose"], reference.iloc[500:]["purpose"]
-    table = pd.crosstab(pd.concat([a, b]), np.arange(800) < 500)
-    assert p_value("purpose", a, b) == pytest.approx(scipy.stats.chi2_contingency(table, correction=False).pvalue)
+def test_a_feature_that_was_constant_and_has_another_value_has_drifted(reference):
+    same = reference.assign(age=30, employment="<1")
+    window = reference.head(200).assign(age=25, employment=">=7")
+    assert set(compare(same, window).drifted) == {"age", "employment"}
+
+
+def test_the_p_values_are_those_of_scipy_on_the_values(reference, draw, scorer):
+    drawn = draw(300, drifted=True)
+    window = drawn.assign(risk=scorer.predict_proba(drawn)[:, 0])
+    for feature in compare(reference, window).features:
+        a, b = reference[feature.feature], window[feature.feature]
+        if feature.feature in MEASURED:
+            expected = scipy.stats.ks_2samp(a, b, method="asymp").pvalue
+        else:
+            table = pd.crosstab(pd.concat([a, b], ignore_index=True), np.arange(len(a) + len(b)) < len(a))
+            expected = scipy.stats.chi2_contingency(table, correction=False).pvalue
+        assert feature.p_value == pytest.approx(expected, rel=1e-6), feature.feature
 
 
 def test_holm():
@@ -134,9 +148,10 @@ def test_psi_by_chance_exceeds_its_limit_once_in_a_hundred():
 
 
 def test_measured_features_are_binned_by_tenths_of_the_reference(reference):
-    a, b = cells("credit_amount", reference["credit_amount"], reference["credit_amount"].head(100))
-    assert a.tolist() == pytest.approx([80] * 10, abs=3)
-    assert (a.sum(), b.sum()) == (800, 100)
+    cells = Cells(reference)
+    window = cells.count(cells.place(reference.head(100)))
+    assert cells.binned("credit_amount", cells.reference).tolist() == pytest.approx([80] * 10, abs=3)
+    assert cells.binned("credit_amount", window).sum() == 100
 
 
 def feature(name, adjusted, psi=1.0):

@@ -99,13 +99,15 @@ def test_it_starts_without_log_and_registry(settings):
     with exporter(alone):
         assert figure(alone, "credit_risk_decisions_total") is None
         assert figure(alone, "credit_risk_refresh_timestamp_seconds") is None
+        wait_for(lambda: figure(alone, "credit_risk_decision_log_up") == 0, 10, "the word that the log is away")
+        assert figure(alone, "credit_risk_flow_runs") is None
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/x"])
 def test_other_paths_are_not_found(settings, path):
     here = settings.model_copy(update={"exporter_port": free_port()})
     with exporter(here):
-        assert get(here, path) == "there are /metrics and /healthz\n"
+        assert get(here, path) == "there are /metrics, /healthz, /reports and /runbook\n"
 
 
 def test_a_taken_port_is_one_line(settings):
@@ -124,28 +126,37 @@ def test_help():
 
 
 @pytest.mark.slow
-def test_a_scrape_does_not_wait_for_the_computation(served, log, draw, decide):
-    """Keep the child computing all the time, and scrapes stay about as quick as those of an exporter at rest."""
-    decide(log, draw(200))
+def test_a_scrape_does_not_wait_while_a_million_decisions_are_computed(served, log, draw, decide, decide_many):
+    """Scrapes stay about as quick as at rest: while a new child reads all of the log, and while it computes again."""
+    decide_many(log, 1_000_000)
     busy = served.model_copy(update={"exporter_interval_seconds": 0.001})
     idle = served.model_copy(update={"exporter_port": free_port(), "exporter_interval_seconds": 3600})
+    connections = {one: HTTPConnection("127.0.0.1", one.exporter_port, timeout=5) for one in (busy, idle)}
+    took = {one: [] for one in connections}
+
+    def scrape() -> None:
+        for one, connection in connections.items():  # by turns, so that both meet the same noise of the machine
+            started = time.perf_counter()
+            connection.request("GET", "/metrics")
+            connection.getresponse().read()
+            took[one].append(time.perf_counter() - started)
+        time.sleep(0.01)
+
     with exporter(busy) as process, exporter(idle):
         for one in (busy, idle):
-            wait_for(lambda one=one: figure(one, "credit_risk_drift_score") is not None, 120, "drift")
+            wait_for(lambda one=one: figure(one, "credit_risk_window_decisions") == 1_000_000, 120, "drift")
+        first = child(process)
+        first.kill()
+        decide(log, draw(1))
+        while figure(busy, "credit_risk_window_decisions") == 1_000_000:
+            scrape()
         computing = child(process)
-        connections = {one: HTTPConnection("127.0.0.1", one.exporter_port, timeout=5) for one in (busy, idle)}
-        took = {one: [] for one in connections}
-        used = computing.cpu_times().user
-        for i in range(300):
+        for i in range(500):
             if i % 10 == 0:
                 decide(log, draw(1))
-            for one, connection in connections.items():  # by turns, so that both meet the same noise of the machine
-                started = time.perf_counter()
-                connection.request("GET", "/metrics")
-                connection.getresponse().read()
-                took[one].append(time.perf_counter() - started)
-            time.sleep(0.02)
-        assert computing.cpu_times().user - used > 1
+            scrape()
+        assert computing.cpu_times().user > 3
+    assert len(took[busy]) > 600
     p99 = {one: float(np.percentile(times, 99)) * 1000 for one, times in took.items()}
     # In a thread of the same process it was 83 to 142 ms, against 3.5 ms at rest.
-    assert p99[busy] < 50, f"{p99[idle]:.0f} ms at rest, in the same run"
+    assert p99[busy] < max(10, 1.5 * p99[idle]), f"{p99[busy]:.1f} ms, and {p99[idle]:.1f} ms at rest in the same run"

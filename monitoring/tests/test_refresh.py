@@ -1,12 +1,14 @@
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from credit_risk.decisions import open_log
+from credit_risk.model import confidence
 from credit_risk.registry import Registry
 from monitoring.figures import Figures, page
-from monitoring.refresh import Refresher
+from monitoring.refresh import Refresher, evidently
 from monitoring.window import REFRESH, REPORT
 
 
@@ -25,8 +27,8 @@ def test_counts_and_drift(served, log, draw, decide):
     decide(log, draw(50), version="9", kind="preview")
     log.put_report(REPORT, {})
     figures = refresher(served).refresh()
-    assert figures.decisions == {("red", "1"): first.n_red, ("green", "1"): 150 - first.n_red}
-    assert figures.n_window == 150
+    assert figures.totals.decisions == {("red", "1"): first.n_red, ("green", "1"): 150 - first.n_red}
+    assert figures.recent.n == 150
     assert figures.model_version == "1"
     assert not figures.drift.drifted
     assert len(figures.drift.features) == 21
@@ -58,9 +60,10 @@ def test_a_drifted_file_moves_the_gauges(served, log, draw, decide):
 def test_too_few_decisions_is_no_verdict(served, log, draw, decide):
     decide(log, draw(99))
     subject = refresher(served)
-    names = {name for name, *_ in samples(subject.refresh())}
-    assert "credit_risk_window_decisions" in names
-    assert not any("drift" in name for name in names)
+    found = samples(subject.refresh())
+    assert found["credit_risk_window_decisions",] == 99
+    assert found["credit_risk_unjudged_features", "credit_amount", "too few decisions"] == 1
+    assert not any("drift" in name for name, *_ in found)
     decide(log, draw(1))
     assert len(subject.refresh().drift.features) == 21
 
@@ -69,7 +72,7 @@ def test_rejected_rows_by_reason(served, log, draw, decide):
     bad = draw(5).assign(purpose="yacht", duration=[-1, -1, 6, 6, 6])
     record = decide(log, bad)
     assert (record.n_decided, record.n_rejected) == (0, 5)
-    assert refresher(served).refresh().rejected == {"unknown_category": 5, "out_of_range": 2}
+    assert refresher(served).refresh().totals.rejected == {"unknown_category": 5, "out_of_range": 2}
 
 
 def test_nothing_new_is_not_computed_again(served, log, draw, decide):
@@ -91,18 +94,20 @@ def test_a_restart_loses_nothing(served, log, draw, decide):
     for seed in range(5):
         decide(log, draw(30, seed=seed), version=str(seed % 2 + 1))
     subject = refresher(served)
-    counted = [subject.refresh().decisions]
+    counted = [subject.refresh().totals.decisions]
     decide(log, draw(20))
-    counted = subject.refresh().decisions
-    assert refresher(served).refresh().decisions == counted
+    counted = subject.refresh().totals.decisions
+    assert refresher(served).refresh().totals.decisions == counted
     assert sum(counted.values()) == 170
 
 
 def test_a_big_log_is_counted_page_by_page(served, log, draw, decide, monkeypatch):
-    monkeypatch.setattr("monitoring.refresh.PAGE", 2)
+    monkeypatch.setattr("monitoring.totals.PAGE", 2)
+    monkeypatch.setattr("monitoring.window.PAGE", 2)
     for _ in range(5):
         decide(log, draw(1))
-    assert sum(refresher(served).refresh().decisions.values()) == 5
+    figures = refresher(served).refresh()
+    assert sum(figures.totals.decisions.values()) == figures.recent.n == 5
 
 
 def test_a_new_production_version_is_followed(served, log, draw, decide, register):
@@ -112,8 +117,10 @@ def test_a_new_production_version_is_followed(served, log, draw, decide, registe
     register(served.model_name)
     figures = subject.refresh()
     assert figures.model_version == "2"
-    assert figures.decisions["green", "2"] == 0  # served from the start, so that the first decision is an increase
-    assert figures.drift.unjudged == {"risk": "all missing"}  # the new version has decided nothing yet
+    assert (
+        figures.totals.decisions["green", "2"] == 0
+    )  # served from the start, so that the first decision is an increase
+    assert figures.drift.unjudged == {"risk": "empty"}  # the new version has decided nothing yet
 
 
 def test_a_log_that_is_away_leaves_the_last_figures(served, log, draw, decide, monkeypatch):
@@ -122,10 +129,11 @@ def test_a_log_that_is_away_leaves_the_last_figures(served, log, draw, decide, m
     before = subject.refresh()
     with monkeypatch.context() as patch:
         away = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"
-        patch.setattr(subject, "_log", open_log(served.model_copy(update={"decision_log": away})))
+        for part in (subject, subject._counting, subject._window):
+            patch.setattr(part, "_log", open_log(served.model_copy(update={"decision_log": away})))
         assert subject.refresh() == before
     after = subject.refresh()
-    assert (after.decisions, after.drift) == (before.decisions, before.drift)
+    assert (after.totals, after.drift) == (before.totals, before.drift)
     assert after.time > before.time
 
 
@@ -137,8 +145,8 @@ def test_a_registry_that_is_away_stops_the_clock_but_not_the_counting(served, lo
     monkeypatch.setattr(subject, "_registry", away)
     decide(log, draw(10))
     after = subject.refresh()
-    assert sum(after.decisions.values()) == 130
-    assert after.n_window == 130
+    assert sum(after.totals.decisions.values()) == 130
+    assert after.recent.n == 130
     assert after.model_version == "1"
     assert after.time == before.time
 
@@ -146,7 +154,7 @@ def test_a_registry_that_is_away_stops_the_clock_but_not_the_counting(served, lo
 def test_without_registry_from_the_start_there_are_counts_only(settings, log, draw, decide):
     decide(log, draw(120))
     figures = refresher(settings).refresh()
-    assert sum(figures.decisions.values()) == 120
+    assert sum(figures.totals.decisions.values()) == 120
     assert (figures.model_version, figures.drift, figures.time) == (None, None, None)
 
 
@@ -155,7 +163,7 @@ def test_no_version_in_production_is_no_trouble(settings, mlflow_server, log, dr
     none = settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": "nobody-trained-this"})
     figures = refresher(none).refresh()
     assert (figures.model_version, figures.drift) == (None, None)
-    assert figures.n_window == 120
+    assert figures.recent.n == 120
     assert figures.time is not None
 
 
@@ -178,6 +186,80 @@ def test_the_same_on_the_other_backend(served, draw, decide, mongodb_url, gcs_ur
     log = open_log(other)
     decide(log, draw(150))
     figures = refresher(other).refresh()
-    assert sum(figures.decisions.values()) == 150
+    assert sum(figures.totals.decisions.values()) == 150
     assert len(figures.drift.features) == 21
     assert log.reports(REFRESH, limit=1)[0]["body"]["n_window"] == 150
+
+
+def test_files_rows_and_faults_are_counted(served, log, draw, decide):
+    decide(log, draw(4), source="a.csv")
+    decide(log, draw(4).assign(purpose=["yacht", "yacht", "business", "business"], duration=-1), source="b.csv")
+    decide(log, draw(4).assign(housing=[None, "rent", "rent", "rent"]))
+    decide(log, draw(4).assign(purpose="yacht"), kind="preview", source="preview.csv")
+    found = samples(refresher(served).refresh())
+    assert {key[1:]: n for key, n in found.items() if key[0] == "credit_risk_rejected_values_total"} == {
+        ("purpose", "unknown_category"): 2,
+        ("duration", "out_of_range"): 4,
+        ("housing", "missing"): 1,
+    }
+    assert (found["credit_risk_rows_total", "decided"], found["credit_risk_rows_total", "rejected"]) == (7, 5)
+    assert {key[1:]: n for key, n in found.items() if key[0] == "credit_risk_batches_total"} == {
+        ("decided", "file"): 1,
+        ("partly rejected", "file"): 0,
+        ("rejected", "file"): 1,
+        ("decided", "request"): 0,
+        ("partly rejected", "request"): 1,
+        ("rejected", "request"): 0,
+    }
+
+
+def test_what_was_decided_and_on_what_values(served, log, draw, decide, reference, scorer):
+    drawn = draw(120)
+    decide(log, drawn.drop(columns="age").assign(duration=100, credit_amount=3000), version="2")
+    mine = log.read(decide(log, drawn.assign(credit_amount=90_000, duration=12)))
+    found = samples(refresher(served).refresh())
+    assert found["credit_risk_window_decisions",] == 240
+    assert found["credit_risk_window_missing_values", "age"] == 120
+    assert found["credit_risk_window_missing_values", "duration"] == 0
+    assert found["credit_risk_window_outside_training_values", "credit_amount"] == 120
+    assert found["credit_risk_window_outside_training_values", "duration"] == 120
+    # Only of version 1, which is Production.
+    assert found["credit_risk_window_green_ratio",] == mine["prediction"].to_pylist().count("green") / 120
+    assert found["credit_risk_window_risk_ratio",] == pytest.approx(np.mean(mine["risk"]))
+    assert found["credit_risk_window_confidence_ratio",] == pytest.approx(np.mean(mine["confidence"]))
+    assert found["credit_risk_reference_green_ratio",] == np.mean(reference["risk"] < scorer.threshold)
+    assert found["credit_risk_reference_risk_ratio",] == pytest.approx(reference["risk"].mean())
+    clear = confidence(reference["risk"]).mean()
+    assert found["credit_risk_reference_confidence_ratio",] == pytest.approx(clear)
+
+
+def test_evidently_judges_the_newest_and_counts_judge_all(served, log, draw, decide):
+    few = served.model_copy(update={"drift_evidently_rows": 200})
+    decide(log, draw(400, drifted=True))
+    decide(log, draw(200))
+    subject = Refresher(open_log(few), Registry(few.mlflow_tracking_uri, few.model_name), few, evidently)
+    found = samples(subject.refresh())
+    assert (found["credit_risk_window_decisions",], found["credit_risk_newest_decisions",]) == (600, 200)
+    assert (found["credit_risk_dataset_drift",], found["credit_risk_newest_dataset_drift",]) == (1, 0)
+    assert found["credit_risk_drift_detected", "credit_amount"] == 1
+    assert found["credit_risk_drift_psi", "credit_amount"] > found["credit_risk_drift_psi_limit", "credit_amount"]
+    assert found["credit_risk_newest_drift_detected", "credit_amount"] == 0
+    assert found["credit_risk_newest_drift_score", "credit_amount"] > 0.05
+
+
+def test_on_the_same_decisions_evidently_and_counts_say_the_same(served, log, draw, decide):
+    decide(log, draw(300, drifted=True).drop(columns="age"))
+    registry = Registry(served.mlflow_tracking_uri, served.model_name)
+    figures = Refresher(log, registry, served, evidently).refresh()
+    assert figures.newest.unjudged == figures.drift.unjudged == {"age": "empty"}
+    for theirs, ours in zip(figures.newest.features, figures.drift.features, strict=True):
+        assert theirs.p_value == pytest.approx(ours.p_value, rel=1e-6)
+        assert (theirs.feature, theirs.psi, theirs.drifted) == (ours.feature, ours.psi, ours.drifted)
+    assert figures.drift.dataset
+
+
+def test_no_client_is_in_the_page(served, log, draw, decide):
+    decide(log, draw(120).assign(client_id="Erika Mustermann"), source="mustermann.csv")
+    decide(log, draw(3).assign(client_id="Erika Mustermann", purpose="yacht"), source="mustermann.csv")
+    text = page(refresher(served).refresh()).decode()
+    assert not any(word in text for word in ("ustermann", "yacht"))

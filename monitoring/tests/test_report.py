@@ -1,18 +1,28 @@
 """The report flow, run by a Prefect server of the tests' own."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+import yaml
 from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from credit_risk.blobs import open_blobs
 from credit_risk.decisions import open_log
+from credit_risk.documents import open_documents
 from credit_risk.settings import Settings
-from monitoring import report
-from monitoring.report import LATEST, evidently_report
+from monitoring import neighbours, report
+from monitoring.flows import FLOWS, FlowRuns, FlowsUnknown, flow_runs
+from monitoring.report import evidently_report
+from monitoring.shelf import LATEST
 from monitoring.window import REPORT
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -39,7 +49,7 @@ def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run):
     decide(log, draw(120, labelled=True))
     decide(log, draw(300, labelled=True, drifted=True).drop(columns="age"))
     decide(log, draw(60, seed=9), version="0")
-    state = run(served)
+    state = run(served.model_copy(update={"drift_evidently_rows": 300}))
     assert state.is_completed()
     assert state.message.startswith("dataset drift: yes, drifted: ")
 
@@ -50,6 +60,7 @@ def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run):
     assert blobs.get(page) == blobs.get(LATEST)
     html = blobs.get(page).decode()
     assert "<h1>Dataset drift</h1>" in html
+    assert "on the newest 300 of them; among these drifted: " in html
     assert "Dataset Drift is detected" in html
     assert "Confusion Matrix" in html
 
@@ -59,7 +70,9 @@ def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run):
     assert figures["flow_run"] == str(state.state_details.flow_run_id)
     assert figures["model_version"] == "1"
     assert figures["window"]["n"] == 480
-    assert figures["n_labelled"] == 420
+    assert figures["newest"]["n"] == 300
+    assert figures["newest"]["drift"]["dataset_drift"]
+    assert figures["n_labelled"] == 240
     assert figures["performance"]
     assert "credit_amount" in figures["drift"]["drifted"]
     assert {f["metric"] for f in figures["evidently"]} >= {"DriftedColumnsCount", "ValueDrift", "Accuracy", "RocAuc"}
@@ -71,10 +84,10 @@ def test_a_dead_column_is_named_and_the_report_not_lost(served, log, draw, decid
     state = run(served)
     assert state.message.startswith("dataset drift: no, drifted: no feature; ")
     html = open_blobs(served.bucket).get(LATEST).decode()
-    assert "<li>personal_status: all missing</li><li>age: all missing</li>" in html
+    assert "<li>personal_status: empty</li><li>age: empty</li>" in html
     assert "Too few for a classification performance." in html
     (document,) = log.reports(REPORT)
-    assert document["body"]["drift"]["unjudged"] == {"age": "all missing", "personal_status": "all missing"}
+    assert document["body"]["drift"]["unjudged"] == {"age": "empty", "personal_status": "empty"}
     assert not document["body"]["performance"]
 
 
@@ -115,9 +128,55 @@ def test_a_second_report_leaves_the_first_and_replaces_the_latest(served, log, d
     assert len(names) == 3
 
 
+def test_old_reports_are_removed_by_the_next_run(served, log, draw, decide, run):
+    decide(log, draw(120))
+    run(served)
+    assert len(open_blobs(served.bucket).names("reports/")) == 2
+    none = {"model_name": "nobody-trained-this", "report_keep_days": 1e-9}
+    assert run(served.model_copy(update=none)).is_completed()
+    assert open_blobs(served.bucket).names("reports/") == []
+    assert log.reports(REPORT) == []
+
+
+def test_prefect_says_how_the_flows_went(served, log, draw, decide, run, settings):
+    decide(log, draw(99))
+    api = str(PREFECT_API_URL.value())
+    began = datetime.now(UTC)
+    run(served)
+    went = flow_runs(api, "evidently-report")
+    assert (went.failed, went.runs["failed"], went.runs["late"]) == (False, went.runs["failed"], 0)
+    assert began <= went.completed <= datetime.now(UTC)
+    state = run(served.model_copy(update={"bucket": "gs://"}))
+    failed = flow_runs(api, "evidently-report")
+    assert failed.failed
+    assert (failed.last, failed.ending) == (str(state.state_details.flow_run_id), "failed")
+    assert failed.runs["failed"] == went.runs["failed"] + 1
+    assert failed.runs["completed"] == went.runs["completed"]
+    assert failed.completed == went.completed
+    assert flow_runs(api, "nobody-deployed-this") == FlowRuns(
+        "nobody-deployed-this", dict.fromkeys(went.runs, 0), last=None, ending=None, completed=None
+    )
+    served_as = neighbours.page(neighbours.look(open_documents(settings.decision_log), api)).decode()
+    assert "credit_risk_decision_log_up 1.0" in served_as
+    assert 'credit_risk_flow_last_run_failed{flow="evidently-report"} 1.0' in served_as
+
+
+def test_flows_are_those_that_are_deployed():
+    entrypoints = [d["entrypoint"] for d in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
+    named = [re.search(r'@flow\(\s*name="([^"]+)"', (ROOT / e.partition(":")[0]).read_text())[1] for e in entrypoints]
+    assert tuple(named) == FLOWS
+
+
+def test_a_prefect_that_is_away_is_said(settings):
+    with pytest.raises(FlowsUnknown):
+        flow_runs("http://127.0.0.1:1/api", "evidently-report")
+    seen = neighbours.look(open_documents(settings.decision_log), "http://127.0.0.1:1/api")
+    assert (seen.log_up, seen.flows) == (True, ())
+
+
 def test_an_unreachable_log_fails_the_run(served, run, monkeypatch):
     away = served.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"})
-    monkeypatch.setattr(report, "read", report.read.with_options(retries=1, retry_delay_seconds=0))
+    monkeypatch.setattr(report, "look_up", report.look_up.with_options(retries=1, retry_delay_seconds=0))
     state = run(away)
     assert state.is_failed()
     assert "LogUnavailable" in state.message

@@ -1,10 +1,13 @@
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
+from credit_risk import decisions
 from credit_risk.application import NAMES
 from credit_risk.decisions import LogUnavailable, open_log
-from monitoring.window import read_window
+from monitoring.drift import compare
+from monitoring.window import Window, read_window
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -14,81 +17,171 @@ def settings(settings):
     return settings.model_copy(update={"drift_window_hours": 24, "drift_window_rows": 150, "drift_min_rows": 100})
 
 
+@pytest.fixture
+def window(log, settings, reference):
+    return Window(log, settings, "1", reference)
+
+
 def ago(hours: float) -> datetime:
     return NOW - timedelta(hours=hours)
 
 
-def test_decisions_of_the_last_hours(settings, log, draw, decide):
-    decide(log, draw(30), time=ago(30))
+def test_decisions_of_the_last_hours(window, log, draw, decide):
+    decide(log, draw(130), time=ago(30))
     decide(log, draw(60), time=ago(23))
     decide(log, draw(50), time=ago(1))
-    window = read_window(log, settings, NOW)
+    window.advance(NOW)
     assert (len(window), window.enough) == (110, True)
     assert (window.start, window.end) == (ago(23), ago(1))
-    assert [*window.decisions.columns] == [*NAMES, "class", "risk", "model_version", "batch", "time"]
+    assert [*window.newest.columns] == [
+        *NAMES, "class", "risk", "confidence", "prediction", "model_version", "batch", "time"
+    ]  # fmt: skip
 
 
-def test_the_latest_ones_where_the_hours_hold_too_few(settings, log, draw, decide):
+def test_there_is_no_most(settings, log, draw, decide):
+    """A window holds all of its hours, however many rows it takes where they hold too few."""
+    decide(log, draw(400), time=ago(2))
+    assert len(read_window(log, settings, now=NOW)) == 400
+
+
+def test_the_latest_ones_where_the_hours_hold_too_few(window, log, draw, decide):
     decide(log, draw(60), time=ago(50))
     decide(log, draw(60), time=ago(40))
     decide(log, draw(60), time=ago(1))
-    window = read_window(log, settings, NOW)
+    window.advance(NOW)
     assert len(window) == 150
     assert window.end == ago(1)
 
 
-def test_previews_never_count(settings, log, draw, decide):
+def test_previews_never_count(window, log, draw, decide):
     decide(log, draw(120), time=ago(2), kind="preview")
     decide(log, draw(40), time=ago(1))
-    window = read_window(log, settings, NOW)
+    window.advance(NOW)
     assert (len(window), window.enough) == (40, False)
 
 
-def test_no_decisions_at_all(settings, log):
-    window = read_window(log, settings, NOW)
+def test_no_decisions_at_all(window):
+    assert not window.advance(NOW)
     assert (len(window), window.enough, window.start, window.end) == (0, False, None, None)
-    assert not window.outdated(NOW + timedelta(hours=100))
+    assert len(window.newest) == 0
+    assert not window.advance(NOW + timedelta(hours=100))
 
 
-def test_time_alone_changes_the_window(settings, log, draw, decide):
-    decide(log, draw(60), time=ago(23))
-    decide(log, draw(60), time=ago(1))
-    window = read_window(log, settings, NOW)
-    assert not window.outdated(NOW + timedelta(minutes=59))
-    assert window.outdated(NOW + timedelta(minutes=61))
+def test_only_what_is_new_changes_it_or_time(window, log, draw, decide):
+    decide(log, draw(100), time=ago(23))
+    decide(log, draw(120), time=ago(1))
+    assert window.advance(NOW)
+    assert not window.advance(NOW + timedelta(minutes=59))
+    assert window.advance(NOW + timedelta(minutes=61))
+    assert len(window) == 120
+    decide(log, draw(1), time=ago(0))
+    assert window.advance(NOW + timedelta(minutes=62))
+    assert len(window) == 121
 
 
-def test_time_does_not_change_the_latest_ones(settings, log, draw, decide):
+def test_what_came_before_the_log_went_away_is_not_forgotten(window, log, draw, decide, monkeypatch):
+    decide(log, draw(120), time=ago(1))
+    found = iter([log.batches()])
+
+    def batches(**_):
+        if page := next(found, None):
+            return page
+        raise LogUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "batches", batches)
+        with pytest.raises(LogUnavailable):
+            window.advance(NOW)
+    assert window.advance(NOW)
+    assert len(window) == 120
+    assert not window.advance(NOW)
+
+
+def test_time_does_not_change_the_latest_ones(window, log, draw, decide):
     decide(log, draw(60), time=ago(40))
     decide(log, draw(60), time=ago(1))
-    assert not read_window(log, settings, NOW).outdated(NOW + timedelta(hours=100))
+    window.advance(NOW)
+    assert not window.advance(NOW + timedelta(hours=100))
 
 
-def test_another_versions_risk_is_not_compared(settings, log, draw, decide):
-    decide(log, draw(60), version="1", time=ago(2))
-    decide(log, draw(50), version="2", time=ago(1))
-    decisions = read_window(log, settings, NOW).as_scored_by("2")
-    assert decisions["risk"].notna().tolist() == [False] * 60 + [True] * 50
-    assert decisions["duration"].notna().all()
+def test_as_decisions_come_and_go_the_figures_are_those_of_the_rows(window, log, draw, decide, reference, monkeypatch):
+    """Whatever came, went and came back, as documents or as a file: as if all rows of the window were counted anew."""
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 150)
+    monkeypatch.setattr("monitoring.window.ROWS", 300)
+    rng = np.random.default_rng(0)
+    seen = set()
+    for step in range(30):
+        now = ago(600 - 10 * step)
+        for _ in range(rng.integers(0, 4) if step % 20 < 12 else 0):
+            drawn = draw(int(rng.integers(1, 200)), drifted=bool(rng.integers(2)), seed=int(rng.integers(1000)))
+            version = str(rng.integers(1, 3))
+            decide(log, drawn.drop(columns=["age"] if rng.integers(2) else []), version=version, time=now)
+        window.advance(now + timedelta(hours=1))
+        if not len(window):
+            continue
+        table = log.recent(now + timedelta(hours=1 - 24), 100, 150 if len(window) <= 150 else 10**9)
+        frame = table.slice(table.num_rows - len(window)).to_pandas()
+        frame["risk"] = frame["risk"].where(frame["model_version"] == "1")
+        assert window.judge() == compare(reference, frame)
+        assert window.missing()["age"] == frame["age"].isna().sum()
+        assert window.newest["credit_amount"].tolist() == frame["credit_amount"].tolist()
+        assert (window.start, window.end) == (frame["time"].iloc[0], frame["time"].iloc[-1])
+        seen.add((window.enough, len(window) <= 150))
+    assert len(seen) >= 2
+    assert len(window._tally.kept) < 1000
+
+
+def test_the_newest_are_a_part_of_the_window(settings, log, draw, decide, reference):
+    few = settings.model_copy(update={"drift_evidently_rows": 120})
+    decide(log, draw(300, drifted=True), time=ago(3))
+    decide(log, draw(100), time=ago(2))
+    decide(log, draw(50), time=ago(1))
+    window = read_window(log, few, "1", reference, NOW)
+    assert (len(window), len(window.newest)) == (450, 120)
+    assert window.newest["time"].tolist() == [ago(2)] * 70 + [ago(1)] * 50
+    assert window.judge_newest() == compare(reference, window.newest)
+    assert (window.judge().dataset, window.judge_newest().dataset) == (True, False)
+
+
+def test_another_versions_risk_is_not_compared(window, log, draw, decide):
+    decide(log, draw(60), version="2", time=ago(2))
+    decide(log, draw(50), version="1", time=ago(1))
+    window.advance(NOW)
+    assert window.newest["risk"].notna().tolist() == [False] * 60 + [True] * 50
+    assert window.newest["duration"].notna().all()
+    assert window.judge().unjudged == {"risk": "too few decisions"}
 
 
 def test_labelled_decisions_are_those_of_the_version(settings, log, draw, decide):
     decide(log, draw(40, labelled=True), version="1", time=ago(3))
     decide(log, draw(30), version="2", time=ago(2))
     decide(log, draw(50, labelled=True), version="2", time=ago(1))
-    labelled = read_window(log, settings, NOW).labelled("2")
+    labelled = read_window(log, settings, "2", now=NOW).labelled()
     assert len(labelled) == 50
     assert set(labelled["class"]) == {"good", "bad"}
     assert labelled["risk"].notna().all()
 
 
-def test_a_protected_attribute_may_be_absent(settings, log, draw, decide):
+def test_values_outside_the_training_range_are_those_that_were_warned_of(window, log, draw, decide):
+    drawn = draw(200)
+    drawn = drawn.assign(
+        credit_amount=drawn["credit_amount"] * 20, duration=[*[100] * 30, *drawn["duration"].iloc[30:]]
+    )
+    record = decide(log, drawn, time=ago(1))
+    window.advance(NOW)
+    warned = [text.split()[0] for texts in log.read(record)["warnings"].to_pylist() for text in texts]
+    outside = {name: n for name, n in window.outside().items() if n}
+    assert outside == {name: warned.count(name) for name in ("duration", "credit_amount")}
+
+
+def test_a_protected_attribute_may_be_absent(window, log, draw, decide):
     decide(log, draw(110).drop(columns=["age", "foreign_worker"]), time=ago(1))
-    decisions = read_window(log, settings, NOW).decisions
-    assert decisions[["age", "foreign_worker"]].isna().all(axis=None)
+    window.advance(NOW)
+    assert {name for name, n in window.missing().items() if n == 110} == {"age", "foreign_worker"}
+    assert sum(window.missing().values()) == 220
 
 
 def test_an_unreachable_log_is_said_so(settings):
     gone = settings.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"})
     with pytest.raises(LogUnavailable):
-        read_window(open_log(gone), gone, NOW)
+        read_window(open_log(gone), gone, now=NOW)

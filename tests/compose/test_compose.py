@@ -21,7 +21,7 @@ from conftest import free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "credit-risk-test"
-PORTS = ("MLFLOW", "PREFECT", "RISKOMETER", "PROMETHEUS", "EXPORTER", "GRAFANA")
+PORTS = ("MLFLOW", "PREFECT", "RISKOMETER", "PROMETHEUS", "ALERTMANAGER", "EXPORTER", "GRAFANA")
 JOBS = {"bucket", "deployments", "first-model"}
 CLIENTS = 150
 
@@ -102,7 +102,7 @@ def page(url: str) -> requests.Response:
 def test_every_container_is_well(stack: Stack) -> None:
     containers = stack.containers()
     missing = set(stack.compose("config", "--services").split()) - set(containers)
-    assert missing <= {"grafana"}, "its image is the only one that has no stand-in where no registry can be reached"
+    assert missing <= {"grafana", "alertmanager"}, "only their images have no stand-in where no registry can be reached"
     for name, container in containers.items():
         if name in JOBS:
             assert (container["State"], container["ExitCode"]) == ("exited", 0), name
@@ -156,12 +156,12 @@ def test_prometheus_links_to_itself_on_the_host(stack: Stack) -> None:
     assert flags["web.external-url"].rstrip("/") == stack.url("PROMETHEUS", "")
 
 
-def test_grafana_has_the_dashboard(stack: Stack) -> None:
+def test_grafana_has_the_dashboards(stack: Stack) -> None:
     if "grafana" not in stack.containers():
         pytest.skip("Grafana's image is not to be had here")
     assert page(stack.url("GRAFANA", "/login")).status_code == 200
     found = requests.get(stack.url("GRAFANA", "/api/search?type=dash-db"), auth=("admin", "admin"), timeout=20).json()
-    assert found
+    assert {dashboard["title"] for dashboard in found} == {"Drift", "Model", "Service"}
 
 
 def test_an_upload_is_decided_and_its_decisions_are_in_mongodb(stack: Stack) -> None:
@@ -208,6 +208,9 @@ def test_a_report_ends_in_the_bucket_and_in_mongodb(stack: Stack) -> None:
     assert sum(name.endswith(".html") for name in names) >= 2
     assert any(name.endswith("latest.html") for name in names)
     assert stack.mongo("db.reports.find({}).toArray()")
+    page = requests.get(stack.url("EXPORTER", "/reports/latest"), timeout=60)
+    assert page.headers["Content-Security-Policy"].startswith("sandbox allow-scripts;")
+    assert "<html" in page.text.lower()
 
 
 def test_prometheus_has_drift_figures(stack: Stack) -> None:

@@ -1,0 +1,240 @@
+"""Drift: false alarms and power, and what a refresh of the exporter takes with few and with many decisions in the log.
+
+    make bench
+
+Beside ours stands Evidently: its default tests on the same windows, and one Report with DataDriftPreset over all of the
+decisions, which is what the exporter would have to make without counts. The log is a real one (SQLite and a folder),
+and so is the registry (MLflow on SQLite). The ratios are what counts: seconds depend on the machine.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedKFold
+
+from benchmarks.alarms import SIZES, false_alarms, power, usual_false_alarms
+from credit_risk.application import LABEL, NAMES, Validator, encode
+from credit_risk.data import read_training, split
+from credit_risk.decisions import Batch, DecisionLog, open_log
+from credit_risk.model import CreditScorer
+from credit_risk.registry import PRODUCTION, REFERENCE_FILE, Registry, log_scorer
+from credit_risk.settings import Settings
+from monitoring.cells import FEATURES, MEASURED, RISK
+from monitoring.drift import Drift
+from monitoring.refresh import Refresher, evidently
+
+FEW = 10_000
+FILE = 50_000
+NEW = 100
+REFRESHES = 5
+
+
+@dataclass(frozen=True)
+class World:
+    """A trained version with its reference, and clients whom it never saw."""
+
+    scorer: CreditScorer
+    reference: pd.DataFrame
+    strangers: pd.DataFrame
+
+    @classmethod
+    def trained(cls) -> "World":
+        """Return what the training flow would make of the data, without a search."""
+        train, test = split(read_training("data/credit-g.csv"))
+        codes, labels = encode(train), train[LABEL].to_numpy(str)
+        risk = np.empty(len(train))
+        for fitted, held_out in StratifiedKFold(10, shuffle=True, random_state=0).split(codes, labels):
+            risk[held_out] = CreditScorer().fit(codes[fitted], labels[fitted]).risk(codes[held_out])
+        scorer = CreditScorer().fit(codes, labels)
+        return cls(scorer, train[[*NAMES, LABEL]].assign(risk=risk), test[list(NAMES)])
+
+    def draw(self, n: int, *, drifted: bool = False, seed: int = 0) -> pd.DataFrame:
+        """Return n clients; `drifted` ones ask for more and have less on their accounts."""
+        random = np.random.default_rng(seed)
+        # Everybody comes equally often, in random order: no luck of the draw.
+        drawn = self.strangers.iloc[random.permutation(np.arange(n) % len(self.strangers))].reset_index(drop=True)
+        if not drifted:
+            return drawn
+        return drawn.assign(
+            credit_amount=(drawn["credit_amount"] * 1.5).astype(int).clip(upper=18_000),
+            checking_status=np.where(random.random(n) < 0.5, "<0", drawn["checking_status"]),
+            savings_status=np.where(random.random(n) < 0.5, "<100", drawn["savings_status"]),
+        )
+
+    def decide(self, log: DecisionLog, clients: pd.DataFrame) -> None:
+        """Score clients as the Risk-O-Meter does, and commit them."""
+        applications = Validator(self.scorer.domain).rows(clients.to_dict("records"))
+        decided = self.scorer.decide(applications.codes)
+        log.commit(Batch(applications, decided, "1", "digest", self.scorer.threshold, source="clients.csv"))
+
+    def register(self, folder: Path) -> str:
+        """Register the scorer as version 1 and make it Production; return the registry's address."""
+        address = f"sqlite:///{folder}/mlflow.db"
+        mlflow.set_tracking_uri(address)
+        experiment = mlflow.create_experiment("benchmark", artifact_location=str(folder / "artifacts"))
+        with mlflow.start_run(experiment_id=experiment) as run:
+            self.reference.to_parquet(folder / REFERENCE_FILE, index=False)
+            mlflow.log_artifact(str(folder / REFERENCE_FILE))
+            uri = log_scorer(self.scorer, self.reference[list(NAMES)].head(2))
+        registry = Registry(address)
+        registry.set_alias(PRODUCTION, registry.register(run.info.run_id, uri).number)
+        return address
+
+
+class Story:
+    """A log with decisions, and an exporter's child that has read it."""
+
+    def __init__(self, world: World, registry: str, folder: Path, chunks: Iterator[pd.DataFrame]) -> None:
+        self._world = world
+        settings = Settings(
+            _env_file=None,
+            decision_log=f"sqlite:///{folder}/decisions.db",
+            bucket=str(folder / "bucket"),
+            mlflow_tracking_uri=registry,
+        )
+        self.log = open_log(settings)
+        for clients in chunks:
+            world.decide(self.log, clients)
+        self._refresher = Refresher(self.log, Registry(registry, settings.model_name), settings, evidently)
+        start = time.perf_counter()
+        self._refresher.refresh()
+        self.started = time.perf_counter() - start
+
+    @property
+    def drift(self) -> Drift:
+        """The verdict of the last refresh."""
+        assert self._refresher.figures.drift is not None
+        return self._refresher.figures.drift
+
+    def refresh(self, seed: int, *, drifted: bool = False) -> float:
+        """Return the seconds of a refresh with some new decisions."""
+        self._world.decide(self.log, self._world.draw(NEW, drifted=drifted, seed=seed))
+        start = time.perf_counter()
+        self._refresher.refresh()
+        return time.perf_counter() - start
+
+    def decisions(self) -> pd.DataFrame:
+        """Return all decisions of the window."""
+        table = self.log.read(*self.log.batches(), columns=(*NAMES, RISK))
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
+
+
+def chunks(world: World, n: int, *, drifted: bool = False) -> Iterator[pd.DataFrame]:
+    """Yield n clients in files of at most 50,000."""
+    for start in range(0, n, FILE):
+        yield world.draw(min(FILE, n - start), drifted=drifted, seed=start)
+
+
+def evidently_seconds(reference: pd.DataFrame, decisions: pd.DataFrame) -> float:
+    """Return the seconds of one Report with DataDriftPreset as it comes."""
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    counted = [feature for feature in FEATURES if feature not in MEASURED]
+    about = DataDefinition(numerical_columns=list(MEASURED), categorical_columns=counted)
+    start = time.perf_counter()
+    sets = (Dataset.from_pandas(frame[list(FEATURES)], data_definition=about) for frame in (decisions, reference))
+    Report([DataDriftPreset()]).run(*sets).dict()
+    return time.perf_counter() - start
+
+
+def evidently_verdict(reference: pd.DataFrame, decisions: pd.DataFrame) -> set[str]:
+    """Return the features that drifted by our rule, with the p-values that Evidently computes over all decisions."""
+    from monitoring import evidence
+    from monitoring.drift import compare
+
+    return set(compare(reference, decisions, tester=evidence.p_values).drifted)
+
+
+def alarms(world: World, windows: int) -> list[str]:
+    """Return the tables of false alarms and of power."""
+    lines = [
+        f"| {windows} windows without drift: any feature flagged | Evidently's default tests | ours |",
+        "|---|---|---|",
+    ]
+    found: dict[int, Mapping[str, float]] = {}
+    for n in SIZES:
+        _say(f"windows of {n:,}...")
+        ours, usual = (f(world.reference, n, windows) for f in (false_alarms, usual_false_alarms))
+        lines.append(f"| {n:,} decisions | {usual:.1%} | {ours:.1%} |")
+        found[n] = power(world.reference, n, windows)
+    lines += ["", f"| found in | {' | '.join(f'windows of {n:,}' for n in SIZES)} |", f"|---|{'---|' * len(SIZES)}"]
+    return lines + [f"| {name} | {' | '.join(f'{found[n][name]:.0%}' for n in SIZES)} |" for name in found[SIZES[0]]]
+
+
+def speed(world: World, n: int) -> list[str]:
+    """Return the tables of what a refresh takes and of the verdicts on the three stories."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        registry = world.register(folder)
+        _say(f"{n:,} decisions...")
+        plans = {"few": (min(FEW, n), False), "many": (n, False), "drifted": (n, True)}
+        stories = {
+            what: Story(world, registry, folder / what, chunks(world, size, drifted=drifted))
+            for what, (size, drifted) in plans.items()
+        }
+        took: dict[str, list[float]] = {what: [] for what in stories}
+        for seed in range(REFRESHES):  # by turns, so that all meet the same noise of the machine
+            for what, story in stories.items():
+                took[what].append(story.refresh(seed, drifted=plans[what][1]))
+        lines = [
+            "| log | start, all read | refresh | Evidently's report on all | times as fast |",
+            "|---|---|---|---|---|",
+        ]
+        verdicts = ["", "| story | ours | Evidently on all decisions | same |", "|---|---|---|---|"]
+        for what, story in stories.items():
+            _say(f"Evidently on {what}...")
+            decisions = story.decisions()
+            seconds, usual = float(np.median(took[what])), evidently_seconds(world.reference, decisions)
+            drifted = ", drifted" if what == "drifted" else ""
+            lines.append(
+                f"| {len(decisions):,} decisions{drifted} | {story.started:.1f} s | {seconds:.2f} s | {usual:.1f} s "
+                f"| {usual / seconds:.1f} |"
+            )
+            if what != "few":
+                ours, theirs = set(story.drift.drifted), evidently_verdict(world.reference, decisions)
+                named = "balances fall, amounts rise" if drifted else "no drift"
+                same = "yes" if ours == theirs else "no"
+                verdicts.append(f"| {named} | {_listed(ours)} | {_listed(theirs)} | {same} |")
+        broken = Story(world, registry, folder / "broken", iter([world.draw(1000).assign(purpose="yacht")]))
+        words = ", ".join(sorted(set(broken.drift.unjudged.values())))
+        verdicts.append(f"| a column breaks, all rows are rejected | {words} | no rows, no report | - |")
+    return lines + verdicts
+
+
+def _listed(features: set[str]) -> str:
+    return ", ".join(sorted(features)) or "no feature"
+
+
+def _say(line: str) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%S} {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.drift", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=1_000_000, help="decisions in the big log (1000000)")
+    parser.add_argument("--windows", type=int, default=200, help="replayed windows of each size (200)")
+    options = parser.parse_args(arguments)
+    warnings.filterwarnings("ignore", module=r"evidently\.|litestar\.")  # deprecations that are not ours to mend
+    world = World.trained()
+    for lines in (alarms(world, options.windows), [""], speed(world, options.rows)):
+        print("\n".join(lines), flush=True)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

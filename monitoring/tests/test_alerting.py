@@ -1,0 +1,177 @@
+"""An alert on its way: a real Prometheus with our rules, a real Alertmanager, and who is told of it at the end."""
+
+import json
+import os
+import re
+import shutil
+import socketserver
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+import requests
+
+from conftest import answers, free_port, running, wait_for
+from monitoring.exporter import Server, serving
+from monitoring.site import Site
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "prometheus" / "alertmanager.sh"
+
+
+@contextmanager
+def listening(server: socketserver.TCPServer) -> Iterator[int]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, Queue[dict[str, Any]]]]:
+    """The address of a receiver, and what it received."""
+    received: Queue[dict[str, Any]] = Queue()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with listening(HTTPServer(("127.0.0.1", 0), Receiver)) as port:
+        yield f"http://127.0.0.1:{port}/hook", received
+
+
+@pytest.fixture
+def mailbox() -> Iterator[tuple[str, Queue[str]]]:
+    """The address of a mail server that takes everything, and the mails."""
+    mails: Queue[str] = Queue()
+
+    class Mail(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.say("220 here")
+            while line := self.rfile.readline().decode():
+                command = line.strip().upper()
+                if command == "DATA":
+                    self.say("354 go on")
+                    mails.put("".join(iter(lambda: self.rfile.readline().decode(), ".\r\n")))
+                self.say("221 bye" if command == "QUIT" else "250 ok")
+
+        def say(self, line: str) -> None:
+            self.wfile.write(f"{line}\r\n".encode())
+
+    with listening(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail)) as port:
+        yield f"127.0.0.1:{port}", mails
+
+
+@pytest.fixture
+def alertmanager(alertmanager_binary, tmp_path) -> Iterator[Callable[..., int]]:
+    """A function that starts an Alertmanager as the stack does, but for its patience, and returns its port."""
+    port = free_port()
+    script = tmp_path / "alertmanager.sh"
+    script.write_text(SCRIPT.read_text().replace("group_wait: 10s", "group_wait: 1s"))
+    command = ["sh", str(script), str(tmp_path / "alertmanager.yml"), alertmanager_binary]
+    command += [f"--storage.path={tmp_path}/alerts", "--cluster.listen-address="]
+    command += [f"--web.listen-address=127.0.0.1:{port}"]
+    with pytest.MonkeyPatch.context() as patch:
+
+        @contextmanager
+        def start(**variables: str) -> Iterator[int]:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            with running(command, tmp_path / "alertmanager.log"):
+                wait_for(lambda: answers(f"http://127.0.0.1:{port}/-/ready"), 30, "the Alertmanager")
+                yield port
+
+        yield start
+
+
+@contextmanager
+def prometheus(binary: str, folder: Path, alertmanager: int, exporter: int) -> Iterator[str]:
+    """Run a Prometheus with our rules that waits for nothing, and whose Risk-O-Meter is away."""
+    files = folder / "prometheus"
+    shutil.copytree(ROOT / "prometheus", files, ignore=shutil.ignore_patterns("targets", "alertmanagers"))
+    addresses = {
+        "targets": [
+            {"targets": [f"127.0.0.1:{exporter}"], "labels": {"job": "evidently-exporter"}},
+            {"targets": [f"127.0.0.1:{free_port()}"], "labels": {"job": "risk-o-meter"}},
+        ],
+        "alertmanagers": [{"targets": [f"127.0.0.1:{alertmanager}"]}],
+    }
+    for name, groups in addresses.items():
+        (files / name).mkdir()
+        (files / name / "local.json").write_text(json.dumps(groups))
+    for file, wait, none in (
+        ("prometheus.yml", r"_(interval|timeout): \d+s", r"_\1: 1s"),
+        ("rules/alerts.yml", r"for: \d+.", "for: 0s"),
+    ):
+        (files / file).write_text(re.sub(wait, none, (files / file).read_text()))
+    port = free_port()
+    command = [binary, f"--config.file={files}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=expand-external-labels"]
+    with running(command, folder / "prometheus.log", {"EXPORTER_PORT": str(exporter)}):
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_an_alert_reaches_a_webhook_and_a_mailbox(
+    alertmanager, webhook, mailbox, prometheus_binary, settings, tmp_path
+):
+    server = Server("127.0.0.1", free_port(), Site(settings))
+    whom = {"ALERT_WEBHOOK_URL": webhook[0], "ALERT_MAIL_TO": "ops@bank.example", "SMTP_HOST": mailbox[0]}
+    with (
+        serving(server),
+        alertmanager(**whom, SMTP_TLS="false") as port,
+        prometheus(prometheus_binary, tmp_path, port, server.server_port),
+    ):
+        told: list[dict[str, Any]] = []
+        while not told:  # at first it was absent, and of other alerts there may be word too
+            alerts = webhook[1].get(timeout=60)["alerts"]
+            told = [a for a in alerts if a["labels"]["alertname"] == "RiskOMeterDown" and "instance" in a["labels"]]
+        (alert,) = told
+        assert alert["status"] == "firing"
+        assert alert["labels"].pop("instance").startswith("127.0.0.1:")
+        assert alert["labels"] == {"alertname": "RiskOMeterDown", "severity": "critical", "job": "risk-o-meter"}
+        assert alert["annotations"]["summary"] == "The Risk-O-Meter does not answer, so nobody gets a decision."
+        page = requests.get(alert["annotations"]["runbook_url"], timeout=10)
+        assert page.ok
+        assert f'id="{alert["annotations"]["runbook_url"].partition("#")[2]}"' in page.text
+        mail = ""
+        while "RiskOMeterDown" not in mail:
+            mail = mailbox[1].get(timeout=60)
+        assert "To: ops@bank.example" in mail
+
+
+@pytest.mark.parametrize("told", [{}, {"ALERT_MAIL_TO": "a@b.example", "SMTP_HOST": "c.example:25", "SMTP_USER": "d"}])
+def test_without_receivers_alerts_wait_on_its_page(alertmanager, told):
+    with alertmanager(**told) as port:
+        assert requests.get(f"http://127.0.0.1:{port}/api/v2/alerts", timeout=10).json() == []
+
+
+def test_secrets_are_taken_from_files_and_shown_to_nobody_else(tmp_path):
+    for name, text in (("url", "https://x.example/it's: #1"), ("password", "p'w\n")):
+        (tmp_path / name).write_text(text)
+    told = {"ALERT_MAIL_TO": "a@b.example", "SMTP_HOST": "c.example:25", "SMTP_USER": "d"}
+    files = {"ALERT_WEBHOOK_URL_FILE": f"{tmp_path}/url", "SMTP_PASSWORD_FILE": f"{tmp_path}/password"}
+    config = tmp_path / "config.yml"
+    subprocess.run(["sh", SCRIPT, config, "true"], env=os.environ | told | files, check=True)
+    assert config.stat().st_mode & 0o077 == 0
+    text = config.read_text()
+    assert "url: 'https://x.example/it''s: #1'" in text
+    assert "auth_password: 'p''w'" in text
+
+
+def test_mail_without_a_mail_server_is_one_line(tmp_path):
+    told = os.environ | {"ALERT_MAIL_TO": "a@b.example"}
+    done = subprocess.run(["sh", SCRIPT, tmp_path / "c.yml", "true"], env=told, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr.rstrip().endswith("ALERT_MAIL_TO needs SMTP_HOST, such as smtp.example.com:587")

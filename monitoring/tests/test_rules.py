@@ -1,0 +1,77 @@
+"""Prometheus' rules: promtool runs their cases, and each alert says what a person needs."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from monitoring.site import Site
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "prometheus" / "rules"
+CASES = ROOT / "prometheus" / "tests" / "alerts.yml"
+ALERTS: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load((RULES / "alerts.yml").read_text())["groups"] for rule in group["rules"]
+]
+by_name = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+
+
+@pytest.fixture
+def promtool(prometheus_binary) -> Path:
+    return Path(prometheus_binary).with_name("promtool")
+
+
+def test_every_case_of_the_rules_holds(promtool):
+    done = subprocess.run([promtool, "test", "rules", CASES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_takes_the_configuration_and_the_rules(promtool):
+    command = [promtool, "check", "config", ROOT / "prometheus" / "prometheus.yml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 rule files found" in done.stdout
+
+
+def test_every_alert_fires_in_a_case():
+    cases = yaml.safe_load(CASES.read_text())["tests"]
+    expected = {s["labels"] for c in cases for t in c["promql_expr_test"] for s in t["exp_samples"]}
+    fired = set(re.findall(r'alertname="(\w+)"', " ".join(expected)))
+    assert fired == {alert["alert"] for alert in ALERTS}
+
+
+def test_the_cases_run_all_groups_in_order():
+    files = [yaml.safe_load((RULES / f"{name}.yml").read_text()) for name in ("recording", "alerts")]
+    assert yaml.safe_load(CASES.read_text())["group_eval_order"] == [g["name"] for f in files for g in f["groups"]]
+
+
+@by_name
+def test_an_alert_says_how_bad_it_is_what_it_means_and_what_to_do(alert):
+    assert alert["labels"]["severity"] in ("warning", "critical")
+    assert alert["for"], "one bad scrape is no reason to wake anybody"
+    told = alert["annotations"]
+    assert set(told) - {"report_url"} == {"summary", "description", "runbook_url"}
+    assert all(told[text].endswith(".") for text in ("summary", "description"))
+
+
+@by_name
+def test_an_alert_links_to_its_section_of_the_runbook(alert, settings):
+    page = Site(settings).answer("/runbook", "localhost").body.decode()
+    base, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    assert base == "http://{{ $externalLabels.exporter }}/runbook"
+    assert f'<h2 id="{anchor}">{alert["alert"]}</h2>' in page
+    section = page.split(f'id="{anchor}"')[1].split("<h2")[0]
+    assert ("<strong>critical.</strong>" in section) == (alert["labels"]["severity"] == "critical")
+
+
+def test_the_runbook_has_no_section_too_many():
+    sections = re.findall("(?m)^## (.+)$", (ROOT / "monitoring" / "runbook.md").read_text())
+    assert sections == [alert["alert"] for alert in sorted(ALERTS, key=lambda a: sections.index(a["alert"]))]
+
+
+def test_what_the_runbook_makes_is_there():
+    targets = set(re.findall("(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+    assert set(re.findall("`make ([a-z-]+)", (ROOT / "monitoring" / "runbook.md").read_text())) <= targets

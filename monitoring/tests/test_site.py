@@ -1,0 +1,252 @@
+"""The hosted reports: a list, each report in its sandbox, and nothing else that a hostile caller asks for."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection, HTTPResponse
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+
+from conftest import free_port, wait_for
+from credit_risk.blobs import open_blobs
+from credit_risk.decisions import open_log
+from credit_risk.documents import open_documents
+from monitoring import shelf, site, window
+from monitoring.exporter import Server, serving
+from monitoring.shelf import LATEST, page_name, remove_old
+from monitoring.site import AT_A_TIME, PER_PAGE, Site
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+HOSTILE = ["../../decisions.db", "..%2f..%2fdecisions.db", "%2e%2e/x", "latest.html", "x" * 26, "", "\x00", "{}"]
+
+
+@pytest.fixture
+def stores(settings):
+    return open_documents(settings.decision_log), open_blobs(settings.bucket)
+
+
+@pytest.fixture
+def put(stores):
+    """A function that stores a report as the flow does, made at a time of the test's own."""
+    documents, blobs = stores
+
+    def store(made: datetime = NOW, html: str | None = "<h1>a report</h1>", **figures: object) -> str:
+        name = page_name(made) if html else None
+        if name:
+            blobs.put(name, html.encode())
+            blobs.put(LATEST, html.encode(), overwrite=True)
+        id = f"01K{int(made.timestamp()):023d}"
+        drift = {"dataset_drift": True, "drifted": ["credit_amount", "risk"]}
+        body = {"page": name, "model_version": "3", "window": {"n": 480}, "drift": drift if name else None, **figures}
+        time = made.isoformat(timespec="microseconds")
+        documents.insert(shelf.COLLECTION, [{"_id": id, "kind": shelf.REPORT, "time": time, "body": body}])
+        return id
+
+    return store
+
+
+@pytest.fixture
+def exporter(settings) -> Iterator[Server]:
+    server = Server("127.0.0.1", free_port(), Site(settings))
+    server.page = b"a 1\n" * 500
+    # As `serving` does, but that it looks more often whether it is to end.
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def get(server: Server, path: str, host: str = "localhost", method: str = "GET") -> tuple[HTTPResponse, str]:
+    connection = HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    connection.request(method, path, headers={"Host": f"{host}:{server.server_port}"})
+    answer = connection.getresponse()
+    return answer, answer.read().decode()
+
+
+def test_the_list_has_each_report_with_its_verdict_and_a_link(exporter, put):
+    first = put()
+    second = put(NOW + timedelta(hours=3), drift={"dataset_drift": False, "drifted": []})
+    put(NOW + timedelta(hours=6), html=None, message="no report: 3 <b>decisions</b>, and it takes 100")
+    answer, text = get(exporter, "/reports")
+    assert answer.status == 200
+    rows = text.split("<tr>")[2:]
+    assert "no report: 3 &lt;b&gt;decisions&lt;/b&gt;, and it takes 100" in rows[0]
+    assert f'<td>no</td><td>-</td><td><a href="/reports/{second}">' in rows[1]
+    assert "2026-11-25 15:00:00" in rows[1]
+    assert f'yes</td><td>credit_amount, risk</td><td><a href="/reports/{first}">' in rows[2]
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_report_is_shown_in_a_sandbox(exporter, put):
+    html = "<script>1</script>é"
+    answer, text = get(exporter, f"/reports/{put(html=html)}")
+    assert (answer.status, text) == (200, html)
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("sandbox allow-scripts; default-src 'none'; ")
+    assert "allow-same-origin" not in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_latest_is_the_newest_that_has_a_page(exporter, put):
+    assert get(exporter, "/reports/latest")[0].status == 404
+    id = put()
+    put(NOW + timedelta(hours=3), html=None)
+    answer, _ = get(exporter, "/reports/latest")
+    assert (answer.status, answer.headers["Location"]) == (303, f"/reports/{id}")
+
+
+@pytest.mark.parametrize("id", HOSTILE)
+def test_no_id_leads_anywhere_else(exporter, put, stores, id):
+    put()
+    stores[0].insert(shelf.COLLECTION, [{"_id": "7" * 26, "kind": "refresh", "time": "2026", "body": {"page": LATEST}}])
+    for asked in (f"/reports/{quote(id)}", f"/reports/{quote(id, safe='')}", f"/reports/{'7' * 26}"):
+        answer, text = get(exporter, asked)
+        assert answer.status == 404, asked
+        assert "a report" not in text
+
+
+def test_a_document_that_names_a_file_elsewhere_gives_nothing(exporter, put, settings):
+    (settings.var_dir / "secret").write_text("secret")
+    answer, text = get(exporter, f"/reports/{put(html=None, page='../secret')}")
+    assert answer.status == 404
+    assert "secret" not in text
+
+
+def test_a_page_that_was_removed_is_not_found(exporter, put, stores):
+    id = put()
+    stores[1].delete(page_name(NOW))
+    assert get(exporter, f"/reports/{id}")[0].status == 404
+
+
+def test_what_is_put_into_the_list_stays_text(exporter, put):
+    put(model_version="<script>", drift={"dataset_drift": True, "drifted": ["<img src=x>"]})
+    _, text = get(exporter, "/reports")
+    assert "<script>" not in text
+    assert "<img" not in text
+
+
+def test_more_than_a_page_of_reports(exporter, put):
+    for hours in range(PER_PAGE + 5):
+        put(NOW + timedelta(hours=hours))
+    _, first = get(exporter, "/reports")
+    assert first.count("<td><a href") == PER_PAGE
+    older = first.split('<a href="')[-1].split('"')[0]
+    _, second = get(exporter, older)
+    assert second.count("<td><a href") == 5
+    for nonsense in ("x", "9999-99-99", "0001-01-01T00:00:00%2b23:59", "2026-11-25"):
+        assert get(exporter, f"/reports?before={nonsense}")[0].status == 200
+
+
+@pytest.mark.parametrize("host", ["rebound.example", "", "[", "localhost.evil.example"])
+def test_by_a_foreign_name_there_is_nothing_to_read(exporter, put, host):
+    for path in ("/reports", f"/reports/{put()}", "/runbook"):
+        answer, text = get(exporter, path, host)
+        assert answer.status == 400
+        assert "report" not in text
+    assert get(exporter, "/metrics", host)[0].status == 200  # Prometheus asks by the service's name
+
+
+def test_no_reports_yet(exporter):
+    assert "None here." in get(exporter, "/reports")[1]
+
+
+def test_a_log_that_is_away_is_said_and_metrics_go_on(settings):
+    away = settings.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"})
+    server = Server("127.0.0.1", free_port(), Site(away))
+    with serving(server):
+        answer, text = get(server, "/reports")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+        assert "MongoDB does not answer" in text
+        assert get(server, "/metrics")[0].status == 200
+
+
+def test_a_head_has_no_body(exporter, put):
+    answer, text = get(exporter, f"/reports/{put()}", method="HEAD")
+    assert (answer.status, text) == (200, "")
+    assert int(answer.headers["Content-Length"]) == len("<h1>a report</h1>")
+
+
+def test_readers_at_the_same_time_are_bounded_and_scrapes_go_on(exporter, put, monkeypatch):
+    """Eight readers of 4 MB reports, all the time: the scrape hardly notices."""
+    id = put(html="<p>0123456789</p>" * 250_000)
+    took, answers = [], set()
+
+    def read(_: int) -> None:
+        while len(took) < 200:
+            answers.add(get(exporter, f"/reports/{id}")[0].status)
+
+    connection = HTTPConnection("127.0.0.1", exporter.server_port, timeout=10)
+    with ThreadPoolExecutor(8) as readers:
+        work = readers.map(read, range(8))
+        while len(took) < 200:
+            began = time.perf_counter()
+            connection.request("GET", "/metrics")
+            connection.getresponse().read()
+            took.append(time.perf_counter() - began)
+            time.sleep(0.005)
+        list(work)
+    assert answers <= {200, 503}
+    assert 200 in answers
+    # Readers and exporter share this process here, and its lock; it is a process of its own where it serves.
+    assert np.percentile(took, 90) < 0.25
+
+
+def test_a_reader_counts_until_he_has_it_all(exporter, put):
+    id = put(html="x" * 8_000_000)  # more than sockets hold
+    slow = [HTTPConnection("127.0.0.1", exporter.server_port, timeout=30) for _ in range(AT_A_TIME)]
+    for reader in slow:
+        reader.request("GET", f"/reports/{id}", headers={"Host": "localhost"})
+    wait_for(lambda: get(exporter, "/reports")[0].status == 503, 10, "the one too many")
+    assert get(exporter, "/metrics")[0].status == 200
+    assert all(len(reader.getresponse().read()) == 8_000_000 for reader in slow)
+    wait_for(lambda: get(exporter, "/reports")[0].status == 200, 10, "a free place")
+
+
+def test_old_reports_go_and_their_figures_with_them(stores, put):
+    documents, blobs = stores
+    old, new = put(NOW - timedelta(days=91)), put(NOW - timedelta(days=89))
+    put(NOW - timedelta(days=100), html=None)
+    for days in (91, 89):
+        made = (NOW - timedelta(days=days)).isoformat(timespec="microseconds")
+        documents.insert(shelf.COLLECTION, [{"_id": f"r{days}", "kind": shelf.REFRESH, "time": made, "body": {}}])
+    blobs.put("reports/mine.html", b"of somebody else")
+    blobs.put(page_name(NOW - timedelta(days=95)), b"its run died before it wrote the figures")
+    assert remove_old(documents, blobs, days=90, now=NOW) == 2
+    assert {d["_id"] for d in documents.find(shelf.COLLECTION, {})} == {new, "r89"}
+    assert blobs.names("reports/") == [page_name(NOW - timedelta(days=89)), LATEST, "reports/mine.html"]
+    assert old != new
+    assert remove_old(documents, blobs, days=90, now=NOW + timedelta(days=2)) == 1
+    assert blobs.names("reports/") == ["reports/mine.html"]
+    assert not list(documents.find(shelf.COLLECTION, {}))
+
+
+def test_reports_are_named_as_those_who_write_them_name_them(settings):
+    assert (shelf.REPORT, shelf.REFRESH) == (window.REPORT, window.REFRESH)
+    id = open_log(settings).put_report(window.REPORT, {"page": None})
+    (report,) = shelf.Shelf(settings).reports(1)
+    assert report.id == id
+
+
+def test_the_same_on_the_other_backend(settings, mongodb_url, gcs_url):
+    other = settings.model_copy(update={"decision_log": mongodb_url, "bucket": gcs_url})
+    log, blobs = open_log(other), open_blobs(gcs_url)
+    name = page_name(datetime.now(UTC))
+    blobs.put(name, b"<h1>a report</h1>")
+    id = log.put_report(window.REPORT, {"page": name, "model_version": "1", "window": {"n": 1}, "drift": None})
+    hosted = Site(other)
+    assert hosted.answer(f"/reports/{id}", "localhost").body == b"<h1>a report</h1>"
+    assert hosted.answer("/reports/latest", "localhost").headers["Location"] == f"/reports/{id}"
+    assert hosted.answer(f"/reports?before={quote('2020-01-01')}", "localhost").body.count(b"None here")
+    assert remove_old(open_documents(mongodb_url), blobs, days=1, now=datetime.now(UTC) + timedelta(days=2)) == 1
+    assert hosted.answer(f"/reports/{id}", "localhost").status == 404
+
+
+def test_the_runbook_is_a_page():
+    assert site.RUNBOOK.read_text().startswith("# Runbook\n")
