@@ -1,4 +1,4 @@
-"""The operator's commands: who is Production, and the settings."""
+"""The operator's commands: who is Production, what became of clients, and the settings."""
 
 import argparse
 import sys
@@ -7,8 +7,12 @@ from pydantic import ValidationError
 
 from credit_risk.approvals import Approval, Refused, approvals, approve, rollback
 from credit_risk.decisions import LogUnavailable, open_log
+from credit_risk.outcomes import take
 from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable
 from credit_risk.settings import Settings, describe
+from credit_risk.sheet import Unreadable
+
+SHOWN = 20
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -21,6 +25,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--by", required=True, help="who decides")
         command.add_argument("--reason", required=True, help="why")
     commands.add_parser("approvals", help="list who made which version Production, when and why")
+    telling = commands.add_parser(
+        "outcomes",
+        help="take what became of clients, a CSV of decision_id or client_id, outcome and date, from standard input",
+        description="Exit code 0 when every row was taken or known, 1 when some were not, 2 when none was.",
+    )
+    telling.add_argument("--name", help="of the file, for the log")
     commands.add_parser("settings", help="list the settings, their defaults and meanings")
     return parser
 
@@ -31,12 +41,33 @@ def _line(a: Approval) -> str:
     return f"{when:<20}  {a.kind:<8}  version {a.version:<4}  by {a.by}{forced}{': ' + a.reason if a.reason else ''}"
 
 
+def _outcomes(name: str | None) -> int:
+    def say(text: str) -> None:
+        print(f"outcomes: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    try:
+        taken = take(open_log(Settings()), sys.stdin.buffer.read(), name, say)
+    except (Unreadable, LogUnavailable, ValueError) as error:
+        say(str(error))
+        return 2
+    for line in [*taken.warnings, *(fault.message for fault in taken.faults[:SHOWN])]:
+        say(line)
+    if len(taken.faults) > SHOWN:
+        say(f"and more; {taken.n_rejected:,} rows were rejected in all")
+    print(f"{taken.n_added:,} added, {taken.n_known:,} known already, {taken.n_rejected:,} rejected")  # noqa: T201
+    if not taken.n_added and not taken.n_known:
+        return 2
+    return 1 if taken.n_rejected else 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code."""
     args = _parser().parse_args(arguments)
     if args.command == "settings":
         print(describe())  # noqa: T201
         return 0
+    if args.command == "outcomes":
+        return _outcomes(args.name)
     try:
         settings = Settings()
         registry = Registry(settings.mlflow_tracking_uri, settings.model_name)

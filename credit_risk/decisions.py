@@ -7,13 +7,14 @@ in which they were committed: a reader that has seen number n asks for what came
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
@@ -30,8 +31,11 @@ __all__ = ["DECISION_SCHEMA", "AlreadyCommitted", "Batch", "BatchRecord", "Decis
 # Up to here a decision is a document; a bigger batch is one Parquet file (a million documents take half a minute, the
 # file a third of a second).
 MAX_DOCUMENTS = 10_000
+# So many values are looked up, and so many outcomes written, at once: others get in between.
+AT_ONCE = 1000
 RED = "red"
 GREEN = "green"
+OUTCOMES = "outcomes"
 Kind = Literal["decision", "preview"]
 
 DECISION_SCHEMA = pa.schema(
@@ -114,6 +118,16 @@ class AlreadyCommitted(ValueError):
     def __init__(self, record: BatchRecord) -> None:
         super().__init__(f"idempotency key {record.idempotency_key!r} was used for batch {record.id}")
         self.record = record
+
+
+class Brief(NamedTuple):
+    """A decision in short: what was decided on whom, and when."""
+
+    id: str
+    time: datetime
+    client_id: str | None
+    prediction: str
+    kind: Kind
 
 
 def open_log(settings: Settings) -> "DecisionLog":
@@ -238,6 +252,32 @@ class DecisionLog:
         rows: list[dict[str, Any]] = table.to_pylist()
         return rows[0] if rows else None
 
+    def decisions(self, ids: Collection[str]) -> dict[str, Brief]:
+        """Return those of these decisions that were committed, by id; few questions, however many they are."""
+        records = {r.id: r for r in self._records({id.rpartition("-")[0] for id in ids})}
+        small = {id for id, record in records.items() if record.stored == "documents"}
+        wanted = frozenset(ids)
+        # A few decisions by their own ids; of many it is cheaper to read their batches.
+        few = [id for id in wanted if id.rpartition("-")[0] in small] if len(wanted) <= AT_ONCE else []
+        field, values = ("_id", few) if few else ("batch", small)
+        found = (d for d in self._find_in("decisions", field, sorted(values)) if d["_id"] in wanted)
+        return {b.id: b for b in (*_briefs(found, records), *self._big(records.values(), "id", wanted))}
+
+    def decisions_of(self, client_ids: Collection[str]) -> list[Brief]:
+        """Return the decisions on clients, in no order, previews left out.
+
+        Batches that are one file have no index by client: each of them is read.
+        """
+        found = list(self._find_in("decisions", "client_id", sorted(client_ids)))
+        records = {r.id: r for r in self._records({d["batch"] for d in found}) if r.kind == "decision"}
+        big = (_record(d) for d in self._documents.find("batches", {"kind": "decision"}) if d["stored"] == "parquet")
+        return [*_briefs(found, records), *self._big(big, "client_id", client_ids)]
+
+    def between(self, since: datetime, until: datetime, kind: Kind = "decision") -> list[BatchRecord]:
+        """Return the batches from one time up to, but without, another."""
+        where = {"time": _span(since, until), "kind": kind}
+        return [_record(d) for d in self._documents.find("batches", where, "time")]
+
     def sweep(self, older_than: timedelta = timedelta(hours=1), within: timedelta = timedelta(days=7)) -> int:
         """Remove decisions whose batch was never committed, because its writer died; return how many batches went.
 
@@ -252,20 +292,84 @@ class DecisionLog:
         committed = self._documents.distinct("batches", "id", {"id": {"$gt": start}})
         for id in written - committed:
             self._discard(id)
-        return len(written - committed)
+        uploads = self._documents.distinct("outcomes", "upload", {"upload": {"$gt": start, "$lt": end}})
+        left = uploads - {event["key"] for event in self.events(OUTCOMES)}
+        for id in left:
+            self._documents.delete("outcomes", {"upload": id})
+        return len(written - committed) + len(left)
 
-    # Events: overrides, outcomes, approvals, rollbacks
+    # Events: overrides, uploads of outcomes, approvals, rollbacks
 
-    def append_event(self, kind: str, key: str, **fields: Any) -> dict[str, Any]:
-        """Append an event about a decision or a model version, and return it with its number `_id` and `time`."""
+    def append_event(
+        self, kind: str, key: str, before: Callable[[], None] = lambda: None, /, **fields: Any
+    ) -> dict[str, Any]:
+        """Append an event about a decision or a model version, and return it with its number `_id` and `time`.
+
+        `before` is called before each try to write it: whatever event it does not see yet comes after this one. What
+        it raises keeps the event from being written.
+        """
         event = {"kind": kind, "key": key, "time": datetime.now(UTC).isoformat(timespec="microseconds"), **fields}
-        return self._append("events", event)
+        return self._append("events", event, before)
 
     def events(self, kind: str | None = None, key: str | None = None, after: int = 0) -> list[dict[str, Any]]:
         """Return events in order, of one kind, about one key, after one number."""
         where: dict[str, Any] = {"_id": {"$gt": after}}
         where |= ({"kind": kind} if kind else {}) | ({"key": key} if key else {})
         return list(self._documents.find("events", where))
+
+    def last_event(self) -> int:
+        """Return the number of the newest event; 0 when there is none."""
+        newest = next(self._documents.find("events", {}, newest_first=True, limit=1), None)
+        return int(newest["_id"]) if newest else 0
+
+    # Outcomes: one document each, and an event as the commit mark of all that came together
+
+    def commit_outcomes(
+        self, upload: str, outcomes: Sequence[Mapping[str, Any]], before: Callable[[], None], **mark: Any
+    ) -> dict[str, Any]:
+        """Write outcomes and then their mark, an event of kind `outcomes`; what raises leaves none of them.
+
+        Parameters
+        ----------
+        upload : str
+            A ULID; the mark's key.
+        outcomes : sequence of mapping
+            Each with `row`, `key` (a decision's id), `decided` (its time), `outcome` and `date`.
+        before : callable
+            See `append_event`.
+        **mark
+            Further fields of the mark.
+        """
+        documents = [
+            {"_id": f"{upload}-{o['row']}", "upload": upload, "batch": o["key"].rpartition("-")[0], **o}
+            for o in outcomes
+        ]
+        try:
+            for at in range(0, len(documents), AT_ONCE):
+                self._documents.insert("outcomes", documents[at : at + AT_ONCE])
+            return self.append_event(OUTCOMES, upload, before, **mark)
+        except LogUnavailable:
+            raise  # the sweep removes what was written
+        except Exception:
+            self._documents.delete("outcomes", {"upload": upload})
+            raise
+
+    def outcomes_of(self, ids: Collection[str]) -> list[dict[str, Any]]:
+        """Return the outcomes of these decisions that were committed, in order; `number` is their mark's."""
+        wanted = frozenset(ids)
+        found = self._find_in("outcomes", "batch", sorted({id.rpartition("-")[0] for id in ids}))
+        return self._committed(d for d in found if d["key"] in wanted)
+
+    def outcomes_between(self, since: datetime, until: datetime) -> list[dict[str, Any]]:
+        """Return the outcomes of decisions that were made from one time up to another, as `outcomes_of` does."""
+        return self._committed(self._documents.find("outcomes", {"decided": _span(since, until)}, "decided"))
+
+    def _committed(self, outcomes: Iterable[Document]) -> list[dict[str, Any]]:
+        found = list(outcomes)
+        # The marks are read after what they mark: an outcome whose mark came in between is there whole.
+        numbers = {event["key"]: event["_id"] for event in self.events(OUTCOMES)} if found else {}
+        marked = [d | {"number": numbers[d["upload"]]} for d in found if d["upload"] in numbers]
+        return sorted(marked, key=lambda d: (d["number"], d["row"]))
 
     # Reports
 
@@ -312,6 +416,25 @@ class DecisionLog:
         self._documents.delete("decisions", {"batch": id})
         self._blob_call(self._blobs.delete, _parquet_name(id))
 
+    def _find_in(self, collection: str, field: str, values: Sequence[str]) -> Iterator[Document]:
+        for at in range(0, len(values), AT_ONCE):
+            yield from self._documents.find(collection, {field: {"$in": list(values[at : at + AT_ONCE])}}, field)
+
+    def _records(self, ids: Collection[str]) -> list[BatchRecord]:
+        return [_record(d) for d in self._find_in("batches", "id", sorted(ids))]
+
+    def _big(self, records: Iterable[BatchRecord], column: str, values: Collection[str]) -> Iterator[Brief]:
+        """Yield the decisions whose column has one of these values, of those batches that are one file."""
+        names = ["id", "time", "client_id", "prediction"]
+        chosen = pa.array(values, pa.string())
+        for record in records:
+            if record.stored == "parquet" and len(chosen):
+                data = self._blob_call(self._blobs.get, _parquet_name(record.id))
+                table = pq.read_table(pa.BufferReader(data), columns=names)
+                rows = table.filter(pc.is_in(table[column], chosen)).select(names)
+                for row in rows.to_pylist():
+                    yield Brief(**row, kind=record.kind)
+
     def _find_decisions(self, records: Sequence[BatchRecord]) -> Iterator[Document]:
         """Yield the documents of these batches, and maybe of others between them, in order of row."""
         if not records:
@@ -345,6 +468,18 @@ class DecisionLog:
             return call(*arguments)
         except (OSError, GoogleAPIError, GoogleAuthError) as error:
             raise LogUnavailable(f"the bucket behind the decision log: {error}") from error
+
+
+def _span(since: datetime, until: datetime) -> dict[str, str]:
+    ends = (time.astimezone(UTC).isoformat(timespec="microseconds") for time in (since, until))
+    return dict(zip(("$gte", "$lt"), ends, strict=True))
+
+
+def _briefs(documents: Iterable[Document], records: Mapping[str, BatchRecord]) -> Iterator[Brief]:
+    for d in documents:
+        if record := records.get(d["batch"]):
+            when = datetime.fromisoformat(d["time"])
+            yield Brief(d["_id"], when, d["client_id"], d["prediction"], record.kind)
 
 
 def _parquet_name(id: str) -> str:

@@ -17,7 +17,7 @@ import pymongo
 import pymongo.errors
 
 Document = dict[str, Any]
-# A field's value, or a range such as {"$gt": 3}.
+# A field's value, a range such as {"$gt": 3}, or several values, {"$in": [3, 4]}.
 Where = Mapping[str, Any]
 
 # So many documents are fetched from SQLite at once.
@@ -28,6 +28,7 @@ INDEXES: dict[str, list[tuple[str, ...]]] = {
     "decisions": [("batch", "row"), ("client_id",), ("time",)],
     "batches": [("id",), ("kind", "_id"), ("time",), ("idempotency_key",)],
     "events": [("kind", "_id"), ("key", "_id")],
+    "outcomes": [("upload",), ("batch",), ("decided",)],
     "reports": [("kind", "time")],
 }
 
@@ -241,6 +242,11 @@ def _condition(where: Where) -> tuple[str, list[Any]]:
     for field, wanted in where.items():
         ranges = wanted if isinstance(wanted, dict) else {"$eq": wanted}
         for operator, value in ranges.items():
+            if operator == "$in":
+                # As one value, for SQLite takes only so many in a statement.
+                terms.append(f"{_column(field)} IN (SELECT value FROM json_each(?))")  # noqa: S608 - names are ours
+                values.append(json.dumps(value))
+                continue
             terms.append(f"{_column(field)} {'=' if operator == '$eq' else _OPERATORS[operator]} ?")
             values.append(value)
     return ("WHERE " + " AND ".join(terms) if terms else ""), values

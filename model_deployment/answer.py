@@ -10,6 +10,7 @@ from credit_risk.application import NAMES, Floats, encode
 from credit_risk.changes import what_would_change_it
 from credit_risk.decisions import GREEN, RED, Batch
 from credit_risk.model import CreditScorer, NotExplainable
+from credit_risk.outcomes import Taken
 from credit_risk.reasons import Reasons
 
 REASONS = "reasons"
@@ -45,6 +46,12 @@ def head(batch: Batch) -> dict[str, Any]:
 def rejected(batch: Batch) -> list[dict[str, Any]]:
     """Return the faults, at most 1,000."""
     return [fault.as_dict() for fault in batch.applications.faults]
+
+
+def taken(found: Taken) -> dict[str, Any]:
+    """Return what a file of outcomes came to."""
+    counts = {name: getattr(found, name) for name in ("upload", "n_added", "n_known", "n_rejected")}
+    return counts | {"rejected": [fault.as_dict() for fault in found.faults], "warnings": found.warnings}
 
 
 def decisions(batch: Batch) -> list[dict[str, Any]]:

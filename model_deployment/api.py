@@ -4,21 +4,24 @@ import json
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
+from pydantic import ValidationError
 
 from credit_risk.application import json_schema
 from credit_risk.decisions import RED, Batch, DecisionLog
 from credit_risk.model import NotExplainable
-from credit_risk.overrides import NoSuchDecision, NotAllowed, override, overrides, standing
+from credit_risk.outcomes import outcomes, take
+from credit_risk.overrides import MAX_TEXT, NoSuchDecision, NotAllowed, override, overrides, standing
 from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
 from credit_risk.sheet import Unreadable
-from model_deployment.answer import CHANGES, REASONS, body, codes_of, explained, head, rejected
+from model_deployment.answer import CHANGES, REASONS, body, codes_of, explained, head, rejected, taken
 from model_deployment.export import rejected_csv, result_csv
 from model_deployment.formats import as_csv
+from model_deployment.openapi import MAX_KEY
 from model_deployment.problems import Problem
 from model_deployment.scoring import Scored, Scoring
 from model_deployment.serving import Production
+from model_deployment.shapes import OverrideRequest
 
-MAX_KEY = 200
 MAX_NAME = 200
 
 
@@ -53,7 +56,7 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
 
     @api.get("/decisions/<id>")
     def decision(id: str) -> Response:
-        """Return a decision: inputs, outcome, overrides; with its reasons where its version can still be had."""
+        """Return a decision: inputs, overrides, outcomes; with its reasons where its version can still be had."""
         found = _decision(log, id)
         record = log.batch(found["batch"])
         assert record is not None
@@ -66,19 +69,22 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
             "base_rate": record.base_rate,
         }
         found |= {"standing": standing(found, overridden), "overrides": [_event(one) for one in overridden]}
+        told = outcomes(log, id)
+        found["outcomes"] = [{name: one[name] for name in ("outcome", "date", "number")} for one in told]
         return jsonify(found | _explained(production, found, record.digest))
 
     @api.post("/decisions/<id>/override")
     def set_override(id: str) -> Response:
         """Set a decision to the other colour: `{"prediction", "by", "reason"}`."""
         sent = _json(_json_body(), "object with prediction, by and reason")
-        given = sent if isinstance(sent, dict) else {}
-        words = [given.get(name) for name in ("prediction", "by", "reason")]
-        if not all(isinstance(word, str) for word in words):
-            detail = "Send an object with prediction (green or red), by and reason, each a text."
-            raise Problem(422, "invalid-override", detail)
         try:
-            event = override(log, id, *map(str, words))
+            given = OverrideRequest.model_validate(sent)
+            event = override(log, id, given.prediction, given.by, given.reason)
+        except ValidationError:
+            detail = (
+                f"Send an object with prediction (green or red), by and reason: texts of 1 to {MAX_TEXT:,} characters."
+            )
+            raise Problem(422, "invalid-override", detail) from None
         except NoSuchDecision as error:
             raise Problem(404, "not-found", f"{error}.") from None
         except NotAllowed as error:
@@ -86,6 +92,16 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
         answer = jsonify(id=id, standing=event["prediction"], **_event(event))
         answer.status_code = 201
         return answer
+
+    @api.post("/outcomes")
+    def tell_outcomes() -> Response:
+        """Take what became of clients: a CSV of decision or client, outcome and date."""
+        data, name = _outcome_file()
+        found = take(log, data, name)
+        if found.n_added or found.n_known:
+            return jsonify(taken(found))
+        detail = found.faults[0].message if len(found.faults) == 1 else "No row could be taken."
+        raise Problem(422, "nothing-taken", detail, members=taken(found))
 
     @api.get("/model")
     def model() -> Response:
@@ -146,13 +162,19 @@ def _key() -> str | None:
     return key
 
 
-def _file() -> tuple[bytes, str | None]:
+def _file(what: str = "the file") -> tuple[bytes, str | None]:
     if request.mimetype != "multipart/form-data":
-        raise Problem(415, "unsupported-type", "Send the file as multipart/form-data, in a field named 'file'.")
+        raise Problem(415, "unsupported-type", f"Send {what} as multipart/form-data, in a field named 'file'.")
     sent = request.files.getlist("file")
     if len(sent) != 1:
         raise Problem(400, "not-one-file", f"The form has {len(sent)} files in a field named 'file'; send one.")
     return sent[0].read(), _name(sent[0].filename)
+
+
+def _outcome_file() -> tuple[bytes, str | None]:
+    if request.mimetype == "text/csv":
+        return request.get_data(), None
+    return _file("a CSV as text/csv, or")
 
 
 def _json_body() -> bytes:

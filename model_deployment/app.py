@@ -5,7 +5,7 @@ from flask import Flask, Response
 from credit_risk.decisions import DecisionLog, open_log
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings, words
-from model_deployment import api, guard, page, probes, problems, receiving
+from model_deployment import api, docs, guard, page, probes, problems, receiving
 from model_deployment.metrics import Metrics
 from model_deployment.scoring import Scoring
 from model_deployment.serving import Production
@@ -41,6 +41,7 @@ def create_app(
     receiving.register(app, settings.riskometer_uploads)
     scoring = Scoring(production, log, metrics, settings.max_explained_rows)
     app.register_blueprint(api.blueprint(scoring, production, log))
+    app.register_blueprint(docs.blueprint(app.config["MAX_CONTENT_LENGTH"]))
     app.register_blueprint(probes.blueprint(production, log))
     policy = page.attach(app, production, log)
     problems.register(app)

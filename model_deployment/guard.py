@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, request
 
+from model_deployment.openapi import PUBLIC
 from model_deployment.problems import Problem
 
 _API = "/api/"
@@ -37,7 +38,8 @@ def register(app: Flask, hosts: Collection[str], keys: Collection[str]) -> None:
         ours = (f"http://{request.host}", f"https://{request.host}")
         if origin and origin not in ours and request.method not in ("GET", "HEAD", "OPTIONS"):
             raise Problem(403, "foreign-origin", "Requests from other web pages are refused.")
-        if secrets and request.path.startswith(_API) and not _has_key(secrets):
+        closed = request.path.startswith(_API) and request.path not in PUBLIC
+        if secrets and closed and not _has_key(secrets):
             detail = "This API wants a key: Authorization: Bearer KEY."
             raise Problem(401, "no-key", detail, {"WWW-Authenticate": "Bearer"})
 

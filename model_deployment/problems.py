@@ -131,7 +131,7 @@ def _too_large() -> Response:
 
 def _log_unavailable(error: LogUnavailable) -> Response:
     logger.warning("decision log unavailable: %s", error)
-    detail = "The decision log cannot be reached, so nothing was decided. Try again in a moment."
+    detail = "The decision log cannot be reached, so nothing was decided and nothing taken. Try again in a moment."
     return later("no-decision-log", detail).response()
 
 

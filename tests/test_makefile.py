@@ -44,6 +44,7 @@ def test_a_rule_without_a_line_of_help_is_not_there():
     ("target", "variables", "hint"),
     [
         ("approve", {"VERSION": "3", "BY": "Ann"}, 'VERSION=3 BY="your name" REASON="why"'),
+        ("outcomes", {"FILE": "is not there"}, "FILE=outcomes.csv"),
         ("rollback", {"BY": "Ann"}, 'BY="your name" REASON="why"'),
         ("reset", {}, "CONFIRM=1"),
     ],
@@ -132,6 +133,13 @@ def test_names_and_reasons_arrive_as_they_were_typed(place):
     reason = 'it\'s "better": $HOME `id` 5% \\ of cases'
     said = dispatched(place, "approve", VERSION="3", BY="Ann O'Neil", REASON=reason).stdout
     assert said.splitlines()[-1].endswith(f"[--version] [3] [--by] [Ann O'Neil] [--reason] [{reason}]")
+
+
+def test_a_file_of_outcomes_goes_to_the_command_with_its_name(place):
+    (place / "local-runs").touch()
+    (place / "my outcomes.csv").touch()
+    said = dispatched(place, "outcomes", FILE="my outcomes.csv").stdout
+    assert said.splitlines()[-1].endswith("[credit_risk] [outcomes] [--name] [my outcomes.csv]")
 
 
 def test_clean_and_reset_refuse_while_it_runs(place):

@@ -1,0 +1,270 @@
+"""What became of the clients who got their loan: repaid or defaulted, told long after the decision.
+
+An outcome belongs to a decision whose final word, after overrides, is green: who was refused has none. Outcomes come in
+files (CSV); the good rows of a file are taken together, with one event in the decision log as their commit mark, or
+none of them is. Nothing is updated in place: the latest outcome of a decision stands, and all are kept.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from ulid import ULID
+
+from credit_risk.application import CLIENT_ID, Fault, Invalid
+from credit_risk.decisions import DECISION_SCHEMA, GREEN, OUTCOMES, Brief, DecisionLog, LogUnavailable
+from credit_risk.outcome_file import DATE, DECISION_ID, OutcomeFile, OutcomeRow, Wrong
+from credit_risk.overrides import OVERRIDE
+
+# How often a file is looked at anew because somebody else's outcomes or overrides came first.
+ATTEMPTS = 10
+NAMED_DECISIONS = 10
+
+OUTCOME_SCHEMA = pa.schema(
+    [
+        *DECISION_SCHEMA,
+        ("final", pa.string()),
+        ("outcome", pa.string()),
+        ("outcome_date", pa.date32()),
+        ("outcome_number", pa.int64()),
+    ]
+)
+
+
+@dataclass
+class Taken:
+    """What one file of outcomes came to.
+
+    Attributes
+    ----------
+    upload : str or None
+        The id of what was added to the log; None when nothing was.
+    n_rows, n_added, n_known : int
+        Rows of the file, those that were added, and those that say what the log holds already.
+    faults : list of Fault
+        What is wrong with the other rows, the first thousand.
+    reasons : dict
+        How many faults of each (column, reason).
+    warnings : list of str
+        What to tell the sender beside.
+    """
+
+    upload: str | None
+    n_rows: int
+    n_added: int = 0
+    n_known: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    reasons: dict[tuple[str, str], int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def n_rejected(self) -> int:
+        """How many rows were rejected."""
+        return self.n_rows - self.n_added - self.n_known
+
+
+class _Overtaken(Exception):
+    """Other outcomes or overrides came while a file was looked at."""
+
+
+def take(
+    log: DecisionLog, data: bytes, source: str | None = None, say: Callable[[str], None] = lambda _: None
+) -> Taken:
+    """Take the outcomes of a CSV into the log: the good rows all together, or none.
+
+    A row that says what stands already adds nothing. A file that was sent before adds only what the log never held, so
+    that sending it twice does not undo a correction that came in between.
+
+    Parameters
+    ----------
+    data : bytes
+        A CSV of `decision_id` or `client_id`, `outcome` (repaid or defaulted) and `date` (YYYY-MM-DD).
+    source : str, optional
+        The file's name, for the log.
+    say : callable, optional
+        Is told how far it is, in words.
+
+    Raises
+    ------
+    Unreadable
+        When it is no such CSV at all.
+    LogUnavailable
+        When the log cannot be read or written; then nothing was taken.
+    """
+    file = OutcomeFile(data)
+    say(f"{file.n_rows:,} rows read, {len(file.rows):,} of them complete")
+    for _ in range(ATTEMPTS):
+        try:
+            return _take(log, file, source, say)
+        except _Overtaken:
+            say("others wrote meanwhile; looking again")
+    raise LogUnavailable("too many files of outcomes or overrides come at once")
+
+
+def outcomes(log: DecisionLog, id: str) -> list[dict[str, Any]]:
+    """Return all outcomes of a decision in order, the last one stands: `outcome`, `date`, `number`, `upload`, `row`."""
+    return log.outcomes_of([id])
+
+
+def read_outcomes(log: DecisionLog, since: datetime, until: datetime) -> pa.Table:
+    """Return all decisions of a period, each with its final word and its standing outcome.
+
+    Those without an outcome are in it too: realised figures of a vintage need to know how many are still open, and
+    which decisions were refused. Previews are left out.
+
+    Parameters
+    ----------
+    since, until : datetime
+        When the decisions were made, aware: from `since` up to, but without, `until`.
+
+    Returns
+    -------
+    pyarrow.Table
+        The columns of `OUTCOME_SCHEMA`: those of a decision, then `final` (what holds after overrides), and `outcome`
+        (`repaid` or `defaulted`), `outcome_date` and `outcome_number` (of the event it came with), null where nothing
+        is known. An outcome stays when its decision is overridden to red later: look at `final`.
+
+    Examples
+    --------
+    >>> table = read_outcomes(log, since, until)  # doctest: +SKIP
+    >>> funded = table.filter(pc.field("final") == "green")  # doctest: +SKIP
+    >>> funded["outcome"].value_counts()  # doctest: +SKIP
+    """
+    table = log.read(*log.between(since, until))
+    final = _finals(log)
+    standing = {o["key"]: o for o in log.outcomes_between(since, until)}
+    words, dates, numbers = (
+        [read(o[name]) for o in standing.values()]
+        for name, read in (("outcome", str), ("date", date.fromisoformat), ("number", int))
+    )
+    at = _places(table, standing)
+    overridden = pa.array(final.values(), pa.string()).take(_places(table, final))
+    columns = [
+        pc.coalesce(overridden, table["prediction"]),
+        pa.array(words, pa.string()).take(at),
+        pa.array(dates, pa.date32()).take(at),
+        pa.array(numbers, pa.int64()).take(at),
+    ]
+    return pa.table([*table.columns, *columns], schema=OUTCOME_SCHEMA)
+
+
+def _places(table: pa.Table, by_id: Collection[str]) -> pa.Array:
+    """Return where each decision of a table stands among ids; null where it does not."""
+    return pc.index_in(table["id"].combine_chunks(), pa.array(by_id, pa.string()))
+
+
+def _finals(log: DecisionLog) -> dict[str, str]:
+    """Return what people made of decisions, by id. They are few: a person wrote each."""
+    return {event["key"]: event["prediction"] for event in log.events(OVERRIDE)}
+
+
+def _take(log: DecisionLog, file: OutcomeFile, source: str | None, say: Callable[[str], None]) -> Taken:
+    seen = log.last_event()
+    matched, wrong = _Match(log, file.rows).result()
+    say(f"{len(matched):,} rows belong to decisions that were accepted")
+    again = any(mark["sha256"] == file.sha256 for mark in log.events(OUTCOMES))
+    new = _new(log, matched, again=again)
+    faults, reasons = file.faults(wrong)
+    taken = Taken(None, file.n_rows, len(new), len(matched) - len(new), faults, reasons, file.warnings)
+    # A file of known outcomes is marked too, once: when it comes again, it is known to have come.
+    if new or (matched and not again):
+        taken.upload = str(ULID())
+        _commit(log, taken, new, seen, source=source, sha256=file.sha256)
+        say(f"{len(new):,} outcomes written")
+    return taken
+
+
+def _commit(log: DecisionLog, taken: Taken, new: Sequence[dict[str, Any]], seen: int, **mark: Any) -> None:
+    def nobody_else() -> None:
+        if any(event["kind"] in (OUTCOMES, OVERRIDE) for event in log.events(after=seen)):
+            raise _Overtaken
+
+    assert taken.upload is not None
+    counts = {name: getattr(taken, name) for name in ("n_added", "n_known", "n_rejected")}
+    reasons = [{"column": column, "reason": reason, "n": n} for (column, reason), n in taken.reasons.items()]
+    log.commit_outcomes(taken.upload, new, nobody_else, **mark, **counts, reasons=reasons)
+
+
+def _new(log: DecisionLog, matched: Sequence[tuple[OutcomeRow, Brief]], *, again: bool) -> list[dict[str, Any]]:
+    """Return the outcomes that the log does not hold: of a file that came before, not even in the past."""
+    past: dict[str, list[tuple[str, str]]] = {}
+    for known in log.outcomes_of({decision.id for _, decision in matched}):
+        past.setdefault(known["key"], []).append((known["outcome"], known["date"]))
+    new = []
+    for row, decision in matched:
+        said = (row.outcome, row.date.isoformat())
+        before = past.setdefault(decision.id, [])
+        if said in (before if again else before[-1:]):
+            continue
+        before.append(said)
+        when = decision.time.isoformat(timespec="microseconds")
+        new.append({"row": row.number, "key": decision.id, "decided": when, "outcome": said[0], "date": said[1]})
+    return new
+
+
+class _Match:
+    """Finds the decision that each row is about."""
+
+    def __init__(self, log: DecisionLog, rows: Sequence[OutcomeRow]) -> None:
+        self._rows = rows
+        self._by_id = log.decisions({row.decision_id for row in rows if row.decision_id})
+        self._by_client: dict[str, list[Brief]] = {}
+        keys = {row.client_id for row in rows if row.client_id and not row.decision_id}
+        for decision in log.decisions_of(keys) if keys else []:
+            self._by_client.setdefault(str(decision.client_id), []).append(decision)
+        self._final: Mapping[str, str] = _finals(log)
+
+    def result(self) -> tuple[list[tuple[OutcomeRow, Brief]], list[Wrong]]:
+        """Return the rows with their decisions, and what is wrong with the others: row, column, value, why."""
+        matched: list[tuple[OutcomeRow, Brief]] = []
+        wrong: list[Wrong] = []
+        for row in self._rows:
+            column, value = (DECISION_ID, row.decision_id) if row.decision_id else (CLIENT_ID, row.client_id)
+            try:
+                decision = self._decision(row) if row.decision_id else self._decision_of_client(row)
+                self._check_date(row, decision)
+            except Invalid as error:
+                at_date = error.reason == "before_decision"
+                wrong.append((row.number, DATE if at_date else column, str(row.date) if at_date else value, error))
+            else:
+                matched.append((row, decision))
+        return matched, wrong
+
+    def _decision(self, row: OutcomeRow) -> Brief:
+        decision = self._by_id.get(row.decision_id)
+        if decision is None:
+            raise Invalid("unknown_decision", f"there is no decision {row.decision_id}")
+        if decision.kind == "preview":
+            raise Invalid("preview", f"{decision.id} is a preview, on which nothing rests")
+        # A download has an apostrophe before what a spreadsheet would run.
+        if row.client_id and row.client_id not in (decision.client_id, f"'{decision.client_id}"):
+            raise Invalid("other_client", f"decision {decision.id} is on another client than client_id says")
+        if not self._funded(decision):
+            raise Invalid("refused", f"decision {decision.id} is red: who was refused has no outcome")
+        return decision
+
+    def _decision_of_client(self, row: OutcomeRow) -> Brief:
+        """Return the one accepted decision on a client that is not after the outcome; of several none is guessed."""
+        decisions = self._by_client.get(row.client_id, [])
+        if not decisions:
+            raise Invalid("unknown_client", "there is no decision on this client")
+        funded = sorted((d for d in decisions if self._funded(d)), key=lambda d: d.time)
+        if not funded:
+            raise Invalid("refused", "every decision on this client is red: who was refused has no outcome")
+        before = [d for d in funded if d.time.date() <= row.date]
+        if len(before) > 1:
+            message = f"this client has {len(before)} accepted decisions; say which one in {DECISION_ID}"
+            raise Invalid("ambiguous_client", message, [d.id for d in before[-NAMED_DECISIONS:]])
+        return (before or funded)[0]
+
+    def _funded(self, decision: Brief) -> bool:
+        return self._final.get(decision.id, decision.prediction) == GREEN
+
+    def _check_date(self, row: OutcomeRow, decision: Brief) -> None:
+        decided = decision.time.astimezone(UTC).date()
+        if row.date < decided:
+            allowed = {"format": "date", "minimum": str(decided), "maximum": str(datetime.now(UTC).date())}
+            raise Invalid("before_decision", f"date {row.date} is before the decision, of {decided}", allowed)

@@ -1,0 +1,315 @@
+"""Outcomes: of accepted clients only, the latest stands, all are kept, a file is taken whole or not at all."""
+
+import csv
+import io
+from datetime import UTC, date, datetime, timedelta
+
+import pyarrow.compute as pc
+import pytest
+
+import credit_risk.decisions as decisions
+import credit_risk.outcomes
+from credit_risk.decisions import LogUnavailable, open_log
+from credit_risk.outcomes import OUTCOME_SCHEMA, outcomes, read_outcomes, take
+from credit_risk.overrides import override
+from credit_risk.sheet import Unreadable
+
+from .test_decisions import IN_AN_HOUR, at_once, batch, log, stores  # noqa: F401
+
+GREEN, RED = 0.1, 0.4
+TODAY = datetime.now(UTC).date().isoformat()
+MADE = datetime.now(UTC) - timedelta(days=40)
+
+
+def text(*rows: tuple, header=("decision_id", "outcome", "date")) -> bytes:
+    """Return rows as a CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([header, *rows])
+    return out.getvalue().encode()
+
+
+def said(log, id):  # noqa: F811
+    return [(o["outcome"], o["date"]) for o in outcomes(log, id)]
+
+
+def counts(taken):
+    return taken.n_added, taken.n_known, taken.n_rejected
+
+
+@pytest.fixture
+def granted(log):  # noqa: F811
+    """The ids of three green decisions, made 40 days ago."""
+    record = log.commit(batch(3, GREEN, time=MADE))
+    return [f"{record.id}-{i}" for i in range(3)]
+
+
+@pytest.fixture
+def files(monkeypatch):
+    """Have a batch of more than two decisions be one file."""
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 2)
+
+
+def test_outcomes_are_taken_and_read_back(log, granted):  # noqa: F811
+    taken = take(log, text((granted[0], "repaid", TODAY), (granted[2], "defaulted", TODAY)), "out.csv")
+    assert counts(taken) == (2, 0, 0)
+    assert said(log, granted[0]) == [("repaid", TODAY)]
+    assert said(log, granted[1]) == []
+    (mark,) = log.events("outcomes", taken.upload)
+    assert (mark["source"], mark["n_added"], mark["n_known"], mark["n_rejected"]) == ("out.csv", 2, 0, 0)
+
+
+def test_decisions_of_a_file_are_found_as_those_of_documents(log, files):  # noqa: F811
+    test_outcomes_are_taken_and_read_back(log, [f"{log.commit(batch(3, GREEN, time=MADE)).id}-{i}" for i in range(3)])
+
+
+def test_many_decisions_are_looked_up_by_their_batches(log, granted, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(decisions, "AT_ONCE", 2)
+    more = [f"{log.commit(batch(1, GREEN, time=MADE)).id}-0" for _ in range(3)]
+    taken = take(log, text(*((id, "repaid", TODAY) for id in granted + more)))
+    assert counts(taken) == (6, 0, 0)
+    assert [said(log, id) for id in granted + more] == [[("repaid", TODAY)]] * 6
+
+
+def test_the_latest_stands_and_all_are_kept(log, granted):  # noqa: F811
+    first = text((granted[0], "repaid", TODAY), (granted[1], "repaid", TODAY))
+    correction = text((granted[0], "defaulted", TODAY))
+    back = text((granted[0], "repaid", TODAY))
+    assert counts(take(log, first)) == (2, 0, 0)
+    assert counts(take(log, correction)) == (1, 0, 0)
+    assert said(log, granted[0]) == [("repaid", TODAY), ("defaulted", TODAY)]
+    assert counts(take(log, back)) == (1, 0, 0)
+    assert [o["outcome"] for o in outcomes(log, granted[0])] == ["repaid", "defaulted", "repaid"]
+    assert len({o["_id"] for o in outcomes(log, granted[0])}) == 3
+
+
+def test_a_file_that_comes_again_adds_nothing_and_undoes_no_correction(log, granted):  # noqa: F811
+    first = text((granted[0], "repaid", "2026-10-30"), (granted[0], "defaulted", TODAY), (granted[1], "repaid", TODAY))
+    assert counts(take(log, first)) == (3, 0, 0)
+    assert counts(take(log, text((granted[1], "defaulted", TODAY)))) == (1, 0, 0)
+    before = log.last_event()
+    again = take(log, first)
+    assert (counts(again), again.upload) == ((0, 3, 0), None)
+    assert log.last_event() == before
+    assert said(log, granted[1])[-1] == ("defaulted", TODAY)
+
+
+def test_a_file_of_known_outcomes_undoes_no_correction_either(log, granted):  # noqa: F811
+    known = text((granted[0], "repaid", TODAY), (granted[0], "repaid", TODAY))
+    assert counts(take(log, text((granted[0], "repaid", TODAY)))) == (1, 0, 0)
+    assert counts(take(log, known)) == (0, 2, 0)
+    take(log, text((granted[0], "defaulted", TODAY)))
+    assert counts(take(log, known)) == (0, 2, 0)
+    assert said(log, granted[0])[-1] == ("defaulted", TODAY)
+
+
+def test_a_file_that_comes_again_adds_what_could_not_be_taken_before(log):  # noqa: F811
+    refused = log.commit(batch(1, RED, time=MADE)).id + "-0"
+    file = text((refused, "repaid", TODAY))
+    assert counts(take(log, file)) == (0, 0, 1)
+    override(log, refused, "green", "Ann", "knows him")
+    assert counts(take(log, file)) == (1, 0, 0)
+
+
+def test_what_is_wrong_is_said_row_by_row_and_the_rest_taken(log, granted):  # noqa: F811
+    refused = log.commit(batch(2, RED, time=MADE)).id
+    preview = log.commit(batch(1, GREEN, kind="preview", time=MADE)).id
+    override(log, granted[2], "red", "Ann", "income not proven")
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
+    taken = take(
+        log,
+        text(
+            (granted[0], "repaid", TODAY),
+            (f"{refused}-0", "repaid", TODAY),
+            (granted[2], "repaid", TODAY),
+            (f"{preview}-0", "repaid", TODAY),
+            ("nonsense", "repaid", TODAY),
+            (granted[1], "paid", TODAY),
+            (granted[1], "", ""),
+            (granted[1], "repaid", tomorrow),
+            (granted[1], "repaid", "31.12.2025"),
+            (granted[1], "repaid", "2020-01-31"),
+            ("", "paid", "2026-02-30"),
+            (f"{refused}-1",),
+        ),
+    )
+    assert counts(taken) == (1, 0, 11)
+    faults = [(f.row, f.column, f.value) for f in taken.faults]
+    assert faults == [
+        (1, "decision_id", f"{refused}-0"),
+        (2, "decision_id", granted[2]),
+        (3, "decision_id", f"{preview}-0"),
+        (4, "decision_id", "nonsense"),
+        (5, "outcome", "paid"),
+        (6, "outcome", None),
+        (6, "date", None),
+        (7, "date", str(tomorrow)),
+        (8, "date", "31.12.2025"),
+        (9, "date", "2020-01-31"),
+        (10, "decision_id", None),
+        (10, "outcome", "paid"),
+        (10, "date", "2026-02-30"),
+        (11, None, None),
+    ]
+    by_row = {f.row: f for f in reversed(taken.faults)}
+    assert by_row[1].message == f"line 3: decision {refused}-0 is red: who was refused has no outcome"
+    assert by_row[5].allowed == ["repaid", "defaulted"]
+    assert by_row[9].allowed == {"format": "date", "minimum": str(MADE.date()), "maximum": TODAY}
+    assert taken.reasons["decision_id", "refused"] == 2
+    assert taken.reasons["", "shape"] == 1
+    (mark,) = log.events("outcomes")
+    assert {"column": "date", "reason": "future", "n": 1} in mark["reasons"]
+    assert "nonsense" not in str(mark)
+
+
+CLIENT_HEADER = ("client_id", "outcome", "date")
+
+
+def by_client(log, key: str = "c1", day: str = TODAY):  # noqa: F811
+    return take(log, text((key, "repaid", day), header=CLIENT_HEADER))
+
+
+def test_a_client_key_stands_for_the_one_accepted_decision(log, granted):  # noqa: F811
+    log.commit(batch(3, RED, time=MADE))
+    log.commit(batch(3, GREEN, time=MADE, kind="preview"))
+    assert counts(by_client(log)) == (1, 0, 0)
+    assert said(log, granted[1]) == [("repaid", TODAY)]
+    assert counts(by_client(log, "  c1 ")) == (0, 1, 0)
+
+
+def test_a_client_key_finds_a_decision_in_a_file(log, files):  # noqa: F811
+    record = log.commit(batch(3, GREEN, time=MADE))
+    log.commit(batch(2, RED, time=MADE))
+    assert counts(by_client(log)) == (1, 0, 0)
+    assert said(log, f"{record.id}-1") == [("repaid", TODAY)]
+
+
+def test_of_several_accepted_decisions_none_is_guessed(log, granted):  # noqa: F811
+    later = log.commit(batch(3, GREEN, time=MADE + timedelta(days=20)))
+    taken = by_client(log)
+    assert counts(taken) == (0, 0, 1)
+    assert "2 accepted decisions" in taken.faults[0].message
+    assert taken.faults[0].allowed == [granted[1], f"{later.id}-1"]
+    # By then there was only the first.
+    assert counts(by_client(log, day=str(MADE.date() + timedelta(days=3)))) == (1, 0, 0)
+    assert len(said(log, granted[1])) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "day", "risk", "column", "words"),
+    [
+        ("nobody", TODAY, GREEN, "client_id", "no decision on this client"),
+        ("c1", TODAY, RED, "client_id", "every decision on this client is red"),
+        ("c1", "2020-01-31", GREEN, "date", "before the decision"),
+    ],
+)
+def test_a_client_without_a_decision_that_could_be_meant(log, key, day, risk, column, words):  # noqa: F811
+    log.commit(batch(3, risk, time=MADE))
+    (fault,) = by_client(log, key, day).faults
+    assert (fault.row, fault.column) == (0, column)
+    assert words in fault.message
+
+
+def test_where_both_are_given_they_must_agree(log, granted):  # noqa: F811
+    header = ("decision_id", "client_id", "outcome", "date", "risk", "note")
+    rows = [
+        (granted[0], "c0", "repaid", TODAY, 1, 2),
+        (granted[1], "", "repaid", TODAY, 1, 2),
+        (granted[2], "c1", "repaid", TODAY, 1, 2),
+        ("", "c2", "repaid", TODAY, 1, 2),
+    ]
+    taken = take(log, text(*rows, header=header))
+    assert counts(taken) == (3, 0, 1)
+    assert "another client" in taken.faults[0].message
+    assert taken.warnings == ["2 columns ignored: 'risk', 'note'"]
+
+
+@pytest.mark.parametrize("data", [b"", b"hello,world\n1,2\n", b"PK\x03\x04", b"\xff\xfe", b'outcome\n"'])
+def test_what_is_no_file_of_outcomes(log, data):  # noqa: F811
+    with pytest.raises(Unreadable):
+        take(log, data)
+
+
+@pytest.mark.parametrize(
+    ("data", "column", "words"),
+    [
+        (b"decision_id,outcome\nx,repaid\n", "date", "'date' is missing"),
+        (b"outcome,date\nrepaid,2026-01-01\n", "decision_id", "neither"),
+        (b"decision_id,outcome,outcome,date\nx,repaid,repaid,2026-01-01\n", "outcome", "stands 2 times"),
+        (b"decision_id,outcome,date\n", None, "no outcomes below"),
+    ],
+)
+def test_a_file_whose_columns_are_wrong(log, data, column, words):  # noqa: F811
+    taken = take(log, data)
+    assert (taken.n_added, [f.row for f in taken.faults]) == (0, [None])
+    assert (taken.faults[0].column, words in taken.faults[0].message) == (column, True)
+
+
+def test_the_same_file_from_many_at_once_is_taken_once(log, stores, granted):  # noqa: F811
+    file = text(*((id, "repaid", TODAY) for id in granted))
+    at_once(4, lambda: take(open_log(stores), file))
+    assert [said(log, id) for id in granted] == [[("repaid", TODAY)]] * 3
+    assert len(log.events("outcomes")) == 1
+
+
+def test_an_override_that_comes_meanwhile_counts(log, granted, monkeypatch):  # noqa: F811
+    meant = credit_risk.outcomes._new
+
+    def overriding(*arguments, **more):
+        override(log, granted[0], "red", "Ann", "income not proven")
+        return meant(*arguments, **more)
+
+    monkeypatch.setattr(credit_risk.outcomes, "_new", overriding)
+    monkeypatch.setattr(credit_risk.outcomes, "ATTEMPTS", 1)
+    with pytest.raises(LogUnavailable):
+        take(log, text((granted[0], "repaid", TODAY)))
+    monkeypatch.undo()
+    assert said(log, granted[0]) == []
+    assert counts(take(log, text((granted[0], "repaid", TODAY)))) == (0, 0, 1)
+
+
+def test_a_log_that_fails_halfway_holds_none_of_a_file(log, granted, monkeypatch):  # noqa: F811
+    insert = log._documents.insert
+
+    def fail_at_the_mark(collection, found):
+        if collection == "events":
+            raise LogUnavailable("the disk is full")
+        insert(collection, found)
+
+    file = text(*((id, "repaid", TODAY) for id in granted))
+    with monkeypatch.context() as patch:
+        patch.setattr(log._documents, "insert", fail_at_the_mark)
+        with pytest.raises(LogUnavailable):
+            take(log, file)
+    assert [said(log, id) for id in granted] == [[]] * 3
+    assert read_outcomes(log, MADE, datetime.now(UTC))["outcome"].null_count == 3
+    assert log.sweep(older_than=IN_AN_HOUR) == 1
+    assert list(log._documents.find("outcomes", {})) == []
+    assert counts(take(log, file)) == (3, 0, 0)
+
+
+@pytest.mark.parametrize("most", [2, 10_000])
+def test_a_period_is_read_with_its_final_words_and_standing_outcomes(log, monkeypatch, most):  # noqa: F811
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", most)
+    ids = []
+    for days, risk in ((40, GREEN), (30, GREEN), (20, RED), (10, GREEN)):
+        record = log.commit(batch(3, risk, time=datetime.now(UTC) - timedelta(days=days)))
+        ids += [f"{record.id}-{i}" for i in range(3)]
+    log.commit(batch(3, GREEN, time=MADE + timedelta(days=15), kind="preview"))
+    override(log, ids[6], "green", "Ann", "knows him")
+    take(log, text((ids[0], "repaid", TODAY), (ids[3], "repaid", TODAY), (ids[6], "defaulted", TODAY)))
+    last = take(log, text((ids[3], "defaulted", TODAY)))
+    override(log, ids[4], "red", "Ann", "income not proven")
+    assert counts(take(log, text((ids[4], "repaid", TODAY)))) == (0, 0, 1)
+
+    now = datetime.now(UTC)
+    table = read_outcomes(log, now - timedelta(days=35), now - timedelta(days=15))
+    assert table.schema == OUTCOME_SCHEMA
+    assert table["id"].to_pylist() == ids[3:9]
+    assert table["prediction"].to_pylist() == ["green"] * 3 + ["red"] * 3
+    assert table["final"].to_pylist() == ["green", "red", "green", "green", "red", "red"]
+    assert table["outcome"].to_pylist() == ["defaulted", None, None, "defaulted", None, None]
+    assert table["outcome_date"].to_pylist()[0] == date.fromisoformat(TODAY)
+    assert table.filter(pc.equal(table["id"], ids[3]))["outcome_number"].to_pylist() == [
+        log.events("outcomes", last.upload)[0]["_id"]
+    ]
+    assert read_outcomes(log, now, now + timedelta(days=1)).num_rows == 0

@@ -1,0 +1,139 @@
+"""Schemathesis against the API as it describes itself: no 500, nothing that is not described, good data taken."""
+
+import io
+import itertools
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from schemathesis.specs.openapi.checks import negative_data_rejection
+
+from credit_risk.application import Validator
+from credit_risk.decisions import Batch
+from model_deployment import docs
+from model_deployment.openapi import CSV, DOCUMENT, EXCEL, PARQUET
+
+LIMIT = 1_000_000
+# A batch of decisions that is in the log whenever a test runs.
+KNOWN = "01KB0000000000000000000000"
+BOUNDED = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+LONG = settings(BOUNDED, max_examples=400, derandomize=False)
+
+# What the description cannot say in full:
+# - a row in a list may be wrong while the others are decided on, numbers may come as text, unknown columns are ignored;
+# - a file is good by what is in it, a decision's id by what is in the log, a word by what stands already.
+CONFIG = {"checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "400", "404", "422"]}}}
+TAKES_THE_REST = ("score", "files")
+
+
+def clients_csv() -> bytes:
+    with open("model_deployment/assets/template.csv", "rb") as template, open("data/test.csv", "rb") as clients:
+        assert set(template.readline().strip().split(b",")) & set(clients.readline().strip().split(b","))
+        clients.seek(0)
+        return b"".join(clients.readlines()[:12])
+
+
+def outcomes_csv(row: int, outcome: str) -> bytes:
+    today = datetime.now(UTC).date()
+    return f"decision_id,outcome,date\n{KNOWN}-{row},{outcome},{today}\n".encode()
+
+
+def spoiled(data: bytes) -> st.SearchStrategy[bytes]:
+    """A file with some bytes replaced by others."""
+    cut = st.tuples(st.integers(0, len(data)), st.integers(0, 20), st.binary(max_size=20))
+    return cut.map(lambda c: data[: c[0]] + c[2] + data[c[0] + c[1] :])
+
+
+def workbook(data: bytes) -> bytes:
+    book, out = openpyxl.Workbook(), io.BytesIO()
+    for line in data.decode().splitlines():
+        book.active.append(line.split(","))
+    book.save(out)
+    return out.getvalue()
+
+
+def parquet(data: bytes) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.csv.read_csv(io.BytesIO(data)), out)
+    return out.getvalue()
+
+
+CLIENTS = clients_csv()
+OUTCOMES = st.builds(outcomes_csv, st.integers(0, 12), st.sampled_from(["repaid", "defaulted", "paid"]))
+for kind, files in {
+    CSV: st.one_of(st.just(CLIENTS), spoiled(CLIENTS), OUTCOMES, OUTCOMES.flatmap(spoiled), st.binary(max_size=200)),
+    EXCEL: st.one_of(st.just(workbook(CLIENTS)), spoiled(workbook(CLIENTS))),
+    PARQUET: st.one_of(st.just(parquet(CLIENTS)), spoiled(parquet(CLIENTS))),
+}.items():
+    schemathesis.openapi.media_type(kind, files)
+
+
+class Stage:
+    """The app of the test that runs."""
+
+    app: Callable[..., Iterable[bytes]]
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        return self.app(environ, start_response)
+
+
+def described() -> Any:
+    """Return the description, read from its address before there is an app with a model."""
+    app = Flask("model_deployment.app", static_folder=None)
+    app.register_blueprint(docs.blueprint(LIMIT))
+    found = schemathesis.openapi.from_wsgi(DOCUMENT, app, config=schemathesis.Config.from_dict(CONFIG))
+    found.app = stage
+    return found
+
+
+def check(case: Any) -> None:
+    """Send a request and hold the answer to the description, mostly with a key of its own: one stands for one body."""
+    key = (case.headers or {}).get("Idempotency-Key")
+    number = next(numbers)
+    if key and len(key) < 100 and number % 5:
+        case.headers["Idempotency-Key"] = f"{key}{number}"
+    partly = case.operation.definition.raw["operationId"] in TAKES_THE_REST
+    case.call_and_validate(excluded_checks=[negative_data_rejection] if partly else [])
+
+
+numbers = itertools.count()
+stage = Stage()
+api = described()
+of_a_decision = api.include(path_regex="/decisions/")
+
+
+@pytest.fixture(autouse=True)
+def _on_stage(app, log, scorers):
+    stage.app = app
+    applications = Validator().csv(CLIENTS)
+    decided = scorers[0].decide(applications.codes)
+    log.commit(Batch(applications, decided, "1", "digest-1", scorers[0].threshold, id=KNOWN))
+
+
+@api.parametrize()
+@BOUNDED
+def test_it_does_what_it_says(case):
+    check(case)
+
+
+@of_a_decision.parametrize()
+@BOUNDED
+def test_it_does_so_with_decisions_that_are_there(case):
+    case.path_parameters["id"] = f"{KNOWN}-{len(str(case.body)) % 11}"
+    check(case)
+
+
+@pytest.mark.slow
+@api.parametrize()
+@LONG
+def test_it_does_so_for_long(case):
+    check(case)
