@@ -364,6 +364,10 @@ class DecisionLog:
         """Return the outcomes of decisions that were made from one time up to another, as `outcomes_of` does."""
         return self._committed(self._documents.find("outcomes", {"decided": _span(since, until)}, "decided"))
 
+    def outcomes_in(self, upload: str) -> list[dict[str, Any]]:
+        """Return the outcomes that came with one mark, its key, in order."""
+        return sorted(self._documents.find("outcomes", {"upload": upload}), key=lambda d: d["row"])
+
     def _committed(self, outcomes: Iterable[Document]) -> list[dict[str, Any]]:
         found = list(outcomes)
         # The marks are read after what they mark: an outcome whose mark came in between is there whole.
