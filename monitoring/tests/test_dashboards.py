@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import requests
 import yaml
 
 from conftest import free_port, running, wait_for
+from credit_risk.decisions import GREEN, RED
+from credit_risk.overrides import override
 from monitoring.window import REPORT
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +47,40 @@ METRICS = {
     "credit_risk_newest_drift_score": {"feature"},
     "credit_risk_newest_drift_detected": {"feature"},
     "credit_risk_newest_dataset_drift": set(),
+    "credit_risk_estimated_decisions": set(),
+    "credit_risk_estimated_auc_ratio": set(),
+    "credit_risk_estimated_accuracy_ratio": set(),
+    "credit_risk_estimated_cost": set(),
+    "credit_risk_out_of_fold_auc_ratio": set(),
+    "credit_risk_out_of_fold_accuracy_ratio": set(),
+    "credit_risk_out_of_fold_cost": set(),
+    "credit_risk_last_outcomes_timestamp_seconds": set(),
+    "credit_risk_vintage_applicants": {"vintage"},
+    "credit_risk_vintage_funded": {"vintage"},
+    "credit_risk_vintage_open": {"vintage"},
+    "credit_risk_vintage_age_months": {"vintage"},
+    "credit_risk_vintage_bad_ratio": {"vintage", "age"},
+    "credit_risk_vintage_predicted_bad_ratio": {"vintage"},
+    "credit_risk_vintage_auc_ratio": {"vintage", "age"},
+    "credit_risk_vintage_predicted_auc_ratio": {"vintage"},
+    "credit_risk_vintage_brier": {"vintage", "age"},
+    "credit_risk_vintage_predicted_brier": {"vintage"},
+    "credit_risk_vintage_defaults": {"vintage"},
+    "credit_risk_vintage_defaults_bound": {"vintage"},
+    "credit_risk_vintage_estimated_recall_ratio": {"vintage", "age"},
+    "credit_risk_vintage_estimated_specificity_ratio": {"vintage", "age"},
+    "credit_risk_vintage_estimated_cost": {"vintage", "age"},
+    "credit_risk_vintage_acceptance_ratio": {"vintage", "attribute", "group"},
+    "credit_risk_overrides": {"to", "result"},
+    "credit_risk_overrides_predicted_wrong": {"to"},
+    "credit_risk_challenger_model_info": {"model_version"},
+    "credit_risk_shadow_decisions": set(),
+    "credit_risk_shadow_agreement_ratio": set(),
+    "credit_risk_shadow_green_ratio": set(),
+    "credit_risk_shadow_expected_cost": {"decisions", "risks"},
+    "credit_risk_shadow_observed_clients": set(),
+    "credit_risk_shadow_observed_agreement_ratio": set(),
+    "credit_risk_shadow_observed_cost": {"decisions"},
     "credit_risk_production_model_info": {"model_version"},
     "credit_risk_model_trained_timestamp_seconds": set(),
     "credit_risk_last_report_timestamp_seconds": set(),
@@ -61,7 +98,17 @@ def queries() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def prometheus(served, log, draw, decide, prometheus_binary, tmp_path):
+def lived(served, log, draw, decide, become, register, other):
+    """A log with a matured vintage and an override, a registry with a challenger."""
+    register(served.model_name, other=other)
+    record = decide(log, draw(200, labelled=True), time=datetime.now(UTC) - timedelta(days=430))
+    become(log, record)
+    first = log.read(record).to_pylist()[0]
+    override(log, first["id"], RED if first["prediction"] == GREEN else GREEN, "Ann", "knows him")
+
+
+@pytest.fixture
+def prometheus(served, log, draw, decide, lived, prometheus_binary, tmp_path):
     """The address of a Prometheus with our configuration that scrapes an exporter with drifted decisions."""
     decide(log, draw(120).drop(columns="foreign_worker"))
     decide(log, draw(120, drifted=True).drop(columns="foreign_worker"))
