@@ -1,7 +1,7 @@
 """The book of loans: every decision of the last years in short, with its final word and what became of the client.
 
 It is kept by the month of the decision, and read as it grows: decisions, then overrides and outcomes as the events that
-they are. The latest outcome of a decision stands. Some 40 bytes a decision are kept, and nothing that names a client.
+they are. The latest outcome of a decision stands. Some 30 bytes a decision are kept, and nothing that names a client.
 """
 
 from collections.abc import Sequence

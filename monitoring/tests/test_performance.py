@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from monitoring.performance import THRESHOLD, auc, expected, out_of_fold, performance
+from monitoring.performance import MANY, THRESHOLD, auc, expected, out_of_fold, performance
 
 
 def array(*values):
@@ -45,6 +45,13 @@ def test_it_is_scikit_learns_but_for_the_pairs_of_a_client_with_himself():
     theirs = roc_auc_score([1] * 500 + [0] * 500, twice, sample_weight=np.concatenate([risk, 1 - risk]))
     himself, pairs = np.sum(risk * (1 - risk)), risk.sum() * (1 - risk).sum()
     assert auc(risk, risk) == pytest.approx((theirs * pairs - himself / 2) / (pairs - himself))
+
+
+def test_very_many_are_told_apart_to_four_digits():
+    random = np.random.default_rng(0)
+    risk = random.beta(1, 3, MANY + 1)
+    bad = (random.random(len(risk)) < risk).astype(float)
+    assert auc(risk, bad) == pytest.approx(roc_auc_score(bad, risk), abs=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (2, 2), (4, 12)])
