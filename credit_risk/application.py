@@ -343,6 +343,17 @@ def decode(codes: Floats) -> pa.Table:
     return pa.table(columns, names=list(NAMES))
 
 
+def codes_of(table: pa.Table) -> Floats:
+    """Return what was decoded and stored as codes again, shape (n, 20); what the schema does not know becomes NaN."""
+    codes = np.empty((table.num_rows, len(NAMES)))
+    for place, attribute in enumerate(ATTRIBUTES):
+        column = table[attribute.name]
+        if attribute.kind == "category":
+            column = pc.index_in(column.cast(pa.string()), value_set=pa.array(attribute.categories))
+        codes[:, place] = column.cast(pa.float64()).to_numpy()
+    return codes
+
+
 def encode(frame: pd.DataFrame) -> Floats:
     """Return a frame's applications as codes, shape (n, 20); absent protected columns become NaN.
 

@@ -329,7 +329,7 @@ class DecisionLog:
         found = [row for row in map(_flat, documents) if self._is_decision(row["batch"])]
         for record in self.latest_batches(since=since, until=until):
             if record.stored == "parquet":
-                found += self._get_parquet(record, filters=[("client_id", "=", client_id)]).to_pylist()
+                found += self._get_parquet(record, DECISION_SCHEMA, filters=[("client_id", "=", client_id)]).to_pylist()
         return sorted(found, key=lambda row: (row["time"], row["row"]), reverse=True)[:limit]
 
     def _is_decision(self, batch: str) -> bool:
@@ -430,6 +430,10 @@ class DecisionLog:
     def outcomes_between(self, since: datetime, until: datetime) -> list[dict[str, Any]]:
         """Return the outcomes of decisions that were made from one time up to another, as `outcomes_of` does."""
         return self._committed(self._documents.find("outcomes", _between(since, until, "decided"), "decided"))
+
+    def outcomes_in(self, upload: str) -> list[dict[str, Any]]:
+        """Return the outcomes that came with one mark, its key, in order."""
+        return sorted(self._documents.find("outcomes", {"upload": upload}), key=lambda d: d["row"])
 
     def _committed(self, outcomes: Iterable[Document]) -> list[dict[str, Any]]:
         found = list(outcomes)

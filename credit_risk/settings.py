@@ -79,6 +79,10 @@ class Settings(BaseSettings):
         5000, ge=100, description="Evidently tests and shows the newest so many decisions of them at most"
     )
     drift_min_rows: int = Field(100, ge=2, description="Fewest decisions that drift is computed on")
+    outcome_maturity_months: int = Field(
+        12, ge=1, le=120, description="Age at which a vintage is mature: who has not defaulted by then counts as good"
+    )
+    vintage_months: int = Field(36, ge=1, le=240, description="Vintages of so many months back are rated")
     exporter_interval_seconds: float = Field(15, gt=0, description="How often the exporter looks for new decisions")
     report_keep_days: float = Field(90, gt=0, description="So long reports are kept, in the bucket and in the log")
 

@@ -1,18 +1,17 @@
 """How groups of clients fare: decisions on clients that the scorer had not seen, group by group, with intervals.
 
-The groups are by the protected attributes, which are never scored. `personal_status` does not tell women from men
-(see data/README.md), so its recorded values stand for themselves.
+The groups are those of `credit_risk.groups`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from credit_risk.application import BAD, LABEL, Floats
+from credit_risk.groups import Mask, groups
 from credit_risk.model import COST_BAD, COST_GOOD
 from model_orchestration_and_tracking.metrics import auc
 
@@ -20,8 +19,6 @@ DRAWS = 1000
 # A group below is shown, but no verdict rests on it.
 MIN_GATED = 100
 MIN_PER_CLASS = 20
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -70,21 +67,6 @@ class Slice:
             "gated": self.gated,
             **{name: figure.as_dict() for name, figure in self.figures.items()},
         }
-
-
-def groups(clients: pd.DataFrame) -> Iterator[tuple[str, str, Mask]]:
-    """Yield the groups that have a client: attribute, group, who belongs to it."""
-    found: list[tuple[str, str, pd.Series]] = [
-        ("age", "25 or younger", clients["age"] <= 25),
-        ("age", "26 to 59", clients["age"].between(26, 59)),
-        ("age", "60 or older", clients["age"] >= 60),
-    ]
-    for attribute in ("personal_status", "foreign_worker"):
-        values = sorted(clients[attribute].dropna().unique())
-        found += [(attribute, value, clients[attribute] == value) for value in values]
-    for attribute, group, members in found:
-        if members.any():
-            yield attribute, group, members.to_numpy(dtype=bool)
 
 
 def slices(

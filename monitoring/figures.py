@@ -12,6 +12,8 @@ from prometheus_client.registry import Collector
 
 from credit_risk.model import confidence
 from monitoring.drift import Drift, FeatureDrift
+from monitoring.quality import Quality
+from monitoring.quality import metrics as quality_metrics
 from monitoring.totals import Totals
 from monitoring.window import Window
 
@@ -91,6 +93,8 @@ class Figures:
         Evidently's on the newest decisions of it; the same where the window holds no more than Evidently is given.
     n_newest : int
         How many these are.
+    quality : Quality
+        How good the decisions are.
     model_version : str
         The Production version.
     trained : datetime
@@ -108,6 +112,7 @@ class Figures:
     drift: Drift | None = None
     newest: Drift | None = None
     n_newest: int | None = None
+    quality: Quality = field(default_factory=Quality)
     model_version: str | None = None
     trained: datetime | None = None
     reported: datetime | None = None
@@ -127,6 +132,7 @@ class Figures:
             "drift": self.drift and self.drift.as_dict(),
             "n_newest": self.n_newest,
             "newest": self.newest and self.newest.as_dict(),
+            "quality": self.quality.as_dict(),
             "model_version": self.model_version,
             "seconds": self.seconds,
         }
@@ -147,6 +153,7 @@ class _Metrics(Collector):
         """Yield every metric whose figure is known."""
         yield from _totals(self._figures.totals)
         yield from _times(self._figures)
+        yield from quality_metrics(self._figures.quality)
         if self._figures.recent is not None:
             yield from _recent(self._figures.recent)
         if self._figures.drift is not None:

@@ -11,6 +11,7 @@ import pandas as pd
 from credit_risk.decisions import DecisionLog, LogUnavailable
 from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable
 from credit_risk.settings import Settings
+from monitoring.appraisal import Appraisal
 from monitoring.drift import Tester
 from monitoring.figures import Figures, Recent
 from monitoring.totals import Counting
@@ -35,6 +36,7 @@ class Refresher:
         self._settings = settings
         self._tester = tester
         self._counting = Counting(log)
+        self._appraisal = Appraisal(log, registry, settings)
         self._window: Window | None = None
         self._due = False
         self._trouble: dict[str, str] = {}
@@ -45,7 +47,14 @@ class Refresher:
         What cannot be read stays as it was, and so does the time until when everything is known.
         """
         now = datetime.now(UTC)
-        for name, part in (("Production", self._look_up), ("counts", self._count), ("drift", self._measure)):
+        parts = {
+            "Production": self._look_up,
+            "counts": self._count,
+            "challenger": self._look_for_challenger,
+            "drift": self._measure,
+            "outcomes": self._follow,
+        }
+        for name, part in parts.items():
             try:
                 part(now)
             except (LogUnavailable, RegistryUnavailable, NoSuchVersion) as error:
@@ -73,6 +82,15 @@ class Refresher:
         reported = datetime.fromisoformat(last[0]["time"]) if last else None
         self.figures = replace(self.figures, totals=totals, reported=reported)
 
+    def _look_for_challenger(self, now: datetime) -> None:
+        """Look which version is in shadow."""
+        self._appraisal.look_up(self.figures.model_version)
+
+    def _follow(self, now: datetime) -> None:
+        """Take in what became of clients, and measure what that changes; last, for a log of years takes some calls."""
+        self._appraisal.follow(now)
+        self.figures = replace(self.figures, quality=self._appraisal.quality)
+
     def _measure(self, now: datetime) -> None:
         """Measure drift, where there are other decisions in the window or another version in Production."""
         started = time.perf_counter()
@@ -86,16 +104,21 @@ class Refresher:
             if window.enough:
                 newest = window.judge_newest(self._tester)
                 self.figures = replace(self.figures, newest=newest, n_newest=len(window.newest))
+        self._appraisal.measure(window)
+        self.figures = replace(self.figures, quality=self._appraisal.quality)
         self.figures = replace(self.figures, seconds=time.perf_counter() - started)
         self._log.put_report(REFRESH, self.figures.as_dict())
         self._due = False
 
     def _window_of(self, version: str | None) -> Window:
         """Return the window against a version's reference: the one at hand, or all read anew from the log."""
-        if self._window is None or self._window.version != version:
+        challenger = self._appraisal.challenger
+        window = self._window
+        if window is None or window.version != version or window.challenger is not challenger:
             reference = None if version is None else self._registry.reference(version)
-            self._window, self._due = Window(self._log, self._settings, version, reference), True
-        return self._window
+            self._window = window = Window(self._log, self._settings, version, reference, challenger)
+            self._due = True
+        return window
 
 
 def evidently(reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]) -> Mapping[str, float]:

@@ -26,7 +26,7 @@ class Tally:
     def __init__(self, cells: Cells) -> None:
         self.counts = np.zeros(cells.size, np.int64)
         self._cells = cells
-        columns: list[Any] = [("time", "f8"), ("risk", "f8"), ("confidence", "f8"), ("green", "?")]
+        columns: list[Any] = [("time", "f8"), ("risk", "f8"), ("confidence", "f8"), ("green", "?"), ("shadow", "f8")]
         self._rows: Rows = np.empty(1024, [*columns, ("cells", cells.dtype, (len(FEATURES),))])
         self._first = self._start = self._end = 0  # of what is kept, of the window, of both
 
@@ -41,7 +41,7 @@ class Tally:
         return self._rows[self._start : self._end]
 
     def append(self, placed: NDArray[Any], **columns: NDArray[Any]) -> None:
-        """Add decisions to the window: their cells, shape (n, 21), and their time, risk, confidence and colour."""
+        """Add decisions to the window: their cells, shape (n, 21), and what else is kept of them."""
         n = len(placed)
         self._make_room(n)
         rows = self._rows[self._end : self._end + n]

@@ -19,6 +19,7 @@ from credit_risk.decisions import GREEN, BatchRecord, DecisionLog, decision_sche
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings
 from monitoring.cells import RISK, Cells
+from monitoring.challenger import Challenger
 from monitoring.drift import Drift, Tester, judge
 from monitoring.tally import Rows, Tally
 
@@ -60,6 +61,8 @@ class Window:
         The version that decides.
     reference : DataFrame, optional
         What that was trained on.
+    challenger : Challenger, optional
+        Who scores the same decisions in shadow.
     """
 
     def __init__(
@@ -68,8 +71,10 @@ class Window:
         settings: Settings,
         version: str | None = None,
         reference: pd.DataFrame | None = None,
+        challenger: Challenger | None = None,
     ) -> None:
         self.version = version
+        self.challenger = challenger
         self.reference = pd.DataFrame() if reference is None else reference
         self.minimum = settings.drift_min_rows
         self.threshold: float | None = None  # of the serving version, once it has decided
@@ -191,6 +196,7 @@ class Window:
             risk=risk.to_numpy(),
             confidence=decisions["confidence"].to_numpy(),
             green=pc.equal(decisions["prediction"], GREEN).to_numpy(),
+            shadow=self.challenger.risk(decisions) if self.challenger else np.full(decisions.num_rows, np.nan),
         )
         joined = pa.concat_tables([self._newest, decisions.slice(max(0, decisions.num_rows - self._shown))])
         # Taken and not sliced: a slice would keep all that it was cut from.

@@ -17,6 +17,7 @@ from credit_risk.application import (
     InvalidApplications,
     Unreadable,
     Validator,
+    codes_of,
     decode,
     encode,
     json_schema,
@@ -64,6 +65,9 @@ def test_a_valid_client_is_encoded_and_decoded_back():
     a = Validator().rows([CLIENT])
     assert a.codes.shape == (1, 20)
     assert decode(a.codes).to_pylist() == [CLIENT]
+    bare = Validator().rows([{name: CLIENT[name] for name in SCORED}])
+    for one in (a, bare):
+        assert np.array_equal(codes_of(decode(one.codes)), one.codes, equal_nan=True)
     assert (a.n_rows, a.n_rejected, a.faults, a.warnings) == (1, 0, [], [])
 
 

@@ -1,6 +1,7 @@
 """What the tests of monitoring share: clients, a scorer with its reference, a decision log filled by it, a registry."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import mlflow
@@ -9,10 +10,11 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
-from credit_risk.application import LABEL, NAMES, Applications, Validator, encode
+from credit_risk.application import BAD, LABEL, NAMES, Applications, Validator, encode
 from credit_risk.data import read_training, split
-from credit_risk.decisions import Batch, BatchRecord, DecisionLog, open_log
+from credit_risk.decisions import GREEN, Batch, BatchRecord, DecisionLog, open_log
 from credit_risk.model import CreditScorer, Decided
+from credit_risk.outcomes import Taken, take
 from credit_risk.registry import PRODUCTION, REFERENCE_FILE, Registry, log_scorer
 from credit_risk.settings import Settings
 
@@ -29,6 +31,13 @@ def clients() -> tuple[pd.DataFrame, pd.DataFrame]:
 def scorer(clients) -> CreditScorer:
     train, _ = clients
     return CreditScorer(num_boost_round=60).fit(train, train[LABEL])
+
+
+@pytest.fixture(scope="session")
+def other(clients) -> CreditScorer:
+    """Another scorer than the usual one, which knows less."""
+    train, _ = clients
+    return CreditScorer(num_boost_round=15, seed=7).fit(train, train[LABEL])
 
 
 @pytest.fixture(scope="session")
@@ -97,25 +106,45 @@ def decide_many(scorer, draw) -> Callable[[DecisionLog, int], BatchRecord]:
 
 
 @pytest.fixture
+def become() -> Callable[..., Taken]:
+    """A function that sends what became of funded clients, by the label that their application had."""
+
+    def send(log: DecisionLog, record: BatchRecord, days: int = 100) -> Taken:
+        table = log.read(record)
+        when = (record.time + timedelta(days=days)).date()
+        lines = ["decision_id,outcome,date"]
+        for row in table.select(["id", "label", "prediction"]).to_pylist():
+            if row["prediction"] == GREEN:
+                lines.append(f"{row['id']},{'defaulted' if row['label'] == BAD else 'repaid'},{when}")
+        return take(log, "\n".join(lines).encode())
+
+    return send
+
+
+@pytest.fixture
 def log(settings: Settings) -> DecisionLog:
     return open_log(settings)
 
 
 @pytest.fixture(scope="session")
 def register(mlflow_server, clients, scorer, reference, tmp_path_factory) -> Callable[..., str]:
-    """A function that stores the scorer as a new version of a model, moves it to Production, and returns its number."""
+    """A function that stores a scorer as a new version of a model and returns its number.
 
-    def store(name: str, *, with_reference: bool = True) -> str:
+    It moves to Production, but `other` than the usual scorer becomes the challenger only.
+    """
+
+    def store(name: str, *, with_reference: bool = True, other: CreditScorer | None = None) -> str:
         mlflow.set_tracking_uri(mlflow_server)
         with mlflow.start_run() as run:
             if with_reference:
                 path = tmp_path_factory.mktemp("reference") / REFERENCE_FILE
                 reference.to_parquet(path, index=False)
                 mlflow.log_artifact(str(path))
-            uri = log_scorer(scorer, clients[0][list(NAMES)].head(2))
+            uri = log_scorer(other or scorer, clients[0][list(NAMES)].head(2))
         registry = Registry(mlflow_server, name)
         number = registry.register(run.info.run_id, uri).number
-        registry.set_alias(PRODUCTION, number)
+        if other is None:
+            registry.set_alias(PRODUCTION, number)
         return number
 
     return store

@@ -1,0 +1,37 @@
+"""A version that might become Production, scoring what was decided without it."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from credit_risk.application import NAMES, SCORED_COLUMNS, Floats, codes_of, encode
+from credit_risk.model import CreditScorer
+
+
+class Challenger:
+    """The version with the challenger's alias.
+
+    Parameters
+    ----------
+    version : str
+        Its number.
+    scorer : CreditScorer
+        Itself.
+    reference : DataFrame
+        What it was trained on.
+    """
+
+    def __init__(self, version: str, scorer: CreditScorer, reference: pd.DataFrame) -> None:
+        self.version = version
+        self.scorer = scorer
+        self._trained_on = {row.tobytes() for row in encode(reference[list(NAMES)])[:, SCORED_COLUMNS]}
+
+    def risk(self, decisions: pa.Table) -> Floats:
+        """Return its risks of logged decisions, shape (n,)."""
+        return self.scorer.risk(codes_of(decisions))
+
+    def unseen(self, decisions: pa.Table) -> NDArray[np.bool_]:
+        """Return which of the decisions are on clients that it was not trained on, shape (n,)."""
+        codes = np.ascontiguousarray(codes_of(decisions)[:, SCORED_COLUMNS])
+        return np.fromiter((row.tobytes() not in self._trained_on for row in codes), np.bool_, len(codes))

@@ -1,0 +1,97 @@
+"""The estimate without outcomes: by hand, beside scikit-learn, where it is right and where it cannot be."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from monitoring.performance import MANY, THRESHOLD, auc, expected, out_of_fold, performance
+
+
+def array(*values):
+    return np.array(values, np.float64)
+
+
+def test_by_hand_before_outcomes():
+    # Pairs of two clients, bad above good: .5 of the second over the first is bad while that is good: .5 * .9; the
+    # other way round .1 * .5. Nobody else is there.
+    found = expected(array(0.1, 0.5), np.array([True, False]))
+    assert found.n == 2
+    assert found.auc == pytest.approx(0.45 / (0.45 + 0.05))
+    assert found.accuracy == pytest.approx((0.9 + 0.5) / 2)
+    assert found.cost == pytest.approx((5 * 0.1 + 1 * 0.5) / 2)
+
+
+def test_by_hand_with_outcomes():
+    # Of four pairs of a bad and a good client one is the wrong way round and one a tie.
+    found = performance(array(0.1, 0.3, 0.3, 0.8), np.array([True, True, False, False]), array(0, 1, 0, 1))
+    assert found.auc == pytest.approx((1 + 0.5 + 1 + 1) / 4)
+    assert found.accuracy == pytest.approx(2 / 4)
+    assert found.cost == pytest.approx((0 + 5 + 1 + 0) / 4)
+
+
+def test_nobody_and_one_kind_have_no_auc():
+    assert expected(array(), np.empty(0, bool)) is None
+    assert auc(array(0.1, 0.2), array(0, 0)) is None
+    assert auc(array(0.1), array(0.1)) is None
+
+
+def test_it_is_scikit_learns_but_for_the_pairs_of_a_client_with_himself():
+    random = np.random.default_rng(0)
+    risk = random.beta(1, 3, 500).round(2)
+    bad = random.random(500) < risk
+    assert auc(risk, bad.astype(float)) == pytest.approx(roc_auc_score(bad, risk))
+    twice = np.concatenate([risk, risk])
+    theirs = roc_auc_score([1] * 500 + [0] * 500, twice, sample_weight=np.concatenate([risk, 1 - risk]))
+    himself, pairs = np.sum(risk * (1 - risk)), risk.sum() * (1 - risk).sum()
+    assert auc(risk, risk) == pytest.approx((theirs * pairs - himself / 2) / (pairs - himself))
+
+
+def test_very_many_are_told_apart_to_four_digits():
+    random = np.random.default_rng(0)
+    risk = random.beta(1, 3, MANY + 1)
+    bad = (random.random(len(risk)) < risk).astype(float)
+    assert auc(risk, bad) == pytest.approx(roc_auc_score(bad, risk), abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (2, 2), (4, 12)])
+def test_calibrated_risks_tell_what_will_come_out(shape):
+    random = np.random.default_rng(1)
+    risk = random.beta(*shape, 100_000)
+    green = risk < THRESHOLD
+    came = performance(risk, green, (random.random(len(risk)) < risk).astype(float))
+    told = expected(risk, green)
+    assert told.auc == pytest.approx(came.auc, abs=0.01)
+    assert told.accuracy == pytest.approx(came.accuracy, abs=0.01)
+    assert told.cost == pytest.approx(came.cost, abs=0.02)
+
+
+def test_over_many_worlds_it_is_not_off_to_one_side():
+    random = np.random.default_rng(2)
+    gaps = []
+    for _ in range(300):
+        risk = random.beta(1, 3, 100)
+        bad = (random.random(100) < risk).astype(float)
+        gaps.append(auc(risk, bad) - auc(risk, risk))
+    assert abs(np.mean(gaps)) < 3 * np.std(gaps) / 300**0.5
+
+
+def test_other_clients_move_it_and_concept_drift_does_not():
+    """The same clients default twice as often, and in another order: no risk shows it, so the estimate stays."""
+    random = np.random.default_rng(3)
+    risk = random.beta(1, 3, 50_000)
+    green = risk < THRESHOLD
+    told = expected(risk, green)
+    drifted = np.clip(0.5 * risk + 0.3, 0, 1)
+    came = performance(risk, green, (random.random(len(risk)) < drifted).astype(float))
+    assert expected(risk, green) == told
+    assert came.auc < told.auc - 0.1
+    assert came.cost > told.cost + 0.3
+    others = random.beta(3, 3, 50_000)
+    assert expected(others, others < THRESHOLD).auc < told.auc - 0.02
+
+
+def test_out_of_fold_is_what_came_out_on_the_training_clients():
+    reference = pd.DataFrame({"class": ["good", "bad", "good", "bad"], "risk": [0.1, 0.1, 0.5, 0.5]})
+    found = out_of_fold(reference)
+    assert (found.n, found.auc, found.accuracy, found.cost) == (4, 0.5, 0.5, (5 + 1) / 4)
