@@ -15,7 +15,7 @@ from credit_risk.outcomes import OUTCOME_SCHEMA, outcomes, read_outcomes, take
 from credit_risk.overrides import override
 from credit_risk.sheet import Unreadable
 
-from .test_decisions import IN_AN_HOUR, at_once, batch, log, stores  # noqa: F401
+from .test_decisions import IN_AN_HOUR, at_once, batch
 
 GREEN, RED = 0.1, 0.4
 TODAY = datetime.now(UTC).date().isoformat()
@@ -29,7 +29,7 @@ def text(*rows: tuple, header=("decision_id", "outcome", "date")) -> bytes:
     return out.getvalue().encode()
 
 
-def said(log, id):  # noqa: F811
+def said(log, id):
     return [(o["outcome"], o["date"]) for o in outcomes(log, id)]
 
 
@@ -38,7 +38,7 @@ def counts(taken):
 
 
 @pytest.fixture
-def granted(log):  # noqa: F811
+def granted(log):
     """The ids of three green decisions, made 40 days ago."""
     record = log.commit(batch(3, GREEN, time=MADE))
     return [f"{record.id}-{i}" for i in range(3)]
@@ -50,7 +50,7 @@ def files(monkeypatch):
     monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 2)
 
 
-def test_outcomes_are_taken_and_read_back(log, granted):  # noqa: F811
+def test_outcomes_are_taken_and_read_back(log, granted):
     taken = take(log, text((granted[0], "repaid", TODAY), (granted[2], "defaulted", TODAY)), "out.csv")
     assert counts(taken) == (2, 0, 0)
     assert said(log, granted[0]) == [("repaid", TODAY)]
@@ -59,11 +59,11 @@ def test_outcomes_are_taken_and_read_back(log, granted):  # noqa: F811
     assert (mark["source"], mark["n_added"], mark["n_known"], mark["n_rejected"]) == ("out.csv", 2, 0, 0)
 
 
-def test_decisions_of_a_file_are_found_as_those_of_documents(log, files):  # noqa: F811
+def test_decisions_of_a_file_are_found_as_those_of_documents(log, files):
     test_outcomes_are_taken_and_read_back(log, [f"{log.commit(batch(3, GREEN, time=MADE)).id}-{i}" for i in range(3)])
 
 
-def test_many_decisions_are_looked_up_by_their_batches(log, granted, monkeypatch):  # noqa: F811
+def test_many_decisions_are_looked_up_by_their_batches(log, granted, monkeypatch):
     monkeypatch.setattr(decisions, "AT_ONCE", 2)
     more = [f"{log.commit(batch(1, GREEN, time=MADE)).id}-0" for _ in range(3)]
     taken = take(log, text(*((id, "repaid", TODAY) for id in granted + more)))
@@ -71,7 +71,7 @@ def test_many_decisions_are_looked_up_by_their_batches(log, granted, monkeypatch
     assert [said(log, id) for id in granted + more] == [[("repaid", TODAY)]] * 6
 
 
-def test_the_latest_stands_and_all_are_kept(log, granted):  # noqa: F811
+def test_the_latest_stands_and_all_are_kept(log, granted):
     first = text((granted[0], "repaid", TODAY), (granted[1], "repaid", TODAY))
     correction = text((granted[0], "defaulted", TODAY))
     back = text((granted[0], "repaid", TODAY))
@@ -83,7 +83,7 @@ def test_the_latest_stands_and_all_are_kept(log, granted):  # noqa: F811
     assert len({o["_id"] for o in outcomes(log, granted[0])}) == 3
 
 
-def test_a_file_that_comes_again_adds_nothing_and_undoes_no_correction(log, granted):  # noqa: F811
+def test_a_file_that_comes_again_adds_nothing_and_undoes_no_correction(log, granted):
     first = text((granted[0], "repaid", "2026-10-30"), (granted[0], "defaulted", TODAY), (granted[1], "repaid", TODAY))
     assert counts(take(log, first)) == (3, 0, 0)
     assert counts(take(log, text((granted[1], "defaulted", TODAY)))) == (1, 0, 0)
@@ -94,7 +94,7 @@ def test_a_file_that_comes_again_adds_nothing_and_undoes_no_correction(log, gran
     assert said(log, granted[1])[-1] == ("defaulted", TODAY)
 
 
-def test_a_file_of_known_outcomes_undoes_no_correction_either(log, granted):  # noqa: F811
+def test_a_file_of_known_outcomes_undoes_no_correction_either(log, granted):
     known = text((granted[0], "repaid", TODAY), (granted[0], "repaid", TODAY))
     assert counts(take(log, text((granted[0], "repaid", TODAY)))) == (1, 0, 0)
     assert counts(take(log, known)) == (0, 2, 0)
@@ -103,7 +103,7 @@ def test_a_file_of_known_outcomes_undoes_no_correction_either(log, granted):  # 
     assert said(log, granted[0])[-1] == ("defaulted", TODAY)
 
 
-def test_a_file_that_comes_again_adds_what_could_not_be_taken_before(log):  # noqa: F811
+def test_a_file_that_comes_again_adds_what_could_not_be_taken_before(log):
     refused = log.commit(batch(1, RED, time=MADE)).id + "-0"
     file = text((refused, "repaid", TODAY))
     assert counts(take(log, file)) == (0, 0, 1)
@@ -111,7 +111,7 @@ def test_a_file_that_comes_again_adds_what_could_not_be_taken_before(log):  # no
     assert counts(take(log, file)) == (1, 0, 0)
 
 
-def test_what_is_wrong_is_said_row_by_row_and_the_rest_taken(log, granted):  # noqa: F811
+def test_what_is_wrong_is_said_row_by_row_and_the_rest_taken(log, granted):
     refused = log.commit(batch(2, RED, time=MADE)).id
     preview = log.commit(batch(1, GREEN, kind="preview", time=MADE)).id
     override(log, granted[2], "red", "Ann", "income not proven")
@@ -165,11 +165,11 @@ def test_what_is_wrong_is_said_row_by_row_and_the_rest_taken(log, granted):  # n
 CLIENT_HEADER = ("client_id", "outcome", "date")
 
 
-def by_client(log, key: str = "c1", day: str = TODAY):  # noqa: F811
+def by_client(log, key: str = "c1", day: str = TODAY):
     return take(log, text((key, "repaid", day), header=CLIENT_HEADER))
 
 
-def test_a_client_key_stands_for_the_one_accepted_decision(log, granted):  # noqa: F811
+def test_a_client_key_stands_for_the_one_accepted_decision(log, granted):
     log.commit(batch(3, RED, time=MADE))
     log.commit(batch(3, GREEN, time=MADE, kind="preview"))
     assert counts(by_client(log)) == (1, 0, 0)
@@ -177,14 +177,14 @@ def test_a_client_key_stands_for_the_one_accepted_decision(log, granted):  # noq
     assert counts(by_client(log, "  c1 ")) == (0, 1, 0)
 
 
-def test_a_client_key_finds_a_decision_in_a_file(log, files):  # noqa: F811
+def test_a_client_key_finds_a_decision_in_a_file(log, files):
     record = log.commit(batch(3, GREEN, time=MADE))
     log.commit(batch(2, RED, time=MADE))
     assert counts(by_client(log)) == (1, 0, 0)
     assert said(log, f"{record.id}-1") == [("repaid", TODAY)]
 
 
-def test_of_several_accepted_decisions_none_is_guessed(log, granted):  # noqa: F811
+def test_of_several_accepted_decisions_none_is_guessed(log, granted):
     later = log.commit(batch(3, GREEN, time=MADE + timedelta(days=20)))
     taken = by_client(log)
     assert counts(taken) == (0, 0, 1)
@@ -203,14 +203,14 @@ def test_of_several_accepted_decisions_none_is_guessed(log, granted):  # noqa: F
         ("c1", "2020-01-31", GREEN, "date", "before the decision"),
     ],
 )
-def test_a_client_without_a_decision_that_could_be_meant(log, key, day, risk, column, words):  # noqa: F811
+def test_a_client_without_a_decision_that_could_be_meant(log, key, day, risk, column, words):
     log.commit(batch(3, risk, time=MADE))
     (fault,) = by_client(log, key, day).faults
     assert (fault.row, fault.column) == (0, column)
     assert words in fault.message
 
 
-def test_where_both_are_given_they_must_agree(log, granted):  # noqa: F811
+def test_where_both_are_given_they_must_agree(log, granted):
     header = ("decision_id", "client_id", "outcome", "date", "risk", "note")
     rows = [
         (granted[0], "c0", "repaid", TODAY, 1, 2),
@@ -225,12 +225,12 @@ def test_where_both_are_given_they_must_agree(log, granted):  # noqa: F811
 
 
 @pytest.mark.parametrize("data", [b"", b"hello,world\n1,2\n", b"PK\x03\x04", b"\xff\xfe", b'outcome\n"'])
-def test_what_is_no_file_of_outcomes(log, data):  # noqa: F811
+def test_what_is_no_file_of_outcomes(log, data):
     with pytest.raises(Unreadable):
         take(log, data)
 
 
-def test_a_file_of_too_many_rows_is_refused(log, granted, monkeypatch):  # noqa: F811
+def test_a_file_of_too_many_rows_is_refused(log, granted, monkeypatch):
     monkeypatch.setattr(credit_risk.outcome_file, "MAX_ROWS", 2)
     with pytest.raises(Unreadable, match="the file has 3 rows; send at most 2 at a time"):
         take(log, text(*((id, "repaid", TODAY) for id in granted)))
@@ -245,20 +245,20 @@ def test_a_file_of_too_many_rows_is_refused(log, granted, monkeypatch):  # noqa:
         (b"decision_id,outcome,date\n", None, "no outcomes below"),
     ],
 )
-def test_a_file_whose_columns_are_wrong(log, data, column, words):  # noqa: F811
+def test_a_file_whose_columns_are_wrong(log, data, column, words):
     taken = take(log, data)
     assert (taken.n_added, [f.row for f in taken.faults]) == (0, [None])
     assert (taken.faults[0].column, words in taken.faults[0].message) == (column, True)
 
 
-def test_the_same_file_from_many_at_once_is_taken_once(log, stores, granted):  # noqa: F811
+def test_the_same_file_from_many_at_once_is_taken_once(log, stores, granted):
     file = text(*((id, "repaid", TODAY) for id in granted))
     at_once(4, lambda: take(open_log(stores), file))
     assert [said(log, id) for id in granted] == [[("repaid", TODAY)]] * 3
     assert len(log.events("outcomes")) == 1
 
 
-def test_an_override_of_another_decision_does_not_matter(log, granted, monkeypatch):  # noqa: F811
+def test_an_override_of_another_decision_does_not_matter(log, granted, monkeypatch):
     meant = credit_risk.outcomes._new
 
     def overriding(*arguments, **more):
@@ -270,7 +270,7 @@ def test_an_override_of_another_decision_does_not_matter(log, granted, monkeypat
     assert counts(take(log, text((granted[0], "repaid", TODAY)))) == (1, 0, 0)
 
 
-def test_an_override_that_comes_meanwhile_counts(log, granted, monkeypatch):  # noqa: F811
+def test_an_override_that_comes_meanwhile_counts(log, granted, monkeypatch):
     meant = credit_risk.outcomes._new
 
     def overriding(*arguments, **more):
@@ -286,7 +286,7 @@ def test_an_override_that_comes_meanwhile_counts(log, granted, monkeypatch):  # 
     assert counts(take(log, text((granted[0], "repaid", TODAY)))) == (0, 0, 1)
 
 
-def test_a_log_that_fails_halfway_holds_none_of_a_file(log, granted, monkeypatch):  # noqa: F811
+def test_a_log_that_fails_halfway_holds_none_of_a_file(log, granted, monkeypatch):
     insert = log._documents.insert
 
     def fail_at_the_mark(collection, found):
@@ -307,7 +307,7 @@ def test_a_log_that_fails_halfway_holds_none_of_a_file(log, granted, monkeypatch
 
 
 @pytest.mark.parametrize("most", [2, 10_000])
-def test_a_period_is_read_with_its_final_words_and_standing_outcomes(log, monkeypatch, most):  # noqa: F811
+def test_a_period_is_read_with_its_final_words_and_standing_outcomes(log, monkeypatch, most):
     monkeypatch.setattr(decisions, "MAX_DOCUMENTS", most)
     ids = []
     for days, risk in ((40, GREEN), (30, GREEN), (20, RED), (10, GREEN)):
