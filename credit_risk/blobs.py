@@ -7,6 +7,8 @@ never mix and what was promised to stay stays.
 import mimetypes
 import os
 import tempfile
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -14,6 +16,8 @@ from urllib.parse import urlsplit
 from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
+
+_PART = ".part-"  # what is being written is called so
 
 
 class BlobMissing(LookupError):
@@ -51,6 +55,9 @@ class Blobs(Protocol):
     def delete(self, name: str) -> None:
         """Remove a blob; it may be gone already."""
 
+    def tidy(self, before: datetime) -> None:
+        """Remove what writers that died before a time have left half-written: nobody sees it, but it takes room."""
+
     def url(self, name: str) -> str:
         """Return the address that a person would look a blob up at."""
 
@@ -83,7 +90,7 @@ class Folder:
         """See `Blobs.put`; a file is whole or not there."""
         path = self.root / _checked(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_PART)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data.read_bytes() if isinstance(data, Path) else data)
@@ -108,13 +115,20 @@ class Folder:
 
     def names(self, prefix: str = "") -> list[str]:
         """See `Blobs.names`."""
-        files = (p for p in self.root.rglob("*") if p.is_file() and not p.name.startswith(".part-"))
+        files = (p for p in self.root.rglob("*") if p.is_file() and not p.name.startswith(_PART))
         names = (p.relative_to(self.root).as_posix() for p in files)
         return sorted(name for name in names if name.startswith(prefix))
 
     def delete(self, name: str) -> None:
         """See `Blobs.delete`."""
         (self.root / _checked(name)).unlink(missing_ok=True)
+
+    def tidy(self, before: datetime) -> None:
+        """See `Blobs.tidy`."""
+        for path in self.root.rglob(f"{_PART}*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before.timestamp():
+                    path.unlink()
 
     def url(self, name: str) -> str:
         """See `Blobs.url`."""
@@ -167,6 +181,9 @@ class Bucket:
             self._blob(name).delete()
         except NotFound:
             return
+
+    def tidy(self, before: datetime) -> None:
+        """See `Blobs.tidy`: an upload that breaks off leaves nothing here."""
 
     def url(self, name: str) -> str:
         """See `Blobs.url`."""

@@ -33,6 +33,7 @@ __all__ = ["DECISION_SCHEMA", "AlreadyCommitted", "Batch", "BatchRecord", "Decis
 MAX_DOCUMENTS = 10_000
 # So many values are looked up, and so many outcomes written, at once: others get in between.
 AT_ONCE = 1000
+_MAX_DIGITS = 18  # no row has a number of more, and no file could be asked for it
 RED = "red"
 GREEN = "green"
 OUTCOMES = "outcomes"
@@ -246,7 +247,7 @@ class DecisionLog:
         """Return one committed decision as a dict of `DECISION_SCHEMA`'s columns, or None."""
         batch_id, _, row = id.rpartition("-")
         record = self.batch(batch_id)
-        if record is None or not row.isdecimal():
+        if record is None or not row.isdecimal() or len(row) > _MAX_DIGITS:
             return None
         if record.stored == "documents":
             found = next(self._documents.find("decisions", {"_id": id}, limit=1), None)
@@ -307,6 +308,7 @@ class DecisionLog:
         Looks at what was written between `within` and `older_than` ago, which its id tells: it starts with the time.
         """
         now = datetime.now(UTC)
+        self._blob_call(self._blobs.tidy, now - older_than)
         end = str(ULID.from_datetime(now - older_than))
         start = str(ULID.from_datetime(now - within))
         written = self._documents.distinct("decisions", "batch", {"_id": {"$gt": start, "$lt": end}})

@@ -160,8 +160,12 @@ class SqliteDocuments:
         """Give the calling thread its connection; a lock held by another process is waited for, for 10 seconds."""
         try:
             connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-            if connection is None or not self._path.exists():
+            file = self._file()
+            if connection is None or file is None:
                 connection = self._open()
+            elif file != self._local.file:
+                # What is written to the one that is still open, nobody reads again.
+                raise LogUnavailable(f"{self._path} was replaced by another file; start the service again")
             with connection:
                 yield connection
         except sqlite3.IntegrityError as error:
@@ -179,8 +183,16 @@ class SqliteDocuments:
                 columns = ", ".join(_column(field) for field in fields)
                 connection.execute(f"CREATE INDEX IF NOT EXISTS {name}_{'_'.join(fields)} ON {name} ({columns})")
         connection.commit()
-        self._local.connection = connection
+        self._local.connection, self._local.file = connection, self._file()
         return connection
+
+    def _file(self) -> tuple[int, int] | None:
+        """Return which file stands at the path, or None where none does."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     def insert(self, collection: str, documents: Sequence[Document]) -> None:
         """See `Documents.insert`."""

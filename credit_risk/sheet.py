@@ -7,6 +7,7 @@ values, a quote that is never closed. Blank lines, and lines of nothing but sepa
 import csv
 import io
 import re
+import sys
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -17,6 +18,9 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 MAX_COLUMNS = 1000
+
+# The module's own limit, 128 kB a value, would fail where the line of a row is looked for.
+csv.field_size_limit(sys.maxsize)
 
 _TYPE_WORDS = {list: "a list", dict: "an object", bool: "true/false"}
 
@@ -122,7 +126,10 @@ class Sheet:
 
     def _row_lines(self, *, strict: bool) -> Iterator[int]:
         """Yield the line on which each row that is not blank starts, the header's first."""
-        reader = csv.reader(io.StringIO(self._data.decode(), newline=""), delimiter=self._separator, strict=strict)
+        text = self._data.decode()
+        if strict:  # spaces behind a value in quotes are none of its faults
+            text = re.sub(f'" +(?=[{self._separator}\\r\\n])', '"', text)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=self._separator, strict=strict)
         line = 1
         for row in reader:
             if any(cell.strip() for cell in row):
@@ -131,7 +138,7 @@ class Sheet:
 
     def _check_quotes(self) -> None:
         """Refuse a quote that is never closed: the reader would take all rows behind it for one value."""
-        if self._data.count(b'"') % 2 == 0:
+        if b'"' not in self._data or _well_quoted(self._data, self._separator):
             return
         line = 0
         try:
@@ -164,6 +171,21 @@ class Sheet:
         return table, ragged
 
 
+def _well_quoted(data: bytes, separator: str) -> bool:
+    """Return whether each quote opens a value, closes it, or stands doubled within one.
+
+    Faster than reading it all, and most files are. That quotes are even in number is not enough: two that are never
+    closed make one value of all rows between them.
+    """
+    text = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(text == ord('"'))
+    if len(quotes) % 2:
+        return False
+    # The last byte is a line end, and what is before the first.
+    around = np.concatenate([text[quotes[::2] - 1], text[quotes[1::2] + 1]])
+    return bool(np.isin(around, np.frombuffer(f'{separator}\r\n"'.encode(), np.uint8)).all())
+
+
 def _header(line: str, known: Collection[str]) -> tuple[str, list[str]]:
     """Return the separator that finds most known columns in the first line, and the names it gives."""
     tried = []
@@ -175,8 +197,12 @@ def _header(line: str, known: Collection[str]) -> tuple[str, list[str]]:
         tried.append((sum(name in known for name in names), separator, names))
     if not tried:
         raise Unreadable("the first line cannot be read as a header")
-    best = max(tried, key=lambda t: t[0])
-    return best[1], best[2]
+    _, separator, names = max(tried, key=lambda t: t[0])
+    try:
+        next(csv.reader([line], delimiter=separator, strict=line.count('"') % 2 == 1))
+    except csv.Error:
+        raise Unreadable("the first line has a name that goes on below it, or a quote that is never closed") from None
+    return separator, names
 
 
 def _empty_rows(table: pa.Table) -> NDArray[np.bool_]:

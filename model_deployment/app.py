@@ -5,7 +5,7 @@ from flask import Flask, Response
 from credit_risk.decisions import DecisionLog, open_log
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings, words
-from model_deployment import api, docs, guard, page, probes, problems, receiving
+from model_deployment import api, docs, guard, page, probes, problems, receiving, sweeping
 from model_deployment.metrics import Metrics
 from model_deployment.scoring import Scoring
 from model_deployment.serving import Production
@@ -32,6 +32,7 @@ def create_app(
         registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
         production = Production(registry, log, settings.model_poll_seconds)
         production.start()
+        sweeping.start(log)
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_mb * 1_000_000
     app.config["USER_HEADER"] = settings.user_header

@@ -6,13 +6,16 @@ No `preload_app`: each worker makes its own app after the fork, with its own wat
 
 import gc
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from credit_risk.settings import Settings
 
 _settings = Settings()
-_counts = Path(os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_settings.var_dir / "riskometer-metrics")))
+_memory = Path("/dev/shm")  # noqa: S108
+_counts = "PROMETHEUS_MULTIPROC_DIR"
 
 bind = f"{_settings.host}:{_settings.riskometer_port}"
 proc_name = "risk-o-meter"
@@ -24,8 +27,8 @@ keepalive = 75
 timeout = 120  # writing the answer to a million clients as JSON keeps a worker from its heartbeat for seconds
 graceful_timeout = 25
 control_socket_disable = True  # gunicorn 26 would open one in the home folder, which may be read-only
-if Path("/dev/shm").is_dir():  # noqa: S108 - a disk that stalls must not look like a worker that does
-    worker_tmp_dir = "/dev/shm"  # noqa: S108
+if _memory.is_dir():  # a disk that stalls must not look like a worker that does
+    worker_tmp_dir = str(_memory)
 logconfig_dict = {
     "formatters": {
         "line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"},
@@ -38,9 +41,15 @@ logconfig_dict = {
 
 def on_starting(server: Any) -> None:
     """Wipe what workers of an earlier run counted, and import what ours need."""
+    if not os.environ.get(_counts):
+        os.environ[_counts] = str(_settings.var_dir / "riskometer-metrics")
+        if _memory.is_dir():
+            # They are counted in mapped memory: where that is a file on a full disk, the next count ends the worker.
+            os.environ[_counts] = server.counts_of_ours = tempfile.mkdtemp(prefix="risk-o-meter-", dir=_memory)
+    counts = Path(os.environ[_counts])
     # prometheus_client would add the old figures to the new.
-    _counts.mkdir(parents=True, exist_ok=True)
-    for file in _counts.glob("*.db"):
+    counts.mkdir(parents=True, exist_ok=True)
+    for file in counts.glob("*.db"):
         file.unlink()
     # Importing takes seconds. Done once here, each worker starts at once, also in the place of one that died, and they
     # share the memory. Nothing is opened by it.
@@ -48,6 +57,12 @@ def on_starting(server: Any) -> None:
 
     # What is imported is no garbage: looked through, each worker would copy its memory, and stop seconds later.
     gc.freeze()
+
+
+def on_exit(server: Any) -> None:
+    """Remove the folder of counts, where we made it."""
+    if folder := getattr(server, "counts_of_ours", None):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def post_worker_init(worker: Any) -> None:

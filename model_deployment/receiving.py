@@ -5,6 +5,8 @@ only so many bodies are taken in at a time, and gunicorn.conf.py gives a worker 
 work: whatever arrives slowly, these stay free for probes, pages and one-row scores.
 """
 
+import logging
+import tempfile
 import threading
 
 from flask import Flask, request
@@ -14,6 +16,9 @@ from model_deployment.problems import later
 
 # A client that sends nothing for so long is taken for gone.
 STALLED_SECONDS = 60
+NO_SPACE = "There is no room for the upload on this service's disk, so nothing was decided. Try again later."
+
+logger = logging.getLogger(__name__)
 
 
 def register(app: Flask, places: int) -> None:
@@ -30,6 +35,9 @@ def register(app: Flask, places: int) -> None:
             if connection is not None:
                 connection.settimeout(STALLED_SECONDS)
             _take_in()
+        except OSError as error:  # not the connection's: these come as ClientDisconnected
+            logger.error("an upload cannot be written to %s: %s", tempfile.gettempdir(), error)
+            raise later("no-space", NO_SPACE) from None
         finally:
             if connection is not None:
                 connection.settimeout(None)

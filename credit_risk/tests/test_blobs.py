@@ -1,3 +1,4 @@
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,22 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         blobs.put("x", Path("/nowhere"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_dead_writer_left_half_written_is_removed_and_nothing_else(tmp_path):
+    blobs = open_blobs(str(tmp_path))
+    blobs.put("a/kept", b"1")
+    (tmp_path / "a" / ".part-dead").write_bytes(b"2")
+    now = datetime.now(UTC)
+    blobs.tidy(now - timedelta(hours=1))
+    assert (tmp_path / "a" / ".part-dead").exists(), "its writer may still be at it"
+    blobs.tidy(now + timedelta(hours=1))
+    assert not (tmp_path / "a" / ".part-dead").exists()
+    assert blobs.names() == ["a/kept"]
+
+
+def test_a_bucket_holds_nothing_half_written(gcs_url):
+    blobs = open_blobs(gcs_url)
+    blobs.put("kept", b"1")
+    blobs.tidy(datetime.now(UTC) + timedelta(hours=1))
+    assert blobs.names() == ["kept"]

@@ -1,6 +1,8 @@
 import json
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -209,6 +211,48 @@ def test_a_log_that_is_away_says_so(settings, url):
         log.ping()
     with pytest.raises(LogUnavailable):
         log.commit(batch(1))
+
+
+def test_a_log_that_was_replaced_takes_nothing_that_nobody_would_read(settings, tmp_path):
+    log = open_log(settings)
+    kept = log.commit(batch(1))
+    with closing(sqlite3.connect(tmp_path / "decisions.db")) as old, closing(sqlite3.connect(tmp_path / "new")) as new:
+        old.backup(new)
+    for end in ("-wal", "-shm"):
+        (tmp_path / f"decisions.db{end}").unlink()
+    (tmp_path / "new").replace(tmp_path / "decisions.db")
+    for call in (log.ping, lambda: log.commit(batch(1))):
+        with pytest.raises(LogUnavailable, match="was replaced"):
+            call()
+    again = open_log(settings)
+    assert again.batches() == [kept]
+    again.commit(batch(1))
+    assert len(again.batches()) == 2
+
+
+@pytest.mark.parametrize("row", ["9" * 18, "9" * 19, "9" * 5000, "-1", "1.0", "", "x", "³", "٣٣"])
+@pytest.mark.parametrize("most", [10_000, 1])
+def test_a_row_that_is_not_there(log, monkeypatch, most, row):
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", most)
+    assert log.decision(f"{log.commit(batch(2)).id}-{row}") is None
+
+
+def test_of_many_events_that_refuse_each_other_one_is_written(stores):
+    written = []
+
+    def write():
+        log = open_log(stores)
+
+        def refuse_twice():
+            if log.events("override", "x-1"):
+                raise ValueError("there is one")
+
+        with suppress(ValueError):
+            written.append(log.append_event("override", "x-1", refuse_twice, by="Ann"))
+
+    at_once(6, write)
+    assert open_log(stores).events() == written
+    assert len(written) == 1
 
 
 def test_a_log_of_another_kind_is_refused(settings):

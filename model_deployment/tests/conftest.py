@@ -10,7 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -177,8 +177,8 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
-    """Run a Risk-O-Meter on a port of its own, with all state below a folder."""
+def serving(folder: Path, settings: Mapping[str, str], through: Sequence[str] = ()) -> Iterator[Server]:
+    """Run a Risk-O-Meter on a port of its own, with all state below a folder; `through` is a command that starts it."""
     port = free_port()
     env = {
         "VAR_DIR": str(folder / "var"),
@@ -193,7 +193,7 @@ def serving(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
     command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "model_deployment/gunicorn.conf.py")]
     (folder / "var").mkdir(parents=True, exist_ok=True)
     log_file = folder / "gunicorn.log"
-    with running([*command, "model_deployment.app:create_app()"], log_file, env) as process:
+    with running([*through, *command, "model_deployment.app:create_app()"], log_file, env) as process:
         server = Server(f"http://127.0.0.1:{port}", port, _settings(env), log_file, process)
         wait_for(lambda: server.get("/healthz")[0] == 200, seconds=120, what="the Risk-O-Meter")
         yield server
@@ -253,9 +253,15 @@ class Relay:
     def url(self, target: str) -> str:
         """Listen for the server at `target`, and return the address to use in its place."""
         self._target = urlsplit(target)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._port = free_port()
+        self.again()
+        return f"http://127.0.0.1:{self._port}"
+
+    def again(self) -> None:
+        """Listen, also after a stop."""
+        self._open = []
+        self._listener = socket.create_server(("127.0.0.1", self._port))
         threading.Thread(target=self._accept, daemon=True).start()
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def stop(self) -> None:
         """Close the port and all connections."""

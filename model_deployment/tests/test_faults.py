@@ -1,0 +1,425 @@
+"""What goes wrong around the service, for real: full disks, a log that goes away, killed workers, two at once.
+
+Nothing is lost, nothing is decided twice, and whoever sent it can tell which.
+"""
+
+import http.client
+import io
+import json
+import resource
+import shutil
+import sqlite3
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+from ulid import ULID
+
+from conftest import wait_for
+from credit_risk.application import Validator
+from credit_risk.decisions import Batch, _decision_documents, open_log
+from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.settings import Settings
+from model_deployment import sweeping
+from model_deployment.app import create_app
+
+from .bad_input import parquet
+from .conftest import serving
+
+JSON = {"Content-Type": "application/json"}
+NO_TIME = timedelta(hours=-1)  # the sweep's, for what was written just now
+
+
+def post(server, path, data, **headers):
+    """Return status and body of a POST on a connection of its own."""
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)) as connection:
+        connection.request("POST", f"/api/v1/{path}", data, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def upload(server, data, **headers):
+    """Return status and body of the upload of a file."""
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + data + b"\r\n--b--\r\n"
+    return post(server, "files", form, **{"Content-Type": "multipart/form-data; boundary=b"}, **headers)
+
+
+def override(server, decision, by):
+    """Return status and body of setting a decision to the other colour."""
+    other = {"red": "green", "green": "red"}[decision["prediction"]]
+    body = json.dumps({"prediction": other, "by": by, "reason": "knows him"})
+    return post(server, f"decisions/{decision['id']}/override", body, **JSON)
+
+
+def many(clients, n):
+    """Return so many clients as a Parquet file of few kB."""
+    return parquet(
+        pa.table({name: pa.array([c[name] for c in clients]).take(_times(clients, n)) for name in clients[0]})
+    )
+
+
+def _times(clients, n):
+    return pa.array([i % len(clients) for i in range(n)])
+
+
+def workers(server):
+    return psutil.Process(server.process.pid).children()
+
+
+def everything(server):
+    """Return what the log holds: each batch, and how many decisions it has."""
+    return held(server.decisions())
+
+
+def held(log):
+    return [(record.id, log.read(record).num_rows) for record in log.batches(kind=None)]
+
+
+def in_bucket(server):
+    """Return the names of all files in the bucket's folder, those being written among them."""
+    return {path.name for path in (server.settings.var_dir / "bucket").rglob("*") if path.is_file()}
+
+
+# A full disk
+
+
+@contextmanager
+def full_disk(server):
+    """Have every write to a file fail, in all workers: as on a full disk, but that the error is called EFBIG."""
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("only Linux can limit another process")
+    limits = {}
+    try:
+        for worker in workers(server):
+            limits[worker.pid] = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (0, limits[worker.pid][1]))
+        yield
+    finally:
+        for pid, limit in limits.items():
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
+
+
+def test_a_full_disk_withholds_answers_leaves_nothing_half_written_and_is_forgotten_when_there_is_room(
+    server, clients, as_csv
+):
+    ways = {
+        "a list, by the log": lambda: post(server, "score", json.dumps(clients[:3]), **JSON),
+        "a file, by the log": lambda: upload(server, as_csv(clients[:20]).encode()),
+        "a large batch, by the bucket": lambda: upload(server, many(clients, 10_500)),
+        "a large file, by its spool": lambda: upload(server, as_csv(clients * 33).encode()),
+    }
+    for way in ways.values():
+        status, body = way()
+        assert status == 200
+    decision = body["decisions"][0]
+    before, files = everything(server), in_bucket(server)
+    with full_disk(server):
+        for _ in range(4):  # whichever worker answers
+            for name, way in ways.items():
+                status, body = way()
+                assert (status, body["status"]) == (503, 503), name
+                assert "nothing was decided" in body["detail"]
+            assert override(server, decision, "Ann")[0] == 503
+            assert server.get("/healthz")[0] == 200
+    assert everything(server) == before
+    assert in_bucket(server) == files
+    for name, way in ways.items():
+        assert way()[0] == 200, name
+    assert override(server, decision, "Ann")[0] == 201
+    assert len(everything(server)) == len(before) + len(ways)
+    assert len(in_bucket(server)) == len(files) + 1
+
+
+@pytest.fixture
+def on_a_small_disk(tmp_path, register, mlflow_server, scorers):
+    """A Risk-O-Meter whose state, and whose temporary files, are on a disk of 80 MB; and where that is to be found."""
+    mount = 'mount -t tmpfs -o size=80m none "$0" && mkdir "$0/tmp" && exec "$@"'
+    through = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(tmp_path / "var")]
+    (tmp_path / "var").mkdir()
+    if not shutil.which("unshare") or subprocess.run([*through, "true"]).returncode:
+        pytest.skip("this machine does not let us mount a disk of our own")
+    version = register(mlflow_server, "small disk", scorers[0])
+    settings = {
+        "MLFLOW_TRACKING_URI": mlflow_server,
+        "MODEL_NAME": "small disk",
+        "MODEL_POLL_SECONDS": "0.2",
+        "TMPDIR": str(tmp_path / "var" / "tmp"),
+        "PROMETHEUS_MULTIPROC_DIR": "",
+    }
+    with serving(tmp_path, settings, through) as server:
+        Registry(mlflow_server, "small disk").set_alias(PRODUCTION, version)
+        wait_for(lambda: all(server.get("/readyz")[0] == 200 for _ in range(10)), 60, "the model")
+        # The disk is that process's alone; this is how others see it.
+        yield server, Path(f"/proc/{server.process.pid}/root{tmp_path}/var")
+
+
+def on(disk, copy):
+    """Return what the log on a disk holds, from a copy: SQLite would look for the file on our own disk."""
+    shutil.copytree(disk, copy, ignore=shutil.ignore_patterns("*-shm", "filling", "tmp"))
+    urls = {"decision_log": f"sqlite:///{copy}/decisions.db", "bucket": str(copy / "bucket")}
+    return held(open_log(Settings(_env_file=None, **urls)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("warm", [True, False])
+def test_on_a_disk_that_is_really_full_no_worker_dies_and_answers_are_true(
+    on_a_small_disk, clients, as_csv, tmp_path, warm
+):
+    server, disk = on_a_small_disk
+    ways = [
+        lambda: server.score(clients[:3]),
+        lambda: upload(server, as_csv(clients).encode()),
+        lambda: upload(server, many(clients, 10_500)),
+        lambda: upload(server, as_csv(clients * 33).encode()),
+        lambda: server.get("/metrics"),
+        lambda: server.get("/nothing"),
+    ]
+    if warm:
+        assert [way()[0] for way in ways * 2] == [200, 200, 200, 200, 200, 404] * 2
+    before, known = on(disk, tmp_path / "before"), {worker.pid for worker in workers(server)}
+    with (disk / "filling").open("wb", buffering=0) as filling, suppress(OSError):
+        while filling.write(bytes(4096)):
+            pass
+    answers = [way() for way in ways * 4]
+    assert {status for status, _ in answers} - {200, 404} == {503}
+    (disk / "filling").unlink()
+    assert len(before) == (8 if warm else 0)
+    # A log may have some room left that it took before; what was answered is in it, and nothing else.
+    decided = [(body["batch"], body["n_decided"]) for status, body in answers if status == 200 and "batch" in body]
+    assert on(disk, tmp_path / "after") == before + decided
+    assert [way()[0] for way in ways] == [200, 200, 200, 200, 200, 404]
+    assert {worker.pid for worker in workers(server)} == known
+
+
+# Two at once
+
+
+def at_once(n, call):
+    """Return what so many threads got, which began together."""
+    start = threading.Barrier(n)
+
+    def begin(i):
+        start.wait(30)
+        return call(i)
+
+    with ThreadPoolExecutor(n) as pool:
+        return list(pool.map(begin, range(n)))
+
+
+def test_clerks_who_upload_at_once_each_get_their_own_file_decided(server, clients, as_csv):
+    def files(who):
+        rows = [row | {"client_id": f"{who}-{i}"} for i, row in enumerate(clients[who : who + 40])]
+        return [upload(server, as_csv(rows).encode()) for _ in range(3)]
+
+    before = len(everything(server))
+    for who, answers in enumerate(at_once(8, files)):
+        for status, body in answers:
+            assert (status, body["n_decided"]) == (200, 40)
+            log = server.decisions()
+            logged = log.read(log.batch(body["batch"]))
+            assert logged["client_id"].to_pylist() == [f"{who}-{i}" for i in range(40)]
+            assert logged["risk"].to_pylist() == [d["risk"] for d in body["decisions"]]
+    assert [r.seq for r in server.decisions().batches(kind=None)] == list(range(1, before + 25))
+
+
+def test_one_file_sent_twice_at_once_with_one_key_is_decided_once(server, clients, as_csv):
+    data = as_csv(clients).encode()
+    answers = at_once(4, lambda _: upload(server, data, **{"Idempotency-Key": "twice at once"}))
+    assert [status for status, _ in answers] == [200] * 4
+    assert len({json.dumps(body) for _, body in answers}) == 1
+    log = server.decisions()
+    assert [r.id for r in log.batches() if r.idempotency_key == "twice at once"] == [answers[0][1]["batch"]]
+    assert log.sweep(NO_TIME) == 0
+
+
+def test_of_clerks_who_override_one_decision_at_once_one_does_and_the_others_are_told(server, clients):
+    for decision in server.score(clients[:4])[1]["decisions"]:
+        answers = at_once(6, lambda who, decision=decision: override(server, decision, f"clerk {who}"))
+        assert sorted(status for status, _ in answers) == [201, 422, 422, 422, 422, 422]
+        assert all("already" in body["detail"] for status, body in answers if status == 422)
+        (event,) = server.decisions().events("override", decision["id"])
+        assert event["by"] == next(body["by"] for status, body in answers if status == 201)
+
+
+# A log that goes away
+
+
+@pytest.mark.slow
+def test_a_log_that_somebody_holds_is_waited_for_and_then_the_answer_withheld(server, clients):
+    before = everything(server)
+    path = server.settings.decision_log.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as somebody:
+        somebody.execute("BEGIN IMMEDIATE")
+        status, body = server.score(clients[:2])
+        assert (status, body["type"]) == (503, "urn:risk-o-meter:no-decision-log")
+        assert server.get("/readyz")[0] == 503
+        somebody.execute("ROLLBACK")
+    assert everything(server) == before
+    assert server.score(clients[:2])[0] == 200
+    assert len(everything(server)) == len(before) + 1
+
+
+def test_on_mongodb_the_log_goes_and_comes_back(settings, production, relay, mongodb_url, clients, as_csv):
+    address, _, name = mongodb_url.removeprefix("mongodb://").partition("/")
+    through = relay.url(f"http://{address}").removeprefix("http://")
+    there = settings.model_copy(update={"decision_log": f"mongodb://{through}/{name}"})
+    log = open_log(there)
+    client = create_app(there, production=production, log=log).test_client()
+    rows = {"json": clients[:2]}
+    assert client.post("/api/v1/score", **rows).status_code == 200
+    before = log.batches()
+    relay.stop()
+    answer = client.post("/api/v1/score", **rows)
+    assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
+    file = {"file": (io.BytesIO(as_csv(clients).encode()), "clients.csv")}
+    assert client.post("/api/v1/files", data=file).status_code == 503
+    assert open_log(settings.model_copy(update={"decision_log": mongodb_url})).batches() == before
+    relay.again()
+    assert wait_for(lambda: client.post("/api/v1/score", **rows).status_code == 200, 30, "the log")
+    assert len(log.batches()) == 2
+
+
+# Workers that are killed
+
+
+@pytest.fixture
+def alone(serve, register, approve_on, mlflow_server, scorers):
+    """A Risk-O-Meter of one worker, which serves a version of its own."""
+    version = register(mlflow_server, "alone", scorers[0])
+    server = serve(
+        MLFLOW_TRACKING_URI=mlflow_server, MODEL_NAME="alone", RISKOMETER_PROCESSES="1", MODEL_POLL_SECONDS="0.2"
+    )
+    approve_on(server, version)
+    # Until then, it may be the version of an earlier test.
+    wait_for(lambda: server.get("/readyz")[1].get("model_version") == version, 60, "the model")
+    return server
+
+
+def killed_when(server, data, key, moment):
+    """Upload a file, kill the worker at a moment, and return what the client got: an answer or an error."""
+    with ThreadPoolExecutor(1) as pool:
+        (worker,) = workers(server)
+        asked = pool.submit(upload, server, data, **{"Idempotency-Key": key})
+        deadline = time.monotonic() + 60
+        while not moment():
+            assert time.monotonic() < deadline
+            assert not asked.done()
+        worker.kill()
+        return asked.exception() or asked.result()
+
+
+def sent_again(server, data, key):
+    """Return the answer to the file that comes again as soon as another worker has its model."""
+
+    def answer():
+        status, body = upload(server, data, **{"Idempotency-Key": key})
+        return (status, body) if status != 503 else None
+
+    return wait_for(answer, 60, "another worker")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["reading", "writing"])
+def test_a_worker_killed_mid_file_leaves_nothing_and_the_file_sent_again_is_decided_once(
+    alone, clients, as_csv, moment
+):
+    data = (as_csv(clients) + as_csv(clients).partition("\n")[2] * 999).encode()
+    sent = time.monotonic()
+    moments = {
+        "reading": lambda: time.monotonic() > sent + 0.8,
+        "writing": lambda: any(name.startswith(".part-") for name in in_bucket(alone)),
+    }
+    got = killed_when(alone, data, "order 7", moments[moment])
+    assert isinstance(got, http.client.HTTPException | OSError), got
+    assert everything(alone) == []
+    status, body = sent_again(alone, data, "order 7")
+    assert status == 200, body
+    assert (body["n_decided"], body["n_rejected"]) == (200_000, 0)
+    assert everything(alone) == [(body["batch"], 200_000)]
+    alone.decisions().sweep(NO_TIME)
+    assert everything(alone) == [(body["batch"], 200_000)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [9_000, 200_000])
+def test_a_worker_killed_after_the_commit_and_before_the_answer_has_decided_once(alone, clients, as_csv, n):
+    data = (as_csv(clients) + as_csv(clients).partition("\n")[2] * (n // 200 - 1)).encode()
+    log = alone.decisions()
+    got = killed_when(alone, data, "order 8", lambda: log.batches())
+    assert isinstance(got, http.client.HTTPException | OSError), got
+    (record,) = log.batches()
+    status, body = sent_again(alone, data, "order 8")
+    assert status == 200, body
+    assert (body["batch"], body["n_decided"]) == (record.id, n)
+    assert log.batches() == [record]
+    logged = log.read(record)
+    assert logged["id"].to_pylist() == [d["id"] for d in body["decisions"]]
+    assert logged["risk"].to_pylist() == [d["risk"] for d in body["decisions"]]
+    log.sweep(NO_TIME)
+    assert everything(alone) == [(record.id, n)]
+
+
+def test_what_a_killed_worker_left_is_swept_by_those_after_it(log, scorers, clients):
+    """Two hours ago a worker died before its commit mark, and one just now."""
+    applications = Validator().rows(clients[:3])
+    decided = scorers[0].decide(applications.codes)
+    now = datetime.now(UTC)
+    left = [
+        Batch(applications, decided, "1", "digest", 1 / 6, id=str(ULID.from_datetime(then)), time=then)
+        for then in (now - timedelta(hours=2), now)
+    ]
+    for batch in left:
+        log._documents.insert("decisions", _decision_documents(batch))
+    kept = log.commit(replace(left[1], id=str(ULID())))
+    sweeping.start(log)
+    wait_for(lambda: log._documents.distinct("decisions", "batch", {}) == {left[1].id, kept.id}, 10, "the sweep")
+
+
+# Another version meanwhile
+
+
+@pytest.mark.slow
+def test_a_file_is_decided_by_one_version_while_the_alias_is_moved_to_and_fro(
+    alone, register, mlflow_server, scorers, clients
+):
+    register(mlflow_server, "alone", scorers[1])
+    codes = Validator().rows(clients).codes
+    risks = {str(number): scorer.risk(codes).tolist() for number, scorer in enumerate(scorers, start=1)}
+    registry, done = Registry(mlflow_server, "alone"), threading.Event()
+    first = int(registry.alias(PRODUCTION))
+
+    def move():
+        number = first
+        while not done.is_set():
+            number = 2 * first + 1 - number
+            registry.set_alias(PRODUCTION, str(number))
+            time.sleep(0.3)
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    seen = set()
+    try:
+        deadline = time.monotonic() + 60
+        while len(seen) < 2 or time.monotonic() < deadline - 50:
+            status, body = upload(alone, many(clients, 50_000))
+            assert status == 200
+            version = body["model_version"]
+            seen.add(version)
+            found = [d["risk"] for d in body["decisions"]]
+            assert found == risks[str(int(version) - first + 1)] * 250
+            log = alone.decisions()
+            record = log.batch(body["batch"])
+            assert record.model_version == version
+            assert set(log.read(record)["model_version"].to_pylist()) == {version}
+            assert time.monotonic() < deadline
+    finally:
+        done.set()
+        thread.join()
