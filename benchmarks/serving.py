@@ -109,7 +109,7 @@ def one_client(folder: Path, uri: str, name: str, sizes: Sizes) -> list[Line]:
 
 
 def _in_turn(asked: Sequence[tuple[str, bytes]], sizes: Sizes) -> list[Load]:
-    """Return the best round of each, by requests per second, with the least p99 of all its rounds."""
+    """Return the best round of each, by requests per second."""
     rounds = [[ask(url, body, sizes.seconds) for url, body in asked] for _ in range(sizes.rounds)]
     _say("; ".join(f"{max(load.per_second for load in each):.0f}/s" for each in zip(*rounds, strict=True)))
     return [max(each, key=lambda load: load.per_second) for each in zip(*rounds, strict=True)]
