@@ -9,6 +9,7 @@ import pytest
 
 from credit_risk.decisions import open_log
 from credit_risk.registry import PRODUCTION, Registry
+from model_deployment.score import main
 
 from .conftest import register_version
 
@@ -22,10 +23,10 @@ def model(mlflow_server, scorers):
 
 
 @pytest.fixture
-def score(mlflow_server, settings, monkeypatch):
-    """A function that hands bytes to the command and returns what became of it."""
+def environment(mlflow_server, settings, monkeypatch):
+    """A function that sets what the command reads, for a model's name."""
 
-    def run(data: bytes, model: str) -> subprocess.CompletedProcess[bytes]:
+    def set_for(model: str) -> None:
         for variable, value in {
             "MLFLOW_TRACKING_URI": mlflow_server,
             "MODEL_NAME": model,
@@ -33,10 +34,32 @@ def score(mlflow_server, settings, monkeypatch):
             "BUCKET": settings.bucket,
         }.items():
             monkeypatch.setenv(variable, value)
-        command = [sys.executable, "-m", "model_deployment.score", "--name", "clients.csv"]
-        return subprocess.run(command, input=data, capture_output=True, timeout=120, check=False)
+
+    return set_for
+
+
+@pytest.fixture
+def score(environment, monkeypatch, capfdbinary):
+    """A function that hands bytes to the command, in this process, and returns what became of it."""
+
+    def run(data: bytes, model: str) -> subprocess.CompletedProcess[bytes]:
+        environment(model)
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        code = main(["--name", "clients.csv"])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return subprocess.CompletedProcess([], code, *capfdbinary.readouterr())
 
     return run
+
+
+def test_the_command_is_a_process_with_an_exit_code(environment, model, clients, as_csv):
+    environment(model)
+    command = [sys.executable, "-m", "model_deployment.score", "--name", "clients.csv"]
+    data = as_csv(clients[:2]).encode()
+    done = subprocess.run(command, input=data, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
 
 
 def test_a_file_is_decided_and_logged(score, model, clients, as_csv, settings):
