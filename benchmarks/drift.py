@@ -107,7 +107,8 @@ class Story:
             world.decide(self.log, clients)
         self._refresher = Refresher(self.log, Registry(registry, settings.model_name), settings, evidently)
         start = time.perf_counter()
-        self._refresher.refresh()
+        while not self._refresher.refresh().quality.vintages:  # a big log is read into the book bit by bit
+            pass
         self.started = time.perf_counter() - start
 
     @property
