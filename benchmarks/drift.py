@@ -124,7 +124,11 @@ class Story:
         for clients in chunks:
             world.decide(self.log, clients)
         self._refresher = Refresher(self.log, Registry(registry, settings.model_name), settings, evidently)
-        self.started = timed(self._refresher.refresh)
+        self.started = timed(self._read_all)
+
+    def _read_all(self) -> None:
+        while not self._refresher.refresh().quality.vintages:  # a big log is read into the book bit by bit
+            pass
 
     @property
     def drift(self) -> Drift:

@@ -65,14 +65,16 @@ class Appraisal:
     def measure(self, window: Window) -> None:
         """Estimate how good the decisions of a window are."""
         enough = window.version is not None and window.enough
-        rows = window.rows[~np.isnan(window.rows["risk"])] if enough else window.rows[:0]
+        rows = window.rows if enough else window.rows[:0]
+        mine = ~np.isnan(rows["risk"])
+        # Column by column: the rows hold much else.
+        risk, green = rows["risk"][mine], rows["green"][mine]
         beside = None
         if window.challenger is not None:
             about = window.challenger.version, window.challenger.scorer.threshold
-            beside = shadow(*about, rows["risk"], rows["green"], rows["shadow"])
+            beside = shadow(*about, risk, green, rows["shadow"][mine])
         before = None if window.version is None else out_of_fold(window.reference)
-        estimated = expected(rows["risk"], rows["green"])
-        self.quality = replace(self.quality, estimated=estimated, out_of_fold=before, shadow=beside)
+        self.quality = replace(self.quality, estimated=expected(risk, green), out_of_fold=before, shadow=beside)
 
     def follow(self, now: datetime) -> None:
         """Read on in the book, and rate what changed.

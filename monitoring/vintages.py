@@ -161,7 +161,7 @@ class Vintages:
 
 def vintage(month: int, rows: Rows, age: int | None, maturity: int, groups: Sequence[tuple[str, str]] = ()) -> Vintage:
     """Return one vintage, given its decisions, shape (n,), and how many months all of them have behind them."""
-    funded = rows[rows["final"]]
+    funded = rows[np.flatnonzero(rows["final"])]
     enough = len(funded) >= MINIMUM
     reached = sorted({a for a in (*AGES, maturity) if age is not None and a <= min(age, maturity)})
     bad = {a: defaulted(funded, a).astype(np.float64) for a in reached}
@@ -211,9 +211,13 @@ def overridden(book: Book) -> dict[str, Overridden]:
 
 
 def _acceptance(rows: Rows, groups: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    # Who belongs to which groups is one of a few hundred combinations: these are counted once, and then added up.
+    members = np.bincount(rows["groups"], minlength=1 << len(groups))
+    accepted = np.bincount(rows["groups"][rows["final"]], minlength=1 << len(groups))
+    combinations = np.arange(1 << len(groups))
     found = {}
     for bit, group in enumerate(groups):
-        members = (rows["groups"] & np.uint16(1 << bit)) > 0
-        if np.count_nonzero(members) >= MINIMUM:
-            found[group] = float(rows["final"][members].mean())
+        within = (combinations >> bit) & 1 == 1
+        if members[within].sum() >= MINIMUM:
+            found[group] = float(accepted[within].sum() / members[within].sum())
     return found

@@ -120,7 +120,7 @@ def test_of_refused_clients_the_risks_are_all_that_is_known():
 
 
 def test_few_clients_are_not_rated():
-    found = vintage(JANUARY, funded(29), 14, 12, [("age", "60 or older")])
+    found = vintage(JANUARY, funded(29, groups=1), 14, 12, [("age", "60 or older")])
     assert (found.predicted, found.observed, found.estimated, found.defaults) == (None, {}, {}, None)
     assert (found.acceptance, found.funded) == ({}, 29)
     assert vintage(JANUARY, funded(30), 14, 12).defaults == 0
