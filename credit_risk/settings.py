@@ -23,6 +23,14 @@ class Settings(BaseSettings):
 
     var_dir: Path = Field(Path("var"), description="Where local state lives (databases, logs, the local bucket)")
     data: str = Field("data/credit-g.csv", description="Training data: a CSV path or gs:// address")
+    training_snapshot: str = Field(
+        "latest",
+        description="With which clients that were accepted here DATA is trained on: those of the latest snapshot of "
+        "`make training-data` where there is one, of the snapshot with this hash, or `none`",
+    )
+    outcome_months: int = Field(
+        12, ge=1, le=120, description="So many months after its month of decision a client's outcome is learnt from"
+    )
     mlflow_tracking_uri: str = Field("http://127.0.0.1:5051", description="Address of the MLflow server")
     prefect_api_url: str = Field("http://127.0.0.1:4200/api", description="Address of the Prefect API")
     decision_log: str = Field(
@@ -62,6 +70,11 @@ class Settings(BaseSettings):
     )
     drift_min_rows: int = Field(100, ge=2, description="Fewest decisions that drift is computed on")
     exporter_interval_seconds: float = Field(15, gt=0, description="How often the exporter looks for new decisions")
+    retrain_on_report: bool = Field(
+        False,
+        description="Whether a report starts a training when drift or outcomes ask for it; a person still approves",
+    )
+    retrain_cooldown_hours: float = Field(24, ge=0, description="Hours that pass between the start of two trainings so")
 
 
 def words(text: str) -> list[str]:
