@@ -24,6 +24,7 @@ from credit_risk.matured import Matured, Say, matured
 from credit_risk.outcome_file import DEFAULTED
 
 SNAPSHOT = "training-data"
+SNAPSHOT_TAG = "snapshot"
 LATEST = "latest"
 NONE = "none"
 TRAIN = "train"
@@ -76,6 +77,13 @@ class Snapshot:
             f"{self.name}: {self.n_base:,} clients of the base data and {self.n_funded:,} accepted ones "
             f"({self.n_funded_bad:,} defaulted, {self.n_funded_test:,} for the test)"
         )
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What a run that was trained on it, and its version, are tagged with."""
+        told = {name: getattr(self, name) for name in ("base", "n_base", "n_funded", "n_funded_bad", "n_funded_test")}
+        named = {SNAPSHOT_TAG: self.sha256, "data_hash": self.sha256, "base_hash": self.base_sha256}
+        return named | {name: str(value) for name, value in told.items()}
 
 
 class _Overtaken(Exception):

@@ -1,9 +1,9 @@
 """The report flow: Evidently's page on the recent decisions, for a person to look into.
 
-    look up Production -> read the window and the reference -> report -> store
+    look up Production -> read the window and the reference -> report -> store -> retrain
 
 Every run that completes leaves a JSON document in the log, also one that had nothing to report on; the page is in the
-bucket before the document that names it.
+bucket before the document that names it. Where the settings allow it, what it finds starts a training.
 """
 
 from contextlib import suppress
@@ -23,6 +23,7 @@ from credit_risk.decisions import DecisionLog, open_log
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings
 from monitoring.drift import compare
+from monitoring.retraining import consider
 from monitoring.summary import summary
 from monitoring.window import REPORT, Window, read_window, serving_version
 
@@ -103,6 +104,15 @@ def store_figures(log: DecisionLog, figures: dict[str, Any]) -> None:
     log.put_report(REPORT, figures)
 
 
+@task(**RETRIES)
+def retrain(
+    log: DecisionLog, registry: Registry, settings: Settings, version: str, drift: dict[str, Any] | None
+) -> None:
+    """Start a training where drift or outcomes ask for one and nothing is in the way."""
+    decision = consider(log, registry, settings, version, drift, str(runtime.flow_run.id))
+    get_run_logger().info("retraining: %s", decision.words)
+
+
 @flow(name="evidently-report", log_prints=False)
 def evidently_report() -> State[str]:
     """Report on the recent decisions against what the version in Production was trained on."""
@@ -126,4 +136,6 @@ def evidently_report() -> State[str]:
         message += f", drifted: {', '.join(drift['drifted']) or 'no feature'}; {url}"
     store_figures(log, figures | {"message": message})
     get_run_logger().info(message)
+    if version is not None:
+        retrain(log, registry, settings, version, figures.get("drift"))
     return Completed(message=message)
