@@ -27,14 +27,16 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
+from scipy.signal import fftconvolve
 
 from credit_risk.blobs import open_blobs
 from credit_risk.decisions import DecisionLog
 from credit_risk.matured import matured
 from credit_risk.outcome_file import DEFAULTED
+from credit_risk.outcomes import OUTCOME_SCHEMA
 from credit_risk.registry import CHALLENGER, Registry, Version
 from credit_risk.settings import Settings
-from credit_risk.snapshots import SNAPSHOT_TAG, NoSuchSnapshot, decision_ids
+from credit_risk.snapshots import LATEST, SNAPSHOT_TAG, NoSuchSnapshot, decision_ids
 
 RETRAINING = "retraining"
 STARTING, STARTED, HELD, NONE = "starting", "started", "held", "none"
@@ -118,10 +120,15 @@ def consider(
 
 def bound(risks: Sequence[float] | np.ndarray) -> int:
     """Return how many of these clients may default, by their risks, in 97.5 of 100 cases (Poisson binomial)."""
-    chances = np.ones(1)
-    for risk in risks:
-        chances = np.convolve(chances, [1 - risk, risk])
-    return int(np.searchsorted(np.cumsum(chances), QUANTILE))
+    risks = np.asarray(risks, float)
+    # By pairs: each row holds the chances that none, one, two... of some clients default.
+    chances = np.column_stack([1 - risks, risks]) if len(risks) else np.ones((1, 1))
+    while len(chances) > 1:
+        if len(chances) % 2:
+            nobody = np.eye(1, chances.shape[1])
+            chances = np.vstack([chances, nobody])
+        chances = fftconvolve(chances[::2], chances[1::2], axes=1)
+    return int(np.searchsorted(np.cumsum(chances[0]), QUANTILE))
 
 
 def _learnt(registry: Registry, version: str) -> Version:
@@ -133,6 +140,8 @@ def _learnt(registry: Registry, version: str) -> Version:
 
 def _new_outcomes(log: DecisionLog, settings: Settings, learnt: Version) -> pa.Table:
     """Return the accepted clients whose outcomes have matured and whom a version was not trained on."""
+    if settings.training_snapshot != LATEST:
+        return OUTCOME_SCHEMA.empty_table()  # a training would not learn from them
     known: set[str] = set()
     if snapshot := learnt.tags.get(SNAPSHOT_TAG):
         with suppress(NoSuchSnapshot):  # lost, it is written again by the training

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
@@ -211,6 +212,11 @@ def test_outcomes_that_nobody_learnt_from_start_one(allowed, ask, matured_outcom
     assert decision.reasons == [f"{n} outcomes have matured that version 1 was not trained on"]
 
 
+def test_outcomes_ask_for_nothing_where_training_is_told_to_leave_them_out(allowed, ask, matured_outcomes):
+    matured_outcomes(40, 0)
+    assert ask(allowed.model_copy(update={"training_snapshot": "none"}), CALM).action == "none"
+
+
 def test_too_few_outcomes_start_none(allowed, ask, log, matured_outcomes, monkeypatch):
     monkeypatch.setattr(retraining, "ENOUGH", matured_outcomes(10, 2) + 1)
     assert ask(allowed, CALM).action == "none"
@@ -236,9 +242,12 @@ def test_a_challenger_that_has_learnt_all_there_is_waits_for_a_person(allowed, a
     assert ask(allowed).reasons[1] == f"{n} outcomes have matured that version 2 was not trained on"
 
 
-def test_the_bound_is_that_of_the_binomial_where_all_risks_are_one():
-    assert bound(np.full(100, 0.1)) == 16  # scipy.stats.binom(100, .1).ppf(.975)
+def test_the_bound_is_a_quantile_of_the_poisson_binomial():
     assert bound([]) == 0
+    for n in (1, 30, 101):
+        assert bound(np.full(n, 0.1)) == scipy.stats.binom(n, 0.1).ppf(0.975)
+    risks = np.random.default_rng(0).uniform(0.01, 0.3, 45)
+    assert bound(risks) == scipy.stats.poisson_binom(list(risks)).ppf(0.975)
 
 
 def test_the_deployment_is_one_of_the_stack_and_takes_the_parameter():
