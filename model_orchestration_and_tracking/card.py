@@ -166,5 +166,6 @@ def _limits(tags: Mapping[str, str]) -> str:
         f"- Learnt from accepted clients only: {funded} of the {int(tags['n_base']) + funded} clients were accepted "
         f"here, and {100 * share:.1f} % of them defaulted. How those would have done who were refused nobody knows, "
         "and nobody guessed it: where earlier versions refused, this one knows the base data alone, and among "
-        "applicants at large defaults are more frequent than among the accepted."
+        "applicants at large defaults are more frequent than among the accepted. The base data and the accepted are "
+        "mixed as they are, so the level of the risks is that of the mixture."
     )

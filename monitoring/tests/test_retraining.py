@@ -23,6 +23,7 @@ from credit_risk.data import read_training
 from credit_risk.decisions import open_log
 from credit_risk.outcomes import take
 from credit_risk.registry import CHALLENGER, PRODUCTION, Registry
+from credit_risk.settings import Settings
 from credit_risk.snapshots import make, standing
 from model_orchestration_and_tracking.flow import credit_risk_training
 from monitoring import retraining
@@ -108,6 +109,7 @@ def matured_outcomes(log, draw, decide) -> Callable[..., int]:
 
 
 def test_it_is_off_by_default_and_says_what_it_would_have_done(served, deployment, ask, log, api):
+    assert Settings.model_fields["retrain_on_report"].default is False
     decision = ask(served)
     assert decision.words == (
         "no training started (RETRAIN_ON_REPORT is off), although: dataset drift: duration, credit_amount"
