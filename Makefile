@@ -8,8 +8,8 @@ EXPORT := .venv/bin/uv export --frozen --quiet --no-hashes --no-annotate --no-he
 export COMPOSE_UP ?= docker compose up --build --wait
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run status logs stop clean reset model-train-flow evidently-report-flow score outcomes approve rollback approvals \
-	evaluate bench test test-slow test-all test-compose parts lint format notebook requirements
+.PHONY: help setup run status logs stop clean reset model-train-flow evidently-report-flow score outcomes training-data \
+	approve rollback approvals evaluate bench test test-slow test-all test-compose parts lint format notebook requirements
 
 help: ## This list
 	@awk -F ':.*## ' '/^### /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,8 @@ score: ## Decide on a file of clients without the page: FILE=clients.csv OUT=res
 outcomes: ## Take what became of clients, a CSV of decision_id or client_id, outcome, date: FILE=outcomes.csv
 	@test -f "$$FILE" || { echo 'make outcomes needs a file that is there: FILE=outcomes.csv' >&2; exit 2; }
 	@tools/dispatch.sh risk-o-meter python -m credit_risk outcomes --name "$$(basename "$$FILE")" < "$$FILE"
+training-data: ## Write what training takes next: DATA and accepted clients whose outcomes have matured
+	@tools/dispatch.sh training-worker python -m credit_risk training-data
 approve: ## Make a version the one that decides: VERSION=3 BY="name" REASON="why" (FORCE=1: against advice)
 	@test -n "$$VERSION" -a -n "$$BY" -a -n "$$REASON" || \
 		{ echo 'make approve needs all three: VERSION=3 BY="your name" REASON="why"' >&2; exit 2; }

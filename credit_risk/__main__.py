@@ -1,16 +1,21 @@
-"""The operator's commands: who is Production, what became of clients, and the settings."""
+"""The operator's commands: who is Production, what became of clients, what to learn from, and the settings."""
 
 import argparse
 import sys
 
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
 from pydantic import ValidationError
 
 from credit_risk.approvals import Approval, Refused, approvals, approve, rollback
+from credit_risk.blobs import open_blobs
+from credit_risk.data import read_training
 from credit_risk.decisions import LogUnavailable, open_log
 from credit_risk.outcomes import take
 from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable
 from credit_risk.settings import Settings, describe
 from credit_risk.sheet import Unreadable
+from credit_risk.snapshots import make
 
 SHOWN = 20
 
@@ -31,6 +36,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Exit code 0 when every row was taken or known, 1 when some were not, 2 when none was.",
     )
     telling.add_argument("--name", help="of the file, for the log")
+    commands.add_parser(
+        "training-data",
+        help="write a snapshot of DATA and of accepted clients whose outcomes have matured, for training",
+        description="Exit code 0 when a snapshot stands, new or not; 1 when there is nobody to add yet; 2 on failure.",
+    )
     commands.add_parser("settings", help="list the settings, their defaults and meanings")
     return parser
 
@@ -60,6 +70,27 @@ def _outcomes(name: str | None) -> int:
     return 1 if taken.n_rejected else 0
 
 
+def _training_data() -> int:
+    def say(text: str) -> None:
+        print(f"training-data: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    try:
+        settings = Settings()
+        base = read_training(settings.data)
+        say(f"{settings.data}: {len(base):,} clients")
+        log, blobs = open_log(settings), open_blobs(settings.bucket)
+        snapshot, new = make(log, blobs, base, settings.data, settings.outcome_maturity_months, say)
+    # A setting that is wrong and a file that is are ValueErrors.
+    except (ValueError, OSError, GoogleAPIError, GoogleAuthError) as error:
+        say(str(error))
+        return 2
+    if snapshot is None:
+        print("no outcome has matured yet: training goes on with DATA alone")  # noqa: T201
+        return 1
+    print(f"{'written' if new else 'nothing new'}: {snapshot.words}")  # noqa: T201
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code."""
     args = _parser().parse_args(arguments)
@@ -68,6 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if args.command == "outcomes":
         return _outcomes(args.name)
+    if args.command == "training-data":
+        return _training_data()
     try:
         settings = Settings()
         registry = Registry(settings.mlflow_tracking_uri, settings.model_name)

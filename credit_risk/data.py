@@ -55,7 +55,11 @@ def read_training(source: str | Path) -> pd.DataFrame:
         line and column, and what would be right.
     """
     source = str(source)
-    data = _read(source)
+    return parse_training(_read(source), source)
+
+
+def parse_training(data: bytes, source: str) -> pd.DataFrame:
+    """Return the labelled clients of a CSV in memory; `source` is what a message calls it. See `read_training`."""
     try:
         applications = Validator().csv(data)
     except Unreadable as error:

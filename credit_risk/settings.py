@@ -24,6 +24,11 @@ class Settings(BaseSettings):
 
     var_dir: Path = Field(Path("var"), description="Where local state lives (databases, logs, the local bucket)")
     data: str = Field("data/credit-g.csv", description="Training data: a CSV path or gs:// address")
+    training_snapshot: str = Field(
+        "latest",
+        description="With which clients that were accepted here DATA is trained on: those of the latest snapshot of "
+        "`make training-data` where there is one, of the snapshot with this hash, or `none`",
+    )
     mlflow_tracking_uri: str = Field("http://127.0.0.1:5051", description="Address of the MLflow server")
     prefect_api_url: str = Field("http://127.0.0.1:4200/api", description="Address of the Prefect API")
     decision_log: str = Field(
@@ -80,7 +85,10 @@ class Settings(BaseSettings):
     )
     drift_min_rows: int = Field(100, ge=2, description="Fewest decisions that drift is computed on")
     outcome_maturity_months: int = Field(
-        12, ge=1, le=120, description="Age at which a vintage is mature: who has not defaulted by then counts as good"
+        12,
+        ge=1,
+        le=120,
+        description="Age in months at which a vintage is mature: it is judged, and learnt from, at that age",
     )
     vintage_months: int = Field(36, ge=1, le=240, description="Vintages of so many months back are rated")
     exporter_interval_seconds: float = Field(15, gt=0, description="How often the exporter looks for new decisions")
@@ -93,6 +101,11 @@ class Settings(BaseSettings):
     smtp_tls: Literal["true", "false"] = Field("true", description="Whether it is asked for TLS")
     smtp_user: str = Field("", description="Its user, where it wants one")
     smtp_password: SecretStr = Field(SecretStr(""), description="Its password, where it wants one")
+    retrain_on_report: bool = Field(
+        False,
+        description="Whether a report starts a training when drift or outcomes ask for it; a person still approves",
+    )
+    retrain_cooldown_hours: float = Field(24, ge=0, description="Hours that pass between the start of two trainings so")
 
 
 def words(text: str) -> list[str]:

@@ -53,7 +53,7 @@ def card(name: str, one: Trained[Average], gate: Gate, tags: Mapping[str, str]) 
     gate : Gate
         Its comparison with Production.
     tags : mapping
-        Of the run: `data`, `data_hash`, `git_commit`.
+        Of the run: `data`, `data_hash`, `git_commit`, and those of the snapshot where one was used.
     """
     parts = [
         f"# Credit scorer of run {name}",
@@ -66,7 +66,7 @@ def card(name: str, one: Trained[Average], gate: Gate, tags: Mapping[str, str]) 
         f"## Calibration\n\n{_calibration(one)}",
         f"## Groups\n\n{_groups(one)}",
         f"## Data\n\n{_data(one, tags)}",
-        f"## Limits\n\n{LIMITS}",
+        f"## Limits\n\n{_limits(tags)}",
         f"## Approval\n\n{UNSIGNED}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -141,5 +141,31 @@ def _data(one: Trained[Average], tags: Mapping[str, str]) -> str:
     left_out = ", ".join(ATTRIBUTE[name].label for name in PROTECTED)
     return (
         f"{tags['data']}, SHA-256 {tags['data_hash']}: {counts[0]} clients for training, {counts[1]} for the test.\n\n"
+        f"{_sources(tags)}"
         f"Scored: {used}. Never scored: {left_out}."
+    )
+
+
+def _sources(tags: Mapping[str, str]) -> str:
+    if not int(tags.get("n_funded", 0)):
+        return ""
+    return (
+        f"These are the {tags['n_base']} clients of {tags['base']} (SHA-256 {tags['base_hash']}) and "
+        f"{tags['n_funded']} whom earlier versions and clerks accepted and whose outcomes have matured "
+        f"({tags['n_funded_bad']} bad, {tags['n_funded_test']} for the test).\n\n"
+    )
+
+
+def _limits(tags: Mapping[str, str]) -> str:
+    funded = int(tags.get("n_funded", 0))
+    if not funded:
+        return LIMITS
+    share = int(tags["n_funded_bad"]) / funded
+    return (
+        f"{LIMITS}\n"
+        f"- Learnt from accepted clients only: {funded} of the {int(tags['n_base']) + funded} clients were accepted "
+        f"here, and {100 * share:.1f} % of them defaulted. How those would have done who were refused nobody knows, "
+        "and nobody guessed it: where earlier versions refused, this one knows the base data alone, and among "
+        "applicants at large defaults are more frequent than among the accepted. The base data and the accepted are "
+        "mixed as they are, so the level of the risks is that of the mixture."
     )

@@ -1,9 +1,11 @@
-"""The training flow: from a CSV of labelled clients to a registered challenger.
+"""The training flow: from labelled clients to a registered challenger.
 
     load -> tune -> cross-validate and average the five best -> compare with Production -> log -> register
 
-How each is done stands in the modules beside this one; here is the order, what is tried again, and what a person sees
-meanwhile. Registering is the last step, so a run that is killed on the way leaves no version behind.
+To the data that the settings name come clients who were accepted here, once there is a snapshot of them
+(`credit_risk.snapshots`). How each step is done stands in the modules beside this one; here is the order, what is tried
+again, and what a person sees meanwhile. Registering is the last step, so a run that is killed on the way leaves no
+version behind.
 """
 
 from collections.abc import Mapping
@@ -20,10 +22,12 @@ from pydantic import Field
 
 from credit_risk.application import LABEL, InvalidApplications, encode
 from credit_risk.approvals import record_gate
+from credit_risk.blobs import open_blobs
 from credit_risk.data import data_hash, read_training, split
 from credit_risk.decisions import DecisionLog, open_log
 from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, NoSuchVersion, Registry, Version
 from credit_risk.settings import Settings
+from credit_risk.snapshots import LATEST, NoSuchSnapshot, Snapshot, make, pick, read, standing
 from model_orchestration_and_tracking.gate import Gate, judge
 from model_orchestration_and_tracking.tracking import Training, code_hash, git_commit, log_training
 from model_orchestration_and_tracking.trained import Trained, labels_of
@@ -50,7 +54,9 @@ RETRIES: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [2, 10, 30]}
 
 def may_pass(_task: object, _task_run: object, state: State[Any]) -> bool:
     """Tell Prefect whether trying again may help; with a file that is wrong or not there it does not."""
-    return not isinstance(state.result(raise_on_failure=False), InvalidApplications | FileNotFoundError)
+    return not isinstance(
+        state.result(raise_on_failure=False), InvalidApplications | FileNotFoundError | NoSuchSnapshot
+    )
 
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, **RETRIES)
@@ -60,6 +66,26 @@ def load(source: str) -> pd.DataFrame:
     n_bad = int((clients[LABEL] == "bad").sum())
     get_run_logger().info("%s: %d clients, %d of them bad", source, len(clients), n_bad)
     return clients
+
+
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, **RETRIES)
+def choose(settings: Settings, source: str, base: pd.DataFrame, fresh: bool) -> Snapshot | None:
+    """Return the snapshot that the settings mean, if any; the latest is made anew first where a fresh one is wanted."""
+    logger, decisions, which = get_run_logger(), open_log(settings), settings.training_snapshot
+    if fresh and which == LATEST:
+        make(decisions, open_blobs(settings.bucket), base, source, settings.outcome_maturity_months, logger.info)
+    snapshot = pick(decisions, which, data_hash(base))
+    if snapshot:
+        logger.info("trained on %s", snapshot.words)
+    elif which == LATEST and (last := standing(decisions)):
+        logger.warning("%s was made of other data than %s and is left out; make training-data", last.name, source)
+    return snapshot
+
+
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, **RETRIES)
+def load_snapshot(settings: Settings, snapshot: Snapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read a snapshot's training and test clients."""
+    return read(open_blobs(settings.bucket), snapshot)
 
 
 @task(cache_policy=NO_CACHE)
@@ -154,20 +180,24 @@ def register(registry: Registry, run_id: str, model_uri: str, tags: dict[str, st
 
 @flow(name="credit-risk-training")
 def credit_risk_training(
-    data: str | None = None, n_iter: Annotated[int, Field(ge=1, le=1000)] | None = None
+    data: str | None = None, n_iter: Annotated[int, Field(ge=1, le=1000)] | None = None, fresh: bool = False
 ) -> State[str]:
     """Train a credit scorer and register it as challenger; a person decides whether it becomes Production.
 
     Parameters
     ----------
     data : str, optional
-        Labelled clients: a CSV path or gs:// address. Without it the setting DATA.
+        Labelled clients: a CSV path or gs:// address. Without it the setting DATA, with the snapshot that the setting
+        TRAINING_SNAPSHOT means.
     n_iter : int, optional
         Candidates to try, 1 to 1000. Without it the setting N_ITER.
+    fresh : bool
+        Whether to bring the latest snapshot up to date first, as `make training-data` does.
     """
     settings = Settings()
     source = data or settings.data
     clients = load(source)
+    snapshot = None if data else choose(settings, source, clients, fresh)
     tries = n_iter or settings.n_iter
     tags = {
         "data": source,
@@ -176,12 +206,14 @@ def credit_risk_training(
         "code_hash": code_hash(),
         "n_iter": str(tries),
     }
+    if snapshot:
+        tags |= snapshot.tags | {"data": snapshot.name}
     registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
     if same := nothing_new(registry, tags):
         message = f"nothing new: {registry.name} version {same}, in Production, has the same data, code and parameters"
         get_run_logger().info(message)
         return Completed(message=message)
-    train, test = split(clients)
+    train, test = load_snapshot(settings, snapshot) if snapshot else split(clients)
     tried = tune(train, tries)
     trained, average = validate(train, test, best(tried))
     training = Training(trained, average, compare(registry, train, average.validated))

@@ -1,9 +1,9 @@
 """The report flow: Evidently's page on the recent decisions, for a person to look into.
 
-    look up Production -> read the reference and the window -> report -> store -> remove what is too old
+    look up Production -> read the reference and the window -> report -> store -> remove what is too old -> retrain
 
 Every run that completes leaves a JSON document in the log, also one that had nothing to report on; the page is in the
-bucket before the document that names it.
+bucket before the document that names it. Where the settings allow it, what it finds starts a training.
 """
 
 from contextlib import suppress
@@ -23,6 +23,7 @@ from credit_risk.decisions import DecisionLog, open_log
 from credit_risk.documents import open_documents
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings
+from monitoring.retraining import consider
 from monitoring.shelf import LATEST, page_name, remove_old
 from monitoring.summary import summary
 from monitoring.window import REPORT, Window, read_window, serving_version
@@ -109,6 +110,15 @@ def clear(settings: Settings) -> None:
     remove_old(open_documents(settings.decision_log), open_blobs(settings.bucket), settings.report_keep_days)
 
 
+@task(**RETRIES)
+def retrain(
+    log: DecisionLog, registry: Registry, settings: Settings, version: str, drift: dict[str, Any] | None
+) -> None:
+    """Start a training where drift or outcomes ask for one and nothing is in the way."""
+    decision = consider(log, registry, settings, version, drift, str(runtime.flow_run.id))
+    get_run_logger().info("retraining: %s", decision.words)
+
+
 @flow(name="evidently-report", log_prints=False)
 def evidently_report() -> State[str]:
     """Report on the recent decisions against what the version in Production was trained on."""
@@ -133,4 +143,6 @@ def evidently_report() -> State[str]:
     store_figures(log, figures | {"message": message})
     clear(settings)
     get_run_logger().info(message)
+    if version is not None:
+        retrain(log, registry, settings, version, figures.get("drift"))
     return Completed(message=message)

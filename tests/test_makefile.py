@@ -142,6 +142,12 @@ def test_a_file_of_outcomes_goes_to_the_command_with_its_name(place):
     assert said.splitlines()[-1].endswith("[credit_risk] [outcomes] [--name] [my outcomes.csv]")
 
 
+def test_training_data_are_made_where_training_runs(place):
+    (place / "compose-runs").touch()
+    said = dispatched(place, "training-data").stdout
+    assert said.splitlines()[-1].endswith("[training-worker] [python] [-m] [credit_risk] [training-data]")
+
+
 def test_clean_and_reset_refuse_while_it_runs(place):
     (place / "local-runs").touch()
     (place / "var").mkdir()

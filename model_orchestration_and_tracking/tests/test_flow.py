@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
@@ -15,10 +16,14 @@ from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from credit_risk.application import NAMES, PROTECTED, InvalidApplications, encode
+from credit_risk import snapshots
+from credit_risk.application import NAMES, PROTECTED, InvalidApplications, Validator, encode
 from credit_risk.approvals import Refused, approve
+from credit_risk.blobs import open_blobs
 from credit_risk.data import data_hash, read_training, split
-from credit_risk.decisions import open_log
+from credit_risk.decisions import Batch, open_log
+from credit_risk.model import Decided, confidence
+from credit_risk.outcomes import take
 from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry
 from credit_risk.trees import MAX_LEAVES, MAX_TREES
 from model_orchestration_and_tracking import flow as module
@@ -45,6 +50,7 @@ def registry(mlflow_server, monkeypatch, request, settings):
     monkeypatch.setenv("DATA", "data/credit-g.csv")
     monkeypatch.setenv("GIT_COMMIT", "0123abc")
     monkeypatch.setenv("DECISION_LOG", settings.decision_log)
+    monkeypatch.setenv("BUCKET", settings.bucket)
     for task in (module.load, module.log, module.register):
         monkeypatch.setattr(task, "retry_delay_seconds", 0)
     return Registry(mlflow_server, name)
@@ -198,6 +204,78 @@ def test_nothing_new_registers_nothing(registry, monkeypatch):
     assert credit_risk_training(n_iter=2) == "2", "other parameters"
     monkeypatch.setattr(module, "code_hash", lambda: "other code")
     assert credit_risk_training(n_iter=1) == "3", "other code"
+
+
+def accepted_long_ago(settings, n, seed=0):
+    """Decide on clients and tell their outcomes, a fifth of them bad; the snapshot that is made of them."""
+    log, base = open_log(settings), read_training("data/credit-g.csv")
+    clients = base.sample(n, random_state=seed).assign(duration=6, credit_amount=lambda c: c["credit_amount"] + 20_000)
+    applications = Validator().rows(clients.drop(columns="class").to_dict("records"))
+    risk = np.full(n, 0.1)
+    decided = Decided(risk, risk >= 1 / 6, confidence(risk))
+    record = log.commit(Batch(applications, decided, "1", "abc", 1 / 6, time=datetime(2024, 1, 10, tzinfo=UTC)))
+    rows = [f"{record.id}-{i},{'repaid' if i % 5 else 'defaulted'},2024-09-01" for i in range(n)]
+    take(log, "\n".join(["decision_id,outcome,date", *rows]).encode())
+    return snapshots.make(log, open_blobs(settings.bucket), base, "data/credit-g.csv", 12)[0]
+
+
+def test_the_latest_snapshot_is_trained_on_and_the_card_tells_its_bias(registry, settings, monkeypatch, caplog):
+    snapshot = accepted_long_ago(settings, 50)
+    version = registry.version(credit_risk_training(n_iter=1))
+    assert version.tags["snapshot"] == version.tags["data_hash"] == snapshot.sha256
+    assert version.tags["data"] == snapshot.name
+    assert (version.tags["n_base"], version.tags["n_funded"], version.tags["n_funded_bad"]) == ("1000", "50", "10")
+    n_test = snapshot.n_funded_test
+    assert len(registry.reference(version.number)) == 850 - n_test
+    card = mlflow.artifacts.load_text(f"runs:/{version.run_id}/model_card.md")
+    assert f"{snapshot.name}, SHA-256 {snapshot.sha256}: {850 - n_test} (" in card
+    assert f"(10 bad, {n_test} for the test)" in card
+    assert "Learnt from accepted clients only: 50 of the 1050 clients were accepted here, and 20.0 % of them" in card
+    registry.set_alias(PRODUCTION, version.number)
+
+    state = credit_risk_training(n_iter=1, fresh=True, return_state=True)
+    assert state.message.startswith("nothing new: "), "the same outcomes"
+    assert len(open_log(settings).events("training-data")) == 1
+
+    monkeypatch.setenv("TRAINING_SNAPSHOT", "none")
+    other = registry.version(credit_risk_training(n_iter=1))
+    assert "snapshot" not in other.tags
+    assert "accepted clients only" not in mlflow.artifacts.load_text(f"runs:/{other.run_id}/model_card.md")
+
+
+def test_another_source_is_trained_on_alone(registry, settings, monkeypatch, tmp_path, caplog):
+    accepted_long_ago(settings, 10)
+    path = tmp_path / "other.csv"
+    read_training("data/credit-g.csv").sample(300, random_state=0).to_csv(path, index=False)
+    monkeypatch.setenv("DATA", str(path))
+    with caplog.at_level(logging.WARNING, "prefect.task_runs"):
+        version = registry.version(credit_risk_training(n_iter=1))
+    assert version.tags["data"] == str(path)
+    assert "was made of other data" in caplog.text
+
+
+def test_a_snapshot_that_was_lost_or_never_made_fails_the_run_at_once(registry, settings, monkeypatch):
+    snapshot = accepted_long_ago(settings, 10)
+    open_blobs(settings.bucket).delete(snapshot.name)
+    state = credit_risk_training(n_iter=1, return_state=True)
+    assert state.is_failed()
+    assert "not in the bucket; make training-data writes it again" in state.message
+    monkeypatch.setenv("TRAINING_SNAPSHOT", "abcdef")
+    state = credit_risk_training(n_iter=1, return_state=True)
+    assert "TRAINING_SNAPSHOT=abcdef: there is no snapshot" in state.message
+
+
+def test_a_fresh_run_brings_the_snapshot_up_to_date_first(registry, settings):
+    snapshot = accepted_long_ago(settings, 10)
+    again = f"decision_id,outcome,date\n{first_decision(settings)},repaid,2024-10-01\n"
+    take(open_log(settings), again.encode())
+    version = registry.version(credit_risk_training(n_iter=1, fresh=True))
+    assert version.tags["snapshot"] != snapshot.sha256
+    assert (version.tags["n_funded"], version.tags["n_funded_bad"]) == ("10", "1")
+
+
+def first_decision(settings):
+    return next(open_log(settings).latest_batches()).id + "-0"
 
 
 def test_another_csv_without_the_protected_columns(registry, tmp_path):
