@@ -12,10 +12,11 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 import numpy as np
@@ -91,6 +92,23 @@ class World:
         return address
 
 
+class Seconds(NamedTuple):
+    """How long something took, and how long it kept a processor busy; other work lengthens the former only."""
+
+    passed: float
+    busy: float
+
+    def __str__(self) -> str:
+        return f"{self.passed:.2f} s ({self.busy:.2f} s busy)"
+
+
+def timed(work: Callable[[], object]) -> Seconds:
+    """Return what a piece of work takes."""
+    passed, busy = time.perf_counter(), time.process_time()
+    work()
+    return Seconds(time.perf_counter() - passed, time.process_time() - busy)
+
+
 class Story:
     """A log with decisions, and an exporter's child that has read it."""
 
@@ -106,10 +124,12 @@ class Story:
         for clients in chunks:
             world.decide(self.log, clients)
         self._refresher = Refresher(self.log, Registry(registry, settings.model_name), settings, evidently)
-        start = time.perf_counter()
-        while not self._refresher.refresh().quality.vintages:  # a big log is read into the book bit by bit
+        self.started = timed(self._read)
+
+    def _read(self) -> None:
+        """Refresh until all is read: a big log comes into the book of loans bit by bit."""
+        while not self._refresher.refresh().quality.vintages:
             pass
-        self.started = time.perf_counter() - start
 
     @property
     def drift(self) -> Drift:
@@ -117,12 +137,10 @@ class Story:
         assert self._refresher.figures.drift is not None
         return self._refresher.figures.drift
 
-    def refresh(self, seed: int, *, drifted: bool = False) -> float:
-        """Return the seconds of a refresh with some new decisions."""
+    def refresh(self, seed: int, *, drifted: bool = False) -> "Seconds":
+        """Return what a refresh with some new decisions takes."""
         self._world.decide(self.log, self._world.draw(NEW, drifted=drifted, seed=seed))
-        start = time.perf_counter()
-        self._refresher.refresh()
-        return time.perf_counter() - start
+        return timed(self._refresher.refresh)
 
     def decisions(self) -> pd.DataFrame:
         """Return all decisions of the window."""
@@ -137,17 +155,19 @@ def chunks(world: World, n: int, *, drifted: bool = False) -> Iterator[pd.DataFr
         yield world.draw(min(FILE, n - start), drifted=drifted, seed=start)
 
 
-def evidently_seconds(reference: pd.DataFrame, decisions: pd.DataFrame) -> float:
-    """Return the seconds of one Report with DataDriftPreset as it comes."""
+def evidently_seconds(reference: pd.DataFrame, decisions: pd.DataFrame) -> Seconds:
+    """Return what it takes to make one Report with DataDriftPreset as it comes."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
     counted = [feature for feature in FEATURES if feature not in MEASURED]
     about = DataDefinition(numerical_columns=list(MEASURED), categorical_columns=counted)
-    start = time.perf_counter()
-    sets = (Dataset.from_pandas(frame[list(FEATURES)], data_definition=about) for frame in (decisions, reference))
-    Report([DataDriftPreset()]).run(*sets).dict()
-    return time.perf_counter() - start
+
+    def make() -> None:
+        sets = (Dataset.from_pandas(frame[list(FEATURES)], data_definition=about) for frame in (decisions, reference))
+        Report([DataDriftPreset()]).run(*sets).dict()
+
+    return timed(make)
 
 
 def evidently_verdict(reference: pd.DataFrame, decisions: pd.DataFrame) -> set[str]:
@@ -185,7 +205,7 @@ def speed(world: World, n: int) -> list[str]:
             what: Story(world, registry, folder / what, chunks(world, size, drifted=drifted))
             for what, (size, drifted) in plans.items()
         }
-        took: dict[str, list[float]] = {what: [] for what in stories}
+        took: dict[str, list[Seconds]] = {what: [] for what in stories}
         for seed in range(REFRESHES):  # by turns, so that all meet the same noise of the machine
             for what, story in stories.items():
                 took[what].append(story.refresh(seed, drifted=plans[what][1]))
@@ -197,11 +217,12 @@ def speed(world: World, n: int) -> list[str]:
         for what, story in stories.items():
             _say(f"Evidently on {what}...")
             decisions = story.decisions()
-            seconds, usual = float(np.median(took[what])), evidently_seconds(world.reference, decisions)
+            seconds = Seconds(*np.median(took[what], axis=0).tolist())
+            usual = evidently_seconds(world.reference, decisions)
             drifted = ", drifted" if what == "drifted" else ""
             lines.append(
-                f"| {len(decisions):,} decisions{drifted} | {story.started:.1f} s | {seconds:.2f} s | {usual:.1f} s "
-                f"| {usual / seconds:.1f} |"
+                f"| {len(decisions):,} decisions{drifted} | {story.started} | {seconds} | {usual} "
+                f"| {usual.passed / seconds.passed:.1f} |"
             )
             if what != "few":
                 ours, theirs = set(story.drift.drifted), evidently_verdict(world.reference, decisions)

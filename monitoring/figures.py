@@ -10,11 +10,38 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from credit_risk.model import confidence
 from monitoring.drift import Drift, FeatureDrift
 from monitoring.quality import Quality
 from monitoring.quality import metrics as quality_metrics
 from monitoring.totals import Totals
 from monitoring.window import Window
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The share of green decisions, the mean risk and the mean confidence."""
+
+    green: float
+    risk: float
+    confidence: float
+
+    @classmethod
+    def made(cls, window: Window) -> "Predictions | None":
+        """Return those of the serving version's decisions in a window; None where it made none."""
+        mine = ~np.isnan(window.rows["risk"])
+        if not mine.any():
+            return None
+        return cls(*(float(window.rows[name][mine].mean()) for name in ("green", "risk", "confidence")))
+
+    @classmethod
+    def expected(cls, window: Window) -> "Predictions | None":
+        """Return those of the reference, out of fold; None before the threshold is known from a decision."""
+        risk = window.reference.get("risk")
+        if window.threshold is None or risk is None:
+            return None
+        clear = confidence(risk, cost_bad=1 / window.threshold - 1, cost_good=1)
+        return cls(float((risk < window.threshold).mean()), float(risk.mean()), float(clear.mean()))
 
 
 @dataclass(frozen=True)
@@ -27,27 +54,27 @@ class Recent:
         Decisions.
     missing, outside : mapping of attribute to int
         Values that are missing, and numbers outside the range that the serving version saw in training.
-    green, risk, confidence : float
-        The share of green decisions, the mean risk and confidence, all of the serving version's decisions; None where
-        it made none.
+    made, expected : Predictions
+        Of the serving version's decisions, and of its reference.
     """
 
     n: int
     missing: Mapping[str, int] = field(default_factory=dict)
     outside: Mapping[str, int] = field(default_factory=dict)
-    green: float | None = None
-    risk: float | None = None
-    confidence: float | None = None
+    made: Predictions | None = None
+    expected: Predictions | None = None
 
     @classmethod
     def of(cls, window: Window) -> "Recent":
         """Return the figures of a window; without a version, only how many decisions it holds."""
         if window.version is None:
             return cls(len(window))
-        mine = ~np.isnan(window.rows["risk"])
-        names = ("green", "risk", "confidence")
-        means = {name: float(window.rows[name][mine].mean()) if mine.any() else None for name in names}
-        return cls(len(window), window.missing(), window.outside(), **means)
+        predictions = Predictions.made(window), Predictions.expected(window)
+        return cls(len(window), window.missing(), window.outside(), *predictions)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON-able words."""
+        return vars(self) | {"made": self.made and vars(self.made), "expected": self.expected and vars(self.expected)}
 
 
 @dataclass(frozen=True)
@@ -101,7 +128,7 @@ class Figures:
             "rejected_values": _listed(("column", "reason"), totals.values),
             "batches": _listed(("source", "outcome"), totals.batches),
             "n_window": self.recent and self.recent.n,
-            "window": self.recent and vars(self.recent),
+            "window": self.recent and self.recent.as_dict(),
             "drift": self.drift and self.drift.as_dict(),
             "n_newest": self.n_newest,
             "newest": self.newest and self.newest.as_dict(),
@@ -182,13 +209,18 @@ def _times(figures: Figures) -> Iterable[Metric]:
 
 
 def _recent(recent: Recent) -> Iterable[Metric]:
-    version = "decisions in the window that the version in Production made"
-    yield from _gauges(
-        ("credit_risk_window_decisions", "Decisions that drift is computed on", recent.n),
-        ("credit_risk_window_green_ratio", f"Share of green ones among the {version}", recent.green),
-        ("credit_risk_window_risk_ratio", f"Mean risk of the {version}", recent.risk),
-        ("credit_risk_window_confidence_ratio", f"Mean confidence of the {version}", recent.confidence),
+    yield from _gauges(("credit_risk_window_decisions", "Decisions that drift is computed on", recent.n))
+    sides = (
+        ("window", "decisions in the window that the version in Production made", recent.made),
+        ("reference", "clients that it was trained on, seen out of fold", recent.expected),
     )
+    for side, whom, predictions in sides:
+        if predictions is not None:
+            yield from _gauges(
+                (f"credit_risk_{side}_green_ratio", f"Share of green ones among the {whom}", predictions.green),
+                (f"credit_risk_{side}_risk_ratio", f"Mean risk of the {whom}", predictions.risk),
+                (f"credit_risk_{side}_confidence_ratio", f"Mean confidence of the {whom}", predictions.confidence),
+            )
     yield _gauge("credit_risk_window_missing_values", "Missing values in the window", "feature", recent.missing)
     yield _gauge(
         "credit_risk_window_outside_training_values",

@@ -70,7 +70,7 @@ def report(window: Window, threshold: float | None) -> Report:
     from monitoring import evidence
 
     reference, newest = window.reference, window.newest
-    shown = window.judge_newest(evidence.p_values)
+    shown = window.judge_newest()
     snapshots = [evidence.drift_report(reference, newest, shown)]
     labelled = window.labelled()
     if threshold is not None and len(labelled) >= window.minimum and set(labelled[LABEL]) == {GOOD, BAD}:

@@ -77,6 +77,7 @@ class Window:
         self.challenger = challenger
         self.reference = pd.DataFrame() if reference is None else reference
         self.minimum = settings.drift_min_rows
+        self.threshold: float | None = None  # of the serving version, once it has decided
         self.cells = Cells(self.reference)
         self._log = log
         self._reach = timedelta(hours=settings.drift_window_hours)
@@ -85,6 +86,7 @@ class Window:
         self._tally = Tally(self.cells)
         self._newest = decision_schema(COLUMNS).empty_table()
         self._cursor: int | None = None
+        self._changed = False
 
     def __len__(self) -> int:
         return len(self._tally.window)
@@ -118,13 +120,14 @@ class Window:
             When the decision log is. What was read by then stays, and the next call reads on.
         """
         since = now - self._reach
-        came = self._read(since)
+        self._read(since)
         n = int(np.count_nonzero(self._tally.kept["time"] >= since.timestamp()))
         if n < self.minimum:
             n = min(self._latest, len(self._tally.kept))
-        left = self._tally.move(n)
+        self._changed |= self._tally.move(n) != 0
         self._tally.forget(self._latest)
-        if changed := bool(came or left):
+        changed, self._changed = self._changed, False
+        if changed:
             self.__dict__.pop("newest", None)
         return changed
 
@@ -163,18 +166,15 @@ class Window:
         newest = self.newest
         return newest[(newest[VERSION] == self.version) & newest[LABEL].notna()]
 
-    def _read(self, since: datetime) -> int:
-        """Take in what came into the log, at first what the window may reach back to; return how many decisions."""
-        came = 0
+    def _read(self, since: datetime) -> None:
+        """Take in what came into the log, at first what the window may reach back to."""
         if self._cursor is None:
             self._cursor = self._before(since)
         while batches := self._log.batches(after=self._cursor, limit=PAGE):
             for some in parts(batches):
-                decisions = self._log.read(*some, columns=COLUMNS)
-                self._take(decisions)
+                self._take(self._log.read(*some, columns=COLUMNS))
                 self._cursor = some[-1].seq
-                came += decisions.num_rows
-        return came
+                self.threshold = next((r.threshold for r in some if r.model_version == self.version), self.threshold)
 
     def _before(self, since: datetime) -> int:
         """Return the number of the newest batch that the window does not reach back to."""
@@ -186,6 +186,7 @@ class Window:
         return 0
 
     def _take(self, decisions: pa.Table) -> None:
+        self._changed |= decisions.num_rows > 0
         mine = pc.fill_null(pc.equal(decisions[VERSION], self.version or ""), False)
         risk = pc.if_else(mine, decisions[RISK], None)
         scored = decisions.set_column(decisions.column_names.index(RISK), RISK, risk)

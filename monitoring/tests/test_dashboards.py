@@ -40,6 +40,7 @@ METRICS = {
     "credit_risk_window_green_ratio": set(),
     "credit_risk_window_risk_ratio": set(),
     "credit_risk_window_confidence_ratio": set(),
+    **{f"credit_risk_reference_{what}_ratio": set() for what in ("green", "risk", "confidence")},
     "credit_risk_drift_psi": {"feature"},
     "credit_risk_drift_psi_limit": {"feature"},
     "credit_risk_unjudged_features": {"feature", "reason"},

@@ -124,6 +124,7 @@ def test_help():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_scrape_does_not_wait_while_a_million_decisions_are_computed(served, log, draw, decide, decide_many):
     """Scrapes stay about as quick as at rest: while a new child reads all of the log, and while it computes again."""
     decide_many(log, 1_000_000)

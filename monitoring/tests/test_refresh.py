@@ -5,6 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from credit_risk.decisions import open_log
+from credit_risk.model import confidence
 from credit_risk.registry import Registry
 from monitoring.figures import Figures, page
 from monitoring.refresh import Refresher, evidently
@@ -212,7 +213,7 @@ def test_files_rows_and_faults_are_counted(served, log, draw, decide):
     }
 
 
-def test_what_was_decided_and_on_what_values(served, log, draw, decide):
+def test_what_was_decided_and_on_what_values(served, log, draw, decide, reference, scorer):
     drawn = draw(120)
     decide(log, drawn.drop(columns="age").assign(duration=100, credit_amount=3000), version="2")
     mine = log.read(decide(log, drawn.assign(credit_amount=90_000, duration=12)))
@@ -226,6 +227,10 @@ def test_what_was_decided_and_on_what_values(served, log, draw, decide):
     assert found["credit_risk_window_green_ratio",] == mine["prediction"].to_pylist().count("green") / 120
     assert found["credit_risk_window_risk_ratio",] == pytest.approx(np.mean(mine["risk"]))
     assert found["credit_risk_window_confidence_ratio",] == pytest.approx(np.mean(mine["confidence"]))
+    assert found["credit_risk_reference_green_ratio",] == np.mean(reference["risk"] < scorer.threshold)
+    assert found["credit_risk_reference_risk_ratio",] == pytest.approx(reference["risk"].mean())
+    clear = confidence(reference["risk"]).mean()
+    assert found["credit_risk_reference_confidence_ratio",] == pytest.approx(clear)
 
 
 def test_evidently_judges_the_newest_and_counts_judge_all(served, log, draw, decide):

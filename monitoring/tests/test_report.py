@@ -39,7 +39,7 @@ def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run):
     decide(log, draw(120, labelled=True))
     decide(log, draw(300, labelled=True, drifted=True).drop(columns="age"))
     decide(log, draw(60, seed=9), version="0")
-    state = run(served)
+    state = run(served.model_copy(update={"drift_evidently_rows": 300}))
     assert state.is_completed()
     assert state.message.startswith("dataset drift: yes, drifted: ")
 
@@ -50,6 +50,7 @@ def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run):
     assert blobs.get(page) == blobs.get(LATEST)
     html = blobs.get(page).decode()
     assert "<h1>Dataset drift</h1>" in html
+    assert "on the newest 300 of them; among these drifted: " in html
     assert "Dataset Drift is detected" in html
     assert "Confusion Matrix" in html
 
@@ -59,7 +60,9 @@ def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run):
     assert figures["flow_run"] == str(state.state_details.flow_run_id)
     assert figures["model_version"] == "1"
     assert figures["window"]["n"] == 480
-    assert figures["n_labelled"] == 420
+    assert figures["newest"]["n"] == 300
+    assert figures["newest"]["drift"]["dataset_drift"]
+    assert figures["n_labelled"] == 240
     assert figures["performance"]
     assert "credit_amount" in figures["drift"]["drifted"]
     assert {f["metric"] for f in figures["evidently"]} >= {"DriftedColumnsCount", "ValueDrift", "Accuracy", "RocAuc"}

@@ -79,6 +79,24 @@ def test_only_what_is_new_changes_it_or_time(window, log, draw, decide):
     assert len(window) == 121
 
 
+def test_what_came_before_the_log_went_away_is_not_forgotten(window, log, draw, decide, monkeypatch):
+    decide(log, draw(120), time=ago(1))
+    found = iter([log.batches()])
+
+    def batches(**_):
+        if page := next(found, None):
+            return page
+        raise LogUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "batches", batches)
+        with pytest.raises(LogUnavailable):
+            window.advance(NOW)
+    assert window.advance(NOW)
+    assert len(window) == 120
+    assert not window.advance(NOW)
+
+
 def test_time_does_not_change_the_latest_ones(window, log, draw, decide):
     decide(log, draw(60), time=ago(40))
     decide(log, draw(60), time=ago(1))
@@ -92,7 +110,7 @@ def test_as_decisions_come_and_go_the_figures_are_those_of_the_rows(window, log,
     monkeypatch.setattr("monitoring.window.ROWS", 300)
     rng = np.random.default_rng(0)
     seen = set()
-    for step in range(60):
+    for step in range(30):
         now = ago(600 - 10 * step)
         for _ in range(rng.integers(0, 4) if step % 20 < 12 else 0):
             drawn = draw(int(rng.integers(1, 200)), drifted=bool(rng.integers(2)), seed=int(rng.integers(1000)))
