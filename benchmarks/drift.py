@@ -124,10 +124,11 @@ class Story:
         for clients in chunks:
             world.decide(self.log, clients)
         self._refresher = Refresher(self.log, Registry(registry, settings.model_name), settings, evidently)
-        self.started = timed(self._read_all)
+        self.started = timed(self._read)
 
-    def _read_all(self) -> None:
-        while not self._refresher.refresh().quality.vintages:  # a big log is read into the book bit by bit
+    def _read(self) -> None:
+        """Refresh until all is read: a big log comes into the book of loans bit by bit."""
+        while not self._refresher.refresh().quality.vintages:
             pass
 
     @property

@@ -12,7 +12,7 @@ from credit_risk.registry import CHALLENGER, DigestMismatch, NoSuchVersion, Regi
 from credit_risk.settings import Settings
 from monitoring.book import Book, month_of
 from monitoring.challenger import Challenger
-from monitoring.performance import expected, out_of_fold
+from monitoring.performance import THRESHOLD, expected, out_of_fold
 from monitoring.quality import Quality
 from monitoring.shadow import Matured, shadow
 from monitoring.vintages import Vintages, overridden
@@ -73,7 +73,7 @@ class Appraisal:
         if window.challenger is not None:
             about = window.challenger.version, window.challenger.scorer.threshold
             beside = shadow(*about, risk, green, rows["shadow"][mine])
-        before = None if window.version is None else out_of_fold(window.reference)
+        before = None if window.version is None else out_of_fold(window.reference, window.threshold or THRESHOLD)
         self.quality = replace(self.quality, estimated=expected(risk, green), out_of_fold=before, shadow=beside)
 
     def follow(self, now: datetime) -> None:

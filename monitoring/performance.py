@@ -64,17 +64,19 @@ def performance(risk: Floats, green: Mask, bad: Floats) -> Performance | None:
     return Performance(len(risk), auc(risk, bad), float(right.mean()), float(costs(green, bad).mean()))
 
 
-def out_of_fold(reference: pd.DataFrame) -> Performance | None:
+def out_of_fold(reference: pd.DataFrame, threshold: float = THRESHOLD) -> Performance | None:
     """Return how good a version was on its training clients, each judged by a scorer that had not seen them.
 
     Parameters
     ----------
     reference : DataFrame
         `class` and out-of-fold `risk`, as logged with the version.
+    threshold : float
+        The risk from which it refuses.
     """
     risk = reference["risk"].to_numpy(np.float64)
     bad = (reference[LABEL] == BAD).to_numpy(np.bool_)
-    return performance(risk, risk < THRESHOLD, bad.astype(np.float64))
+    return performance(risk, risk < threshold, bad.astype(np.float64))
 
 
 def costs(green: Mask, bad: Floats) -> Floats:

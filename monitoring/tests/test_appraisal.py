@@ -211,7 +211,7 @@ def test_nothing_new_is_not_rated_again(served, log, draw, decide, become, regis
     assert (third.vintages[0] is first.vintages[0], third.vintages[-1].applicants) == (True, 121)
 
 
-def test_no_client_is_in_the_page(served, log, draw, decide, become, register, other):
+def test_no_client_is_in_what_is_served_of_outcomes(served, log, draw, decide, become, register, other):
     register(served.model_name, other=other)
     become(log, decide(log, draw(150, labelled=True).assign(client_id="Erika Mustermann"), time=LONG_AGO))
     figures = refresher(served).refresh()
