@@ -53,6 +53,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60  # for a connection that says nothing
     wbufsize = -1  # head and body in one packet: apart, the second may wait 40 ms for the first one's receipt
+    disable_nagle_algorithm = True  # and a page that is longer than the buffer does not wait either
     server: Server
 
     def do_GET(self) -> None:
