@@ -261,22 +261,6 @@ class DecisionLog:
         in_order = [parts[r.id] for r in sorted(records, key=lambda r: r.seq) if r.id in parts]
         return pa.concat_tables([schema.empty_table(), *in_order])
 
-    def recent(self, since: datetime, minimum: int, cap: int, kind: Kind = "decision") -> pa.Table:
-        """Return the decisions since a time, or the latest `cap` when those are fewer than `minimum`.
-
-        At most `cap` rows, the newest ones, the newest last.
-        """
-        chosen: list[BatchRecord] = []
-        n = n_since = 0
-        for record in self.latest_batches(kind):
-            if n >= cap or (record.time < since and n_since >= minimum):
-                break
-            chosen.append(record)
-            n += record.n_decided
-            n_since += record.n_decided if record.time >= since else 0
-        table = self.read(*chosen)
-        return table.slice(max(0, table.num_rows - cap))
-
     def decision(self, id: str) -> dict[str, Any] | None:
         """Return one committed decision as a dict of `DECISION_SCHEMA`'s columns, or None."""
         batch_id, _, row = id.rpartition("-")

@@ -106,7 +106,7 @@ def test_a_long_log_is_read_page_by_page(log, monkeypatch):
     assert [next(latest).seq for _ in range(3)] == [5, 4, 3]
     log.commit(batch(1))  # comes between two pages
     assert [b.seq for b in latest] == [1]
-    assert log.recent(datetime.now(UTC) - timedelta(hours=1), minimum=1, cap=100).num_rows == 5
+    assert log.read(*log.batches()).num_rows == 5
 
 
 @pytest.mark.parametrize("most", [10_000, 1])
@@ -174,19 +174,7 @@ def test_previews_are_kept_apart(log):
     record = log.commit(batch(1))
     assert log.batches() == [record]
     assert [b.kind for b in log.batches(kind=None)] == ["preview", "decision"]
-    assert log.recent(datetime.now(UTC) - timedelta(hours=1), minimum=1, cap=100).num_rows == 1
-
-
-def test_recent_takes_the_window_else_the_latest(log):
-    for n in (4, 3, 2):
-        log.commit(batch(n))
-    now = datetime.now(UTC)
-    assert log.recent(now - timedelta(hours=1), minimum=1, cap=100).num_rows == 9
-    assert log.recent(now + timedelta(hours=1), minimum=4, cap=100).num_rows == 9
-    assert log.recent(now + timedelta(hours=1), minimum=4, cap=6).num_rows == 6
-    newest = log.recent(now - timedelta(hours=1), minimum=1, cap=3)
-    assert newest["row"].to_pylist() == [2, 0, 1]
-    assert log.recent(now, minimum=100, cap=100).num_rows == 9
+    assert log.read(*log.batches()).num_rows == 1
 
 
 def test_an_idempotency_key_is_used_once(log):
@@ -226,7 +214,7 @@ def test_what_was_never_committed_is_never_seen_and_swept(log, monkeypatch, most
             log.commit(dead)
     assert log.batches() == [kept]
     assert log.decision(dead.decision_id(0)) is None
-    assert log.recent(datetime.now(UTC) - timedelta(hours=1), minimum=1, cap=100).num_rows == 2
+    assert log.read(*log.batches()).num_rows == 2
     assert log.sweep() == 0  # its writer may still be at it
     assert log.sweep(IN_AN_HOUR) == 1
     assert log.sweep(IN_AN_HOUR) == 0
