@@ -180,7 +180,7 @@ def test_a_file_that_is_no_csv_gets_its_message_and_the_next_file_is_decided(pag
     empty.write_bytes(b"")
     upload(page, str(empty), write(clients[:2]))
     summary(page, ["2 clients"])
-    assert "the file is empty" in text(page, "#transfers")
+    assert "The file is empty." in text(page, "#transfers")
 
 
 def test_a_file_can_be_dropped_anywhere_on_the_page(page, as_csv, clients):
