@@ -153,6 +153,6 @@ def register(mlflow_server, clients, scorer, reference, tmp_path_factory) -> Cal
 @pytest.fixture
 def served(settings: Settings, mlflow_server, register, request) -> Settings:
     """Settings whose registry has version 1 in Production, of a model of the test's own."""
-    name = request.node.name[:60].replace("/", "-").replace(":", "-")
+    name = f"{request.path.stem}-{request.node.name}"[:80].replace("/", "-").replace(":", "-")
     assert register(name) == "1"
     return settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": name})
