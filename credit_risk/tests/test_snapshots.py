@@ -22,7 +22,7 @@ from credit_risk.outcomes import take
 from credit_risk.overrides import override
 from credit_risk.snapshots import NoSuchSnapshot, decision_ids, make, pick, read, standing
 
-from .test_decisions import at_once, log, stores  # noqa: F401
+from .test_decisions import at_once
 from .test_outcomes import text
 
 NOW = datetime(2026, 7, 15, 12, tzinfo=UTC)
@@ -35,11 +35,11 @@ def base():
 
 
 @pytest.fixture
-def blobs(stores):  # noqa: F811
+def blobs(stores):
     return open_blobs(stores.bucket)
 
 
-def decide(log, time, clients: pd.DataFrame, risk: float = 0.1) -> list[str]:  # noqa: F811
+def decide(log, time, clients: pd.DataFrame, risk: float = 0.1) -> list[str]:
     """Decide on clients as of then and return the decisions' ids."""
     applications = Validator().rows(clients.drop(columns=LABEL).to_dict("records"))
     risks = np.full(len(applications), risk)
@@ -54,12 +54,12 @@ def lent(base, *terms: int, seed: int = 0) -> pd.DataFrame:
     return drawn.assign(duration=list(terms), credit_amount=drawn["credit_amount"] + 20_000 + np.arange(len(terms)))
 
 
-def tell(log, ids, outcome: str, day: str = "2026-07-01"):  # noqa: F811
+def tell(log, ids, outcome: str, day: str = "2026-07-01"):
     return take(log, text(*((id, outcome, day) for id in ids)))
 
 
 @pytest.fixture
-def history(log, base):  # noqa: F811
+def history(log, base):
     """Twenty accepted clients of long ago, all with outcomes, 5 of them bad; the ids."""
     ids = decide(log, datetime(2024, 1, 10, tzinfo=UTC), lent(base, *[12] * 20))
     tell(log, ids[:15], "repaid")
@@ -71,7 +71,7 @@ def ids_of(found):
     return found.rows["id"].to_pylist()
 
 
-def test_a_client_counts_once_the_months_and_the_term_have_passed(log, base):  # noqa: F811
+def test_a_client_counts_once_the_months_and_the_term_have_passed(log, base):
     short, long = decide(log, datetime(2025, 6, 30, 23, tzinfo=UTC), lent(base, 6, 24))
     younger, _ = decide(log, datetime(2025, 7, 1, tzinfo=UTC), lent(base, 6, 6))
     tell(log, [short], "repaid")
@@ -85,7 +85,7 @@ def test_a_client_counts_once_the_months_and_the_term_have_passed(log, base):  #
     assert younger not in ids_of(matured(log, 12, datetime(2026, 8, 1, tzinfo=UTC))), "the other of its cohort is open"
 
 
-def test_a_default_and_a_repayment_enter_on_the_same_day(log, base):  # noqa: F811
+def test_a_default_and_a_repayment_enter_on_the_same_day(log, base):
     ids = decide(log, datetime(2025, 3, 1, tzinfo=UTC), lent(base, *[18] * 10))
     tell(log, ids[:3], "defaulted", "2025-04-01")
     for month in range(4, 13):
@@ -95,7 +95,7 @@ def test_a_default_and_a_repayment_enter_on_the_same_day(log, base):  # noqa: F8
     assert len(ids_of(matured(log, 12, datetime(2026, 10, 1, tzinfo=UTC)))) == 10
 
 
-def test_a_cohort_waits_for_most_of_its_outcomes_but_not_for_ever(log, base):  # noqa: F811
+def test_a_cohort_waits_for_most_of_its_outcomes_but_not_for_ever(log, base):
     ids = decide(log, datetime(2025, 6, 2, tzinfo=UTC), lent(base, *[12] * 20))
     tell(log, ids[:17], "defaulted")
     (cohort,) = matured(log, 12, NOW).cohorts
@@ -107,7 +107,7 @@ def test_a_cohort_waits_for_most_of_its_outcomes_but_not_for_ever(log, base):  #
     assert len(ids_of(matured(log, 12, NOW))) == 18
 
 
-def test_only_whom_the_last_word_accepted_counts(log, base):  # noqa: F811
+def test_only_whom_the_last_word_accepted_counts(log, base):
     ids = decide(log, datetime(2025, 1, 2, tzinfo=UTC), lent(base, 12, 12))
     refused = decide(log, datetime(2025, 1, 3, tzinfo=UTC), lent(base, 12, 12), risk=0.5)
     override(log, refused[0], "green", "Ann", "knows him")
@@ -118,7 +118,7 @@ def test_only_whom_the_last_word_accepted_counts(log, base):  # noqa: F811
     assert [c.n for c in found.cohorts] == [2]
 
 
-def test_a_snapshot_is_base_and_accepted_clients_and_never_written_twice(log, blobs, base, history):  # noqa: F811
+def test_a_snapshot_is_base_and_accepted_clients_and_never_written_twice(log, blobs, base, history):
     said = []
     snapshot, new = make(log, blobs, base, DATA, 12, said.append)
     assert new
@@ -150,7 +150,7 @@ def test_a_snapshot_is_base_and_accepted_clients_and_never_written_twice(log, bl
     assert (blobs.names("training-data/"), log.last_event()) == (before, events)
 
 
-def test_a_later_snapshot_moves_nobody_between_the_parts(log, blobs, base, history):  # noqa: F811
+def test_a_later_snapshot_moves_nobody_between_the_parts(log, blobs, base, history):
     first, _ = make(log, blobs, base, DATA, 12)
     more = decide(log, datetime(2024, 2, 1, tzinfo=UTC), lent(base, *[6] * 300, seed=1))
     tell(log, more, "repaid")
@@ -169,7 +169,7 @@ def test_a_later_snapshot_moves_nobody_between_the_parts(log, blobs, base, histo
     assert 0.15 < second.n_funded_test / second.n_funded < 0.25
 
 
-def test_who_applied_with_the_inputs_of_a_base_row_is_in_its_part(log, blobs, base):  # noqa: F811
+def test_who_applied_with_the_inputs_of_a_base_row_is_in_its_part(log, blobs, base):
     base_train, base_test = split(base)
     same = pd.concat([base_train.head(150), base_test.head(150)])
     ids = decide(log, datetime(2018, 1, 10, tzinfo=UTC), same)
@@ -180,7 +180,7 @@ def test_who_applied_with_the_inputs_of_a_base_row_is_in_its_part(log, blobs, ba
     assert not set(map(tuple, train[list(NAMES)].to_numpy())) & set(map(tuple, test[list(NAMES)].to_numpy()))
 
 
-def test_missing_protected_attributes_stay_missing(log, blobs, base):  # noqa: F811
+def test_missing_protected_attributes_stay_missing(log, blobs, base):
     ids = decide(log, datetime(2024, 1, 10, tzinfo=UTC), lent(base, 6, 6).drop(columns=["age", "personal_status"]))
     tell(log, ids, "repaid")
     snapshot, _ = make(log, blobs, base, DATA, 12)
@@ -188,19 +188,19 @@ def test_missing_protected_attributes_stay_missing(log, blobs, base):  # noqa: F
     assert everyone["age"].isna().sum() == everyone["personal_status"].isna().sum() == 2
 
 
-def test_without_matured_outcomes_there_is_none(log, blobs, base):  # noqa: F811
+def test_without_matured_outcomes_there_is_none(log, blobs, base):
     decide(log, datetime.now(UTC), lent(base, 12))
     assert make(log, blobs, base, DATA, 12) == (None, False)
     assert log.events() == []
     assert blobs.names() == []
 
 
-def test_many_at_once_make_one(log, stores, blobs, base, history):  # noqa: F811
+def test_many_at_once_make_one(log, stores, blobs, base, history):
     at_once(4, lambda: make(open_log(stores), blobs, base, DATA, 12))
     assert len(log.events("training-data")) == 1
 
 
-def test_of_two_at_once_the_one_that_saw_more_stands(log, stores, blobs, base, history, monkeypatch):  # noqa: F811
+def test_of_two_at_once_the_one_that_saw_more_stands(log, stores, blobs, base, history, monkeypatch):
     write = snapshots._write
     said = []
 
@@ -217,7 +217,7 @@ def test_of_two_at_once_the_one_that_saw_more_stands(log, stores, blobs, base, h
     assert said[-1] == "somebody else made a newer one meanwhile, which stands"
 
 
-def test_which_snapshot_a_setting_means(log, blobs, base, history):  # noqa: F811
+def test_which_snapshot_a_setting_means(log, blobs, base, history):
     assert pick(log, "latest", data_hash(base)) is None
     snapshot, _ = make(log, blobs, base, DATA, 12)
     assert pick(log, "latest", data_hash(base)) == snapshot
@@ -228,7 +228,7 @@ def test_which_snapshot_a_setting_means(log, blobs, base, history):  # noqa: F81
         pick(log, "abcxyz", "other")
 
 
-def test_one_that_was_lost_or_changed_is_not_taken_but_written_again(log, blobs, base, history):  # noqa: F811
+def test_one_that_was_lost_or_changed_is_not_taken_but_written_again(log, blobs, base, history):
     snapshot, _ = make(log, blobs, base, DATA, 12)
     blobs.put(snapshot.name, blobs.get(snapshot.name).replace(b",good,", b",bad,"), overwrite=True)
     with pytest.raises(NoSuchSnapshot, match="has been changed"):
@@ -257,7 +257,7 @@ def command(settings, monkeypatch, capsys):
 
 def test_the_command_says_what_it_did_and_how_it_went(settings, base, command):
     assert command()[:2] == (1, "no outcome has matured yet: training goes on with DATA alone\n")
-    log = open_log(settings)  # noqa: F811
+    log = open_log(settings)
     tell(log, decide(log, datetime(2024, 1, 10, tzinfo=UTC), lent(base, *[12] * 20)), "repaid")
     code, out, err = command()
     assert code == 0
