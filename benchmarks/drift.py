@@ -128,7 +128,8 @@ class Story:
 
     def _read(self) -> None:
         """Refresh until all is read: a big log comes into the book of loans bit by bit."""
-        while not self._refresher.refresh().quality.vintages:
+        decided = any(record.n_decided for record in self.log.batches())
+        while not self._refresher.refresh().quality.vintages and decided:
             pass
 
     @property

@@ -19,7 +19,7 @@ from .bad_input import CLIENTS, CSV, NAMES, body, csv_of, excel, parquet, table
 from .conftest import StubRegistry
 
 FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-MANY = settings(FEW, max_examples=5000)
+MANY = settings(FEW, max_examples=1500)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ LIMIT = 1_000_000
 # A batch of decisions that is in the log whenever a test runs.
 KNOWN = "01KB0000000000000000000000"
 BOUNDED = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-LONG = settings(BOUNDED, max_examples=400, derandomize=False)
+LONG = settings(BOUNDED, max_examples=150)
 
 # What the description cannot say in full:
 # - a row in a list may be wrong while the others are decided on, numbers may come as text, unknown columns are ignored;

@@ -237,13 +237,13 @@ def test_every_panel_has_data_and_every_metric_its_name(prometheus, served, regi
 
     # Another version takes over: each dashboard marks the moment, once and with its number.
     began = time.time()
-    assert register(served.model_name) == "2"
+    assert register(served.model_name) == "3"  # after the challenger
     (query,) = annotations()
-    wait_for(lambda: ask('credit_risk_production_model_info{model_version="2"}'), 60, "the next version")
+    wait_for(lambda: ask('credit_risk_production_model_info{model_version="3"}'), 60, "the next version")
     time.sleep(8)
     now = {"start": began, "end": time.time(), "step": 1}
     marks = ask(query.replace("offset 2m", "offset 5s"), "query_range", **now)
-    assert {s["metric"]["model_version"] for s in marks} == {"2"}
+    assert {s["metric"]["model_version"] for s in marks} == {"3"}
     assert len(marks[0]["values"]) <= 6
 
 
