@@ -99,7 +99,13 @@ class Registry:
             When there is none of that number.
         """
         with _errors(f"{self.name} has no version {number}"):
-            self._client.set_registered_model_alias(self.name, alias, number)
+            try:
+                self._client.set_registered_model_alias(self.name, alias, number)
+            except MlflowException as error:
+                if "registered_model_aliases" not in str(error):
+                    raise
+                # Of two who set an alias that was not there yet, MLflow's table takes one; now it is there.
+                self._client.set_registered_model_alias(self.name, alias, number)
 
     def version(self, number: str) -> Version:
         """Return one version.
