@@ -4,12 +4,15 @@ Under gunicorn each worker process counts for itself, in files below `PROMETHEUS
 adds them all up. Without that variable, as in most tests, there is one process and one registry of its own.
 """
 
+import logging
 import os
 import time
 
 from flask import Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+logger = logging.getLogger(__name__)
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _METHODS = frozenset(("GET", "HEAD", "POST", "OPTIONS"))
@@ -64,5 +67,8 @@ class Metrics:
         route = request.url_rule.rule if request.url_rule else "unmatched"
         method = request.method if request.method in _METHODS else "other"
         seconds = time.perf_counter() - g.started
-        self.request_seconds.labels(route, method, str(response.status_code)).observe(seconds)
+        try:
+            self.request_seconds.labels(route, method, str(response.status_code)).observe(seconds)
+        except Exception as error:  # on a full disk the counters cannot grow; that is no reason to lose the answer
+            logger.warning("a request was not counted: %s", error)
         return response

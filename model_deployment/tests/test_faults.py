@@ -108,8 +108,13 @@ def full_disk(server):
 
 
 def test_a_full_disk_withholds_answers_leaves_nothing_half_written_and_is_forgotten_when_there_is_room(
-    server, clients, as_csv
+    serve, register, approve_on, mlflow_server, scorers, clients, as_csv
 ):
+    # Of its own: where Prometheus' counters cannot grow, a worker counts no new kind of request any more.
+    version = register(mlflow_server, "full disk", scorers[0])
+    server = serve(MLFLOW_TRACKING_URI=mlflow_server, MODEL_NAME="full disk", MODEL_POLL_SECONDS="0.2")
+    approve_on(server, version)
+    wait_for(server.ready, 60, "the model")
     ways = {
         "a list, by the log": lambda: post(server, "score", json.dumps(clients[:3]), **JSON),
         "a file, by the log": lambda: upload(server, as_csv(clients[:20]).encode()),
@@ -156,7 +161,7 @@ def on_a_small_disk(tmp_path, register, mlflow_server, scorers):
     }
     with serving(tmp_path, settings, through) as server:
         Registry(mlflow_server, "small disk").set_alias(PRODUCTION, version)
-        wait_for(lambda: all(server.get("/readyz")[0] == 200 for _ in range(10)), 60, "the model")
+        wait_for(server.ready, 60, "the model")
         # The disk is that process's alone; this is how others see it.
         yield server, Path(f"/proc/{server.process.pid}/root{tmp_path}/var")
 

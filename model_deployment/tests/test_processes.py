@@ -107,7 +107,7 @@ def test_a_killed_worker_is_replaced_and_what_it_counted_stays(server, clients):
         return workers(server) - known and server.get("/readyz")[0] == 200
 
     wait_for(replaced, seconds=120, what="a new worker")
-    wait_for(lambda: all(server.get("/readyz")[0] == 200 for _ in range(10)), seconds=60, what="its model")
+    wait_for(server.ready, seconds=60, what="its model")
     assert counted(server, "riskometer_request_duration_seconds_count", **labels) == before
     assert server.score(clients[:1])[0] == 200
 
