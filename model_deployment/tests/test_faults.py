@@ -336,10 +336,11 @@ def sent_again(server, data, key):
 def test_a_worker_killed_mid_file_leaves_nothing_and_the_file_sent_again_is_decided_once(
     alone, clients, as_csv, moment
 ):
-    data = (as_csv(clients) + as_csv(clients).partition("\n")[2] * 999).encode()
-    sent = time.monotonic()
+    data = (as_csv(clients) + as_csv(clients).partition("\n")[2] * 2_999).encode()
+    (worker,) = workers(alone)
+    busy = worker.cpu_times().user
     moments = {
-        "reading": lambda: time.monotonic() > sent + 0.8,
+        "reading": lambda: worker.cpu_times().user > busy + 0.2,
         "writing": lambda: any(name.startswith(".part-") for name in in_bucket(alone)),
     }
     got = killed_when(alone, data, "order 7", moments[moment])
@@ -347,10 +348,10 @@ def test_a_worker_killed_mid_file_leaves_nothing_and_the_file_sent_again_is_deci
     assert everything(alone) == []
     status, body = sent_again(alone, data, "order 7")
     assert status == 200, body
-    assert (body["n_decided"], body["n_rejected"]) == (200_000, 0)
-    assert everything(alone) == [(body["batch"], 200_000)]
+    assert (body["n_decided"], body["n_rejected"]) == (600_000, 0)
+    assert everything(alone) == [(body["batch"], 600_000)]
     alone.decisions().sweep(NO_TIME)
-    assert everything(alone) == [(body["batch"], 200_000)]
+    assert everything(alone) == [(body["batch"], 600_000)]
 
 
 @pytest.mark.slow
