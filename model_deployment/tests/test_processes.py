@@ -94,6 +94,7 @@ def test_counters_are_summed_over_the_processes(server, clients):
         assert counted(server, "riskometer_scoring_duration_seconds_count") == before_scored + sent
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_what_it_counted_stays(server, clients):
     labels = {"route": "/api/v1/score", "status": "200"}
     server.score(clients[:1])

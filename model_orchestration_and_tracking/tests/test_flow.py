@@ -153,6 +153,7 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     assert client.get_run(version.run_id).data.tags["mlflow.note.content"] == signed
 
 
+@pytest.mark.slow
 def test_the_gate_stands_between_a_worse_recipe_and_production(registry, mlflow_server, monkeypatch, settings):
     registry.set_alias(PRODUCTION, credit_risk_training(n_iter=2))
     same = credit_risk_training(n_iter=3)
@@ -193,6 +194,7 @@ def test_a_production_version_whose_file_has_changed_fails_the_gate(registry, mo
     assert "version 1 was stored as aa" in version.tags["gate_reasons"]
 
 
+@pytest.mark.slow
 def test_nothing_new_registers_nothing(registry, monkeypatch):
     registry.set_alias(PRODUCTION, credit_risk_training(n_iter=1))
     state = credit_risk_training(n_iter=1, return_state=True)

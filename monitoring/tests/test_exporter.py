@@ -59,6 +59,7 @@ def child(process: subprocess.Popen[bytes]) -> psutil.Process:
     return children[0]
 
 
+@pytest.mark.slow
 def test_it_outlives_its_child(served, log, draw, decide):
     decide(log, draw(20))
     with exporter(served) as process:
