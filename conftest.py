@@ -161,6 +161,17 @@ def gcs_url(_gcs: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
     return f"gs://test/{abs(hash(request.node.nodeid))}"
 
 
+@pytest.fixture
+def on_servers(request: pytest.FixtureRequest) -> Callable[[Settings], Settings]:
+    """A function that returns settings with the log at `mongodb_url` and the bucket at `gcs_url`."""
+
+    def move(settings: Settings) -> Settings:
+        urls = {"decision_log": request.getfixturevalue("mongodb_url"), "bucket": request.getfixturevalue("gcs_url")}
+        return settings.model_copy(update=urls)
+
+    return move
+
+
 @pytest.fixture(scope="session")
 def prometheus_binary() -> str:
     """The path of Prometheus."""

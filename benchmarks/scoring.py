@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from benchmarks.progress import say
 from credit_risk.application import LABEL, SCORED_COLUMNS, Floats, encode
 from credit_risk.data import read_training
 from credit_risk.model import CreditScorer
@@ -51,7 +52,7 @@ def compared(name: str, scorer: CreditScorer, codes: Floats) -> list[str]:
     scorer.warm_up()
     if scorer.kernel is None:
         raise RuntimeError("the kernel does not take the scorer, so there is nothing to compare")
-    _say(f"{name}: ready after {time.perf_counter() - start:.1f} s")
+    say(f"{name}: ready after {time.perf_counter() - start:.1f} s")
     contributions = scorer.kernel.contributions
     return [
         _row(
@@ -73,7 +74,7 @@ def compared(name: str, scorer: CreditScorer, codes: Floats) -> list[str]:
 
 
 def _row(name: str, usual: tuple[int, Callable[[], object]], ours: tuple[int, Callable[[], object]]) -> str:
-    _say(f"{name}...")
+    say(f"{name}...")
     cells, rates = [name], []
     for n, work in (usual, ours):
         start = time.perf_counter()
@@ -83,10 +84,6 @@ def _row(name: str, usual: tuple[int, Callable[[], object]], ours: tuple[int, Ca
         rates.append(n / seconds)
     cells += [f"{rate:,.0f}" for rate in rates]
     return f"| {' | '.join(cells)} | {rates[1] / rates[0]:.1f} |"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,6 +24,7 @@ from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
+from benchmarks.progress import say
 from credit_risk.application import BAD, LABEL, Floats, encode
 from credit_risk.data import read_training
 from credit_risk.trees import MAX_BIN
@@ -71,7 +72,7 @@ def usual_nested(clients: pd.DataFrame, n_folds: int) -> Timed:
     for number, (train, test) in enumerate(_outer(bad, n_folds)):
         found = usual_search(n_folds, number).fit(inputs.iloc[train], bad[train])
         scores.append(auc(bad[test], found.predict_proba(inputs.iloc[test])[:, 1]))
-        _say(f"usual: {number + 1} of {n_folds} outer folds")
+        say(f"usual: {number + 1} of {n_folds} outer folds")
     return Timed(time.perf_counter() - start, N_CANDIDATES * n_folds, float(np.mean(scores)))
 
 
@@ -123,10 +124,6 @@ def _outer(bad: np.ndarray, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]
     return list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(bad, bad))
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(
@@ -144,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with parallel_config(backend="loky", n_jobs=os.cpu_count() or 1, inner_max_num_threads=1):
         Parallel()(delayed(_paths)(encode(clients), clients[LABEL].to_numpy(str), [], 2) for _ in range(2))
         for name, usual, ours in scenarios:
-            _say(f"{name}...")
+            say(f"{name}...")
             old, new = usual(clients, options.folds), ours(clients, options.folds)
             rates = [one.tried / one.seconds for one in (old, new)]
             times = [f"{t.seconds:.1f} s" + (f", AUC {t.auc:.3f}" if t.auc else "") for t in (old, new)]

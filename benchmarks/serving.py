@@ -30,8 +30,9 @@ import pandas as pd
 import psutil
 import pyarrow.csv
 
+from benchmarks import scoring
 from benchmarks.load import Load, ask
-from benchmarks.scoring import many_clients
+from benchmarks.progress import say
 from benchmarks.servers import Riskometer, ferretdb, mlflow_serving, registered, riskometer
 from credit_risk.application import ATTRIBUTES, LABEL, SCORED, decode
 from credit_risk.data import read_training
@@ -67,16 +68,12 @@ class Sizes(NamedTuple):
 
 
 def scorers() -> dict[str, CreditScorer]:
-    """Return a scorer of the usual number of trees, and one of the most that a scorer may have; both give reasons."""
+    """Return those whose speed is measured, such that both give reasons."""
     clients = read_training("data/credit-g.csv")
-    found = {
-        "250 trees": CreditScorer(),
-        "1,250 trees": CreditScorer(members=[{"seed": seed} for seed in range(5)]),
-    }
+    found = scoring.scorers()
     for scorer in found.values():
         # That these risks are not out of fold makes other reasons, but no other time to find them.
-        risk = scorer.fit(clients, clients[LABEL]).predict_proba(clients)[:, 0]
-        scorer.fit(clients, clients[LABEL], risk)
+        scorer.fit(clients, clients[LABEL], scorer.predict_proba(clients)[:, 0])
     return found
 
 
@@ -111,7 +108,7 @@ def one_client(folder: Path, uri: str, name: str, sizes: Sizes) -> list[Line]:
 def _in_turn(asked: Sequence[tuple[str, bytes]], sizes: Sizes) -> list[Load]:
     """Return the best round of each, by requests per second."""
     rounds = [[ask(url, body, sizes.seconds) for url, body in asked] for _ in range(sizes.rounds)]
-    _say("; ".join(f"{max(load.per_second for load in each):.0f}/s" for each in zip(*rounds, strict=True)))
+    say("; ".join(f"{max(load.per_second for load in each):.0f}/s" for each in zip(*rounds, strict=True)))
     return [max(each, key=lambda load: load.per_second) for each in zip(*rounds, strict=True)]
 
 
@@ -153,7 +150,7 @@ def one_file(
         with peak_memory(server.process) as peak:
             upload(server, source, target, sizes.rows)
     what = f"{sizes.rows:,} rows, {name}"
-    _say(f"{what}: pandas {usual:.2f} s, pyarrow {floor:.2f} s, ours {ours:.2f} s, {peak[0] / 1e9:.2f} GB")
+    say(f"{what}: pandas {usual:.2f} s, pyarrow {floor:.2f} s, ours {ours:.2f} s, {peak[0] / 1e9:.2f} GB")
     return [
         Line(f"{what}; pandas", f"{usual:.1f} s", f"{ours:.2f} s", ours / usual, 1 / 8, least=False),
         Line(f"{what}; pyarrow, no scoring", f"{floor:.2f} s", f"{ours:.2f} s", ours / floor, most, least=False),
@@ -235,10 +232,6 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(
@@ -255,10 +248,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(temporary)
         source = folder / "clients.csv"
         plain = pyarrow.csv.WriteOptions(quoting_style="none")
-        pyarrow.csv.write_csv(decode(many_clients(sizes.rows)), source, plain)
+        pyarrow.csv.write_csv(decode(scoring.many_clients(sizes.rows)), source, plain)
         uri = f"sqlite:///{folder}/mlflow.db"
         for (name, scorer), most in zip(scorers().items(), (3, 6), strict=True):
-            _say(f"{name}...")
+            say(f"{name}...")
             registered(uri, name, scorer)
             if options.only != "file" and most == 3:
                 lines += one_client(folder, uri, name, sizes)

@@ -7,6 +7,7 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 from pydantic import ValidationError
 
+from credit_risk.application import first_messages
 from credit_risk.approvals import Approval, Refused, approvals, approve, rollback
 from credit_risk.blobs import open_blobs
 from credit_risk.data import read_training
@@ -16,8 +17,6 @@ from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable
 from credit_risk.settings import Settings, describe
 from credit_risk.sheet import Unreadable
 from credit_risk.snapshots import make
-
-SHOWN = 20
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,10 +59,8 @@ def _outcomes(name: str | None) -> int:
     except (Unreadable, LogUnavailable, ValueError) as error:
         say(str(error))
         return 2
-    for line in [*taken.warnings, *(fault.message for fault in taken.faults[:SHOWN])]:
+    for line in [*taken.warnings, *first_messages(taken.faults, taken.n_rejected)]:
         say(line)
-    if len(taken.faults) > SHOWN:
-        say(f"and more; {taken.n_rejected:,} rows were rejected in all")
     print(f"{taken.n_added:,} added, {taken.n_known:,} known already, {taken.n_rejected:,} rejected")  # noqa: T201
     if not taken.n_added and not taken.n_known:
         return 2

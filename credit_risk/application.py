@@ -27,6 +27,7 @@ LABEL = "class"
 CLIENT_ID = "client_id"
 MAX_CLIENT_ID = 64
 MAX_FAULTS = 1000
+_SAID = 20
 
 _WHOLE = re.compile(r"(-?[0-9]+)(?:\.0*)?")
 _CACHE_SIZE = 100_000
@@ -188,6 +189,12 @@ class Fault:
             "message": self.message,
             "allowed": self.allowed,
         }
+
+
+def first_messages(faults: Sequence[Fault], n_rejected: int) -> list[str]:
+    """Return what a command says of the rows that were rejected: the first faults, and how many rows there are."""
+    lines = [fault.message for fault in faults[:_SAID]]
+    return [*lines, f"and more; {n_rejected:,} rows were rejected in all"] if len(faults) > _SAID else lines
 
 
 class InvalidApplications(ValueError):

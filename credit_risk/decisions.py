@@ -309,16 +309,13 @@ class DecisionLog:
         Every big batch from `since` to before `until` is looked through: a second for some millions of rows.
         """
         where = {"client_id": client_id} | _between(since, until)
-        documents = self._documents.find("decisions", where, "time", newest_first=True, limit=limit)
-        found = [row for row in map(_flat, documents) if self._is_decision(row["batch"])]
+        documents = list(self._documents.find("decisions", where, "time", newest_first=True, limit=limit))
+        committed = {r.id for r in self._records({d["batch"] for d in documents}) if r.kind == "decision"}
+        found = [_flat(d) for d in documents if d["batch"] in committed]
         for record in self.latest_batches(since=since, until=until):
             if record.stored == "parquet":
                 found += self._get_parquet(record, DECISION_SCHEMA, filters=[("client_id", "=", client_id)]).to_pylist()
         return sorted(found, key=lambda row: (row["time"], row["row"]), reverse=True)[:limit]
-
-    def _is_decision(self, batch: str) -> bool:
-        record = self.batch(batch)
-        return record is not None and record.kind == "decision"
 
     def sweep(self, older_than: timedelta = timedelta(hours=1), within: timedelta = timedelta(days=7)) -> int:
         """Remove decisions whose batch was never committed, because its writer died; return how many batches went.

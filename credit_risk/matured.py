@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from credit_risk.decisions import GREEN, DecisionLog
+from credit_risk.months import month_name, month_of, month_start
 from credit_risk.outcome_file import DEFAULTED
 from credit_risk.outcomes import OUTCOME_SCHEMA, read_outcomes
 
@@ -81,7 +82,7 @@ def matured(log: DecisionLog, months: int, now: datetime | None = None, say: Say
     LogUnavailable
         When the decision log is.
     """
-    today = _number(now or datetime.now(UTC))
+    today = month_of(now or datetime.now(UTC))
     tables, dues = [OUTCOME_SCHEMA.empty_table()], [np.empty(0, np.int64)]
     for month in _months(log, until=today - months):
         accepted = _accepted(log, month)
@@ -89,7 +90,8 @@ def matured(log: DecisionLog, months: int, now: datetime | None = None, say: Say
         tables.append(accepted.filter(pa.array(due <= today)))
         dues.append(due[due <= today])
         n_told = len(tables[-1]) - tables[-1]["outcome"].null_count
-        say(f"{_name(month)}: {len(accepted):,} accepted, {len(dues[-1]):,} of them due, {n_told:,} with an outcome")
+        n, n_due = len(accepted), len(dues[-1])
+        say(f"{month_name(month)}: {n:,} accepted, {n_due:,} of them due, {n_told:,} with an outcome")
     return _settled(pa.concat_tables(tables), np.concatenate(dues), today)
 
 
@@ -101,31 +103,17 @@ def _settled(rows: pa.Table, due: np.ndarray, today: int) -> Matured:
         mine = due == month
         n, n_open = int(mine.sum()), int((mine & is_open).sum())
         taken = n_open < n and (n_open <= MOST_OPEN * n or today - month >= PATIENCE)
-        cohorts.append(Cohort(_name(month), n, n_open, int(np.sum(bad[mine & ~is_open])), taken))
+        cohorts.append(Cohort(month_name(month), n, n_open, int(np.sum(bad[mine & ~is_open])), taken))
         kept |= taken & mine & ~is_open
     return Matured(rows.filter(pa.array(kept)).sort_by("id"), cohorts)
 
 
 def _months(log: DecisionLog, until: int) -> Iterator[int]:
     """Yield the months with decisions, up to, but without, one."""
-    records = log.between(EPOCH, _start(until))
-    yield from sorted({_number(record.time) for record in records if record.n_decided})
+    records = log.between(EPOCH, month_start(until))
+    yield from sorted({month_of(record.time) for record in records if record.n_decided})
 
 
 def _accepted(log: DecisionLog, month: int) -> pa.Table:
-    table = read_outcomes(log, _start(month), _start(month + 1))
+    table = read_outcomes(log, month_start(month), month_start(month + 1))
     return table.filter(pc.equal(table["final"], GREEN))
-
-
-def _number(time: datetime) -> int:
-    """Return a time's month as a number, so that months can be counted."""
-    time = time.astimezone(UTC)
-    return time.year * 12 + time.month - 1
-
-
-def _start(month: int) -> datetime:
-    return datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
-
-
-def _name(month: int) -> str:
-    return f"{month // 12}-{month % 12 + 1:02}"

@@ -328,9 +328,7 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         NotExplainable
             When the scorer was fitted without out-of-fold risks.
         """
-        effects = self.explain(codes).effects
-        assert self.accepted_ is not None
-        return reasons(codes, effects, self.decide(codes).red, self.accepted_["facts"], self.texts_)
+        return reasons(codes, *self._grounds(codes))
 
     def sentences(self, codes: Floats) -> pa.Array:
         """Return what speaks for each decision on encoded applications, shape (n, 20), as one text a client.
@@ -340,9 +338,13 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         NotExplainable
             When the scorer was fitted without out-of-fold risks.
         """
+        return sentences(codes, *self._grounds(codes))
+
+    def _grounds(self, codes: Floats) -> tuple[Floats, NDArray[np.bool_], dict[str, Any], dict[str, str]]:
+        """Return what words are made of: effects, who is red, what is compared with, and the texts."""
         effects = self.explain(codes).effects
         assert self.accepted_ is not None
-        return sentences(codes, effects, self.decide(codes).red, self.accepted_["facts"], self.texts_)
+        return effects, self.decide(codes).red, self.accepted_["facts"], self.texts_
 
     def _contributions(self, codes: Floats) -> Floats:
         if not len(codes):

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from openpyxl.cell import WriteOnlyCell
 
-from credit_risk.application import CLIENT_ID, LABEL, NAMES, encode
+from credit_risk.application import CLIENT_ID, LABEL, NAMES, codes_of
 from credit_risk.decisions import BatchRecord, DecisionLog
 from credit_risk.model import NotExplainable
 from credit_risk.overrides import overrides_of_batch
@@ -95,7 +95,7 @@ def _table(log: DecisionLog, production: Production, record: BatchRecord) -> pa.
 def _reasons(production: Production, record: BatchRecord, decisions: pa.Table) -> pa.Array:
     try:
         scorer = production.scorer(record.model_version, record.digest)
-        return scorer.sentences(encode(decisions.select(list(NAMES)).to_pandas()))
+        return scorer.sentences(codes_of(decisions))
     except (RegistryUnavailable, NoSuchVersion, DigestMismatch, NotExplainable) as error:
         return pa.repeat(f"not to be had: {error}", len(decisions))
 

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from credit_risk.application import Fault
+from credit_risk.application import first_messages
 from credit_risk.decisions import LogUnavailable, open_log
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings
@@ -19,15 +19,6 @@ from model_deployment.export import result_csv
 from model_deployment.metrics import Metrics
 from model_deployment.scoring import Scoring
 from model_deployment.serving import Production, ScoringOff
-
-SHOWN = 20
-
-
-def _said(faults: Sequence[Fault], n_rejected: int) -> list[str]:
-    lines = [f"score: {fault.message}" for fault in faults[:SHOWN]]
-    if len(faults) > SHOWN:
-        lines.append(f"score: and more; {n_rejected:,} rows were rejected in all")
-    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,9 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"score: {error}", file=sys.stderr)  # noqa: T201
         return 2
     applications = batch.applications
-    said = [f"score: {warning}" for warning in applications.warnings]
-    for line in said + _said(applications.faults, applications.n_rejected):
-        print(line, file=sys.stderr)  # noqa: T201
+    for line in [*applications.warnings, *first_messages(applications.faults, applications.n_rejected)]:
+        print(f"score: {line}", file=sys.stderr)  # noqa: T201
     if not len(applications):
         return 2
     sys.stdout.buffer.write(result_csv(batch))

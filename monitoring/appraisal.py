@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from credit_risk.decisions import DecisionLog
+from credit_risk.months import month_of
 from credit_risk.registry import CHALLENGER, DigestMismatch, NoSuchVersion, Registry
 from credit_risk.settings import Settings
-from monitoring.book import Book, month_of
+from monitoring.book import Book
 from monitoring.challenger import Challenger
 from monitoring.performance import THRESHOLD, expected, out_of_fold
 from monitoring.quality import Quality

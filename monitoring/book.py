@@ -5,7 +5,7 @@ they are. The latest outcome of a decision stands. Some 30 bytes a decision are 
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from credit_risk.decisions import GREEN, OUTCOMES, BatchRecord, DecisionLog
 from credit_risk.groups import groups
+from credit_risk.months import month_of
 from credit_risk.outcome_file import DEFAULTED, REPAID
 from credit_risk.overrides import OVERRIDE
 from monitoring.window import PAGE, parts
@@ -103,9 +104,9 @@ class Book:
         self._log = log
         self._reach = reach
         self._cursor = self._seen = 0
-        self._batches: list[pa.Array] = []
-        self._month_of: list[Ints] = []
-        self._n_batches = 0
+        # Each batch's id, and the month of its decisions, by its place in the book.
+        self._batches = pa.array([], pa.string())
+        self._month_of: Ints = np.empty(0, np.int64)
 
     def advance(self, now: datetime) -> bool:
         """Read on, and return whether all is read: before that the book is not worth looking at.
@@ -146,16 +147,15 @@ class Book:
         months = np.array([month_of(record.time) for record in records])
         batch = pc.index_in(decisions["batch"], value_set=ids).to_numpy().astype(np.int64)
         rows = np.zeros(decisions.num_rows, DTYPE)
-        rows["key"] = ((batch + self._n_batches) << 32) + decisions["row"].to_numpy()
+        rows["key"] = ((batch + len(self._batches)) << 32) + decisions["row"].to_numpy()
         rows["day"] = decisions["time"].cast(pa.date32()).cast(pa.int32()).to_numpy()
         rows["risk"] = decisions["risk"].to_numpy()
         rows["green"] = rows["final"] = pc.equal(decisions["prediction"], GREEN).to_numpy()
         rows["groups"] = self._groups_of(decisions)
         for month in np.unique(months).tolist():
             self.months.setdefault(month, Month()).append(rows[months[batch] == month])
-        self._batches.append(ids)
-        self._month_of.append(months)
-        self._n_batches += len(records)
+        self._batches = pa.concat_arrays([self._batches, ids])
+        self._month_of = np.concatenate([self._month_of, months])
         return len(rows)
 
     def _groups_of(self, decisions: pa.Table) -> NDArray[np.uint16]:
@@ -177,27 +177,15 @@ class Book:
 
     def _put(self, ids: Sequence[str], **values: Sequence[Any] | Ints) -> None:
         """Alter decisions by their ids; those that are too old for the book are passed over."""
-        if not ids or not self._batches:
+        if not ids or not len(self._batches):
             return
         parted = [id.rpartition("-") for id in ids]
-        all_batches = pa.concat_arrays(self._batches)
-        batch = pc.index_in(pa.array([batch for batch, _, _ in parted]), value_set=all_batches)
+        batch = pc.index_in(pa.array([batch for batch, _, _ in parted]), value_set=self._batches)
         known = batch.is_valid().to_numpy(zero_copy_only=False)
         place = batch.fill_null(0).to_numpy()
         keys = (place.astype(np.int64) << 32) + np.array([int(row) for _, _, row in parted])
-        months = np.concatenate(self._month_of)[place]
+        months = self._month_of[place]
         for month in np.unique(months[known]).tolist():
             if month in self.months:
                 these = known & (months == month)
                 self.months[month].put(keys[these], **{name: np.asarray(v)[these] for name, v in values.items()})
-
-
-def month_of(time: datetime) -> int:
-    """Return the month of a time, in UTC, counted since 1970."""
-    utc = time.astimezone(UTC)
-    return 12 * (utc.year - 1970) + utc.month - 1
-
-
-def month_name(month: int) -> str:
-    """Return a month as people write it: 2026-03."""
-    return f"{1970 + month // 12}-{month % 12 + 1:02}"

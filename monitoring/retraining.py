@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from prefect.client.orchestration import get_client
@@ -27,7 +26,6 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
-from scipy.signal import fftconvolve
 
 from credit_risk.blobs import open_blobs
 from credit_risk.decisions import DecisionLog
@@ -37,6 +35,7 @@ from credit_risk.outcomes import OUTCOME_SCHEMA
 from credit_risk.registry import CHALLENGER, Registry, Version
 from credit_risk.settings import Settings
 from credit_risk.snapshots import LATEST, SNAPSHOT_TAG, NoSuchSnapshot, decision_ids
+from monitoring.luck import bound
 
 RETRAINING = "retraining"
 STARTING, STARTED, HELD, NONE = "starting", "started", "held", "none"
@@ -46,7 +45,6 @@ DEPLOYMENT = f"{FLOW}/sunday-night"
 
 # From so many new outcomes on there is something to learn, and something to be said of how many of them are bad.
 ENOUGH = 30
-QUANTILE = 0.975
 # A report that has not finished its start by then is dead.
 CUT_OFF = timedelta(minutes=10)
 
@@ -116,19 +114,6 @@ def consider(
         log.append_event(RETRAINING, version, action=HELD, reasons=reasons, obstacle=str(held), report=report)
         return Retraining(HELD, reasons, str(held))
     return Retraining(STARTED, reasons, run=run.name)
-
-
-def bound(risks: Sequence[float] | np.ndarray) -> int:
-    """Return how many of these clients may default, by their risks, in 97.5 of 100 cases (Poisson binomial)."""
-    risks = np.asarray(risks, float)
-    # By pairs: each row holds the chances that none, one, two... of some clients default.
-    chances = np.column_stack([1 - risks, risks]) if len(risks) else np.ones((1, 1))
-    while len(chances) > 1:
-        if len(chances) % 2:
-            nobody = np.eye(1, chances.shape[1])
-            chances = np.vstack([chances, nobody])
-        chances = fftconvolve(chances[::2], chances[1::2], axes=1)
-    return int(np.searchsorted(np.cumsum(chances[0]), QUANTILE))
 
 
 def _learnt(registry: Registry, version: str) -> Version:

@@ -14,8 +14,9 @@ import numpy as np
 
 from credit_risk.application import NAMES, Floats
 from credit_risk.decisions import DecisionLog
+from credit_risk.months import month_of
 from credit_risk.registry import CHALLENGER, PRODUCTION
-from monitoring.book import Book, Month, month_of
+from monitoring.book import Book, Month
 from monitoring.challenger import Challenger
 from monitoring.performance import Mask, costs
 from monitoring.vintages import defaulted

@@ -16,7 +16,8 @@ from datetime import datetime
 import numpy as np
 
 from credit_risk.application import Floats
-from monitoring.book import DEFAULTED_CODE, OPEN, Book, Rows, month_name, month_of
+from credit_risk.months import month_name, month_of
+from monitoring.book import DEFAULTED_CODE, OPEN, Book, Rows
 from monitoring.luck import bound
 from monitoring.performance import Mask, auc, costs
 

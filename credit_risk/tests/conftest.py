@@ -6,11 +6,8 @@ from credit_risk.decisions import open_log
 
 
 @pytest.fixture(params=["sqlite + folder", "mongodb + bucket"])
-def stores(request, settings):
-    if request.param == "sqlite + folder":
-        return settings
-    urls = {"decision_log": request.getfixturevalue("mongodb_url"), "bucket": request.getfixturevalue("gcs_url")}
-    return settings.model_copy(update=urls)
+def stores(request, settings, on_servers):
+    return settings if request.param == "sqlite + folder" else on_servers(settings)
 
 
 @pytest.fixture

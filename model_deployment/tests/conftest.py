@@ -159,9 +159,13 @@ class Server:
         """Return its decision log."""
         return open_log(self.settings)
 
+    def workers(self) -> list[psutil.Process]:
+        """Return its worker processes."""
+        return psutil.Process(self.process.pid).children()
+
     def ready(self) -> bool:
         """Return whether each of its workers has said that it serves a version: `/readyz` asks one of them."""
-        workers = {child.pid for child in psutil.Process(self.process.pid).children()}
+        workers = {worker.pid for worker in self.workers()}
         lines = self.log_file.read_text().splitlines()
         return bool(workers) and workers <= {int(line.split()[2]) for line in lines if ": serving version " in line}
 

@@ -18,7 +18,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import pytest
 from ulid import ULID
@@ -70,10 +69,6 @@ def _times(clients, n):
     return pa.array([i % len(clients) for i in range(n)])
 
 
-def workers(server):
-    return psutil.Process(server.process.pid).children()
-
-
 def everything(server):
     """Return what the log holds: each batch, and how many decisions it has."""
     return held(server.decisions())
@@ -98,7 +93,7 @@ def full_disk(server):
         pytest.skip("only Linux can limit another process")
     limits = {}
     try:
-        for worker in workers(server):
+        for worker in server.workers():
             limits[worker.pid] = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (0, limits[worker.pid][1]))
         yield
@@ -189,7 +184,7 @@ def test_on_a_disk_that_is_really_full_no_worker_dies_and_answers_are_true(
     ]
     if warm:
         assert [way()[0] for way in ways * 2] == [200, 200, 200, 200, 200, 404] * 2
-    before, known = on(disk, tmp_path / "before"), {worker.pid for worker in workers(server)}
+    before, known = on(disk, tmp_path / "before"), {worker.pid for worker in server.workers()}
     with (disk / "filling").open("wb", buffering=0) as filling, suppress(OSError):
         while filling.write(bytes(4096)):
             pass
@@ -201,7 +196,7 @@ def test_on_a_disk_that_is_really_full_no_worker_dies_and_answers_are_true(
     decided = [(body["batch"], body["n_decided"]) for status, body in answers if status == 200 and "batch" in body]
     assert on(disk, tmp_path / "after") == before + decided
     assert [way()[0] for way in ways] == [200, 200, 200, 200, 200, 404]
-    assert {worker.pid for worker in workers(server)} == known
+    assert {worker.pid for worker in server.workers()} == known
 
 
 # Two at once
@@ -314,7 +309,7 @@ def killed_when(server, data, key, moment):
     None when the answer came before the moment did.
     """
     with ThreadPoolExecutor(1) as pool:
-        (worker,) = workers(server)
+        (worker,) = server.workers()
         asked = pool.submit(upload, server, data, **{"Idempotency-Key": key})
         deadline = time.monotonic() + 60
         while not moment():
@@ -341,7 +336,7 @@ def test_a_worker_killed_mid_file_leaves_nothing_and_the_file_sent_again_is_deci
     alone, clients, as_csv, moment
 ):
     data = (as_csv(clients) + as_csv(clients).partition("\n")[2] * 2_999).encode()
-    (worker,) = workers(alone)
+    (worker,) = alone.workers()
     busy = worker.cpu_times().user
     moments = {
         "reading": lambda: worker.cpu_times().user > busy + 0.2,

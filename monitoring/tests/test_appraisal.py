@@ -24,11 +24,8 @@ NAMES_OF_MODELS = ("production", "challenger")
 
 
 @pytest.fixture(params=["sqlite", "mongodb + bucket"])
-def stack(request, served):
-    if request.param == "sqlite":
-        return served
-    urls = {"decision_log": request.getfixturevalue("mongodb_url"), "bucket": request.getfixturevalue("gcs_url")}
-    return served.model_copy(update=urls)
+def stack(request, served, on_servers):
+    return served if request.param == "sqlite" else on_servers(served)
 
 
 def named(found, name):

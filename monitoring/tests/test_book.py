@@ -10,20 +10,18 @@ import credit_risk.decisions as decisions
 import monitoring.book
 from credit_risk.decisions import open_log
 from credit_risk.groups import groups
+from credit_risk.months import month_of
 from credit_risk.outcomes import read_outcomes, take
 from credit_risk.overrides import override
-from monitoring.book import CODES, Book, month_of
+from monitoring.book import CODES, Book
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=430)
 
 
 @pytest.fixture(params=["sqlite", "mongodb + bucket"])
-def log(request, settings):
-    if request.param == "sqlite":
-        return open_log(settings)
-    urls = {"decision_log": request.getfixturevalue("mongodb_url"), "bucket": request.getfixturevalue("gcs_url")}
-    return open_log(settings.model_copy(update=urls))
+def log(request, settings, on_servers):
+    return open_log(settings if request.param == "sqlite" else on_servers(settings))
 
 
 def rows(book):

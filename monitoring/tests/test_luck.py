@@ -25,3 +25,11 @@ def test_equal_risks_are_binomial_and_many_are_nearly_normal():
     risk = np.random.default_rng(0).beta(1, 8, 100_000)
     usual = norm(risk.sum(), np.sqrt((risk * (1 - risk)).sum())).ppf(0.975)
     assert bound(risk) == pytest.approx(usual, abs=2)
+
+
+def test_the_bound_is_a_quantile_of_the_poisson_binomial():
+    assert bound(np.empty(0)) == 0
+    for n in (1, 30, 101):
+        assert bound(np.full(n, 0.1)) == binom(n, 0.1).ppf(0.975)
+    risks = np.random.default_rng(0).uniform(0.01, 0.3, 45)
+    assert bound(risks) == poisson_binom(list(risks)).ppf(0.975)

@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
-import scipy.stats
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
@@ -28,7 +26,7 @@ from credit_risk.snapshots import make, standing
 from model_orchestration_and_tracking.flow import credit_risk_training
 from monitoring import retraining
 from monitoring.report import evidently_report
-from monitoring.retraining import DEPLOYMENT, FLOW, RETRAINING, bound, consider
+from monitoring.retraining import DEPLOYMENT, FLOW, RETRAINING, consider
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -242,14 +240,6 @@ def test_a_challenger_that_has_learnt_all_there_is_waits_for_a_person(allowed, a
     assert ask(allowed).obstacle == "version 2 waits for a person, and there is nothing newer to learn from"
     n = matured_outcomes(40, 0, seed=7)
     assert ask(allowed).reasons[1] == f"{n} outcomes have matured that version 2 was not trained on"
-
-
-def test_the_bound_is_a_quantile_of_the_poisson_binomial():
-    assert bound([]) == 0
-    for n in (1, 30, 101):
-        assert bound(np.full(n, 0.1)) == scipy.stats.binom(n, 0.1).ppf(0.975)
-    risks = np.random.default_rng(0).uniform(0.01, 0.3, 45)
-    assert bound(risks) == scipy.stats.poisson_binom(list(risks)).ppf(0.975)
 
 
 def test_the_deployment_is_one_of_the_stack_and_takes_the_parameter():

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from monitoring.book import DTYPE, Book, Month, month_name, month_of
+from credit_risk.months import month_name, month_of
+from monitoring.book import DTYPE, Book, Month
 from monitoring.luck import bound
 from monitoring.vintages import Overridden, Vintages, defaulted, estimate, overridden, vintage
 
