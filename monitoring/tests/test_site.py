@@ -1,5 +1,6 @@
 """The hosted reports: a list, each report in its sandbox, and nothing else that a hostile caller asks for."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -199,14 +200,25 @@ def test_readers_at_the_same_time_are_bounded_and_scrapes_go_on(exporter, put, m
 
 
 def test_a_reader_counts_until_he_has_it_all(exporter, put):
-    id = put(html="x" * 8_000_000)  # more than sockets hold
-    slow = [HTTPConnection("127.0.0.1", exporter.server_port, timeout=30) for _ in range(AT_A_TIME)]
+    page = 32_000_000  # more than sockets hold, however far the kernel lets the sender's grow
+    id = put(html="x" * page)
+    slow = [_slow_reader(exporter) for _ in range(AT_A_TIME)]
     for reader in slow:
         reader.request("GET", f"/reports/{id}", headers={"Host": "localhost"})
     wait_for(lambda: get(exporter, "/reports")[0].status == 503, 10, "the one too many")
     assert get(exporter, "/metrics")[0].status == 200
-    assert all(len(reader.getresponse().read()) == 8_000_000 for reader in slow)
+    assert all(len(reader.getresponse().read()) == page for reader in slow)
     wait_for(lambda: get(exporter, "/reports")[0].status == 200, 10, "a free place")
+
+
+def _slow_reader(exporter: Server) -> HTTPConnection:
+    """Return a connection whose kernel takes little on behalf of who does not read."""
+    reader = HTTPConnection("127.0.0.1", exporter.server_port, timeout=30)
+    reader.sock = socket.socket()
+    reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    reader.sock.settimeout(30)
+    reader.sock.connect(("127.0.0.1", exporter.server_port))
+    return reader
 
 
 def test_old_reports_go_and_their_figures_with_them(stores, put):
