@@ -184,6 +184,7 @@ def test_409_for_a_key_whose_version_is_gone(client, registry, production, clien
     client.post("/api/v1/score", **more)
     registry.production = "2"
     production.look()
+    registry.tampered = {"1"}
     assert kind(client.post("/api/v1/score", **more), 409) == "decided-before"
 
 
