@@ -72,14 +72,15 @@ def report(window: Window, threshold: float | None) -> Report:
 
     reference, newest = window.reference, window.newest
     shown = window.judge_newest()
-    snapshots = [evidence.drift_report(reference, newest, shown)]
+    drift = evidence.drift_report(reference, newest, shown)
+    snapshots = [drift.snapshot]
     labelled = window.labelled()
     if threshold is not None and len(labelled) >= window.minimum and set(labelled[LABEL]) == {GOOD, BAD}:
         snapshots.append(evidence.performance_report(reference, labelled, threshold))
     figures = {
         "model_version": window.version,
         "window": {"n": len(window), "start": window.start, "end": window.end},
-        "newest": {"n": len(newest), "drift": shown.as_dict()},
+        "newest": {"n": len(newest), "drift": shown.as_dict(), "failed": list(drift.failed)},
         "n_labelled": len(labelled),
         "performance": len(snapshots) > 1,
         "drift": window.judge().as_dict(),

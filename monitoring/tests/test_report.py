@@ -91,6 +91,19 @@ def test_a_dead_column_is_named_and_the_report_not_lost(served, log, draw, decid
     assert not document["body"]["performance"]
 
 
+def test_a_column_that_evidently_fails_on_does_not_lose_the_report(served, log, draw, decide, run, fail_on):
+    decide(log, draw(120, drifted=True))
+    fail_on("credit_amount")
+    state = run(served)
+    assert state.is_completed()
+    assert "credit_amount" in state.message  # the verdict comes from counts
+    html = open_blobs(served.bucket).get(LATEST).decode()
+    assert "It failed on credit_amount; the worker's log says why." in html
+    (document,) = log.reports(REPORT)
+    assert document["body"]["newest"]["failed"] == ["credit_amount"]
+    assert sum(f["metric"] == "ValueDrift" for f in document["body"]["evidently"]) == 20
+
+
 def test_too_little_data_is_a_completed_run_that_says_so(served, log, draw, decide, run):
     decide(log, draw(99))
     state = run(served)
