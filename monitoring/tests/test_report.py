@@ -2,9 +2,11 @@
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 import yaml
@@ -184,6 +186,23 @@ def test_a_prefect_that_is_away_is_said(settings):
     with pytest.raises(FlowsUnknown):
         flow_runs("http://127.0.0.1:1/api", "evidently-report")
     seen = neighbours.look(open_documents(settings.decision_log), "http://127.0.0.1:1/api")
+    assert (seen.log_up, seen.flows) == (True, ())
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n5", b"no HTTP\r\n"])
+def test_a_prefect_that_dies_while_it_answers_is_away_too(settings, said):
+    """Whoever looks for the neighbours must outlive it, or the word on the log would stand still as well."""
+
+    class Dying(StreamRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65_536)
+            self.wfile.write(said)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Dying) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        api = f"http://127.0.0.1:{server.server_address[1]}"
+        seen = neighbours.look(open_documents(settings.decision_log), api)
+        server.shutdown()
     assert (seen.log_up, seen.flows) == (True, ())
 
 
