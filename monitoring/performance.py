@@ -70,10 +70,12 @@ def out_of_fold(reference: pd.DataFrame, threshold: float = THRESHOLD) -> Perfor
     Parameters
     ----------
     reference : DataFrame
-        `class` and out-of-fold `risk`, as logged with the version.
+        `class` and out-of-fold `risk`, as logged with the version; None is returned where either is missing.
     threshold : float
         The risk from which it refuses.
     """
+    if not {LABEL, "risk"} <= {*reference.columns}:
+        return None
     risk = reference["risk"].to_numpy(np.float64)
     bad = (reference[LABEL] == BAD).to_numpy(np.bool_)
     return performance(risk, risk < threshold, bad.astype(np.float64))

@@ -95,3 +95,9 @@ def test_out_of_fold_is_what_came_out_on_the_training_clients():
     reference = pd.DataFrame({"class": ["good", "bad", "good", "bad"], "risk": [0.1, 0.1, 0.5, 0.5]})
     found = out_of_fold(reference)
     assert (found.n, found.auc, found.accuracy, found.cost) == (4, 0.5, 0.5, (5 + 1) / 4)
+
+
+@pytest.mark.parametrize("missing", ["class", "risk"])
+def test_a_reference_without_labels_or_risks_tells_nothing(missing):
+    reference = pd.DataFrame({"class": ["good", "bad"], "risk": [0.1, 0.5]})
+    assert out_of_fold(reference.drop(columns=missing)) is None
