@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import erf
 
 from credit_risk.application import BAD, LABEL, Floats
 from credit_risk.model import COST_BAD, COST_GOOD
@@ -22,6 +23,8 @@ Mask = NDArray[np.bool_]
 # The risk from which a client costs less refused than accepted.
 THRESHOLD = COST_GOOD / (COST_GOOD + COST_BAD)
 MANY = 100_000
+# Parts of equally many clients that calibration is looked at in.
+PARTS = 10
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,26 @@ def auc(risk: Floats, bad: Floats) -> float | None:
     pairs = float(bads.sum() * goods.sum()) - himself
     # What is left of pairs that cancel out is rounding.
     return above / pairs if pairs > 1e-9 * len(risk) else None
+
+
+def calibration_error(risk: Floats, bad: Floats) -> float:
+    """Return how far risks are from what became of clients: the mean gap over ten equally big parts, by risk.
+
+    With clients that are only likely bad it is what the gaps will be on average, luck included (as normal). So with the
+    risks themselves it is what perfectly calibrated ones come to.
+
+    Parameters
+    ----------
+    risk, bad : array of shape (n,)
+        Ten clients at least.
+    """
+    cuts = np.arange(PARTS) * len(risk) // PARTS
+    order = np.argpartition(risk, cuts)
+    gap = np.abs(np.add.reduceat((bad - risk)[order], cuts))
+    luck = np.sqrt(np.add.reduceat((bad * (1 - bad))[order], cuts))
+    far = gap / np.maximum(luck, 1e-12)
+    apart = gap * erf(far / np.sqrt(2)) + luck * np.sqrt(2 / np.pi) * np.exp(-(far**2) / 2)
+    return float(apart.sum() / len(risk))
 
 
 def _places(risk: Floats) -> NDArray[np.int64]:

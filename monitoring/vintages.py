@@ -19,7 +19,7 @@ from credit_risk.application import Floats
 from credit_risk.months import month_name, month_of
 from monitoring.book import DEFAULTED_CODE, OPEN, Book, Rows
 from monitoring.luck import bound
-from monitoring.performance import Mask, auc, costs
+from monitoring.performance import Mask, auc, calibration_error, costs
 
 # Ages in months that vintages are compared at, beside that at which they are mature.
 AGES = (3, 6, 12, 24)
@@ -39,17 +39,20 @@ class Rating:
         None where all are of one kind.
     brier : float
         The mean squared difference of risk and outcome.
+    calibration_error : float
+        See `performance.calibration_error`.
     """
 
     bad: float
     auc: float | None
     brier: float
+    calibration_error: float
 
     @classmethod
     def of(cls, risk: Floats, bad: Floats) -> "Rating":
         """Return how risks do, given how likely each client is bad: with the risks themselves what they predict."""
         brier = (1 - bad) * risk**2 + bad * (1 - risk) ** 2
-        return cls(float(bad.mean()), auc(risk, bad), float(brier.mean()))
+        return cls(float(bad.mean()), auc(risk, bad), float(brier.mean()), calibration_error(risk, bad))
 
 
 @dataclass(frozen=True)

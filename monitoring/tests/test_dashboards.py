@@ -26,6 +26,7 @@ DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 RULES = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
 DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
 
+SIDES = ("window", "reference")
 # Every name that the services serve, and their labels: what people outside build on.
 EXPORTER = {
     "credit_risk_drift_score": {"feature"},
@@ -45,6 +46,7 @@ EXPORTER = {
     "credit_risk_window_risk_ratio": set(),
     "credit_risk_window_confidence_ratio": set(),
     **{f"credit_risk_reference_{what}_ratio": set() for what in ("green", "risk", "confidence")},
+    **{f"credit_risk_{side}_{what}_ratio_bucket": {"le"} for side in SIDES for what in ("risks", "confidences")},
     "credit_risk_drift_psi": {"feature"},
     "credit_risk_drift_psi_limit": {"feature"},
     "credit_risk_unjudged_features": {"feature", "reason"},
@@ -70,6 +72,8 @@ EXPORTER = {
     "credit_risk_vintage_predicted_auc_ratio": {"vintage"},
     "credit_risk_vintage_brier": {"vintage", "age"},
     "credit_risk_vintage_predicted_brier": {"vintage"},
+    "credit_risk_vintage_calibration_error_ratio": {"vintage", "age"},
+    "credit_risk_vintage_predicted_calibration_error_ratio": {"vintage"},
     "credit_risk_vintage_defaults": {"vintage"},
     "credit_risk_vintage_defaults_bound": {"vintage"},
     "credit_risk_vintage_estimated_recall_ratio": {"vintage", "age"},
