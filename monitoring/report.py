@@ -24,7 +24,7 @@ from credit_risk.documents import open_documents
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings
 from monitoring.retraining import consider
-from monitoring.shelf import LATEST, page_name, remove_old
+from monitoring.shelf import LATEST, page_name, remove_old, remove_old_refreshes
 from monitoring.summary import summary
 from monitoring.window import REPORT, Window, read_window, serving_version
 
@@ -107,8 +107,10 @@ def store_figures(log: DecisionLog, figures: dict[str, Any]) -> None:
 
 @task(**RETRIES)
 def clear(settings: Settings) -> None:
-    """Remove reports that are older than they are to be kept."""
-    remove_old(open_documents(settings.decision_log), open_blobs(settings.bucket), settings.report_keep_days)
+    """Remove reports and figures of refreshes that are older than they are to be kept."""
+    documents = open_documents(settings.decision_log)
+    remove_old(documents, open_blobs(settings.bucket), settings.report_keep_days)
+    remove_old_refreshes(documents, settings.refresh_keep_days)
 
 
 @task(**RETRIES)

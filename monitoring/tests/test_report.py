@@ -22,7 +22,7 @@ from monitoring import neighbours, report
 from monitoring.flows import FLOWS, FlowRuns, FlowsUnknown, flow_runs
 from monitoring.report import evidently_report
 from monitoring.shelf import LATEST
-from monitoring.window import REPORT
+from monitoring.window import REFRESH, REPORT
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,10 +147,14 @@ def test_old_reports_are_removed_by_the_next_run(served, log, draw, decide, run)
     decide(log, draw(120))
     run(served)
     assert len(open_blobs(served.bucket).names("reports/")) == 2
+    log.put_report(REFRESH, {})
     none = {"model_name": "nobody-trained-this", "report_keep_days": 1e-9}
     assert run(served.model_copy(update=none)).is_completed()
     assert open_blobs(served.bucket).names("reports/") == []
     assert log.reports(REPORT) == []
+    assert len(log.reports(REFRESH)) == 1
+    assert run(served.model_copy(update=none | {"refresh_keep_days": 1e-9})).is_completed()
+    assert log.reports(REFRESH) == []
 
 
 def test_prefect_says_how_the_flows_went(served, log, draw, decide, run, settings):
