@@ -71,9 +71,12 @@ class Month:
 
     def put(self, keys: Ints, **values: Any) -> None:
         """Alter decisions, where they are in the book; of several alterations of one the last stands."""
-        places = np.searchsorted(self.rows["key"], keys)
+        known = self.rows["key"]
+        places = np.searchsorted(known, keys)
+        there = places < len(known)
+        there[there] = known[places[there]] == keys[there]  # not those of a file that is lost
         for name, value in values.items():
-            self.rows[name][places] = value
+            self.rows[name][places[there]] = value[there]
         self.changes += 1
 
 

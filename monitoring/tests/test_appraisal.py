@@ -202,15 +202,18 @@ def test_a_file_of_decisions_that_is_lost_is_named_and_stops_nothing(
 ):
     monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 50)
     register(served.model_name, other=other)
-    lost = decide(log, draw(60), time=LONG_AGO)
-    become(log, decide(log, draw(70, labelled=True), time=LONG_AGO))
+    lost = decide(log, draw(60, labelled=True).assign(**{LABEL: BAD}), time=LONG_AGO)
+    kept = decide(log, draw(200, labelled=True).assign(**{LABEL: "good"}), time=LONG_AGO)
     decide(log, draw(120))
+    for record in (kept, lost):
+        assert become(log, record).n_added > 0
     (file,) = Path(served.bucket).rglob(f"{lost.id}.parquet")
     file.unlink()
     figures = refresher(served).refresh()
-    assert sum(figures.totals.decisions.values()) == 250
+    assert sum(figures.totals.decisions.values()) == 380
     assert (figures.recent.n, len(figures.drift.features)) == (120, 21)
-    assert [v.applicants for v in figures.quality.vintages] == [70, 120]
+    old, new = figures.quality.vintages
+    assert (old.applicants, old.open, old.defaults, new.applicants) == (200, 0, 0, 120)
     assert figures.quality.observed.n > 0
     assert figures.time is not None
     assert f"{file.name}: its 60 decisions are left out" in caplog.text
