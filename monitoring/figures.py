@@ -67,8 +67,10 @@ class Predictions:
 
 def _up_to(values: Floats) -> tuple[int, ...]:
     # By arithmetic, a third of what a search takes; less a little, for what lies on an edge is not above it.
-    parts = np.ceil(values * PARTS - 1e-9).astype(np.int64)
-    return tuple(np.cumsum(np.bincount(parts, minlength=PARTS + 1))[1:].tolist())
+    parts = values * PARTS
+    parts -= 1e-9
+    counts = np.bincount(np.ceil(parts, out=parts).astype(np.int64), minlength=PARTS + 1)
+    return tuple(np.cumsum(counts)[1:].tolist())
 
 
 @dataclass(frozen=True)

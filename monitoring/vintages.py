@@ -165,22 +165,24 @@ class Vintages:
 
 def vintage(month: int, rows: Rows, age: int | None, maturity: int, groups: Sequence[tuple[str, str]] = ()) -> Vintage:
     """Return one vintage, given its decisions, shape (n,), and how many months all of them have behind them."""
-    funded = rows[np.flatnonzero(rows["final"])]
-    enough = len(funded) >= MINIMUM
+    # Column by column: the rows hold much else.
+    funded = rows["final"].copy()
+    risk = rows["risk"][funded]
+    enough = len(risk) >= MINIMUM
     reached = sorted({a for a in (*AGES, maturity) if age is not None and a <= min(age, maturity)})
-    bad = {a: defaulted(funded, a).astype(np.float64) for a in reached}
+    bad = {a: defaulted(rows, a)[funded].astype(np.float64) for a in reached}
     mature = enough and maturity in bad
     return Vintage(
         month_name(month),
         applicants=len(rows),
-        funded=len(funded),
-        open=int(np.count_nonzero(funded["outcome"] == OPEN)),
+        funded=len(risk),
+        open=int(np.count_nonzero(funded & (rows["outcome"] == OPEN))),
         age=age,
-        predicted=Rating.of(funded["risk"], funded["risk"]) if enough else None,
-        observed={a: Rating.of(funded["risk"], bad[a]) for a in reached} if enough else {},
+        predicted=Rating.of(risk, risk) if enough else None,
+        observed={a: Rating.of(risk, bad[a]) for a in reached} if enough else {},
         estimated={a: estimate(rows, a) for a in reached} if enough else {},
         defaults=int(bad[maturity].sum()) if mature else None,
-        defaults_bound=bound(funded["risk"]) if mature else None,
+        defaults_bound=bound(risk) if mature else None,
         acceptance=_acceptance(rows, groups),
     )
 
