@@ -24,12 +24,21 @@ from google.auth.exceptions import GoogleAuthError
 from ulid import ULID
 
 from credit_risk.application import ATTRIBUTES, Applications, decode
-from credit_risk.blobs import Blobs, open_blobs
+from credit_risk.blobs import BlobMissing, Blobs, open_blobs
 from credit_risk.documents import Document, Documents, DuplicateId, LogUnavailable, open_documents
 from credit_risk.model import Decided
 from credit_risk.settings import Settings
 
-__all__ = ["DECISION_SCHEMA", "AlreadyCommitted", "Batch", "BatchRecord", "DecisionLog", "LogUnavailable", "open_log"]
+__all__ = [
+    "DECISION_SCHEMA",
+    "AlreadyCommitted",
+    "Batch",
+    "BatchLost",
+    "BatchRecord",
+    "DecisionLog",
+    "LogUnavailable",
+    "open_log",
+]
 
 # Up to here a decision is a document; a bigger batch is one Parquet file (a million documents take half a minute, the
 # file a third of a second).
@@ -131,6 +140,10 @@ class AlreadyCommitted(ValueError):
     def __init__(self, record: BatchRecord) -> None:
         super().__init__(f"idempotency key {record.idempotency_key!r} was used for batch {record.id}")
         self.record = record
+
+
+class BatchLost(LogUnavailable):
+    """The file with a batch's decisions is gone from the bucket."""
 
 
 class Brief(NamedTuple):
@@ -249,7 +262,13 @@ class DecisionLog:
         return _record(found) if found else None
 
     def read(self, *records: BatchRecord, columns: Sequence[str] = ()) -> pa.Table:
-        """Return the decisions of batches, in order of commit and row, with the columns named of `DECISION_SCHEMA`."""
+        """Return the decisions of batches, in order of commit and row, with the columns named of `DECISION_SCHEMA`.
+
+        Raises
+        ------
+        BatchLost
+            When the file of one is.
+        """
         schema = decision_schema(columns)
         parts = {r.id: self._get_parquet(r, schema) for r in records if r.stored == "parquet"}
         small = [r for r in records if r.stored == "documents" and r.n_decided]
@@ -480,8 +499,7 @@ class DecisionLog:
         chosen = pa.array(values, pa.string())
         for record in records:
             if record.stored == "parquet" and len(chosen):
-                data = self._blob_call(self._blobs.get, _parquet_name(record.id))
-                table = pq.read_table(pa.BufferReader(data), columns=names)
+                table = pq.read_table(self._file(record), columns=names)
                 rows = table.filter(pc.is_in(table[column], chosen)).select(names)
                 for row in rows.to_pylist():
                     yield Brief(**row, kind=record.kind)
@@ -513,12 +531,15 @@ class DecisionLog:
         self._blob_call(self._blobs.put, _parquet_name(batch.id), sink.getvalue().to_pybytes())
 
     def _get_parquet(self, record: BatchRecord, schema: pa.Schema, filters: Any = None) -> pa.Table:
-        data = self._blob_call(self._blobs.get, _parquet_name(record.id))
-        return (
-            pq.read_table(pa.BufferReader(data), columns=schema.names, filters=filters)
-            .select(schema.names)
-            .cast(schema)
-        )
+        table = pq.read_table(self._file(record), columns=schema.names, filters=filters)
+        return table.select(schema.names).cast(schema)
+
+    def _file(self, record: BatchRecord) -> pa.BufferReader:
+        name = _parquet_name(record.id)
+        try:
+            return pa.BufferReader(self._blob_call(self._blobs.get, name))
+        except BlobMissing:
+            raise BatchLost(f"the bucket behind the decision log has lost {name}") from None
 
     def _blob_names(self, since: datetime) -> list[str]:
         days = range((datetime.now(UTC).date() - since.date()).days + 1)

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     vintage_months: int = Field(36, ge=1, le=240, description="Vintages of so many months back are rated")
     exporter_interval_seconds: float = Field(15, gt=0, description="How often the exporter looks for new decisions")
     report_keep_days: float = Field(90, gt=0, description="So long reports are kept, in the bucket and in the log")
+    refresh_keep_days: float = Field(
+        7, gt=0, description="So long the log keeps each refresh's figures: 10 KB, every interval that brings decisions"
+    )
 
     alert_webhook_url: SecretStr = Field(SecretStr(""), description="Who gets alerts as JSON by POST; none: nobody")
     alert_mail_to: str = Field("", description="Who gets alerts by mail; none: nobody")

@@ -18,7 +18,7 @@ from credit_risk.groups import groups
 from credit_risk.months import month_of
 from credit_risk.outcome_file import DEFAULTED, REPAID
 from credit_risk.overrides import OVERRIDE
-from monitoring.window import PAGE, parts
+from monitoring.window import PAGE, parts, read_kept
 
 Rows = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -71,9 +71,12 @@ class Month:
 
     def put(self, keys: Ints, **values: Any) -> None:
         """Alter decisions, where they are in the book; of several alterations of one the last stands."""
-        places = np.searchsorted(self.rows["key"], keys)
+        known = self.rows["key"]
+        places = np.searchsorted(known, keys)
+        there = places < len(known)
+        there[there] = known[places[there]] == keys[there]  # not those of a file that is lost
         for name, value in values.items():
-            self.rows[name][places] = value
+            self.rows[name][places[there]] = value[there]
         self.changes += 1
 
 
@@ -142,7 +145,7 @@ class Book:
     def _add(self, records: Sequence[BatchRecord]) -> int:
         if not records:
             return 0
-        decisions = self._log.read(*records, columns=COLUMNS)
+        decisions = read_kept(self._log, records, COLUMNS)
         ids = pa.array([record.id for record in records])
         months = np.array([month_of(record.time) for record in records])
         batch = pc.index_in(decisions["batch"], value_set=ids).to_numpy().astype(np.int64)

@@ -31,8 +31,10 @@ EMPTY = "empty"
 EMPTY_REFERENCE = "empty in the reference"
 CONSTANT = "constant"
 TOO_FEW = "too few decisions"
+FAILED = "test failed"
 
-# Returns the p-value of the drift test of each of the named features, given the reference and the window.
+# Returns the p-value of the drift test of each of the named features, given the reference and the window. A feature
+# whose test fails is left out.
 Tester = Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Mapping[str, float]]
 
 
@@ -149,13 +151,15 @@ def judge(
     minimum : int
         Fewest values of a feature in the window.
     p_values : callable, optional
-        Returns those of the features it is given; they come from the counts unless given.
+        Returns those of the features it is given, but for one whose test fails; they come from the counts unless given.
     """
     pairs = {feature: (cells.of(feature, cells.reference), cells.of(feature, counts)) for feature in FEATURES}
     few = cells.rows(counts) < minimum
     reasons = {feature: TOO_FEW if few else _unjudged(*pair, minimum) for feature, pair in pairs.items()}
-    judged = [feature for feature in FEATURES if not reasons[feature]]
-    tested = p_values(judged) if p_values else {feature: p_value(feature, *pairs[feature]) for feature in judged}
+    testable = [feature for feature in FEATURES if not reasons[feature]]
+    tested = p_values(testable) if p_values else {feature: p_value(feature, *pairs[feature]) for feature in testable}
+    judged = [feature for feature in testable if feature in tested]
+    reasons |= {feature: FAILED for feature in testable if feature not in tested}
     adjusted = holm(tested[feature] for feature in judged)
     features = []
     for feature, corrected in zip(judged, adjusted, strict=True):

@@ -3,9 +3,10 @@
 Import this where it is used and not at the top of a module: Evidently takes 4 to 14 seconds.
 """
 
+import logging
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 import scipy.stats
@@ -30,6 +31,8 @@ from evidently.presets import ClassificationPreset, DataDriftPreset
 KS = "credit_risk_ks"
 CHI_SQUARE = "credit_risk_chi_square"
 P_GOOD = "p_good"
+
+logger = logging.getLogger(__name__)
 
 
 def _test(reference: "pd.Series[Any]", window: "pd.Series[Any]", _: ColumnType, threshold: float) -> tuple[float, bool]:
@@ -70,23 +73,37 @@ class _ScoreCalculation(ValueDriftCalculation):  # type: ignore[misc]
 Score.__calculation_type__ = _ScoreCalculation
 
 
+class DriftReport(NamedTuple):
+    """Evidently's report on drift, and the features that it could not show."""
+
+    snapshot: Snapshot
+    failed: Sequence[str]
+
+
 def p_values(reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]) -> dict[str, float]:
     """Return the p-value that Evidently computes for each feature (a `drift.Tester`)."""
-    metrics = [Score(column=feature, method=_method(feature), threshold=drift.ALPHA) for feature in features]
-    results = _run(metrics, reference, window, features, _columns(features)).dict()["metrics"]
-    return {result["config"]["column"]: float(result["value"]) for result in results}
+
+    def test(some: Sequence[str]) -> Snapshot:
+        metrics = [Score(column=feature, method=_method(feature), threshold=drift.ALPHA) for feature in some]
+        return _run(metrics, reference, window, some, _columns(some))
+
+    snapshot, _ = _without_failed(features, test)
+    return {result["config"]["column"]: float(result["value"]) for result in snapshot.dict()["metrics"]}
 
 
-def drift_report(reference: pd.DataFrame, window: pd.DataFrame, verdict: Drift) -> Snapshot:
+def drift_report(reference: pd.DataFrame, window: pd.DataFrame, verdict: Drift) -> DriftReport:
     """Return Evidently's report on the features that `drift.compare` judged; it calls drifted what the verdict does."""
-    features = [f.feature for f in verdict.features]
-    preset = DataDriftPreset(
-        columns=features,
-        per_column_method={feature: _method(feature) for feature in features},
-        threshold=verdict.cutoff,
-        drift_share=verdict.dataset_share,
-    )
-    return _run([preset], reference, window, features, _columns(features))
+
+    def show(some: Sequence[str]) -> Snapshot:
+        preset = DataDriftPreset(
+            columns=some,
+            per_column_method={feature: _method(feature) for feature in some},
+            threshold=verdict.cutoff,
+            drift_share=verdict.dataset_share,
+        )
+        return _run([preset], reference, window, some, _columns(some))
+
+    return _without_failed([f.feature for f in verdict.features], show)
 
 
 def performance_report(reference: pd.DataFrame, window: pd.DataFrame, threshold: float) -> Snapshot:
@@ -119,6 +136,26 @@ def figures(snapshot: Snapshot) -> list[dict[str, Any]]:
         about = {name: config[name] for name in ("column", "method", "threshold") if name in config}
         found.append({"metric": config["type"].rpartition(":")[2], **about, "value": result["value"]})
     return found
+
+
+def _without_failed(features: Sequence[str], make: Callable[[Sequence[str]], Snapshot]) -> DriftReport:
+    """Return what Evidently makes of the features, without those on which it fails alone: one would lose it all."""
+    try:
+        return DriftReport(make(features), ())
+    except Exception:  # whatever SciPy, pandas or Evidently raise
+        failed = [feature for feature in features if _fails(feature, make)]
+        if not failed:
+            raise
+        return DriftReport(make([feature for feature in features if feature not in failed]), failed)
+
+
+def _fails(feature: str, make: Callable[[Sequence[str]], Snapshot]) -> bool:
+    try:
+        make([feature])
+    except Exception:
+        logger.exception("Evidently fails on %s", feature)
+        return True
+    return False
 
 
 def _method(feature: str) -> str:

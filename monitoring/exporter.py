@@ -23,7 +23,7 @@ from monitoring import child, neighbours
 from monitoring.site import Answer, Site
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Far longer than any refresh: a child that sends nothing for so long hangs.
+# Far longer than any refresh: a child that sends nothing for so long, beside the pause that it is told, hangs.
 PATIENCE_SECONDS = 600
 RESTART_SECONDS = 5
 GRACE_SECONDS = 5
@@ -108,15 +108,16 @@ def keep_child(server: Server, settings: Settings) -> None:
 
 def pages(settings: Settings) -> Iterator[bytes]:
     """Yield the pages of one child until it dies or hangs; it is gone when this ends, in whatever way."""
+    patience = PATIENCE_SECONDS + settings.exporter_interval_seconds
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=child.run, args=(settings, sender), name="refresh", daemon=True)
     process.start()
     sender.close()  # the child's copy is the only one left, so its death ends the pipe
     try:
-        while receiver.poll(PATIENCE_SECONDS):
+        while receiver.poll(patience):
             yield receiver.recv_bytes()
-        logger.error("the child sent nothing for %d s", PATIENCE_SECONDS)
+        logger.error("the child sent nothing for %d s", patience)
     except EOFError:
         process.join()
         logger.error("the child died (exit code %s)", process.exitcode)

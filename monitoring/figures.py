@@ -10,21 +10,42 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from credit_risk.application import Floats
 from credit_risk.model import confidence
 from monitoring.drift import Drift, FeatureDrift
+from monitoring.performance import Mask
 from monitoring.quality import Quality
 from monitoring.quality import metrics as quality_metrics
 from monitoring.totals import Totals
 from monitoring.window import Window
 
+# Up to where risks and confidences are counted, for how they are spread.
+PARTS = 20
+EDGES = np.arange(1, PARTS + 1) / PARTS
+
 
 @dataclass(frozen=True)
 class Predictions:
-    """The share of green decisions, the mean risk and the mean confidence."""
+    """What was predicted.
+
+    Attributes
+    ----------
+    green, risk, confidence : float
+        The share of green decisions, the mean risk and the mean confidence.
+    risks, confidences : tuple of int
+        How many of them are not above each of `EDGES`.
+    """
 
     green: float
     risk: float
     confidence: float
+    risks: tuple[int, ...]
+    confidences: tuple[int, ...]
+
+    @classmethod
+    def of(cls, green: Mask, risk: Floats, confidence: Floats) -> "Predictions":
+        """Return those of decisions, each array of shape (n,)."""
+        return cls(float(green.mean()), float(risk.mean()), float(confidence.mean()), _up_to(risk), _up_to(confidence))
 
     @classmethod
     def made(cls, window: Window) -> "Predictions | None":
@@ -32,16 +53,24 @@ class Predictions:
         mine = ~np.isnan(window.rows["risk"])
         if not mine.any():
             return None
-        return cls(*(float(window.rows[name][mine].mean()) for name in ("green", "risk", "confidence")))
+        return cls.of(*(window.rows[name][mine] for name in ("green", "risk", "confidence")))
 
     @classmethod
     def expected(cls, window: Window) -> "Predictions | None":
         """Return those of the reference, out of fold; None before the threshold is known from a decision."""
-        risk = window.reference.get("risk")
-        if window.threshold is None or risk is None:
+        if window.threshold is None or "risk" not in window.reference:
             return None
+        risk = window.reference["risk"].to_numpy(np.float64)
         clear = confidence(risk, cost_bad=1 / window.threshold - 1, cost_good=1)
-        return cls(float((risk < window.threshold).mean()), float(risk.mean()), float(clear.mean()))
+        return cls.of(risk < window.threshold, risk, clear)
+
+
+def _up_to(values: Floats) -> tuple[int, ...]:
+    # By arithmetic, a third of what a search takes; less a little, for what lies on an edge is not above it.
+    parts = values * PARTS
+    parts -= 1e-9
+    counts = np.bincount(np.ceil(parts, out=parts).astype(np.int64), minlength=PARTS + 1)
+    return tuple(np.cumsum(counts)[1:].tolist())
 
 
 @dataclass(frozen=True)
@@ -221,6 +250,10 @@ def _recent(recent: Recent) -> Iterable[Metric]:
                 (f"credit_risk_{side}_risk_ratio", f"Mean risk of the {whom}", predictions.risk),
                 (f"credit_risk_{side}_confidence_ratio", f"Mean confidence of the {whom}", predictions.confidence),
             )
+            yield _spread(f"credit_risk_{side}_risks_ratio", f"Risks of the {whom}", predictions.risks)
+            yield _spread(
+                f"credit_risk_{side}_confidences_ratio", f"Confidences of the {whom}", predictions.confidences
+            )
     yield _gauge("credit_risk_window_missing_values", "Missing values in the window", "feature", recent.missing)
     yield _gauge(
         "credit_risk_window_outside_training_values",
@@ -285,6 +318,14 @@ def _gauge(name: str, meaning: str, label: str, values: Mapping[str, float]) -> 
     family = GaugeMetricFamily(name, meaning, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)
+    return family
+
+
+def _spread(name: str, meaning: str, up_to: Sequence[int]) -> Metric:
+    """Return a histogram of what may also become fewer; how many and how much they are is served by other names."""
+    family = Metric(name, meaning, "gaugehistogram")
+    for edge, n in zip([*map(str, EDGES), "+Inf"], [*up_to, up_to[-1]], strict=True):
+        family.add_sample(f"{name}_bucket", {"le": edge}, n)
     return family
 
 

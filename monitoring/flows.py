@@ -5,6 +5,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from typing import Any
 
 # By their names at the server: the training flow is another service's, and not imported.
@@ -69,7 +70,7 @@ def flow_runs(api: str, flow: str, now: datetime | None = None) -> FlowRuns:
         last = _last(api, about, ENDINGS)
         completed = _last(api, about, ("COMPLETED",))
         since_when = completed["end_time"] if completed else _deployed(api, about)
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
         raise FlowsUnknown(f"Prefect does not say how {flow} went: {error}") from error
     return FlowRuns(
         flow,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import erf
 
 from credit_risk.application import BAD, LABEL, Floats
 from credit_risk.model import COST_BAD, COST_GOOD
@@ -22,6 +23,8 @@ Mask = NDArray[np.bool_]
 # The risk from which a client costs less refused than accepted.
 THRESHOLD = COST_GOOD / (COST_GOOD + COST_BAD)
 MANY = 100_000
+# Parts of equally many clients that calibration is looked at in.
+PARTS = 10
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,12 @@ def out_of_fold(reference: pd.DataFrame, threshold: float = THRESHOLD) -> Perfor
     Parameters
     ----------
     reference : DataFrame
-        `class` and out-of-fold `risk`, as logged with the version.
+        `class` and out-of-fold `risk`, as logged with the version; None is returned where either is missing.
     threshold : float
         The risk from which it refuses.
     """
+    if not {LABEL, "risk"} <= {*reference.columns}:
+        return None
     risk = reference["risk"].to_numpy(np.float64)
     bad = (reference[LABEL] == BAD).to_numpy(np.bool_)
     return performance(risk, risk < threshold, bad.astype(np.float64))
@@ -97,6 +102,26 @@ def auc(risk: Floats, bad: Floats) -> float | None:
     pairs = float(bads.sum() * goods.sum()) - himself
     # What is left of pairs that cancel out is rounding.
     return above / pairs if pairs > 1e-9 * len(risk) else None
+
+
+def calibration_error(risk: Floats, bad: Floats) -> float:
+    """Return how far risks are from what became of clients: the mean gap over ten parts, about equally big, by risk.
+
+    With clients that are only likely bad it is what the gaps will be on average, luck included (as normal). So with the
+    risks themselves it is what perfectly calibrated ones come to.
+
+    Parameters
+    ----------
+    risk, bad : array of shape (n,)
+    """
+    place = _places(risk)
+    clients = np.bincount(place)
+    part = ((np.cumsum(clients) - clients / 2) * PARTS / len(risk)).astype(np.int64)  # equal risks are in one
+    gap, luck = (np.bincount(part, np.bincount(place, value)) for value in (bad - risk, bad * (1 - bad)))
+    gap, luck = np.abs(gap), np.sqrt(luck)
+    far = gap / np.maximum(luck, 1e-12)
+    apart = gap * erf(far / np.sqrt(2)) + luck * np.sqrt(2 / np.pi) * np.exp(-(far**2) / 2)
+    return float(apart.sum() / len(risk))
 
 
 def _places(risk: Floats) -> NDArray[np.int64]:

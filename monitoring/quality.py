@@ -158,6 +158,7 @@ def _outcomes(vintages: Sequence[Vintage]) -> Iterable[Metric]:
         ("bad", "Share of the funded clients that defaulted"),
         ("auc", "Area under the ROC curve among the funded clients"),
         ("brier", "Mean squared difference of risk and default of the funded clients"),
+        ("calibration_error", "Mean gap of risk and share of defaults over ten parts of the funded clients, by risk"),
     ):
         unit = "" if name == "brier" else "_ratio"
         predicted = {(v.month,): _figure(v.predicted, name) for v in vintages}

@@ -24,7 +24,7 @@ from credit_risk.documents import open_documents
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings
 from monitoring.retraining import consider
-from monitoring.shelf import LATEST, page_name, remove_old
+from monitoring.shelf import LATEST, page_name, remove_old, remove_old_refreshes
 from monitoring.summary import summary
 from monitoring.window import REPORT, Window, read_window, serving_version
 
@@ -72,14 +72,15 @@ def report(window: Window, threshold: float | None) -> Report:
 
     reference, newest = window.reference, window.newest
     shown = window.judge_newest()
-    snapshots = [evidence.drift_report(reference, newest, shown)]
+    drift = evidence.drift_report(reference, newest, shown)
+    snapshots = [drift.snapshot]
     labelled = window.labelled()
     if threshold is not None and len(labelled) >= window.minimum and set(labelled[LABEL]) == {GOOD, BAD}:
         snapshots.append(evidence.performance_report(reference, labelled, threshold))
     figures = {
         "model_version": window.version,
         "window": {"n": len(window), "start": window.start, "end": window.end},
-        "newest": {"n": len(newest), "drift": shown.as_dict()},
+        "newest": {"n": len(newest), "drift": shown.as_dict(), "failed": list(drift.failed)},
         "n_labelled": len(labelled),
         "performance": len(snapshots) > 1,
         "drift": window.judge().as_dict(),
@@ -106,8 +107,10 @@ def store_figures(log: DecisionLog, figures: dict[str, Any]) -> None:
 
 @task(**RETRIES)
 def clear(settings: Settings) -> None:
-    """Remove reports that are older than they are to be kept."""
-    remove_old(open_documents(settings.decision_log), open_blobs(settings.bucket), settings.report_keep_days)
+    """Remove reports and figures of refreshes that are older than they are to be kept."""
+    documents = open_documents(settings.decision_log)
+    remove_old(documents, open_blobs(settings.bucket), settings.report_keep_days)
+    remove_old_refreshes(documents, settings.refresh_keep_days)
 
 
 @task(**RETRIES)

@@ -8,18 +8,19 @@ nothing of clients whom it would have accepted and Production did not.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 
 from credit_risk.application import NAMES, Floats
 from credit_risk.decisions import DecisionLog
-from credit_risk.months import month_of
+from credit_risk.months import month_of, month_start
 from credit_risk.registry import CHALLENGER, PRODUCTION
 from monitoring.book import Book, Month
 from monitoring.challenger import Challenger
 from monitoring.performance import Mask, costs
 from monitoring.vintages import defaulted
+from monitoring.window import read_kept
 
 # So many decisions of matured vintages are scored at most, the newest vintages first.
 MATURED = 100_000
@@ -149,6 +150,6 @@ class Matured:
 
     def _score(self, month: int) -> Floats:
         """Return the risks of a month's decisions, in the book's order: that of commit and row."""
-        since, until = (datetime(1970 + m // 12, m % 12 + 1, 1, tzinfo=UTC) for m in (month, month + 1))
-        decisions = self._log.read(*self._log.between(since, until), columns=NAMES)
+        batches = self._log.between(month_start(month), month_start(month + 1))
+        decisions = read_kept(self._log, sorted(batches, key=lambda b: b.seq), NAMES)
         return np.where(self.challenger.unseen(decisions), self.challenger.risk(decisions), np.nan)

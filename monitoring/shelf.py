@@ -130,9 +130,17 @@ def remove_old(documents: Documents, blobs: Blobs, days: float, now: datetime | 
         blobs.delete(name)
     if old and len(old) == len(pages):
         blobs.delete(LATEST)
-    for kind in (REPORT, REFRESH):
-        documents.delete(COLLECTION, {"kind": kind, "time": {"$lt": written(limit)}})
+    documents.delete(COLLECTION, {"kind": REPORT, "time": {"$lt": written(limit)}})
     return len(old)
+
+
+def remove_old_refreshes(documents: Documents, days: float, now: datetime | None = None) -> int:
+    """Remove the figures of the exporter's refreshes that are older than so many days, and return how many went.
+
+    There may be thousands a day; what they came to is in Prometheus too.
+    """
+    limit = (now or datetime.now(UTC)) - timedelta(days=days)
+    return documents.delete(COLLECTION, {"kind": REFRESH, "time": {"$lt": written(limit)}})
 
 
 def written(time: datetime) -> str:

@@ -45,13 +45,15 @@ windows. The dataset has when the risk has, or at least two features.</p>
 
 
 def _newest(n: int, newest: dict[str, Any]) -> str:
-    """Return which decisions Evidently's part shows, and what it finds where that is not all of the window."""
+    """Return which decisions Evidently's part shows, what it finds where that is not all, and what it lacks."""
     if newest["n"] == n:
-        return "What follows is Evidently's, on the same decisions."
-    drifted = ", ".join(newest["drift"]["drifted"]) or "no feature"
-    return (
-        f"What follows is Evidently's, on the newest {newest['n']:,} of them; among these drifted: {escape(drifted)}."
-    )
+        text = "What follows is Evidently's, on the same decisions."
+    else:
+        drifted = escape(", ".join(newest["drift"]["drifted"]) or "no feature")
+        text = f"What follows is Evidently's, on the newest {newest['n']:,} of them; among these drifted: {drifted}."
+    if newest["failed"]:
+        text += f" It failed on {escape(', '.join(newest['failed']))}; the worker's log says why."
+    return text
 
 
 def _row(f: dict[str, Any]) -> str:

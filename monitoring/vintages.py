@@ -19,7 +19,7 @@ from credit_risk.application import Floats
 from credit_risk.months import month_name, month_of
 from monitoring.book import DEFAULTED_CODE, OPEN, Book, Rows
 from monitoring.luck import bound
-from monitoring.performance import Mask, auc, costs
+from monitoring.performance import Mask, auc, calibration_error, costs
 
 # Ages in months that vintages are compared at, beside that at which they are mature.
 AGES = (3, 6, 12, 24)
@@ -39,17 +39,20 @@ class Rating:
         None where all are of one kind.
     brier : float
         The mean squared difference of risk and outcome.
+    calibration_error : float
+        See `performance.calibration_error`.
     """
 
     bad: float
     auc: float | None
     brier: float
+    calibration_error: float
 
     @classmethod
     def of(cls, risk: Floats, bad: Floats) -> "Rating":
         """Return how risks do, given how likely each client is bad: with the risks themselves what they predict."""
         brier = (1 - bad) * risk**2 + bad * (1 - risk) ** 2
-        return cls(float(bad.mean()), auc(risk, bad), float(brier.mean()))
+        return cls(float(bad.mean()), auc(risk, bad), float(brier.mean()), calibration_error(risk, bad))
 
 
 @dataclass(frozen=True)
@@ -162,22 +165,24 @@ class Vintages:
 
 def vintage(month: int, rows: Rows, age: int | None, maturity: int, groups: Sequence[tuple[str, str]] = ()) -> Vintage:
     """Return one vintage, given its decisions, shape (n,), and how many months all of them have behind them."""
-    funded = rows[np.flatnonzero(rows["final"])]
-    enough = len(funded) >= MINIMUM
+    # Column by column: the rows hold much else.
+    funded = rows["final"].copy()
+    risk = rows["risk"][funded]
+    enough = len(risk) >= MINIMUM
     reached = sorted({a for a in (*AGES, maturity) if age is not None and a <= min(age, maturity)})
-    bad = {a: defaulted(funded, a).astype(np.float64) for a in reached}
+    bad = {a: defaulted(rows, a)[funded].astype(np.float64) for a in reached}
     mature = enough and maturity in bad
     return Vintage(
         month_name(month),
         applicants=len(rows),
-        funded=len(funded),
-        open=int(np.count_nonzero(funded["outcome"] == OPEN)),
+        funded=len(risk),
+        open=int(np.count_nonzero(funded & (rows["outcome"] == OPEN))),
         age=age,
-        predicted=Rating.of(funded["risk"], funded["risk"]) if enough else None,
-        observed={a: Rating.of(funded["risk"], bad[a]) for a in reached} if enough else {},
+        predicted=Rating.of(risk, risk) if enough else None,
+        observed={a: Rating.of(risk, bad[a]) for a in reached} if enough else {},
         estimated={a: estimate(rows, a) for a in reached} if enough else {},
         defaults=int(bad[maturity].sum()) if mature else None,
-        defaults_bound=bound(funded["risk"]) if mature else None,
+        defaults_bound=bound(risk) if mature else None,
         acceptance=_acceptance(rows, groups),
     )
 

@@ -4,6 +4,7 @@ Of all of them the counts are kept up to date, batch by batch as they come and g
 for Evidently.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 from credit_risk.application import LABEL, NAMES
 from credit_risk.approvals import Barred, admitted
-from credit_risk.decisions import GREEN, BatchRecord, DecisionLog, decision_schema
+from credit_risk.decisions import GREEN, BatchLost, BatchRecord, DecisionLog, decision_schema
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings
 from monitoring.cells import RISK, Cells
@@ -33,6 +34,8 @@ REPORT = "report"
 # So many batch records, and about so many decisions, are read at once.
 PAGE = 5000
 ROWS = 50_000
+
+logger = logging.getLogger(__name__)
 
 
 def serving_version(registry: Registry, log: DecisionLog) -> str | None:
@@ -172,7 +175,7 @@ class Window:
             self._cursor = self._before(since)
         while batches := self._log.batches(after=self._cursor, limit=PAGE):
             for some in parts(batches):
-                self._take(self._log.read(*some, columns=COLUMNS))
+                self._take(read_kept(self._log, some, COLUMNS))
                 self._cursor = some[-1].seq
                 self.threshold = next((r.threshold for r in some if r.model_version == self.version), self.threshold)
 
@@ -213,6 +216,20 @@ def parts(batches: Sequence[BatchRecord], rows: int = ROWS) -> Iterator[Sequence
             start, total = i, 0
         total += record.n_decided
     yield batches[start:]
+
+
+def read_kept(log: DecisionLog, batches: Sequence[BatchRecord], columns: Sequence[str]) -> pa.Table:
+    """Return the decisions of batches as `DecisionLog.read` does, without those whose file is lost.
+
+    Watching goes on without them; who learns from decisions, or shows them, may not pass over any.
+    """
+    try:
+        return log.read(*batches, columns=columns)
+    except BatchLost as error:
+        if len(batches) == 1:
+            logger.error("%s: its %d decisions are left out", error, batches[0].n_decided)
+            return decision_schema(columns).empty_table()
+        return pa.concat_tables([read_kept(log, [batch], columns) for batch in batches])
 
 
 def read_window(

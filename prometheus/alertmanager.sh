@@ -34,7 +34,7 @@ route:
 inhibit_rules:
   # What is missing because of a bigger trouble is not told as well.
   - {source_matchers: [alertname = DecisionLogDown], target_matchers: ['alertname =~ "ScoringErrors|FiguresOld|FlowFailed"']}
-  - {source_matchers: [alertname = NoProductionModel], target_matchers: [alertname = ScoringErrors]}
+  - {source_matchers: [alertname = NoProductionModel], target_matchers: ['alertname =~ "ScoringErrors|FiguresOld"']}
 receivers:
   - name: ops
 END

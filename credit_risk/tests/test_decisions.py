@@ -14,7 +14,7 @@ import credit_risk.decisions as decisions
 import credit_risk.documents as documents
 from conftest import wait_for
 from credit_risk.application import Validator
-from credit_risk.decisions import AlreadyCommitted, Batch, LogUnavailable, open_log, plain
+from credit_risk.decisions import AlreadyCommitted, Batch, BatchLost, LogUnavailable, open_log, plain
 from credit_risk.model import Decided, confidence
 
 from .test_application import CLIENT
@@ -79,6 +79,23 @@ def test_nobody_can_tell_a_file_from_documents(log, monkeypatch):
     assert one == other
     assert log.decision(f"{big.id}-3")["client_id"] == "c3"
     assert log.read(big, small)["id"].to_pylist() == log.read(small, big)["id"].to_pylist()
+
+
+def test_a_file_that_is_lost_is_said_to_be(log, monkeypatch):
+    kept = log.commit(batch(5))
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 2)
+    lost = log.commit(batch(5))
+    log._blobs.delete(decisions._parquet_name(lost.id))
+    asks = (
+        lambda: log.read(kept, lost),
+        lambda: log.decision(f"{lost.id}-3"),
+        lambda: log.briefs([f"{lost.id}-3"]),
+        lambda: log.decisions_of("c3", 5),
+    )
+    for ask in asks:
+        with pytest.raises(BatchLost, match=lost.id):
+            ask()
+    assert log.read(kept).num_rows == 5
 
 
 def test_numbers_have_no_gaps_with_several_writers(stores):

@@ -8,6 +8,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from sklearn.model_selection import StratifiedKFold
 
 from credit_risk.application import BAD, LABEL, NAMES, Applications, Validator, encode
@@ -119,6 +120,22 @@ def become() -> Callable[..., Taken]:
         return take(log, "\n".join(lines).encode())
 
     return send
+
+
+@pytest.fixture
+def fail_on(monkeypatch) -> Callable[[str], None]:
+    """A function that makes SciPy's Kolmogorov-Smirnov test, which only Evidently is given, fail on a feature."""
+    ks_2samp = scipy.stats.ks_2samp
+
+    def fail(feature: str) -> None:
+        def test(reference, window, **more):
+            if window.name == feature:
+                raise RuntimeError("no such luck")
+            return ks_2samp(reference, window, **more)
+
+        monkeypatch.setattr(scipy.stats, "ks_2samp", test)
+
+    return fail
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """How good decisions are, end to end: a real log on both backends, a real registry, gauges as they are scraped."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from credit_risk import decisions
 from credit_risk.application import BAD, LABEL, NAMES, encode
 from credit_risk.decisions import open_log
 from credit_risk.outcomes import take
@@ -193,6 +195,28 @@ def test_a_registry_that_goes_away_leaves_the_shadow(served, log, draw, decide, 
     decide(log, draw(10))
     after = subject.refresh().quality.shadow
     assert (before.n, after.n, after.version) == (120, 130, "2")
+
+
+def test_a_file_of_decisions_that_is_lost_is_named_and_stops_nothing(
+    served, log, draw, decide, become, register, other, monkeypatch, caplog
+):
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 50)
+    register(served.model_name, other=other)
+    lost = decide(log, draw(60, labelled=True).assign(**{LABEL: BAD}), time=LONG_AGO)
+    kept = decide(log, draw(200, labelled=True).assign(**{LABEL: "good"}), time=LONG_AGO)
+    decide(log, draw(120))
+    for record in (kept, lost):
+        assert become(log, record).n_added > 0
+    (file,) = Path(served.bucket).rglob(f"{lost.id}.parquet")
+    file.unlink()
+    figures = refresher(served).refresh()
+    assert sum(figures.totals.decisions.values()) == 380
+    assert (figures.recent.n, len(figures.drift.features)) == (120, 21)
+    old, new = figures.quality.vintages
+    assert (old.applicants, old.open, old.defaults, new.applicants) == (200, 0, 0, 120)
+    assert figures.quality.observed.n > 0
+    assert figures.time is not None
+    assert f"{file.name}: its 60 decisions are left out" in caplog.text
 
 
 def test_nothing_new_is_not_rated_again(served, log, draw, decide, become, register, other):

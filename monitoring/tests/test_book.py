@@ -13,7 +13,7 @@ from credit_risk.groups import groups
 from credit_risk.months import month_of
 from credit_risk.outcomes import read_outcomes, take
 from credit_risk.overrides import override
-from monitoring.book import CODES, Book
+from monitoring.book import CODES, DTYPE, Book, Month
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=430)
@@ -114,6 +114,16 @@ def test_a_long_log_is_read_bit_by_bit(log, draw, decide, become, monkeypatch):
     while not book.advance(NOW):
         pass
     check(log, book)
+
+
+def test_what_is_not_in_the_book_is_altered_nowhere():
+    """A decision whose file is lost has outcomes still; they are not another one's."""
+    month, made = Month(), np.zeros(3, DTYPE)
+    made["key"] = 5, 6, 9
+    month.append(made)
+    month.put(np.array([4, 6, 8, 12]), outcome=np.array([2, 1, 2, 2]))
+    assert month.rows["outcome"].tolist() == [0, 1, 0]
+    Month().put(np.array([4]), outcome=np.array([2]))
 
 
 def test_an_event_on_a_decision_that_comes_in_between_waits_for_it(log, draw, decide, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +17,7 @@ import pytest
 import requests
 import yaml
 
-from conftest import answers, free_port, running, wait_for
+from conftest import answers, free_port, need, running, wait_for
 from credit_risk.decisions import GREEN, RED
 from credit_risk.overrides import override
 
@@ -25,6 +26,7 @@ DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 RULES = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
 DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
 
+SIDES = ("window", "reference")
 # Every name that the services serve, and their labels: what people outside build on.
 EXPORTER = {
     "credit_risk_drift_score": {"feature"},
@@ -44,6 +46,7 @@ EXPORTER = {
     "credit_risk_window_risk_ratio": set(),
     "credit_risk_window_confidence_ratio": set(),
     **{f"credit_risk_reference_{what}_ratio": set() for what in ("green", "risk", "confidence")},
+    **{f"credit_risk_{side}_{what}_ratio_bucket": {"le"} for side in SIDES for what in ("risks", "confidences")},
     "credit_risk_drift_psi": {"feature"},
     "credit_risk_drift_psi_limit": {"feature"},
     "credit_risk_unjudged_features": {"feature", "reason"},
@@ -69,6 +72,8 @@ EXPORTER = {
     "credit_risk_vintage_predicted_auc_ratio": {"vintage"},
     "credit_risk_vintage_brier": {"vintage", "age"},
     "credit_risk_vintage_predicted_brier": {"vintage"},
+    "credit_risk_vintage_calibration_error_ratio": {"vintage", "age"},
+    "credit_risk_vintage_predicted_calibration_error_ratio": {"vintage"},
     "credit_risk_vintage_defaults": {"vintage"},
     "credit_risk_vintage_defaults_bound": {"vintage"},
     "credit_risk_vintage_estimated_recall_ratio": {"vintage", "age"},
@@ -266,6 +271,31 @@ def test_the_page_on_metrics_lists_each_with_its_labels():
         name.strip(" `"): {part.split("`")[1] for part in labels.split(";") if "`" in part} for name, labels in rows
     }
     assert listed == EXPORTER
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory) -> Path:
+    """The program that holds dashboards to Grafana's schema."""
+    program = tmp_path_factory.mktemp("schema") / "check"
+    build = [need("go", "https://go.dev/dl"), "build", "-o", program, "."]
+    done = subprocess.run(build, cwd=ROOT / "grafana" / "schema", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+@pytest.mark.slow
+def test_the_dashboards_pass_grafanas_schema(schema, tmp_path):
+    done = subprocess.run([schema, *DASHBOARDS], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    it = whole(DASHBOARDS[0])
+    it["panels"][0]["colour"] = "red"
+    it["panels"][1]["options"].pop("textMode")
+    it["panels"][2]["gridPos"]["w"] = "wide"
+    (tmp_path / "wrong.json").write_text(json.dumps(it))
+    wrong = subprocess.run([schema, tmp_path / "wrong.json"], capture_output=True, text=True)
+    assert wrong.returncode == 1
+    faults = [line.partition(":")[0] for line in wrong.stdout.splitlines()[1:]]
+    assert faults == ["panels[0].Panel", "panels[1].options.textMode", "panels[2].gridPos.w"]
 
 
 def test_there_are_three_dashboards():

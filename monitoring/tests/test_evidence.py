@@ -32,7 +32,7 @@ def test_evidently_computes_the_same_figures(reference, window):
 def test_the_report_calls_drifted_what_the_verdict_does(reference, window):
     verdict = compare(reference, window)
     assert 0 < len(verdict.drifted) < len(verdict.features)
-    snapshot = evidence.drift_report(reference, window, verdict)
+    snapshot, _ = evidence.drift_report(reference, window, verdict)
     count, *columns = evidence.figures(snapshot)
     assert count["value"] == {"count": len(verdict.drifted), "share": pytest.approx(verdict.share)}
     p_values = {f.feature: pytest.approx(f.p_value, rel=1e-6) for f in verdict.features}
@@ -51,7 +51,7 @@ def test_the_report_does_not_call_significant_but_small_drifted(reference):
     amount = next(f for f in verdict.features if f.feature == "credit_amount")
     assert amount.adjusted < ALPHA
     assert not verdict.drifted
-    count, *_ = evidence.figures(evidence.drift_report(reference, many, verdict))
+    count, *_ = evidence.figures(evidence.drift_report(reference, many, verdict).snapshot)
     assert count["value"]["count"] == 0
 
 
@@ -66,7 +66,7 @@ def test_performance_is_that_of_the_decisions_with_good_as_positive(reference, w
 
 
 def test_two_reports_make_one_page_with_one_script(reference, window):
-    drift = evidence.drift_report(reference, window, compare(reference, window))
+    drift, _ = evidence.drift_report(reference, window, compare(reference, window))
     performance = evidence.performance_report(reference, window, 1 / 6)
     page = evidence.html(drift, performance, above="<p>what stands above</p>")
     assert "Dataset Drift is detected" in page
@@ -75,6 +75,19 @@ def test_two_reports_make_one_page_with_one_script(reference, window):
     assert len(page) < 6_000_000
 
 
+def test_a_feature_on_which_evidently_fails_is_named_and_the_others_shown(reference, window, fail_on, caplog):
+    fail_on("duration")
+    verdict = compare(reference, window, tester=evidence.p_values)
+    assert verdict.unjudged == {"duration": "test failed", "age": "empty"}
+    assert len(verdict.features) == 19
+    assert "Evidently fails on duration" in caplog.text
+    report = evidence.drift_report(reference, window, compare(reference, window))
+    assert report.failed == ["duration"]
+    _, *columns = evidence.figures(report.snapshot)
+    assert [c["column"] for c in columns] == [f.feature for f in verdict.features]
+    assert "Dataset Drift is detected" in evidence.html(report.snapshot)
+
+
 def test_figures_are_json(reference, window):
-    figures = evidence.figures(evidence.drift_report(reference, window, compare(reference, window)))
+    figures = evidence.figures(evidence.drift_report(reference, window, compare(reference, window)).snapshot)
     assert json.loads(json.dumps(figures, allow_nan=False))

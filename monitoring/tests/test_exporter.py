@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
+import monitoring.exporter as exporter_module
 from conftest import free_port, wait_for
 from credit_risk.settings import Settings
 
@@ -91,6 +92,13 @@ def test_ctrl_c_stops_it_quietly(settings):
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
         assert b"Traceback" not in process.stderr.read()
+
+
+def test_a_child_that_pauses_as_it_is_told_does_not_hang(settings, monkeypatch):
+    monkeypatch.setattr(exporter_module, "PATIENCE_SECONDS", 0)
+    alone = settings.model_copy(update={"exporter_interval_seconds": 60})
+    with closing(exporter_module.pages(alone)) as pages:
+        assert b"credit_risk_decisions_total" in next(pages)
 
 
 def test_it_starts_without_log_and_registry(settings):

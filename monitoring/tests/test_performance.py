@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from monitoring.performance import MANY, THRESHOLD, auc, expected, out_of_fold, performance
+from monitoring.performance import MANY, THRESHOLD, auc, calibration_error, expected, out_of_fold, performance
 
 
 def array(*values):
@@ -95,3 +95,28 @@ def test_out_of_fold_is_what_came_out_on_the_training_clients():
     reference = pd.DataFrame({"class": ["good", "bad", "good", "bad"], "risk": [0.1, 0.1, 0.5, 0.5]})
     found = out_of_fold(reference)
     assert (found.n, found.auc, found.accuracy, found.cost) == (4, 0.5, 0.5, (5 + 1) / 4)
+
+
+def test_calibration_error_by_hand():
+    # Ten parts of two clients: in one of them, of risk .3 and .4, both are bad; the others' gaps are 2 x risk.
+    risk = np.repeat(np.arange(10) / 10, 2) + np.tile([0, 0.05], 10)
+    bad = (risk > 0.29) & (risk < 0.36)
+    gaps = [abs(2 * bad[2 * i] - risk[2 * i] - risk[2 * i + 1]) for i in range(10)]
+    shuffled = np.random.default_rng(0).permutation(20)
+    assert calibration_error(risk[shuffled], bad[shuffled].astype(float)) == pytest.approx(sum(gaps) / 20)
+
+
+@pytest.mark.parametrize("n", [30, 105, 5000])
+def test_the_calibration_error_that_risks_predict_is_that_of_true_ones_on_average(n):
+    random = np.random.default_rng(n)
+    risk = random.beta(1, 6, n)
+    came = [calibration_error(risk, (random.random(n) < risk).astype(float)) for _ in range(2000)]
+    assert calibration_error(risk, risk) == pytest.approx(np.mean(came), rel=0.03)
+    wrong = [calibration_error(risk, (random.random(n) < 2 * risk).astype(float)) for _ in range(50)]
+    assert np.mean(wrong) > 1.2 * np.mean(came)
+
+
+@pytest.mark.parametrize("missing", ["class", "risk"])
+def test_a_reference_without_labels_or_risks_tells_nothing(missing):
+    reference = pd.DataFrame({"class": ["good", "bad"], "risk": [0.1, 0.5]})
+    assert out_of_fold(reference.drop(columns=missing)) is None

@@ -229,8 +229,20 @@ def test_what_was_decided_and_on_what_values(served, log, draw, decide, referenc
     assert found["credit_risk_window_confidence_ratio",] == pytest.approx(np.mean(mine["confidence"]))
     assert found["credit_risk_reference_green_ratio",] == np.mean(reference["risk"] < scorer.threshold)
     assert found["credit_risk_reference_risk_ratio",] == pytest.approx(reference["risk"].mean())
-    clear = confidence(reference["risk"]).mean()
-    assert found["credit_risk_reference_confidence_ratio",] == pytest.approx(clear)
+    clear = confidence(reference["risk"])
+    assert found["credit_risk_reference_confidence_ratio",] == pytest.approx(clear.mean())
+    # How they are spread: as many of each as do not exceed an edge.
+    spread = {
+        "window_risks": np.array(mine["risk"]),
+        "window_confidences": np.array(mine["confidence"]),
+        "reference_risks": reference["risk"],
+        "reference_confidences": clear,
+    }
+    for name, values in spread.items():
+        buckets = {key[1]: n for key, n in found.items() if key[0] == f"credit_risk_{name}_ratio_bucket"}
+        assert len(buckets) == 21
+        assert buckets == {le: np.count_nonzero(values <= float(le)) for le in buckets}
+        assert buckets["0.5"] < buckets["+Inf"] == len(values)
 
 
 def test_evidently_judges_the_newest_and_counts_judge_all(served, log, draw, decide):

@@ -2,9 +2,11 @@
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 import yaml
@@ -20,7 +22,7 @@ from monitoring import neighbours, report
 from monitoring.flows import FLOWS, FlowRuns, FlowsUnknown, flow_runs
 from monitoring.report import evidently_report
 from monitoring.shelf import LATEST
-from monitoring.window import REPORT
+from monitoring.window import REFRESH, REPORT
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,6 +93,19 @@ def test_a_dead_column_is_named_and_the_report_not_lost(served, log, draw, decid
     assert not document["body"]["performance"]
 
 
+def test_a_column_that_evidently_fails_on_does_not_lose_the_report(served, log, draw, decide, run, fail_on):
+    decide(log, draw(120, drifted=True))
+    fail_on("credit_amount")
+    state = run(served)
+    assert state.is_completed()
+    assert "credit_amount" in state.message  # the verdict comes from counts
+    html = open_blobs(served.bucket).get(LATEST).decode()
+    assert "It failed on credit_amount; the worker's log says why." in html
+    (document,) = log.reports(REPORT)
+    assert document["body"]["newest"]["failed"] == ["credit_amount"]
+    assert sum(f["metric"] == "ValueDrift" for f in document["body"]["evidently"]) == 20
+
+
 def test_too_little_data_is_a_completed_run_that_says_so(served, log, draw, decide, run):
     decide(log, draw(99))
     state = run(served)
@@ -132,10 +147,14 @@ def test_old_reports_are_removed_by_the_next_run(served, log, draw, decide, run)
     decide(log, draw(120))
     run(served)
     assert len(open_blobs(served.bucket).names("reports/")) == 2
+    log.put_report(REFRESH, {})
     none = {"model_name": "nobody-trained-this", "report_keep_days": 1e-9}
     assert run(served.model_copy(update=none)).is_completed()
     assert open_blobs(served.bucket).names("reports/") == []
     assert log.reports(REPORT) == []
+    assert len(log.reports(REFRESH)) == 1
+    assert run(served.model_copy(update=none | {"refresh_keep_days": 1e-9})).is_completed()
+    assert log.reports(REFRESH) == []
 
 
 def test_prefect_says_how_the_flows_went(served, log, draw, decide, run, settings):
@@ -171,6 +190,23 @@ def test_a_prefect_that_is_away_is_said(settings):
     with pytest.raises(FlowsUnknown):
         flow_runs("http://127.0.0.1:1/api", "evidently-report")
     seen = neighbours.look(open_documents(settings.decision_log), "http://127.0.0.1:1/api")
+    assert (seen.log_up, seen.flows) == (True, ())
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n5", b"no HTTP\r\n"])
+def test_a_prefect_that_dies_while_it_answers_is_away_too(settings, said):
+    """Whoever looks for the neighbours must outlive it, or the word on the log would stand still as well."""
+
+    class Dying(StreamRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65_536)
+            self.wfile.write(said)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Dying) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        api = f"http://127.0.0.1:{server.server_address[1]}"
+        seen = neighbours.look(open_documents(settings.decision_log), api)
+        server.shutdown()
     assert (seen.log_up, seen.flows) == (True, ())
 
 

@@ -18,7 +18,7 @@ from credit_risk.decisions import open_log
 from credit_risk.documents import open_documents
 from monitoring import shelf, site, window
 from monitoring.exporter import Server, serving
-from monitoring.shelf import LATEST, page_name, remove_old
+from monitoring.shelf import LATEST, page_name, remove_old, remove_old_refreshes
 from monitoring.site import AT_A_TIME, PER_PAGE, Site
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -231,10 +231,12 @@ def test_old_reports_go_and_their_figures_with_them(stores, put):
     blobs.put("reports/mine.html", b"of somebody else")
     blobs.put(page_name(NOW - timedelta(days=95)), b"its run died before it wrote the figures")
     assert remove_old(documents, blobs, days=90, now=NOW) == 2
+    assert remove_old_refreshes(documents, days=90, now=NOW) == 1
     assert {d["_id"] for d in documents.find(shelf.COLLECTION, {})} == {new, "r89"}
     assert blobs.names("reports/") == [page_name(NOW - timedelta(days=89)), LATEST, "reports/mine.html"]
     assert old != new
     assert remove_old(documents, blobs, days=90, now=NOW + timedelta(days=2)) == 1
+    assert remove_old_refreshes(documents, days=7, now=NOW) == 1
     assert blobs.names("reports/") == ["reports/mine.html"]
     assert not list(documents.find(shelf.COLLECTION, {}))
 
