@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from matplotlib.text import Text
 
 from conftest import answers, free_port, running, variables, wait_for
 from credit_risk.decisions import GREEN, RED
 from credit_risk.overrides import override
+from tools import panels
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
@@ -208,6 +210,13 @@ def test_every_panel_has_data_and_every_metric_its_name(prometheus, served, regi
     recorded = {r["record"] for r in rules() if "record" in r}
     assert recorded == {s["metric"]["__name__"] for s in ask('{__name__=~".+:.+"}')}
     assert {r["health"] for group in prometheus.get("rules")["groups"] for r in group["rules"]} == {"ok"}
+
+    # And there is something to see in each picture of a dashboard.
+    for dashboard in DASHBOARDS:
+        asked = panels.Prometheus(prometheus.address, time.time() - 30, time.time())
+        drawn = {text.get_text() for text in panels.picture(whole(dashboard), asked).findobj(Text)}
+        assert {panel["title"] for panel in whole(dashboard)["panels"]} <= drawn
+        assert "No data" not in drawn
 
     # Another version takes over: each dashboard marks the moment, once and with its number.
     began = time.time()
