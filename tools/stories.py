@@ -1,7 +1,7 @@
 """Send a running stack what its dashboards are there to show: usual clients, then others, then a broken column.
 
-    python -m tools.stories --past       once, before Prometheus has seen the stack: clients of earlier months
-    python -m tools.stories              for three times five minutes
+    python -m tools.stories --past       once before: clients of earlier months, straight into the log
+    python -m tools.stories              for a quarter of an hour
 
 Whatever it sends is decided and counted like anything else, so give it a stack of its own (`VAR_DIR=/tmp/x make run`).
 The pictures in README.md are of such a run; see tools/panels.py.
@@ -29,6 +29,7 @@ MONTHS_AGO = (15, 14, 13)
 A_MONTH = 150  # clients
 OVERRIDES = 6  # of them
 EVERY_SECONDS = 5
+ONE_BY_ONE = 5  # clients each time, beside those of a file
 
 
 def balances_fall(clients: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
@@ -68,15 +69,15 @@ def past(settings: Settings, clients: pd.DataFrame) -> None:
     take(log, "\n".join(lines).encode())
 
 
-def send(url: str, clients: pd.DataFrame, minutes: float) -> None:
-    """Send clients for a while: some one by one, as JSON, and some as a file."""
+def send(url: str, clients: pd.DataFrame, minutes: float, n: int) -> None:
+    """Send n clients again and again for a while: some one by one, as JSON, and the others as a file."""
     ends = time.monotonic() + 60 * minutes
     turn = 0
     while time.monotonic() < ends:
-        drawn = clients.sample(20, random_state=turn)
-        for row in json.loads(drawn.head(5).to_json(orient="records")):
+        drawn = clients.sample(n, random_state=turn)
+        for row in json.loads(drawn.head(ONE_BY_ONE).to_json(orient="records")):
             requests.post(f"{url}/score", json=[row], timeout=60)
-        file = ("clients.csv", drawn.tail(15).to_csv(index=False))
+        file = ("clients.csv", drawn.tail(n - ONE_BY_ONE).to_csv(index=False))
         requests.post(f"{url}/files", files={"file": file}, timeout=60)
         turn += 1
         time.sleep(EVERY_SECONDS)
@@ -88,7 +89,6 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m tools.stories", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--past", action="store_true", help="write clients of earlier months into the log, and end")
-    parser.add_argument("--minutes", type=float, default=5, help="how long each of the three stories takes (5)")
     options = parser.parse_args(arguments)
     settings = Settings()
     _, clients = split(read_training(settings.data))
@@ -96,14 +96,14 @@ def main(arguments: list[str] | None = None) -> int:
         past(settings, clients)
         return 0
     clients = clients.drop(columns=LABEL)
-    stories = {
-        "usual clients": clients,
-        "balances fall while amounts rise": balances_fall(clients, np.random.default_rng(0)),
-        "a column breaks": clients.assign(purpose="yacht"),
-    }
-    for story, sent in stories.items():
+    stories = (
+        ("usual clients", clients, 3, 20),
+        ("balances fall while amounts rise", balances_fall(clients, np.random.default_rng(0)), 5, 60),
+        ("a column breaks", clients.assign(purpose="yacht"), 7, 60),  # the alert waits for 5 minutes
+    )
+    for story, sent, minutes, n in stories:
         print(f"{datetime.now(UTC):%H:%M:%S} {story}", file=sys.stderr, flush=True)  # noqa: T201
-        send(f"http://127.0.0.1:{settings.riskometer_port}/api/v1", sent, options.minutes)
+        send(f"http://127.0.0.1:{settings.riskometer_port}/api/v1", sent, minutes, n)
     return 0
 
 
