@@ -9,7 +9,7 @@ export COMPOSE_UP ?= docker compose up --build --wait
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run status logs stop clean reset model-train-flow evidently-report-flow score outcomes training-data \
-	approve rollback approvals evaluate bench test test-slow test-all test-compose parts lint format notebook requirements
+	approve rollback approvals evaluate bench test test-slow test-all test-compose parts lint format panels notebook requirements
 
 help: ## This list
 	@awk -F ':.*## ' '/^### /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -82,6 +82,8 @@ bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, each scenario in 
 	@$(PY) -m benchmarks.serving $${ROWS:+--rows "$$ROWS"}
 	@echo
 	@$(PY) -m benchmarks.drift $${ROWS:+--rows "$$ROWS"} $${WINDOWS:+--windows "$$WINDOWS"}
+panels: $(ENVIRONMENT) ## Draw the dashboards into docs/, of what the running Prometheus knows (MINUTES=20)
+	@$(PY) -m tools.panels $${MINUTES:+--minutes "$$MINUTES"} $(ARGS)
 notebook: $(ENVIRONMENT) ## Run Model-development.ipynb from top to bottom (store its outputs: ARGS=--in-place)
 	@$(PY) -m tools.notebook $(ARGS)
 parts: ## Install what the tests use where it is there: Chromium, Prometheus, FerretDB, fake-gcs-server (Debian)

@@ -88,6 +88,11 @@ def running(command: list[str], log: Path, env: dict[str, str] | None = None) ->
                 continue
 
 
+def variables(settings: Settings) -> dict[str, str]:
+    """Return the environment variables that say these settings."""
+    return {name.upper(): str(value) for name, value in settings.model_dump().items()}
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings with all state below the test's own folder; addresses where nobody listens."""

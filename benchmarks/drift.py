@@ -33,6 +33,7 @@ from credit_risk.settings import Settings
 from monitoring.cells import FEATURES, MEASURED, RISK
 from monitoring.drift import Drift
 from monitoring.refresh import Refresher, evidently
+from tools.stories import balances_fall
 
 FEW = 10_000
 FILE = 50_000
@@ -66,11 +67,7 @@ class World:
         drawn = self.strangers.iloc[random.permutation(np.arange(n) % len(self.strangers))].reset_index(drop=True)
         if not drifted:
             return drawn
-        return drawn.assign(
-            credit_amount=(drawn["credit_amount"] * 1.5).astype(int).clip(upper=18_000),
-            checking_status=np.where(random.random(n) < 0.5, "<0", drawn["checking_status"]),
-            savings_status=np.where(random.random(n) < 0.5, "<100", drawn["savings_status"]),
-        )
+        return balances_fall(drawn, random)
 
     def decide(self, log: DecisionLog, clients: pd.DataFrame) -> None:
         """Score clients as the Risk-O-Meter does, and commit them."""

@@ -1,16 +1,28 @@
-"""What the tests of monitoring share: clients, a scorer with its reference, a decision log filled by it, a registry."""
+"""What the tests of monitoring share: clients, a scorer with its reference, a decision log filled by it, a registry.
 
-from collections.abc import Callable
+And the parts that watch as they run: exporter and Risk-O-Meter, a Prometheus that scrapes them, Prefect for the flow.
+"""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 import scipy.stats
 from sklearn.model_selection import StratifiedKFold
 
+from conftest import answers, free_port, running, variables, wait_for
 from credit_risk.application import BAD, LABEL, NAMES, Applications, Validator, encode
 from credit_risk.data import read_training, split
 from credit_risk.decisions import GREEN, Batch, BatchRecord, DecisionLog, open_log
@@ -173,3 +185,101 @@ def served(settings: Settings, mlflow_server, register, request) -> Settings:
     name = f"{request.path.stem}-{request.node.name}"[:80].replace("/", "-").replace(":", "-")
     assert register(name) == "1"
     return settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": name})
+
+
+@pytest.fixture(scope="module")
+def prefect_api() -> Iterator[str]:
+    """The API of a Prefect server that the flows of this process use."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture
+def run_report(monkeypatch) -> Callable[[Settings], Any]:
+    """A function that runs the report flow as a worker does: settings come from the environment."""
+    from monitoring.report import evidently_report
+
+    def run(settings: Settings) -> Any:
+        for name, value in variables(settings).items():
+            if name != "PREFECT_API_URL":
+                monkeypatch.setenv(name, value)
+        return evidently_report(return_state=True)
+
+    return run
+
+
+@pytest.fixture
+def serve(tmp_path) -> Callable[[Settings], AbstractContextManager[dict[str, int]]]:
+    """A function that runs a real exporter and Risk-O-Meter, who look every second; their ports by job."""
+
+    @contextmanager
+    def run(settings: Settings) -> Iterator[dict[str, int]]:
+        ports = {"evidently-exporter": free_port(), "risk-o-meter": free_port()}
+        own = {"exporter_port": ports["evidently-exporter"], "riskometer_port": ports["risk-o-meter"]}
+        own |= {"exporter_interval_seconds": 1, "model_poll_seconds": 1}
+        environment = variables(settings.model_copy(update=own))
+        environment |= {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "counts")}
+        gunicorn = ["gunicorn", "--config", "model_deployment/gunicorn.conf.py", "model_deployment.app:create_app()"]
+        with (
+            running([sys.executable, "-m", "monitoring.exporter"], tmp_path / "exporter.log", environment),
+            running([sys.executable, "-m", *gunicorn], tmp_path / "risk-o-meter.log", environment),
+        ):
+            for url in (f"{ports['risk-o-meter']}/readyz", f"{ports['evidently-exporter']}/healthz"):
+                wait_for(lambda url=url: answers(f"http://127.0.0.1:{url}"), 120, url)
+            yield ports
+
+    return run
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A Prometheus that runs."""
+
+    address: str
+
+    def get(self, path: str, **parameters: object) -> Any:
+        """Return what it answers."""
+        answer = requests.get(f"{self.address}/api/v1/{path}", params=parameters, timeout=10)
+        assert answer.ok, f"{parameters}: {answer.text}"
+        return answer.json()["data"]
+
+    def ask(self, query: str, path: str = "query", **more: object) -> list[dict[str, Any]]:
+        """Return the series that a query comes to."""
+        return list(self.get(path, query=query, **more)["result"])
+
+
+@pytest.fixture
+def watch(prometheus_binary, tmp_path) -> Callable[..., AbstractContextManager[Prometheus]]:
+    """A function that runs a Prometheus with our configuration, but for its patience, on jobs at their ports.
+
+    It scrapes and judges every second, and alerts wait as they say, or `at_once` for nothing.
+    """
+    files = tmp_path / "prometheus"
+
+    @contextmanager
+    def run(jobs: Mapping[str, int], alertmanager: int | None = None, *, at_once: bool = False) -> Iterator[Prometheus]:
+        shutil.copytree(ROOT / "prometheus", files, ignore=shutil.ignore_patterns("targets", "alertmanagers"))
+        targets = [{"targets": [f"127.0.0.1:{port}"], "labels": {"job": job}} for job, port in jobs.items()]
+        alertmanagers = [{"targets": [f"127.0.0.1:{alertmanager}"]}] if alertmanager else []
+        for name, groups in (("targets", targets), ("alertmanagers", alertmanagers)):
+            (files / name).mkdir()
+            (files / name / "local.json").write_text(json.dumps(groups))
+        _replace(files / "prometheus.yml", r"_(interval|timeout): \d+s", r"_\1: 1s")
+        if at_once:
+            _replace(files / "rules" / "alerts.yml", r"for: \d+.", "for: 0s")
+        port = free_port()
+        command = [prometheus_binary, f"--config.file={files}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb"]
+        command += [f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=expand-external-labels"]
+        environment = {"EXPORTER_PORT": str(jobs["evidently-exporter"])}
+        with running(command, tmp_path / "prometheus.log", environment):
+            wait_for(lambda: answers(f"http://127.0.0.1:{port}/-/ready"), 30, "Prometheus")
+            yield Prometheus(f"http://127.0.0.1:{port}")
+
+    return run
+
+
+def _replace(file: Path, pattern: str, by: str) -> None:
+    file.write_text(re.sub(pattern, by, file.read_text()))

@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import shutil
 import socketserver
 import subprocess
 import threading
@@ -96,42 +94,13 @@ def alertmanager(alertmanager_binary, tmp_path) -> Iterator[Callable[..., int]]:
         yield start
 
 
-@contextmanager
-def prometheus(binary: str, folder: Path, alertmanager: int, exporter: int) -> Iterator[str]:
-    """Run a Prometheus with our rules that waits for nothing, and whose Risk-O-Meter is away."""
-    files = folder / "prometheus"
-    shutil.copytree(ROOT / "prometheus", files, ignore=shutil.ignore_patterns("targets", "alertmanagers"))
-    addresses = {
-        "targets": [
-            {"targets": [f"127.0.0.1:{exporter}"], "labels": {"job": "evidently-exporter"}},
-            {"targets": [f"127.0.0.1:{free_port()}"], "labels": {"job": "risk-o-meter"}},
-        ],
-        "alertmanagers": [{"targets": [f"127.0.0.1:{alertmanager}"]}],
-    }
-    for name, groups in addresses.items():
-        (files / name).mkdir()
-        (files / name / "local.json").write_text(json.dumps(groups))
-    for file, wait, none in (
-        ("prometheus.yml", r"_(interval|timeout): \d+s", r"_\1: 1s"),
-        ("rules/alerts.yml", r"for: \d+.", "for: 0s"),
-    ):
-        (files / file).write_text(re.sub(wait, none, (files / file).read_text()))
-    port = free_port()
-    command = [binary, f"--config.file={files}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
-    command += [f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=expand-external-labels"]
-    with running(command, folder / "prometheus.log", {"EXPORTER_PORT": str(exporter)}):
-        yield f"http://127.0.0.1:{port}"
-
-
-def test_an_alert_reaches_a_webhook_and_a_mailbox(
-    alertmanager, webhook, mailbox, prometheus_binary, settings, tmp_path
-):
+def test_an_alert_reaches_a_webhook_and_a_mailbox(alertmanager, webhook, mailbox, watch, settings):
     server = Server("127.0.0.1", free_port(), Site(settings))
     whom = {"ALERT_WEBHOOK_URL": webhook[0], "ALERT_MAIL_TO": "ops@bank.example", "SMTP_HOST": mailbox[0]}
     with (
         serving(server),
         alertmanager(**whom, SMTP_TLS="false") as port,
-        prometheus(prometheus_binary, tmp_path, port, server.server_port),
+        watch({"evidently-exporter": server.server_port, "risk-o-meter": free_port()}, port, at_once=True),
     ):
         told: list[dict[str, Any]] = []
         while not told:  # at first it was absent, and of other alerts there may be word too

@@ -2,13 +2,11 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,12 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from matplotlib.text import Text
 
-from conftest import answers, free_port, need, running, wait_for
+from conftest import answers, free_port, need, running, variables, wait_for
 from credit_risk.decisions import GREEN, RED
 from credit_risk.overrides import override
+from tools import panels
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
@@ -158,25 +158,17 @@ def prefect(served, tmp_path) -> Iterator[str]:
 
 
 @pytest.fixture
-def services(served, prefect, log, draw, decide, lived, tmp_path) -> Iterator[dict[str, int]]:
+def services(served, prefect, serve, log, draw, decide, lived, tmp_path) -> Iterator[dict[str, int]]:
     """The ports of a real exporter and Risk-O-Meter, with drifted decisions, a report, and clients who keep coming."""
     decide(log, draw(120).drop(columns="foreign_worker"))
     decide(log, draw(120, drifted=True).drop(columns="foreign_worker"))
-    ports = {"evidently-exporter": free_port(), "risk-o-meter": free_port()}
-    settings = {**served.model_dump(exclude={"api_keys", "smtp_password", "alert_webhook_url"})}
-    settings |= {"exporter_port": ports["evidently-exporter"], "riskometer_port": ports["risk-o-meter"]}
-    settings |= {"prefect_api_url": prefect, "exporter_interval_seconds": 1, "model_poll_seconds": 1}
-    environment = {name.upper(): str(value) for name, value in settings.items()}
-    environment |= {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "counts"), "PREFECT_HOME": str(tmp_path / "prefect")}
-    gunicorn = ["gunicorn", "--config", "model_deployment/gunicorn.conf.py", "model_deployment.app:create_app()"]
-    report = "from monitoring.report import evidently_report; evidently_report()"
-    with ExitStack() as stack:
-        for name, command in (("exporter", ["monitoring.exporter"]), ("risk-o-meter", gunicorn)):
-            stack.enter_context(running([sys.executable, "-m", *command], tmp_path / f"{name}.log", environment))
-        with running([sys.executable, "-c", report], tmp_path / "report.log", environment) as run:
+    settings = served.model_copy(update={"prefect_api_url": prefect})
+    report = [sys.executable, "-c", "from monitoring.report import evidently_report; evidently_report()"]
+    environment = variables(settings) | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    with serve(settings) as ports:
+        with running(report, tmp_path / "report.log", environment) as run:
             assert run.wait(180) == 0, (tmp_path / "report.log").read_text()
         riskometer = f"http://127.0.0.1:{ports['risk-o-meter']}"
-        wait_for(lambda: answers(f"{riskometer}/readyz"), 120, "the Risk-O-Meter")
         done = threading.Event()
         coming = threading.Thread(target=keep_asking, args=(riskometer, draw(20).drop(columns="foreign_worker"), done))
         coming.start()
@@ -195,29 +187,16 @@ def keep_asking(riskometer: str, clients: Any, done: threading.Event) -> None:
 
 
 @pytest.fixture
-def prometheus(services, prometheus_binary, tmp_path) -> Iterator[str]:
-    """The address of a Prometheus with our configuration, but for its patience, that scrapes these services."""
-    port = free_port()
-    folder = tmp_path / "prometheus"
-    shutil.copytree(ROOT / "prometheus", folder, ignore=shutil.ignore_patterns("targets", "alertmanagers"))
-    targets = [{"targets": [f"127.0.0.1:{port}"], "labels": {"job": name}} for name, port in services.items()]
-    (folder / "targets").mkdir()
-    (folder / "targets" / "local.json").write_text(json.dumps(targets))
-    config = folder / "prometheus.yml"
-    config.write_text(re.sub(r"_(interval|timeout): \d+s", r"_\1: 1s", config.read_text()))
-    command = [prometheus_binary, f"--config.file={config}", f"--storage.tsdb.path={tmp_path}/tsdb"]
-    command += [f"--web.listen-address=127.0.0.1:{port}"]
-    with running(command, tmp_path / "prometheus.log"):
-        yield f"http://127.0.0.1:{port}"
+def prometheus(services, watch) -> Iterator[Any]:
+    """A Prometheus that scrapes these services."""
+    with watch(services) as running:
+        yield running
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_panel_has_data_and_every_metric_its_name(prometheus, served, register):
-    def ask(query: str, path: str = "query", **more: Any) -> list[dict[str, Any]]:
-        answer = requests.get(f"{prometheus}/api/v1/{path}", params={"query": query, **more}, timeout=10)
-        assert answer.ok, f"{query}: {answer.text}"
-        return list(answer.json()["data"]["result"])
+    ask = prometheus.ask
 
     def has_data(query: str) -> bool:
         return any(series["value"][1] != "NaN" for series in ask(query.replace("$__rate_interval", "1m")))
@@ -235,10 +214,14 @@ def test_every_panel_has_data_and_every_metric_its_name(prometheus, served, regi
     assert ask("sum(credit_risk_drift_detected)")[0]["value"][1] == ask("credit_risk_drifted_features")[0]["value"][1]
     recorded = {r["record"] for r in rules() if "record" in r}
     assert recorded == {s["metric"]["__name__"] for s in ask('{__name__=~".+:.+"}')}
-    faults = [
-        r for r in requests.get(f"{prometheus}/api/v1/rules", timeout=10).json()["data"]["groups"] for r in r["rules"]
-    ]
-    assert {r["health"] for r in faults} == {"ok"}
+    assert {r["health"] for group in prometheus.get("rules")["groups"] for r in group["rules"]} == {"ok"}
+
+    # And there is something to see in each picture of a dashboard.
+    for dashboard in DASHBOARDS:
+        asked = panels.Prometheus(prometheus.address, time.time() - 30, time.time())
+        drawn = {text.get_text() for text in panels.picture(whole(dashboard), asked).findobj(Text)}
+        assert {panel["title"] for panel in whole(dashboard)["panels"]} <= drawn
+        assert "No data" not in drawn
 
     # Another version takes over: each dashboard marks the moment, once and with its number.
     began = time.time()

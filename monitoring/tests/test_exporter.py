@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 import monitoring.exporter as exporter_module
-from conftest import free_port, wait_for
+from conftest import free_port, variables, wait_for
 from credit_risk.settings import Settings
 
 pytestmark = pytest.mark.timeout(180)
@@ -28,13 +28,9 @@ def served(served: Settings) -> Settings:
     return served.model_copy(update={"exporter_port": free_port(), "exporter_interval_seconds": 0.2})
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    return os.environ | {name.upper(): str(value) for name, value in settings.model_dump().items()}
-
-
 @contextmanager
 def exporter(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(COMMAND, env=environment(settings), cwd=ROOT, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(COMMAND, env=os.environ | variables(settings), cwd=ROOT, stderr=subprocess.PIPE) as process:
         try:
             wait_for(lambda: get(settings, "/healthz") == "ok\n", what="the exporter")
             yield process
@@ -122,7 +118,9 @@ def test_other_paths_are_not_found(settings, path):
 def test_a_taken_port_is_one_line(settings):
     taken = settings.model_copy(update={"exporter_port": free_port()})
     with exporter(taken):
-        second = subprocess.run(COMMAND, env=environment(taken), cwd=ROOT, capture_output=True, text=True, timeout=60)
+        second = subprocess.run(
+            COMMAND, env=os.environ | variables(taken), cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
     assert second.returncode == 1
     assert second.stderr.strip() == (
         f"EXPORTER_PORT {taken.exporter_port} on 127.0.0.1 cannot be had: Address already in use"

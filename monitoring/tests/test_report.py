@@ -3,55 +3,31 @@
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 import yaml
-from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from credit_risk.blobs import open_blobs
 from credit_risk.decisions import open_log
 from credit_risk.documents import open_documents
-from credit_risk.settings import Settings
 from monitoring import neighbours, report
 from monitoring.flows import FLOWS, FlowRuns, FlowsUnknown, flow_runs
-from monitoring.report import evidently_report
 from monitoring.shelf import LATEST
 from monitoring.window import REFRESH, REPORT
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("prefect_api")]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-
-
-@pytest.fixture
-def run(monkeypatch) -> Callable[[Settings], State[str]]:
-    """A function that runs the flow as a worker does: settings come from the environment."""
-
-    def run_flow(settings: Settings) -> State[str]:
-        for name, value in settings.model_dump(exclude={"prefect_api_url"}).items():
-            monkeypatch.setenv(name.upper(), str(value))
-        return evidently_report(return_state=True)
-
-    return run_flow
-
-
-def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run):
+def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run_report):
     decide(log, draw(120, labelled=True))
     decide(log, draw(300, labelled=True, drifted=True).drop(columns="age"))
     decide(log, draw(60, seed=9), version="0")
-    state = run(served.model_copy(update={"drift_evidently_rows": 300}))
+    state = run_report(served.model_copy(update={"drift_evidently_rows": 300}))
     assert state.is_completed()
     assert state.message.startswith("dataset drift: yes, drifted: ")
 
@@ -81,9 +57,9 @@ def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run):
     json.dumps(figures, allow_nan=False)
 
 
-def test_a_dead_column_is_named_and_the_report_not_lost(served, log, draw, decide, run):
+def test_a_dead_column_is_named_and_the_report_not_lost(served, log, draw, decide, run_report):
     decide(log, draw(120).drop(columns=["age", "personal_status"]))
-    state = run(served)
+    state = run_report(served)
     assert state.message.startswith("dataset drift: no, drifted: no feature; ")
     html = open_blobs(served.bucket).get(LATEST).decode()
     assert "<li>personal_status: empty</li><li>age: empty</li>" in html
@@ -93,10 +69,10 @@ def test_a_dead_column_is_named_and_the_report_not_lost(served, log, draw, decid
     assert not document["body"]["performance"]
 
 
-def test_a_column_that_evidently_fails_on_does_not_lose_the_report(served, log, draw, decide, run, fail_on):
+def test_a_column_that_evidently_fails_on_does_not_lose_the_report(served, log, draw, decide, run_report, fail_on):
     decide(log, draw(120, drifted=True))
     fail_on("credit_amount")
-    state = run(served)
+    state = run_report(served)
     assert state.is_completed()
     assert "credit_amount" in state.message  # the verdict comes from counts
     html = open_blobs(served.bucket).get(LATEST).decode()
@@ -106,9 +82,9 @@ def test_a_column_that_evidently_fails_on_does_not_lose_the_report(served, log, 
     assert sum(f["metric"] == "ValueDrift" for f in document["body"]["evidently"]) == 20
 
 
-def test_too_little_data_is_a_completed_run_that_says_so(served, log, draw, decide, run):
+def test_too_little_data_is_a_completed_run_that_says_so(served, log, draw, decide, run_report):
     decide(log, draw(99))
-    state = run(served)
+    state = run_report(served)
     assert state.is_completed()
     assert state.message == "no report: 99 decisions, and it takes 100"
     assert open_blobs(served.bucket).names("reports/") == []
@@ -117,65 +93,64 @@ def test_too_little_data_is_a_completed_run_that_says_so(served, log, draw, deci
     assert document["body"]["page"] is None
 
 
-def test_no_production_version_is_a_completed_run_that_says_so(settings, mlflow_server, log, draw, decide, run):
+def test_no_production_version_is_a_completed_run_that_says_so(settings, mlflow_server, log, draw, decide, run_report):
     decide(log, draw(120))
     none = settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": "nobody-trained-this"})
-    state = run(none)
+    state = run_report(none)
     assert state.is_completed()
     assert state.message == "no report: no version is in Production"
 
 
-def test_the_same_on_the_other_backend(served, draw, decide, run, mongodb_url, gcs_url):
+def test_the_same_on_the_other_backend(served, draw, decide, run_report, mongodb_url, gcs_url):
     other = served.model_copy(update={"decision_log": mongodb_url, "bucket": gcs_url})
     log = open_log(other)
     decide(log, draw(120, labelled=True))
-    assert run(other).is_completed()
+    assert run_report(other).is_completed()
     (document,) = log.reports(REPORT)
     assert open_blobs(gcs_url).names("reports/") == [document["body"]["page"], LATEST]
 
 
-def test_a_second_report_leaves_the_first_and_replaces_the_latest(served, log, draw, decide, run):
+def test_a_second_report_leaves_the_first_and_replaces_the_latest(served, log, draw, decide, run_report):
     decide(log, draw(120))
-    run(served)
-    run(served)
+    run_report(served)
+    run_report(served)
     assert len(log.reports(REPORT)) == 2
     names = open_blobs(served.bucket).names("reports/")
     assert len(names) == 3
 
 
-def test_old_reports_are_removed_by_the_next_run(served, log, draw, decide, run):
+def test_old_reports_are_removed_by_the_next_run(served, log, draw, decide, run_report):
     decide(log, draw(120))
-    run(served)
+    run_report(served)
     assert len(open_blobs(served.bucket).names("reports/")) == 2
     log.put_report(REFRESH, {})
     none = {"model_name": "nobody-trained-this", "report_keep_days": 1e-9}
-    assert run(served.model_copy(update=none)).is_completed()
+    assert run_report(served.model_copy(update=none)).is_completed()
     assert open_blobs(served.bucket).names("reports/") == []
     assert log.reports(REPORT) == []
     assert len(log.reports(REFRESH)) == 1
-    assert run(served.model_copy(update=none | {"refresh_keep_days": 1e-9})).is_completed()
+    assert run_report(served.model_copy(update=none | {"refresh_keep_days": 1e-9})).is_completed()
     assert log.reports(REFRESH) == []
 
 
-def test_prefect_says_how_the_flows_went(served, log, draw, decide, run, settings):
+def test_prefect_says_how_the_flows_went(served, log, draw, decide, run_report, settings, prefect_api):
     decide(log, draw(99))
-    api = str(PREFECT_API_URL.value())
     began = datetime.now(UTC)
-    run(served)
-    went = flow_runs(api, "evidently-report")
+    run_report(served)
+    went = flow_runs(prefect_api, "evidently-report")
     assert (went.failed, went.runs["failed"], went.runs["late"]) == (False, went.runs["failed"], 0)
     assert began <= went.completed <= datetime.now(UTC)
-    state = run(served.model_copy(update={"bucket": "gs://"}))
-    failed = flow_runs(api, "evidently-report")
+    state = run_report(served.model_copy(update={"bucket": "gs://"}))
+    failed = flow_runs(prefect_api, "evidently-report")
     assert failed.failed
     assert (failed.last, failed.ending) == (str(state.state_details.flow_run_id), "failed")
     assert failed.runs["failed"] == went.runs["failed"] + 1
     assert failed.runs["completed"] == went.runs["completed"]
     assert failed.completed == went.completed
-    assert flow_runs(api, "nobody-deployed-this") == FlowRuns(
+    assert flow_runs(prefect_api, "nobody-deployed-this") == FlowRuns(
         "nobody-deployed-this", dict.fromkeys(went.runs, 0), last=None, ending=None, completed=None
     )
-    served_as = neighbours.page(neighbours.look(open_documents(settings.decision_log), api)).decode()
+    served_as = neighbours.page(neighbours.look(open_documents(settings.decision_log), prefect_api)).decode()
     assert "credit_risk_decision_log_up 1.0" in served_as
     assert 'credit_risk_flow_last_run_failed{flow="evidently-report"} 1.0' in served_as
 
@@ -210,9 +185,9 @@ def test_a_prefect_that_dies_while_it_answers_is_away_too(settings, said):
     assert (seen.log_up, seen.flows) == (True, ())
 
 
-def test_an_unreachable_log_fails_the_run(served, run, monkeypatch):
+def test_an_unreachable_log_fails_the_run(served, run_report, monkeypatch):
     away = served.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"})
     monkeypatch.setattr(report, "look_up", report.look_up.with_options(retries=1, retry_delay_seconds=0))
-    state = run(away)
+    state = run_report(away)
     assert state.is_failed()
     assert "LogUnavailable" in state.message

@@ -13,7 +13,6 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Running, Scheduled
-from prefect.testing.utilities import prefect_test_harness
 
 from credit_risk.application import LABEL
 from credit_risk.blobs import open_blobs
@@ -25,21 +24,14 @@ from credit_risk.settings import Settings
 from credit_risk.snapshots import make, standing
 from model_orchestration_and_tracking.flow import credit_risk_training
 from monitoring import retraining
-from monitoring.report import evidently_report
 from monitoring.retraining import DEPLOYMENT, FLOW, RETRAINING, consider
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("prefect_api")]
 
 LONG_AGO = datetime(2024, 1, 10, tzinfo=UTC)
 DRIFT = {"dataset_drift": True, "drifted": ["duration", "credit_amount"]}
 CALM = {"dataset_drift": False, "drifted": ["duration"]}
 DATA = "data/credit-g.csv"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture
@@ -249,22 +241,10 @@ def test_the_deployment_is_one_of_the_stack_and_takes_the_parameter():
     assert "fresh" in credit_risk_training.parameters.properties
 
 
-@pytest.fixture
-def run(monkeypatch) -> Callable:
-    """A function that runs the report flow as a worker does."""
-
-    def run_flow(settings):
-        for name, value in settings.model_dump(exclude={"prefect_api_url", "api_keys"}).items():
-            monkeypatch.setenv(name.upper(), str(value))
-        return evidently_report(return_state=True)
-
-    return run_flow
-
-
-def test_the_report_flow_itself_starts_it_and_says_so(allowed, log, draw, decide, run, api, caplog):
+def test_the_report_flow_itself_starts_it_and_says_so(allowed, log, draw, decide, run_report, api, caplog):
     decide(log, draw(300, drifted=True))
     with caplog.at_level(logging.INFO, "prefect.task_runs"):
-        state = run(allowed)
+        state = run_report(allowed)
     assert state.is_completed()
     assert state.message.startswith("dataset drift: yes")
     (training,) = trainings(api)
@@ -276,12 +256,12 @@ def test_the_report_flow_itself_starts_it_and_says_so(allowed, log, draw, decide
 
 @pytest.mark.slow
 def test_what_is_started_trains_on_the_new_outcomes_and_a_person_still_approves(
-    allowed, log, draw, decide, run, api, matured_outcomes, monkeypatch
+    allowed, log, draw, decide, run_report, api, matured_outcomes, monkeypatch
 ):
     n = matured_outcomes(60, 9)
     decide(log, draw(120))
     monkeypatch.setenv("N_ITER", "1")
-    run(allowed.model_copy(update={"n_iter": 1}))
+    run_report(allowed.model_copy(update={"n_iter": 1}))
     (training,) = trainings(api)
     number = credit_risk_training(**training.parameters)
     registry = Registry(allowed.mlflow_tracking_uri, allowed.model_name)

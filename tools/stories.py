@@ -1,0 +1,111 @@
+"""Send a running stack what its dashboards are there to show: usual clients, then others, then a broken column.
+
+    python -m tools.stories --past       once before: clients of earlier months, straight into the log
+    python -m tools.stories              for a quarter of an hour
+
+Whatever it sends is decided and counted like anything else, so give it a stack of its own (`VAR_DIR=/tmp/x make run`).
+The pictures in README.md are of such a run; see tools/panels.py.
+"""
+
+import argparse
+import json
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import requests
+
+from credit_risk.application import BAD, LABEL, Validator
+from credit_risk.data import read_training, split
+from credit_risk.decisions import GREEN, RED, Batch, open_log
+from credit_risk.outcomes import take
+from credit_risk.overrides import override
+from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.settings import Settings
+
+MONTHS_AGO = (15, 14, 13)
+A_MONTH = 150  # clients
+OVERRIDES = 6  # of them
+EVERY_SECONDS = 5
+ONE_BY_ONE = 5  # clients each time, beside those of a file
+
+
+def balances_fall(clients: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
+    """Return clients who ask for more, half of whom have less on their accounts."""
+    n = len(clients)
+    return clients.assign(
+        credit_amount=(clients["credit_amount"] * 1.5).astype(int).clip(upper=18_000),
+        checking_status=np.where(random.random(n) < 0.5, "<0", clients["checking_status"]),
+        savings_status=np.where(random.random(n) < 0.5, "<100", clients["savings_status"]),
+    )
+
+
+def past(settings: Settings, clients: pd.DataFrame) -> None:
+    """Write decisions of earlier months into the log, with a few overrides, and what became of the clients since."""
+    log = open_log(settings)
+    registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
+    version = registry.alias(PRODUCTION)
+    assert version is not None, "no version is in Production"
+    scorer, digest = registry.load(version), registry.digest(version)
+    lines = ["decision_id,outcome,date"]
+    for months in MONTHS_AGO:
+        decided_at = datetime.now(UTC) - timedelta(days=30.4 * months)
+        drawn = clients.sample(A_MONTH, random_state=months)
+        applications = Validator(scorer.domain).rows(drawn.to_dict("records"))
+        decided = scorer.decide(applications.codes)
+        record = log.commit(Batch(applications, decided, version, digest, scorer.threshold, time=decided_at))
+        for i, row in enumerate(log.read(record).to_pylist()):
+            final = row["prediction"]
+            if i < OVERRIDES:
+                final = RED if final == GREEN else GREEN
+                override(log, row["id"], final, "tools.stories", "an example")
+            if final == GREEN:
+                bad = row["label"] == BAD
+                ended = decided_at + timedelta(days=150 if bad else 30.4 * row["duration"])
+                if ended < datetime.now(UTC):
+                    lines.append(f"{row['id']},{'defaulted' if bad else 'repaid'},{ended:%Y-%m-%d}")
+    take(log, "\n".join(lines).encode())
+
+
+def send(url: str, clients: pd.DataFrame, minutes: float, n: int) -> None:
+    """Send n clients again and again for a while: some one by one, as JSON, and the others as a file."""
+    ends = time.monotonic() + 60 * minutes
+    turn = 0
+    while time.monotonic() < ends:
+        drawn = clients.sample(n, random_state=turn)
+        for row in json.loads(drawn.head(ONE_BY_ONE).to_json(orient="records")):
+            requests.post(f"{url}/score", json=[row], timeout=60)
+        file = ("clients.csv", drawn.tail(n - ONE_BY_ONE).to_csv(index=False))
+        requests.post(f"{url}/files", files={"file": file}, timeout=60)
+        turn += 1
+        time.sleep(EVERY_SECONDS)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.stories", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--past", action="store_true", help="write clients of earlier months into the log, and end")
+    options = parser.parse_args(arguments)
+    settings = Settings()
+    _, clients = split(read_training(settings.data))
+    if options.past:
+        past(settings, clients)
+        return 0
+    clients = clients.drop(columns=LABEL)
+    stories = (
+        ("usual clients", clients, 3, 20),
+        ("balances fall while amounts rise", balances_fall(clients, np.random.default_rng(0)), 5, 60),
+        ("a column breaks", clients.assign(purpose="yacht"), 7, 60),  # the alert waits for 5 minutes
+    )
+    for story, sent, minutes, n in stories:
+        print(f"{datetime.now(UTC):%H:%M:%S} {story}", file=sys.stderr, flush=True)  # noqa: T201
+        send(f"http://127.0.0.1:{settings.riskometer_port}/api/v1", sent, minutes, n)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
