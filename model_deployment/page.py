@@ -338,7 +338,7 @@ def _columns_help() -> Any:
 def banner(production: Production) -> Any:
     """Return which model serves, or why none does."""
     serving, trouble = production.serving, production.trouble
-    if serving is None:
+    if serving is None or production.log_away:
         return html.P([html.Strong("Scoring is off."), f" {trouble}"], className="off")
     approval = serving.approval
     when = f", {approval.time:%d %b %Y, %H:%M} UTC" if approval.time else ""

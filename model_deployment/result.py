@@ -233,7 +233,7 @@ def _columns(*, named: bool, warned: bool) -> list[dict[str, Any]]:
         },
         _percent("risk", "Default risk", ".1%") | {"cellStyle": {"function": "riskMeter(params)"}, "width": 150},
         _percent("confidence", "Confidence", ".0%") | {"width": 150, "headerTooltip": _CONFIDENCE},
-        {"field": "override", "headerName": "Override", "width": 150},
+        {"field": "override", "headerName": "Override", "tooltipField": "override", "width": 170},
     ]
     if warned:
         columns.append({"field": "warnings", "headerName": "Warnings", "tooltipField": "warnings", "width": 220})

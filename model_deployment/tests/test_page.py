@@ -70,6 +70,18 @@ def test_the_banner_says_that_mlflow_is_away_while_the_model_serves_on(productio
     assert "MLflow cannot be reached. Version 1 serves on." in text
 
 
+def test_the_banner_says_that_scoring_is_off_while_the_log_is_away(production, log, monkeypatch):
+    def away(*_, **__):
+        raise LogUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "events", away)
+        text = banner_after_a_look(production)
+    assert "Scoring is off." in text
+    assert "The decision log cannot be reached." in text
+    assert "Scoring is off." not in banner_after_a_look(production)
+
+
 def test_the_banner_says_for_a_day_that_a_version_is_new(production, registry, log):
     for version in ("1", "2"):
         log.append_event("approval", version, by="Ann", reason="better", digest=f"digest-{version}", forced=False)
