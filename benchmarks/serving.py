@@ -7,8 +7,9 @@ asked in turn by the same client (`benchmarks.load`): one connection, kept open,
 validates, decides by cost and has each decision in its log before it answers; the other does nothing of that. A file:
 read_csv, encoding, `Booster.predict` and to_csv in pandas, from disk to disk, and reading and writing alone by pyarrow,
 beside an upload to the Risk-O-Meter whose answer, a scored CSV, is written to disk; all decisions are in its log then.
-The best of several rounds counts on all sides. The ratios are what counts: seconds depend on the machine, and with
-other work beside it the ratios of the files fall, for ours and pyarrow use all processors.
+The page: from handing it a file to seeing the result in a real Chromium. The best of several rounds counts on all
+sides. The ratios are what counts: seconds depend on the machine, and with other work beside it the ratios of the files
+fall, for ours and pyarrow use all processors.
 """
 
 import argparse
@@ -32,6 +33,7 @@ import pyarrow.csv
 
 from benchmarks import scoring
 from benchmarks.load import Load, ask
+from benchmarks.page import has_browser, seconds_to_result
 from benchmarks.progress import say
 from benchmarks.servers import Riskometer, ferretdb, mlflow_serving, registered, riskometer
 from credit_risk.application import ATTRIBUTES, LABEL, SCORED, decode
@@ -132,6 +134,22 @@ def _compared(how: str, usual: Load, plain: Load, reasons: Load) -> list[Line]:
     ]
 
 
+# The page
+
+
+def page(folder: Path, uri: str, name: str, sizes: Sizes) -> list[Line]:
+    """Return the line of a clerk's wait for the result of 1,000 clients; none where there is no Chromium."""
+    if not has_browser():
+        say("the page: left out, for there is no chromium with chromedriver here")
+        return []
+    source = folder / "thousand.csv"
+    _write(1000, source)
+    with riskometer(folder / "page", uri, name) as server:
+        waited = seconds_to_result(server.url, source, 1000, sizes.rounds)
+    what = "1,000 rows on the page, until the result is seen"
+    return [Line(what, "", f"{waited:.2f} s", waited, 1, least=False, unit="s")]
+
+
 # A file
 
 
@@ -226,6 +244,11 @@ def peak_memory(process: psutil.Process) -> Iterator[list[int]]:
         thread.join()
 
 
+def _write(rows: int, target: Path) -> None:
+    plain = pyarrow.csv.WriteOptions(quoting_style="none")
+    pyarrow.csv.write_csv(decode(scoring.many_clients(rows)), target, plain)
+
+
 def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
@@ -240,22 +263,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=1_000_000, help="clients of the file (1000000)")
     parser.add_argument("--seconds", type=float, default=4, help="of asking for one client, each round (4)")
     parser.add_argument("--rounds", type=int, default=3, help="of which the best counts (3)")
-    parser.add_argument("--only", choices=("client", "file"), help="one half of it")
+    parser.add_argument("--only", choices=("client", "page", "file"), help="a part of it")
     options = parser.parse_args(arguments)
     sizes = Sizes(options.rows, options.seconds, options.rounds)
     lines: list[Line] = []
     with tempfile.TemporaryDirectory(prefix="credit-risk-bench-") as temporary:
         folder = Path(temporary)
         source = folder / "clients.csv"
-        plain = pyarrow.csv.WriteOptions(quoting_style="none")
-        pyarrow.csv.write_csv(decode(scoring.many_clients(sizes.rows)), source, plain)
+        _write(sizes.rows, source)
         uri = f"sqlite:///{folder}/mlflow.db"
         for (name, scorer), most in zip(scorers().items(), (3, 6), strict=True):
             say(f"{name}...")
             registered(uri, name, scorer)
-            if options.only != "file" and most == 3:
+            if options.only in (None, "client") and most == 3:
                 lines += one_client(folder, uri, name, sizes)
-            if options.only != "client":
+            if options.only in (None, "page") and most == 3:
+                lines += page(folder, uri, name, sizes)
+            if options.only in (None, "file"):
                 lines += one_file(folder, uri, name, scorer, source, sizes, most)
     print("| serving | usual | ours | ours / usual | bar | met |\n|---|---|---|---|---|---|")  # noqa: T201
     print("\n".join(map(str, lines)))  # noqa: T201

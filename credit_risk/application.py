@@ -9,6 +9,7 @@ import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import compress
 from typing import Any, Literal, NamedTuple
 
@@ -288,11 +289,11 @@ class Applications:
         """How many rows were rejected."""
         return self.n_rows - len(self.rows)
 
-    @property
+    @cached_property
     def row_warnings(self) -> dict[int, list[str]]:
         """Warnings by position among the valid rows; positions without one are left out."""
         found: dict[int, list[str]] = {}
-        if self.domain is not None:
+        if self.domain is not None and self.outside.any():
             for position, column in np.argwhere(self.outside):
                 text = self.domain.warning(NAMES[column], self.codes[position, column])
                 found.setdefault(int(position), []).append(text)

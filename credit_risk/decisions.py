@@ -174,7 +174,8 @@ class DecisionLog:
         ----------
         batch : Batch
         ready : callable
-            Called when all but the commit mark is written; where it raises, the batch is not committed.
+            Called when all is ready to be written, or is, but for the commit mark; where it raises, the batch is not
+            committed.
 
         Raises
         ------
@@ -184,10 +185,8 @@ class DecisionLog:
         self._refuse_twice(batch.idempotency_key)
         n_decided = len(batch.applications)
         as_documents = n_decided <= MAX_DOCUMENTS
-        if as_documents:
-            if n_decided:
-                self._documents.insert("decisions", _decision_documents(batch))
-        else:
+        decided = _decision_documents(batch) if as_documents else []
+        if not as_documents:
             self._put_parquet(batch)
         record: Document = {
             "id": batch.id,
@@ -211,12 +210,13 @@ class DecisionLog:
         }
         try:
             ready()
+            with self._documents.together():
+                if decided:
+                    self._documents.insert("decisions", decided)
+                written = self._append("batches", record, lambda: self._refuse_twice(batch.idempotency_key))
+        except LogUnavailable:
+            raise  # the sweep removes what was written
         except Exception:
-            self._discard(batch.id)
-            raise
-        try:
-            written = self._append("batches", record, lambda: self._refuse_twice(batch.idempotency_key))
-        except AlreadyCommitted:
             self._discard(batch.id)
             raise
         # A client alone may be asked about again; nobody decides on a file twice because of its last moment.
@@ -365,8 +365,7 @@ class DecisionLog:
 
     def last_event(self) -> int:
         """Return the number of the newest event; 0 when there is none."""
-        newest = next(self._documents.find("events", {}, newest_first=True, limit=1), None)
-        return int(newest["_id"]) if newest else 0
+        return self._documents.last("events")
 
     # Outcomes: one document each, and an event as the commit mark of all that came together
 
@@ -447,9 +446,9 @@ class DecisionLog:
     def _append(self, collection: str, document: Document, before: Callable[[], None] = lambda: None) -> Document:
         """Add a document under the next number; of two writers, one gets it and the other tries the one after."""
         for attempt in range(200):
-            newest = next(self._documents.find(collection, {}, newest_first=True, limit=1), None)
+            last = self._documents.last(collection)
             before()  # between the look and the write: whatever comes after the look takes the number, and we come back
-            numbered = {"_id": newest["_id"] + 1 if newest else 1, **document}
+            numbered = {"_id": last + 1, **document}
             try:
                 self._documents.insert(collection, [numbered])
             except DuplicateId:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,8 +22,13 @@ Document = dict[str, Any]
 # A field's value, a range such as {"$gt": 3}, or several values, {"$in": [3, 4]}.
 Where = Mapping[str, Any]
 
+# So many seconds a lock that another process holds is waited for.
+PATIENCE = 10
 # So many documents are fetched from SQLite at once.
 PAGE = 1000
+# So many pages of 4 kB its log grows to before they are merged into the file: whose write comes to it waits for some
+# milliseconds. With SQLite's own 1,000 that is every hundredth decision.
+MERGED_AT = 10_000
 
 # What is looked up; each collection's `_id` is unique by itself.
 INDEXES: dict[str, list[tuple[str, ...]]] = {
@@ -60,11 +65,20 @@ class Documents(Protocol):
     ) -> Iterator[Document]:
         """Yield the documents whose fields have these values or lie in these ranges, in order of one field."""
 
+    def last(self, collection: str) -> int:
+        """Return the highest `_id` of a collection whose ids are numbers; 0 where it is empty."""
+
     def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
         """Return the values that a field has in the documents found."""
 
     def delete(self, collection: str, where: Where) -> int:
         """Remove documents and return how many."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Have what the calling thread inserts meanwhile come at once, where the database can; in MongoDB one by one.
+
+        Where an exception ends it, nothing comes, where the database can.
+        """
 
     def flush(self, *, now: bool) -> None:
         """Return when what was inserted outlives a power cut; not `now`: when that will be so in a moment."""
@@ -128,6 +142,12 @@ class MongoDocuments:
         with _mongo_errors():
             yield from self._collection(collection).find(dict(where)).sort(order, direction).limit(limit)
 
+    def last(self, collection: str) -> int:
+        """See `Documents.last`."""
+        with _mongo_errors():
+            newest = self._collection(collection).find_one({}, {"_id": 1}, sort=[("_id", pymongo.DESCENDING)])
+        return int(newest["_id"]) if newest else 0
+
     def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
         """See `Documents.distinct`."""
         with _mongo_errors():
@@ -137,6 +157,10 @@ class MongoDocuments:
         """See `Documents.delete`."""
         with _mongo_errors():
             return self._collection(collection).delete_many(dict(where)).deleted_count
+
+    def together(self) -> AbstractContextManager[None]:
+        """See `Documents.together`; transactions would need a replica set."""
+        return nullcontext()
 
     def flush(self, *, now: bool) -> None:
         """See `Documents.flush`; the server keeps its journal, as the write concern in the address says."""
@@ -175,26 +199,32 @@ class SqliteDocuments:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Give the calling thread its connection; a lock held by another process is waited for, for 10 seconds."""
+        """Give the calling thread its connection."""
         try:
-            connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-            file = self._file()
-            if connection is None or file is None:
-                connection = self._open()
-            elif file != self._local.file:
-                # What is written to the one that is still open, nobody reads again.
-                raise LogUnavailable(f"{self._path} was replaced by another file; start the service again")
-            with connection:
+            if getattr(self._local, "together", False):
+                yield self._local.connection
+                return
+            with self._current() as connection:
                 yield connection
         except sqlite3.IntegrityError as error:
             raise DuplicateId(str(error)) from None
         except (sqlite3.Error, OSError) as error:
             raise LogUnavailable(f"{self._path}: {error}") from error
 
+    def _current(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        file = self._file()
+        if connection is None or file is None:
+            return self._open()
+        if file != self._local.file:
+            # What is written to the one that is still open, nobody reads again.
+            raise LogUnavailable(f"{self._path} was replaced by another file; start the service again")
+        return connection
+
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=10)
-        connection.execute("PRAGMA journal_mode=WAL")  # readers never wait for the writer
+        connection = sqlite3.connect(self._path, timeout=PATIENCE)
+        _log_ahead(connection)
         for name, indexes in INDEXES.items():
             connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (_id PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID")
             for fields in indexes:
@@ -204,6 +234,7 @@ class SqliteDocuments:
         # From here on a transaction outlives us, but not a power cut: `flush` sees to that, once for all that were
         # written before it, and without keeping other writers out meanwhile.
         connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={MERGED_AT}")
         self._local.connection, self._local.file = connection, self._file()
         return connection
 
@@ -217,9 +248,20 @@ class SqliteDocuments:
 
     def insert(self, collection: str, documents: Sequence[Document]) -> None:
         """See `Documents.insert`."""
-        rows = [(d["_id"], json.dumps(d, allow_nan=False)) for d in documents]
+        rows = [(d["_id"], _text(d)) for d in documents]
         with self._connection() as connection:
             connection.executemany(f"INSERT INTO {collection} VALUES (?, ?)", rows)  # noqa: S608 - names are ours
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """See `Documents.together`."""
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            self._local.together = True
+            try:
+                yield
+            finally:
+                self._local.together = False
 
     def flush(self, *, now: bool) -> None:
         """See `Documents.flush`."""
@@ -277,6 +319,12 @@ class SqliteDocuments:
             if left:
                 where = {**where, "_id": {**where.get("_id", {}), step: rows[-1][0]}}
 
+    def last(self, collection: str) -> int:
+        """See `Documents.last`."""
+        with self._connection() as connection:
+            (number,) = connection.execute(f"SELECT max(_id) FROM {collection}").fetchone()  # noqa: S608
+        return number or 0
+
     def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
         """See `Documents.distinct`."""
         condition, values = _condition(where)
@@ -296,6 +344,21 @@ class SqliteDocuments:
             connection.execute("BEGIN IMMEDIATE")
 
 
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the mode in which readers never wait for the writer. Of two who do so, SQLite turns one away."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+
+
+# One encoder for all; `json.dumps` would make one for each document.
+_text = json.JSONEncoder(allow_nan=False).encode
 _OPERATORS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 

@@ -26,6 +26,7 @@ from model_deployment.serving import Production
 from model_deployment.shapes import OverrideRequest
 
 MAX_NAME = 200
+PRIVATE = {"Cache-Control": "no-store"}
 
 
 def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blueprint:
@@ -36,7 +37,7 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
     def score() -> Response:
         """Decide on a JSON list of applications."""
         data, extras = _json_body(), _extras()
-        scored = scoring.rows(data, _json(data), key=_key(), explain=bool(extras))
+        scored = scoring.rows(data, parse(data), key=_key(), explain=bool(extras))
         return _answer(scored, extras)
 
     @api.post("/files")
@@ -51,7 +52,7 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
         # The page reads decisions as it shows them, and offers the rejected rows to be mended.
         applications = scored.batch.applications
         again = rejected_csv(sent.csv, applications).decode() if applications.n_rejected else None
-        _refuse_empty(scored.batch, {"rejected_csv": again})
+        refuse_empty(scored.batch, {"rejected_csv": again})
         members = {"rejected": rejected(scored.batch), "warnings": applications.warnings, "rejected_csv": again}
         return jsonify(head(scored.batch) | members)
 
@@ -90,7 +91,7 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
     @api.post("/decisions/<id>/override")
     def set_override(id: str) -> Response:
         """Set a decision to the other colour: `{"prediction", "by", "reason"}`; `by` is who a known proxy says."""
-        sent = _json(_json_body(), "object with prediction, by and reason")
+        sent = parse(_json_body(), "object with prediction, by and reason")
         if isinstance(sent, dict) and (who := user()):
             sent["by"] = who
         try:
@@ -138,7 +139,7 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
 
     @api.after_request
     def keep_private(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.update(PRIVATE)
         return response
 
     return api
@@ -147,12 +148,12 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
 def _answer(scored: Scored, extras: frozenset[str]) -> Response:
     """Return a committed batch as the contract has it; a problem where no row was decided."""
     batch = scored.batch
-    _refuse_empty(batch)
+    refuse_empty(batch)
     return jsonify(body(batch, scored.scorer, extras))
 
 
 def _as_csv(batch: Batch, result: IO[bytes]) -> Response:
-    _refuse_empty(batch)
+    refuse_empty(batch)
     length = result.tell()
     result.seek(0)
     response = send_file(result, mimetype="text/csv")  # gunicorn has the system copy it from file to socket
@@ -162,7 +163,8 @@ def _as_csv(batch: Batch, result: IO[bytes]) -> Response:
     return response
 
 
-def _refuse_empty(batch: Batch, more: dict[str, Any] | None = None) -> None:
+def refuse_empty(batch: Batch, more: dict[str, Any] | None = None) -> None:
+    """Raise a problem where no row was decided, with `more` members."""
     if len(batch.applications):
         return
     faults = batch.applications.faults
@@ -177,7 +179,17 @@ def _extras() -> frozenset[str]:
 
 
 def _key() -> str | None:
-    key = request.headers.get("Idempotency-Key")
+    return key_of(request.headers.get("Idempotency-Key"))
+
+
+def key_of(key: str | None) -> str | None:
+    """Return an idempotency key as it came, if it is one.
+
+    Raises
+    ------
+    Problem
+        When it is empty or too long.
+    """
     if key is not None and not 1 <= len(key) <= MAX_KEY:
         raise Problem(400, "bad-key", f"An Idempotency-Key has 1 to {MAX_KEY} characters.")
     return key
@@ -226,8 +238,14 @@ def _explained(production: Production, decision: dict[str, Any], digest: str) ->
         return {REASONS: None, CHANGES: None}
 
 
-def _json(data: bytes, what: str = "list of applications") -> object:
-    """Parse a JSON body strictly: UTF-8, no NaN, no name twice, nothing that is no text."""
+def parse(data: bytes, what: str = "list of applications") -> object:
+    """Parse a JSON body strictly: UTF-8, no NaN, no name twice, nothing that is no text.
+
+    Raises
+    ------
+    Unreadable
+        When it is not `what` it should be.
+    """
     try:
         value = json.loads(data.decode(), parse_constant=_refuse_constant, object_pairs_hook=_once)
         if b"\\u" in data:

@@ -5,10 +5,21 @@ from flask import Flask, Response
 from credit_risk.decisions import DecisionLog, open_log
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings, words
-from model_deployment import api, docs, guard, page, probes, problems, receiving, sweeping
+from model_deployment import api, docs, page, probes, problems, sweeping
+from model_deployment.express import Express
+from model_deployment.guard import Guard
 from model_deployment.metrics import Metrics
+from model_deployment.receiving import Receiver
 from model_deployment.scoring import Scoring
 from model_deployment.serving import Production
+
+# On every answer.
+HARDENED = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
 def create_app(
@@ -40,8 +51,10 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     metrics = Metrics()
     metrics.watch(app)
-    guard.register(app, words(settings.allowed_hosts), words(settings.api_keys.get_secret_value()))
-    receiving.register(app, settings.riskometer_uploads)
+    guard = Guard(words(settings.allowed_hosts), words(settings.api_keys.get_secret_value()))
+    guard.register(app)
+    receiver = Receiver(settings.riskometer_uploads)
+    receiver.register(app)
     scoring = Scoring(production, log, metrics, settings.max_explained_rows)
     app.register_blueprint(api.blueprint(scoring, production, log))
     app.register_blueprint(docs.blueprint(app.config["MAX_CONTENT_LENGTH"]))
@@ -49,13 +62,13 @@ def create_app(
     policy = page.attach(app, production, log, scoring)
     problems.register(app)
 
+    hardened = HARDENED | {"Content-Security-Policy": policy}
+
     @app.after_request
     def harden(response: Response) -> Response:
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["X-Frame-Options"] = "DENY"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        response.headers.setdefault("Content-Security-Policy", policy)
+        for name, value in hardened.items():
+            response.headers.setdefault(name, value)
         return response
 
+    app.wsgi_app = Express(app, guard, receiver, scoring, metrics, hardened | api.PRIVATE)  # type: ignore[method-assign]
     return app

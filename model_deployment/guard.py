@@ -5,7 +5,8 @@ the answer. Roles and rate limits belong to a proxy in front.
 """
 
 import hmac
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, current_app, request
@@ -17,8 +18,8 @@ from model_deployment.problems import Problem
 _API = "/api/"
 
 
-def register(app: Flask, hosts: Collection[str], keys: Collection[str]) -> None:
-    """Refuse requests by unknown names, from foreign pages and, where keys are set, without one of them.
+class Guard:
+    """Refuses requests by unknown names, from foreign pages and, where keys are set, without one of them.
 
     Parameters
     ----------
@@ -27,12 +28,26 @@ def register(app: Flask, hosts: Collection[str], keys: Collection[str]) -> None:
     keys : collection of str
         What `Authorization: Bearer` may hold for the API; without any, everybody may use it.
     """
-    known = {host.lower() for host in hosts}
-    secrets = [key.encode() for key in keys]
 
-    def look() -> None:
+    def __init__(self, hosts: Collection[str], keys: Collection[str]) -> None:
+        self._hosts = {host.lower() for host in hosts}
+        self._keys = [key.encode() for key in keys]
+
+    def register(self, app: Flask) -> None:
+        """Look at every request of an app."""
+        app.before_request(self._look)
+
+    def surely_passes(self, environ: Mapping[str, Any]) -> bool:
+        """Say whether a call of the API needs no closer look: a name that is known, no page, a key where one is set."""
+        name, _, port = environ.get("HTTP_HOST", "").partition(":")
+        if name.lower() not in self._hosts or not (port or "0").isdecimal() or "HTTP_ORIGIN" in environ:
+            return False
+        kind, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        return not self._keys or (kind == "Bearer" and self._is_key(given))
+
+    def _look(self) -> None:
         name = (urlsplit(f"//{request.host}").hostname or "").lower()
-        if name not in known:
+        if name not in self._hosts:
             detail = f"This service is not known as {name!r}. ALLOWED_HOSTS lists the names that it answers to."
             raise Problem(400, "unknown-host", detail)
         origin = request.headers.get("Origin")
@@ -40,11 +55,15 @@ def register(app: Flask, hosts: Collection[str], keys: Collection[str]) -> None:
         if origin and origin not in ours and request.method not in ("GET", "HEAD", "OPTIONS"):
             raise Problem(403, "foreign-origin", "Requests from other web pages are refused.")
         closed = request.path.startswith(_API) and request.path not in PUBLIC
-        if secrets and closed and not _has_key(secrets):
+        said = request.authorization
+        token = said.token if said and said.type == "bearer" else None
+        if self._keys and closed and not self._is_key(token or ""):
             detail = "This API wants a key: Authorization: Bearer KEY."
             raise Problem(401, "no-key", detail, {"WWW-Authenticate": "Bearer"})
 
-    app.before_request(look)
+    def _is_key(self, given: str) -> bool:
+        sent = given.encode()
+        return any(hmac.compare_digest(sent, key) for key in self._keys)
 
 
 def user() -> str | None:
@@ -53,9 +72,3 @@ def user() -> str | None:
     # Anybody else could write the header too.
     said = request.headers.get(name, "") if name and request.remote_addr in proxies else ""
     return "".join(c for c in said if c.isprintable()).strip()[:MAX_TEXT] or None
-
-
-def _has_key(secrets: list[bytes]) -> bool:
-    given = request.authorization.token if request.authorization and request.authorization.type == "bearer" else None
-    sent = (given or "").encode()
-    return any(hmac.compare_digest(sent, secret) for secret in secrets)

@@ -51,6 +51,13 @@ class Metrics:
         app.after_request(self._stop)
         app.add_url_rule("/metrics", "metrics", self.page)
 
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request; see `request_seconds`."""
+        try:
+            self.request_seconds.labels(route, method, str(status)).observe(seconds)
+        except Exception as error:  # on a full disk the counters cannot grow; that is no reason to lose the answer
+            logger.warning("a request was not counted: %s", error)
+
     def page(self) -> Response:
         """Return the figures as Prometheus reads them."""
         registry = self._registry
@@ -66,9 +73,5 @@ class Metrics:
         # What a client makes up, a path or a method, must not become a label: there would be no end of them.
         route = request.url_rule.rule if request.url_rule else "unmatched"
         method = request.method if request.method in _METHODS else "other"
-        seconds = time.perf_counter() - g.started
-        try:
-            self.request_seconds.labels(route, method, str(response.status_code)).observe(seconds)
-        except Exception as error:  # on a full disk the counters cannot grow; that is no reason to lose the answer
-            logger.warning("a request was not counted: %s", error)
+        self.observe(route, method, response.status_code, time.perf_counter() - g.started)
         return response

@@ -8,6 +8,9 @@ work: whatever arrives slowly, these stay free for probes, pages and one-row sco
 import logging
 import tempfile
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from flask import Flask, request
 from werkzeug.exceptions import ClientDisconnected
@@ -21,29 +24,47 @@ NO_SPACE = "There is no room for the upload on this service's disk, so nothing w
 logger = logging.getLogger(__name__)
 
 
-def register(app: Flask, places: int) -> None:
-    """Have an app receive each body before anything else looks at it, at most `places` at a time."""
-    free = threading.BoundedSemaphore(places)
+class Receiver:
+    """Takes in bodies, at most `places` at a time."""
 
-    def receive() -> None:
-        if request.routing_exception is not None or request.method not in ("POST", "PUT", "PATCH"):
-            return
-        if not free.acquire(blocking=False):
-            raise later("busy", f"{places} uploads are under way here already. Try again in a moment.")
-        connection = request.environ.get("gunicorn.socket")
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._free = threading.BoundedSemaphore(places)
+
+    def register(self, app: Flask) -> None:
+        """Have an app receive each body before anything else looks at it."""
+        app.before_request(self._receive)
+
+    @contextmanager
+    def place(self, environ: Mapping[str, Any]) -> Iterator[None]:
+        """Give a place, for the time that it takes to read a body; its sender may not stall.
+
+        Raises
+        ------
+        Problem
+            When none is free.
+        """
+        if not self._free.acquire(blocking=False):
+            raise later("busy", f"{self._places} uploads are under way here already. Try again in a moment.")
+        connection = environ.get("gunicorn.socket")
         try:
             if connection is not None:
                 connection.settimeout(STALLED_SECONDS)
-            _take_in()
-        except OSError as error:  # not the connection's: these come as ClientDisconnected
-            logger.error("an upload cannot be written to %s: %s", tempfile.gettempdir(), error)
-            raise later("no-space", NO_SPACE) from None
+            yield
         finally:
             if connection is not None:
                 connection.settimeout(None)
-            free.release()
+            self._free.release()
 
-    app.before_request(receive)
+    def _receive(self) -> None:
+        if request.routing_exception is not None or request.method not in ("POST", "PUT", "PATCH"):
+            return
+        with self.place(request.environ):
+            try:
+                _take_in()
+            except OSError as error:  # not the connection's: these come as ClientDisconnected
+                logger.error("an upload cannot be written to %s: %s", tempfile.gettempdir(), error)
+                raise later("no-space", NO_SPACE) from None
 
 
 def _take_in() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from credit_risk.application import Applications, Validator
 from credit_risk.decisions import RED, AlreadyCommitted, Batch, BatchRecord, DecisionLog
 from credit_risk.model import CreditScorer, Decided
+from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
 from model_deployment.export import write_result
 from model_deployment.formats import Upload
 from model_deployment.metrics import Metrics
@@ -134,23 +135,39 @@ class Scoring:
             try:
                 self._log.commit(batch, begin(batch))
             except AlreadyCommitted as error:
-                batch = self._again(batch, error.record, serving)
+                return self._again(batch, error.record, serving, read)
         return Scored(batch, serving.scorer)
 
-    def _again(self, batch: Batch, record: BatchRecord, serving: Serving) -> Batch:
-        """Return what was committed under a key, for a body that came again."""
+    def _again(
+        self, batch: Batch, record: BatchRecord, serving: Serving, read: Callable[[Validator], Applications]
+    ) -> Scored:
+        """Return what was committed under a key, for a body that came again, whichever version decided it then."""
         if record.sha256 != batch.sha256:
             detail = f"This idempotency key was used for another body, batch {record.id}. A key stands for one body."
             raise Problem(422, "key-reused", detail)
+        scorer = serving.scorer
+        if record.digest != serving.digest:
+            try:
+                scorer = self._production.scorer(record.model_version, record.digest)
+            except (RegistryUnavailable, NoSuchVersion, DigestMismatch) as error:
+                detail = f"This body was decided as batch {record.id}, by a version that cannot be had ({error})."
+                raise Problem(409, "decided-before", detail, members={"batch": record.id}) from None
+            # That version may have known other categories.
+            batch = replace(batch, applications=read(Validator(scorer.domain)))
         table = self._log.read(record)
-        if record.digest != serving.digest or table.num_rows != len(batch.applications):
-            detail = (
-                f"This body was decided as batch {record.id} by version {record.model_version}, which serves no more."
-            )
-            raise Problem(409, "decided-before", detail, members={"batch": record.id})
         decided = Decided(
             table["risk"].to_numpy(),
             np.array([word == RED for word in table["prediction"].to_pylist()], dtype=bool),
             table["confidence"].to_numpy(),
         )
-        return replace(batch, id=record.id, time=record.time, decided=decided)
+        batch = replace(
+            batch,
+            id=record.id,
+            time=record.time,
+            decided=decided,
+            model_version=record.model_version,
+            digest=record.digest,
+            threshold=record.threshold,
+            base_rate=record.base_rate,
+        )
+        return Scored(batch, scorer)

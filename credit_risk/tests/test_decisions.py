@@ -4,7 +4,7 @@ import sqlite3
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -210,6 +210,7 @@ def test_what_was_never_committed_is_never_seen_and_swept(log, monkeypatch, most
     dead = batch(2)
     with monkeypatch.context() as m:
         m.setattr(log, "_append", lambda *_: (_ for _ in ()).throw(LogUnavailable("died here")))
+        m.setattr(log._documents, "together", nullcontext)  # as a writer that is killed in MongoDB
         with pytest.raises(LogUnavailable):
             log.commit(dead)
     assert log.batches() == [kept]
@@ -219,6 +220,27 @@ def test_what_was_never_committed_is_never_seen_and_swept(log, monkeypatch, most
     assert log.sweep(IN_AN_HOUR) == 1
     assert log.sweep(IN_AN_HOUR) == 0
     assert log.read(kept).num_rows == 2
+
+
+def test_sqlite_is_opened_while_another_process_writes_to_it_for_the_first_time(settings):
+    path = settings.decision_log.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.3, other.rollback)
+        timer.start()
+        assert open_log(settings).commit(batch(1)).seq == 1
+        timer.join()
+
+
+def test_in_sqlite_a_batch_and_its_mark_come_at_once(settings, monkeypatch):
+    log = open_log(settings)
+    with monkeypatch.context() as m:
+        m.setattr(log, "_append", lambda *_: (_ for _ in ()).throw(LogUnavailable("died here")))
+        with pytest.raises(LogUnavailable):
+            log.commit(batch(2))
+    assert list(log._documents.find("decisions", {})) == []
+    record = log.commit(batch(2))
+    assert log.read(record).num_rows == 2
 
 
 def test_a_batch_of_rejected_rows_only_is_counted(log):

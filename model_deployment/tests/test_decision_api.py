@@ -199,13 +199,27 @@ def test_a_request_that_comes_again_is_not_decided_again(client, send_file, clie
     assert len(log.batches()) == 2
 
 
-def test_a_request_that_comes_again_when_another_version_serves(client, registry, production, clients):
-    key = {"Idempotency-Key": "order-7"}
-    first = client.post("/api/v1/score", json=clients[:1], headers=key).get_json()
+def test_a_request_that_comes_again_when_another_version_serves_gets_the_answer_of_then(
+    client, registry, production, clients, as_csv, log
+):
+    score = {"json": [*clients[:3], {}], "query_string": "reasons=true", "headers": {"Idempotency-Key": "order-7"}}
+    text = as_csv(clients[:2]).encode()
+
+    def upload():
+        headers = {"Idempotency-Key": "f", "Accept": "text/csv"}
+        return client.post("/api/v1/files", data={"file": (io.BytesIO(text), "a.csv")}, headers=headers)
+
+    first, file = client.post("/api/v1/score", **score).get_json(), upload()
     registry.production = "2"
     production.look()
-    body = is_problem(client.post("/api/v1/score", json=clients[:1], headers=key), 409)
-    assert body["batch"] == first["batch"]
+    assert client.post("/api/v1/score", json=clients[:1]).get_json()["model_version"] == "2"
+    assert client.post("/api/v1/score", **score).get_json() == first
+    assert upload().get_data() == file.get_data()
+    assert len(log.batches()) == 3
+    registry.away = True
+    assert client.post("/api/v1/score", **score).get_json() == first  # it is at hand still
+    production._earlier.cache_clear()
+    assert is_problem(client.post("/api/v1/score", **score), 409)["batch"] == first["batch"]
 
 
 @pytest.mark.parametrize("key", ["", "k" * 201])

@@ -1,0 +1,74 @@
+"""The page in a real browser: how long a clerk waits from handing over a file to seeing its result.
+
+Both moments are the browser's own: the file input's change, which is what a drop ends in too, and the first frame that
+shows the summary and decisions in the table.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+_PATIENCE = 60
+_WATCH = """
+const rows = arguments[0];
+document.getElementById("file-input").addEventListener("change", () => {
+  const begun = performance.now();
+  const look = () => {
+    const summary = document.getElementById("summary");
+    const words = [...document.querySelectorAll(".ag-cell[col-id=prediction]")].map(cell => cell.innerText.trim());
+    const there = summary && summary.innerText.replace(/\\s+/g, " ").includes(`${rows} clients`);
+    if (there && words.some(Boolean)) window.waited = performance.now() - begun;
+    else requestAnimationFrame(look);
+  };
+  look();
+}, { capture: true, once: true });
+"""
+
+
+def has_browser() -> bool:
+    """Say whether Chromium and its driver are installed."""
+    return bool(shutil.which("chromium") and shutil.which("chromedriver"))
+
+
+def seconds_to_result(url: str, source: Path, rows: int, rounds: int) -> float:
+    """Return the least seconds of some rounds, each on the page opened anew, after one on a cold browser.
+
+    Parameters
+    ----------
+    url : str
+        The Risk-O-Meter's.
+    source : Path
+        A CSV of so many `rows`, all valid.
+    """
+    with _browser(source.parent) as browser:
+        return min([_waited(browser, url, source, rows) for _ in range(rounds + 1)][1:])
+
+
+def _waited(browser: webdriver.Chrome, url: str, source: Path, rows: int) -> float:
+    browser.get(url)
+    WebDriverWait(browser, _PATIENCE, ignored_exceptions=[Exception]).until(
+        lambda b: "Model version" in b.find_element(By.ID, "banner").text
+    )
+    browser.execute_script(_WATCH, f"{rows:,}")
+    browser.find_element(By.ID, "file-input").send_keys(str(source))
+    waited = WebDriverWait(browser, _PATIENCE).until(lambda b: b.execute_script("return window.waited"))
+    return float(waited) / 1000
+
+
+@contextmanager
+def _browser(folder: Path) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1366,768"):
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={folder / 'browser'}")
+    browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        yield browser
+    finally:
+        browser.quit()
