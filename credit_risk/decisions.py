@@ -129,7 +129,7 @@ class BatchRecord:
     n_decided: int
     n_rejected: int
     n_red: int
-    reasons: list[dict[str, Any]]
+    reasons: list[dict[str, Any]] = field(hash=False)
     stored: Literal["documents", "parquet"]
     base_rate: float | None = None
 
@@ -292,7 +292,7 @@ class DecisionLog:
         else:
             table = self._get_parquet(record, DECISION_SCHEMA, filters=[("row", "=", int(row))])
         rows: list[dict[str, Any]] = table.to_pylist()
-        return rows[0] if rows else None
+        return rows[0] if rows and rows[0]["id"] == id else None  # 7 is also 007
 
     def briefs(self, ids: Collection[str]) -> dict[str, Brief]:
         """Return those of these decisions that were committed, by id; few questions, however many they are."""

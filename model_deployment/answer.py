@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
 
-from credit_risk.application import NAMES, Floats, encode
+from credit_risk.application import NAMES, Floats, codes_of
 from credit_risk.changes import what_would_change_it
-from credit_risk.decisions import GREEN, RED, Batch
+from credit_risk.decisions import GREEN, RED, Batch, decision_schema
 from credit_risk.model import CreditScorer, NotExplainable
 from credit_risk.outcomes import Taken
 from credit_risk.reasons import Reasons
@@ -79,9 +79,9 @@ def decisions(batch: Batch) -> list[dict[str, Any]]:
     ]
 
 
-def codes_of(decision: Mapping[str, Any]) -> Floats:
+def inputs(decision: Mapping[str, Any]) -> Floats:
     """Return the inputs of a logged decision as codes, shape (1, 20)."""
-    return encode(pd.DataFrame([{name: decision[name] for name in NAMES}]))
+    return codes_of(pa.Table.from_pylist([decision], decision_schema(NAMES)))
 
 
 def explained(scorer: CreditScorer, codes: Floats, red: Any, extra: str) -> list[Any]:

@@ -14,10 +14,10 @@ from credit_risk.outcomes import outcomes, take
 from credit_risk.overrides import MAX_TEXT, NoSuchDecision, NotAllowed, override, overrides, standing
 from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
 from credit_risk.sheet import Unreadable
-from model_deployment.answer import CHANGES, REASONS, body, codes_of, explained, head, rejected, taken
+from model_deployment.answer import CHANGES, REASONS, body, explained, head, inputs, rejected, taken
 from model_deployment.batches import TYPES, exported
 from model_deployment.export import rejected_csv
-from model_deployment.formats import as_csv
+from model_deployment.formats import Upload
 from model_deployment.guard import user
 from model_deployment.openapi import MAX_KEY
 from model_deployment.problems import Problem
@@ -43,16 +43,15 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
     @api.post("/files")
     def files() -> Response:
         """Decide on a CSV, Excel or Parquet file."""
-        data, name = _file()
-        extras = _extras()
+        sent, extras = _file(), _extras()
         if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
-            return _as_csv(*scoring.result(data, name, key=_key()))
-        scored = scoring.file(data, name, key=_key(), explain=bool(extras))
+            return _as_csv(*scoring.result(sent, key=_key()))
+        scored = scoring.file(sent, key=_key(), explain=bool(extras))
         if request.args.get("decisions") != "none":
             return _answer(scored, extras)
         # The page reads decisions as it shows them, and offers the rejected rows to be mended.
         applications = scored.batch.applications
-        again = rejected_csv(as_csv(data), applications).decode() if applications.n_rejected else None
+        again = rejected_csv(sent.csv, applications).decode() if applications.n_rejected else None
         refuse_empty(scored.batch, {"rejected_csv": again})
         members = {"rejected": rejected(scored.batch), "warnings": applications.warnings, "rejected_csv": again}
         return jsonify(head(scored.batch) | members)
@@ -65,7 +64,7 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
         record = log.batch(id)
         if record is None:
             raise Problem(404, "not-found", f"There is no batch {id}.")
-        upload = _file()[0] if request.method == "POST" else None
+        upload = _file() if request.method == "POST" else None
         content = exported(log, production, record, form, upload)
         named = f"{(record.source or 'decisions').rsplit('.', 1)[0]}-result.{form}"
         return send_file(io.BytesIO(content), TYPES[form], as_attachment=True, download_name=named)
@@ -114,8 +113,8 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
     @api.post("/outcomes")
     def tell_outcomes() -> Response:
         """Take what became of clients: a CSV of decision or client, outcome and date."""
-        data, name = _outcome_file()
-        found = take(log, data, name)
+        sent = _outcome_file()
+        found = take(log, sent.data, sent.name)
         if found.n_added or found.n_known:
             return jsonify(taken(found))
         detail = found.faults[0].message if len(found.faults) == 1 else "No row could be taken."
@@ -196,18 +195,18 @@ def key_of(key: str | None) -> str | None:
     return key
 
 
-def _file(what: str = "the file") -> tuple[bytes, str | None]:
+def _file(what: str = "the file") -> Upload:
     if request.mimetype != "multipart/form-data":
         raise Problem(415, "unsupported-type", f"Send {what} as multipart/form-data, in a field named 'file'.")
     sent = request.files.getlist("file")
     if len(sent) != 1:
         raise Problem(400, "not-one-file", f"The form has {len(sent)} files in a field named 'file'; send one.")
-    return sent[0].read(), _name(sent[0].filename)
+    return Upload(sent[0].read(), _name(sent[0].filename))
 
 
-def _outcome_file() -> tuple[bytes, str | None]:
+def _outcome_file() -> Upload:
     if request.mimetype == "text/csv":
-        return request.get_data(), None
+        return Upload(request.get_data())
     return _file("a CSV as text/csv, or")
 
 
@@ -232,7 +231,7 @@ def _explained(production: Production, decision: dict[str, Any], digest: str) ->
     """Return the reasons for a logged decision and what would change it; None where its version is not to be had."""
     try:
         scorer = production.scorer(decision["model_version"], digest)
-        codes = codes_of(decision)
+        codes = inputs(decision)
         red = [decision["prediction"] == RED]
         return {extra: explained(scorer, codes, red, extra)[0] for extra in (REASONS, CHANGES)}
     except (RegistryUnavailable, NoSuchVersion, DigestMismatch, NotExplainable):

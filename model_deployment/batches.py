@@ -22,12 +22,12 @@ from credit_risk.overrides import overrides_of_batch
 from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
 from credit_risk.sheet import Sheet
 from model_deployment.export import harmless, unlike
-from model_deployment.formats import as_csv
+from model_deployment.formats import Upload
 from model_deployment.problems import Problem
 from model_deployment.serving import Production
 
 TYPES = {
-    "csv": "text/csv; charset=utf-8",
+    "csv": "text/csv",  # Flask adds the charset
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 # A workbook takes a hundred times as long as a CSV: about 10 seconds for these.
@@ -36,7 +36,7 @@ _OVERRIDE = {"override": "prediction", "override_by": "by", "override_reason": "
 _KNOWN = (*NAMES, LABEL, CLIENT_ID)
 
 
-def exported(log: DecisionLog, production: Production, record: BatchRecord, form: str, upload: bytes | None) -> bytes:
+def exported(log: DecisionLog, production: Production, record: BatchRecord, form: str, upload: Upload | None) -> bytes:
     """Return a batch as CSV (UTF-8 with BOM, which spreadsheets need) or as an Excel workbook.
 
     Parameters
@@ -48,7 +48,7 @@ def exported(log: DecisionLog, production: Production, record: BatchRecord, form
     record : BatchRecord
     form : str
         `csv` or `xlsx`.
-    upload : bytes, optional
+    upload : Upload, optional
         The file that was decided on, for its other columns.
 
     Raises
@@ -63,9 +63,9 @@ def exported(log: DecisionLog, production: Production, record: BatchRecord, form
         raise Problem(413, "too-many-for-excel", detail)
     table = _table(log, production, record)
     if upload is not None:
-        if hashlib.sha256(upload).hexdigest() != record.sha256:
+        if hashlib.sha256(upload.data).hexdigest() != record.sha256:
             raise Problem(422, "another-file", f"This is not the file that batch {record.id} was decided on.")
-        table = _with_columns_of(upload, table)
+        table = _with_columns_of(upload.csv, table)
     table = table.drop_columns(["row"])
     texts = {name: harmless(table[name]) for name in table.column_names if pa.types.is_string(table[name].type)}
     table = pa.table([texts.get(name, table[name]) for name in table.column_names], table.column_names)
@@ -100,9 +100,9 @@ def _reasons(production: Production, record: BatchRecord, decisions: pa.Table) -
         return pa.repeat(f"not to be had: {error}", len(decisions))
 
 
-def _with_columns_of(upload: bytes, table: pa.Table) -> pa.Table:
+def _with_columns_of(csv: bytes, table: pa.Table) -> pa.Table:
     """Return a batch's table with the columns of the file that are no part of an application."""
-    sheet = Sheet(as_csv(upload), _KNOWN)
+    sheet = Sheet(csv, _KNOWN)
     places = pc.index_in(table["row"], value_set=pa.array(sheet.numbers))
     for name, column in zip(sheet.header, sheet.table.columns, strict=True):
         if name not in _KNOWN:

@@ -29,6 +29,7 @@ def layout() -> list[Any]:
     ]
     return [
         html.H2("One client", tabIndex=-1),
+        html.P("The lists hold the words of the data; in brackets is what a word stands for.", className="hint"),
         html.Form(
             [html.Div(fields, className="fields"), html.Div(buttons, className="buttons")], id="application-form"
         ),

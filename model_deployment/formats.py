@@ -4,6 +4,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterable
+from functools import cached_property
 
 import openpyxl
 import pyarrow as pa
@@ -20,6 +21,19 @@ MAX_TEXT = 300_000_000
 MAX_SHEET_ROWS = 1_048_576  # as many as Excel has
 _BATCH_ROWS = 10_000
 _TOO_LARGE = "the Parquet file is too large once it is unpacked; send the clients in several files"
+
+
+class Upload:
+    """A file as it was sent; what it would be as CSV is found once, for a workbook takes seconds."""
+
+    def __init__(self, data: bytes, name: str | None = None) -> None:
+        self.data = data
+        self.name = name
+
+    @cached_property
+    def csv(self) -> bytes:
+        """See `as_csv`."""
+        return as_csv(self.data)
 
 
 def as_csv(data: bytes) -> bytes:

@@ -8,6 +8,8 @@ from dash import dcc, html
 from credit_risk.application import CLIENT_ID
 from credit_risk.decisions import BatchRecord, DecisionLog, LogUnavailable
 from credit_risk.history import search
+from credit_risk.overrides import overrides_of_batch
+from model_deployment.panel import badge
 
 _FIELDS = (
     ("find-text", "File, client or id", "search"),
@@ -25,6 +27,7 @@ def layout() -> list[Any]:
     return [
         html.H2("History", tabIndex=-1),
         html.Div([*fields, html.Button("Find", id="find", type="button", className="primary")], className="fields"),
+        html.P("Days and times are those of UTC.", className="hint"),
         html.Div(id="found", role="region", **{"aria-label": "What was found", "aria-live": "polite"}),
     ]
 
@@ -33,16 +36,17 @@ def found(log: DecisionLog, text: str, since: str | None, until: str | None, bef
     """Return what a search finds; days are those of UTC, the last one included."""
     try:
         start, end = _day(since), _day(until)
-    except ValueError:
+        end = end + timedelta(days=1) if end else None
+    except (ValueError, OverflowError):
         return [html.P("A day is written 2026-11-25.", role="alert", className="trouble")]
-    end = end + timedelta(days=1) if end else None
     try:
         hits = search(log, text, start, end, before)
+        decisions = _decisions(log, hits.decisions)
     except LogUnavailable:
         return [html.P("The decision log cannot be reached. Try again in a moment.", role="alert")]
     parts: list[Any] = []
     if hits.decisions:
-        parts += [html.H3("Decisions"), _decisions(hits.decisions)]
+        parts += [html.H3("Decisions"), decisions]
     if hits.batches:
         parts += [html.H3("Files and requests"), _batches(hits.batches)]
     if not parts:
@@ -72,18 +76,23 @@ def _batches(records: list[BatchRecord]) -> Any:
     return _table(("File", "Time (UTC)", "Clients", "Green", "Red", "Rejected", "Version"), rows)
 
 
-def _decisions(decisions: list[dict[str, Any]]) -> Any:
+def _decisions(log: DecisionLog, decisions: list[dict[str, Any]]) -> Any:
+    batches = {decision["batch"] for decision in decisions}
+    sources = {batch: record.source for batch in batches if (record := log.batch(batch))}
+    overridden = {id: event for batch in batches for id, event in overrides_of_batch(log, batch).items()}
     rows = [
         [
             dcc.Link(decision[CLIENT_ID] or f"row {decision['row'] + 1}", href=f"decision?id={decision['id']}"),
+            f"{sources.get(decision['batch']) or 'sent by the API'}, row {decision['row'] + 1:,}",
             f"{decision['time']:%d %b %Y, %H:%M}",
-            html.Strong(decision["prediction"], className=f"badge {decision['prediction']}"),
+            badge(decision["prediction"]),
+            [badge(event["prediction"]), f" by {event['by']}"] if (event := overridden.get(decision["id"])) else "",
             f"{decision['risk']:.1%}",
             decision["model_version"],
         ]
         for decision in decisions
     ]
-    return _table(("Client", "Time (UTC)", "Prediction", "Default risk", "Version"), rows)
+    return _table(("Client", "From", "Time (UTC)", "Prediction", "Override", "Default risk", "Version"), rows)
 
 
 def _table(titles: tuple[str, ...], rows: list[list[Any]]) -> Any:

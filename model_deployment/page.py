@@ -94,6 +94,12 @@ def attach(app: Flask, production: Production, log: DecisionLog, scoring: Scorin
     def show_banner(_: int) -> Any:
         return banner(production)
 
+    dash.clientside_callback(
+        ClientsideFunction("riskometer", "watch"),
+        Output("away", "children"),
+        Input("clock", "n_intervals"),
+        prevent_initial_call=True,
+    )
     # The script shows the view.
     dash.clientside_callback(
         ClientsideFunction("riskometer", "show"),
@@ -121,11 +127,13 @@ def _show_files(dash: Dash, production: Production, log: DecisionLog) -> None:
     )
     def show_logged(search: str | None) -> Any:
         id = _asked(search, "batch")
+        if not id:
+            return no_update
         try:
-            record = log.batch(id) if id else None
+            record = log.batch(id)
         except LogUnavailable:
-            record = None
-        return logged(record) if record else no_update
+            return {"trouble": "The decision log cannot be reached. Open this address again in a moment."}
+        return logged(record) if record else {"trouble": "This file is not in the decision log."}
 
     @dash.callback(  # type: ignore[untyped-decorator]
         Output("result", "children"), Input("shown", "data"), prevent_initial_call=True
@@ -193,6 +201,12 @@ def _show_decisions(dash: Dash, production: Production, log: DecisionLog) -> Non
         return panel(log, production, id, who), event["_id"]
 
     dash.clientside_callback(
+        ClientsideFunction("riskometer", "enter"),
+        Output("panel", "title"),
+        Input("panel", "children"),
+        prevent_initial_call=True,
+    )
+    dash.clientside_callback(
         ClientsideFunction("riskometer", "refresh"),
         Output("spoken", "children"),
         Input("overridden", "data"),
@@ -257,6 +271,7 @@ def _layout(limit: int) -> Any:
                     html.Img(src="assets/logo.svg", alt="", className="logo"),
                     brand,
                     html.Nav(links, **{"aria-label": "Views"}),
+                    html.P(id="away", role="alert"),
                     html.Div(id="banner", role="status"),
                 ]
             ),
@@ -266,7 +281,7 @@ def _layout(limit: int) -> Any:
                     html.Section(form.layout(), id="view-client", className="card", hidden=True),
                     html.Section(history.layout(), id="view-history", className="card", hidden=True),
                     html.P(id="spoken", role="status", className="spoken"),
-                    html.Section(id="panel", **{"aria-label": "Decision", "aria-live": "polite"}),
+                    html.Section(id="panel", **{"aria-label": "Decision"}),
                 ]
             ),
             dcc.Location(id="where", refresh=False),
@@ -323,7 +338,7 @@ def _columns_help() -> Any:
 def banner(production: Production) -> Any:
     """Return which model serves, or why none does."""
     serving, trouble = production.serving, production.trouble
-    if serving is None:
+    if serving is None or production.log_away:
         return html.P([html.Strong("Scoring is off."), f" {trouble}"], className="off")
     approval = serving.approval
     when = f", {approval.time:%d %b %Y, %H:%M} UTC" if approval.time else ""

@@ -1,5 +1,6 @@
 """One decision, opened: its reasons in words and as a figure, what would change it, and what a person makes of it."""
 
+from datetime import datetime
 from typing import Any
 
 from dash import dcc, html
@@ -11,7 +12,7 @@ from credit_risk.model import CreditScorer, NotExplainable
 from credit_risk.overrides import MAX_TEXT, overrides, standing
 from credit_risk.reasons import Reason
 from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
-from model_deployment.answer import codes_of
+from model_deployment.answer import inputs
 from model_deployment.charts import waterfall
 from model_deployment.serving import Production
 
@@ -45,8 +46,9 @@ def panel(log: DecisionLog, production: Production, id: str, user: str | None = 
     return [
         _close(),
         _title(f"Client {decision[CLIENT_ID] or 'in row ' + str(decision['row'] + 1)}"),
-        *_judged(production, decision, record, stands),
-        html.H3("Another decision"),
+        *([_set_by(overridden[-1], decision["prediction"])] if stands != decision["prediction"] else []),
+        *_judged(production, decision, record),
+        html.H3("Another decision", className=None if preview or overridden else "unprinted"),
         *[_override(one) for one in overridden],
         *([html.P("A preview: nothing rests on it.")] if preview else _form(OTHER[stands], user, trouble)),
         _inputs(decision),
@@ -61,20 +63,20 @@ def judged(log: DecisionLog, production: Production, id: str) -> list[Any]:
     record = log.batch(decision["batch"]) if decision else None
     assert decision is not None
     assert record is not None
-    parts = _judged(production, decision, record, decision["prediction"])
+    parts = _judged(production, decision, record)
     if record.kind == "preview":
         return [html.P("Preview: nothing rests on it until the decision is taken.", className="hint"), *parts]
     return [html.P("Decision taken.", className="taken"), *parts, _origin(decision, record), _keep(id)]
 
 
-def _judged(production: Production, decision: dict[str, Any], record: BatchRecord, stands: str) -> list[Any]:
+def _set_by(event: dict[str, Any], said: str) -> Any:
+    return html.P([badge(event["prediction"]), f" Set by {event['by']}. The model said {said}:"])
+
+
+def _judged(production: Production, decision: dict[str, Any], record: BatchRecord) -> list[Any]:
+    risk = f" Default risk {decision['risk']:.1%}, red from {record.threshold:.1%}."
     return [
-        html.P(
-            [
-                html.Strong(stands, className=f"badge {stands}"),
-                f" Default risk {decision['risk']:.1%}, red from {record.threshold:.1%}.",
-            ]
-        ),
+        html.P([badge(decision["prediction"]), risk]),
         html.P(
             f"Confidence {decision['confidence']:.0%}: how clear the decision is, given the costs.", className="hint"
         ),
@@ -104,6 +106,11 @@ def _origin(decision: dict[str, Any], record: BatchRecord) -> Any:
     )
 
 
+def badge(colour: str) -> Any:
+    """Return green or red as a word on its colour."""
+    return html.Strong(colour, className=f"badge {colour}")
+
+
 def _keep(id: str) -> Any:
     """Return the ways to keep a decision: its own page, and paper."""
     page = dcc.Link("Page of this decision", href=f"decision?id={id}")
@@ -119,7 +126,7 @@ def _close() -> Any:
 
 
 def _explanation(production: Production, decision: dict[str, Any], digest: str) -> list[Any]:
-    codes = codes_of(decision)
+    codes = inputs(decision)
     try:
         scorer: CreditScorer = production.scorer(decision["model_version"], digest)
         found, effects = scorer.reasons(codes)[0], scorer.explain(codes).effects[0]
@@ -136,21 +143,18 @@ def _explanation(production: Production, decision: dict[str, Any], digest: str) 
         text = f"{change.text}, at a risk of {change.risk:.1%}." if change else "None found."
         parts += [html.H3("What would change it"), html.P(text)]
     recorded = [f"{decision[name]}" for name in SCORED]
-    figure = html.Div(
-        waterfall(effects, recorded), className="scroll", tabIndex=0, role="region", **{"aria-label": "Figure"}
-    )
     note = html.P("Log-odds of class bad that each attribute adds, compared with accepted clients.", className="hint")
-    return [*parts, html.Details([html.Summary("All of it, as a figure"), figure, note])]
+    return [*parts, html.Details([html.Summary("All of it, as a figure"), waterfall(effects, recorded), note])]
 
 
 def _reason(reason: Reason) -> list[Any]:
-    return [reason.text, html.Span(f" ({reason.meaning})", className="hint")] if reason.meaning else [reason.text]
+    meant = f" (the label stands for: {reason.meaning})"
+    return [reason.text, html.Span(meant, className="hint")] if reason.meaning else [reason.text]
 
 
 def _override(event: dict[str, Any]) -> Any:
-    when = str(event["time"])[:16].replace("T", " ")
-    badge = html.Strong(event["prediction"], className=f"badge {event['prediction']}")
-    return html.P([badge, f" by {event['by']}, {when} UTC: {event['reason']}"])
+    when = f"{datetime.fromisoformat(event['time']):%d %b %Y, %H:%M} UTC"
+    return html.P([badge(event["prediction"]), f" by {event['by']}, {when}: {event['reason']}"])
 
 
 def _form(other: str, user: str | None, trouble: str) -> list[Any]:

@@ -6,8 +6,9 @@ import dash_ag_grid
 import pyarrow as pa
 from dash import html
 
-from credit_risk.application import ATTRIBUTES, CLIENT_ID, Attribute
+from credit_risk.application import ATTRIBUTES, CLIENT_ID, MAX_FAULTS, Attribute
 from credit_risk.decisions import BatchRecord, DecisionLog, LogUnavailable
+from model_deployment.batches import MAX_EXCEL_ROWS
 from model_deployment.charts import histogram
 from model_deployment.rows import Rows
 
@@ -16,6 +17,10 @@ _BLOCK = 100
 _BLOCKS = 20
 _GRID_ROWS = 15
 _HEAD_PX, _ROW_PX = 51, 42
+# Up to so many faults are shown at once; more are scrolled.
+_FEW_FAULTS = 6
+
+_CONFIDENCE = "Confidence says how clear a decision is, given the costs."
 
 # Colours come from the style sheet, which knows light and dark.
 _GRID_THEME = """themeQuartz.withParams({
@@ -36,10 +41,13 @@ def result(log: DecisionLog, rows: Rows, upload: dict[str, Any], serving: str | 
     rows : Rows
         Reads them.
     upload : dict
-        What the script kept: `name`, the API's `answer` but for the decisions, and `rejected_url` where there is one.
+        What the script kept: `name`, the API's `answer` but for the decisions, and `rejected_url` where there is one;
+        or `trouble`, why there is none to show.
     serving : str, optional
         The version that serves now.
     """
+    if "trouble" in upload:
+        return [html.P(upload["trouble"], role="alert", className="trouble")]
     answer = upload["answer"]
     try:
         record = log.batch(str(answer["batch"]))
@@ -49,6 +57,7 @@ def result(log: DecisionLog, rows: Rows, upload: dict[str, Any], serving: str | 
     name = str(upload["name"])
     parts: list[Any] = [
         html.Div([html.H2(name, tabIndex=-1), *(_downloads(record, name) if record else [])], className="title"),
+        html.P(id="download-trouble", role="alert", className="trouble"),
         _summary(answer, record.n_red if record else 0),
     ]
     if serving is not None and serving != answer["model_version"]:
@@ -56,14 +65,14 @@ def result(log: DecisionLog, rows: Rows, upload: dict[str, Any], serving: str | 
             html.P(f"Version {answer['model_version']} decided; version {serving} serves now.", className="hint")
         )
     if answer["warnings"]:
-        parts.append(html.P("; ".join(answer["warnings"]) + ".", className="hint"))
+        said = "; ".join(answer["warnings"])
+        parts.append(html.P(f"{said[:1].upper()}{said[1:]}.", className="hint"))
     if answer["rejected"]:
         parts.append(_rejected(answer["rejected"], answer["n_rejected"], upload))
     if record is not None and decisions is not None:
         parts.append(histogram(decisions["risk"].to_numpy(), record.threshold))
         parts.append(grid(record, decisions))
-        hint = "Confidence says how clear a decision is, given the costs. Choose a row for its reasons."
-        parts.append(html.P(hint, className="hint"))
+        parts.append(html.P(f"{_CONFIDENCE} Choose a row for its reasons.", className="hint"))
     return parts
 
 
@@ -100,7 +109,7 @@ def _count(n: int, word: str, kind: str) -> Any:
 
 
 def _downloads(record: BatchRecord, name: str) -> list[Any]:
-    """Return the links to the result; the script sends the file along where it has it, for its other columns."""
+    """Return the links to the result; the script follows them, and sends the file along for its other columns."""
     if not record.n_decided:
         return []
     stem = name.rsplit(".", 1)[0]
@@ -114,28 +123,16 @@ def _downloads(record: BatchRecord, name: str) -> list[Any]:
             **{"data-batch": record.id},
         )
         for form, word in (("csv", "CSV"), ("xlsx", "Excel"))
+        if form == "csv" or record.n_decided <= MAX_EXCEL_ROWS
     ]
     return [html.Div(links, className="downloads")]
 
 
 def _rejected(faults: list[dict[str, Any]], n_rejected: int, upload: dict[str, Any]) -> Any:
     heading = f"{n_rejected:,} rejected" if n_rejected else "Nothing to decide on"
-    rows = [
-        html.Tr(
-            [
-                html.Td("" if fault["row"] is None else f"{fault['row'] + 1:,}"),
-                html.Td(fault["column"] or ""),
-                html.Td("" if fault["value"] is None else str(fault["value"])),
-                html.Td(fault["message"]),
-                html.Td(_allowed(fault["allowed"])),
-            ]
-        )
-        for fault in faults
-    ]
-    titles = ("Row", "Column", "Value", "What is wrong", "What is allowed")
-    table = html.Table([html.Thead(html.Tr([html.Th(title, scope="col") for title in titles])), html.Tbody(rows)])
-    region = {"role": "region", "aria-label": "Rejected rows"}
-    parts = [html.Summary(heading), html.Div(table, className="scroll", tabIndex=0, **region)]
+    parts = [html.Summary(heading), _faults(faults)]
+    if len(faults) == MAX_FAULTS:
+        parts.append(html.P(f"What is wrong is told up to {MAX_FAULTS:,} times; there may be more.", className="hint"))
     if upload.get("rejected_url"):
         stem = str(upload["name"]).rsplit(".", 1)[0]
         link = html.A(
@@ -143,6 +140,40 @@ def _rejected(faults: list[dict[str, Any]], n_rejected: int, upload: dict[str, A
         )
         parts.append(html.P([link, " to mend them and drop that file here."], className="hint"))
     return html.Details(parts, open=True, className="faults")
+
+
+def _faults(faults: list[dict[str, Any]]) -> Any:
+    """Return the table of faults: one component, for Dash takes a minute to draw a table of a thousand rows."""
+    rows = [
+        {
+            "row": None if fault["row"] is None else fault["row"] + 1,
+            "column": fault["column"],
+            "value": None if fault["value"] is None else str(fault["value"]),
+            "message": fault["message"],
+            "allowed": _allowed(fault["allowed"]),
+        }
+        for fault in faults
+    ]
+    few = len(faults) <= _FEW_FAULTS
+    return dash_ag_grid.AgGrid(
+        id="faults",
+        columnDefs=[
+            {"field": "row", "headerName": "Row", "width": 90},
+            {"field": "column", "headerName": "Column", "width": 150},
+            {"field": "value", "headerName": "Value", "width": 170},
+            {"field": "message", "headerName": "What is wrong", "flex": 1, "minWidth": 280},
+            {"field": "allowed", "headerName": "What is allowed", "flex": 1, "minWidth": 240},
+        ],
+        rowData=rows,
+        defaultColDef={"sortable": True, "resizable": True, "wrapText": True, "autoHeight": True},
+        dashGridOptions={
+            "theme": {"function": _GRID_THEME},
+            "domLayout": "autoHeight" if few else "normal",
+            "enableCellTextSelection": True,
+            "ensureDomOrder": True,
+        },
+        style={} if few else {"height": "20rem"},
+    )
 
 
 def _allowed(allowed: list[str] | dict[str, Any] | None) -> str:
@@ -179,6 +210,8 @@ def grid(record: BatchRecord, decisions: pa.Table) -> Any:
             "infiniteInitialRowCount": len(decisions),
             "suppressFieldDotNotation": True,
             "enableCellTextSelection": True,
+            # On a narrow screen the client stays in sight.
+            "processUnpinnedColumns": {"function": "[params.api.getColumn('prediction')]"},
             "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
         },
         style={"height": height},
@@ -187,7 +220,8 @@ def grid(record: BatchRecord, decisions: pa.Table) -> Any:
 
 def _columns(*, named: bool, warned: bool) -> list[dict[str, Any]]:
     columns: list[dict[str, Any]] = [
-        {"field": CLIENT_ID, "headerName": "Client", "pinned": "left", "width": 130}
+        {"field": CLIENT_ID, "headerName": "Client", "pinned": "left", "width": 150, "tooltipField": CLIENT_ID}
+        | {"valueFormatter": {"function": "params.value || (params.data ? 'row ' + params.data.row : '')"}}
         if named
         else _number("row", "Row") | {"pinned": "left", "width": 90},
         {
@@ -198,8 +232,8 @@ def _columns(*, named: bool, warned: bool) -> list[dict[str, Any]]:
             "cellClassRules": {"green": "params.value == 'green'", "red": "params.value == 'red'"},
         },
         _percent("risk", "Default risk", ".1%") | {"cellStyle": {"function": "riskMeter(params)"}, "width": 150},
-        _percent("confidence", "Confidence", ".0%") | {"width": 130},
-        {"field": "override", "headerName": "Override", "width": 150},
+        _percent("confidence", "Confidence", ".0%") | {"width": 150, "headerTooltip": _CONFIDENCE},
+        {"field": "override", "headerName": "Override", "tooltipField": "override", "width": 170},
     ]
     if warned:
         columns.append({"field": "warnings", "headerName": "Warnings", "tooltipField": "warnings", "width": 220})
@@ -220,4 +254,5 @@ def _number(field: str, title: str) -> dict[str, Any]:
 
 def _percent(field: str, title: str, form: str) -> dict[str, Any]:
     shown = f"params.value == null ? '' : d3.format('{form}')(params.value)"
-    return _number(field, title) | {"valueFormatter": {"function": shown}}
+    percent = {"filterParams": {"filterPlaceholder": "in percent"}}
+    return _number(field, title) | {"valueFormatter": {"function": shown}} | percent

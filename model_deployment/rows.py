@@ -36,6 +36,8 @@ _NUMBER = {
     "greaterThanOrEqual": pc.greater_equal,
 }
 _EMPTY = {"blank": lambda blank: blank, "notBlank": pc.invert}
+# Of these people see a percentage, rounded to so many places, and filter by what they see.
+_PERCENT = {"risk": 1, "confidence": 0}
 # So many filters of a column are joined, by and or by or.
 _JOINED = {"AND": pc.and_, "OR": pc.or_}
 _ORDERS = {"asc": "ascending", "desc": "descending"}
@@ -57,7 +59,7 @@ class Rows:
 
     def table(self, record: BatchRecord) -> pa.Table:
         """Return a batch's decisions: `DECISION_SCHEMA`, with warnings as text, rows from 1, and `override`."""
-        table = self._kept(record.id) if record.n_decided <= KEPT_ROWS else self._read(record.id)
+        table = self._kept(record) if record.n_decided <= KEPT_ROWS else self._read(record)
         events = overrides_of_batch(self._log, record.id)
         if not events:
             return table.append_column("override", pa.repeat("", table.num_rows))
@@ -86,9 +88,7 @@ class Rows:
             return table.take(chosen).to_pylist(), table.num_rows
         return table.slice(start, size).to_pylist(), table.num_rows
 
-    def _read(self, id: str) -> pa.Table:
-        record = self._log.batch(id)
-        assert record is not None
+    def _read(self, record: BatchRecord) -> pa.Table:
         table = self._log.read(record).combine_chunks()
         names = table.schema.names
         table = table.set_column(names.index("warnings"), "warnings", pc.binary_join(table["warnings"], "; "))
@@ -97,7 +97,10 @@ class Rows:
 
 def _filtered(table: pa.Table, filters: Mapping[str, Any]) -> pa.Table:
     for name, asked in filters.items():
-        conditions = [_condition(table[name], one) for one in asked.get("conditions") or [asked]]
+        column = table[name]
+        if name in _PERCENT:
+            column = pc.round(pc.multiply(column, 100.0), _PERCENT[name])
+        conditions = [_condition(column, one) for one in asked.get("conditions") or [asked]]
         mask = conditions[0]
         for other in conditions[1:]:
             mask = _JOINED[asked["operator"]](mask, other)

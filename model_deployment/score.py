@@ -16,6 +16,7 @@ from credit_risk.registry import Registry
 from credit_risk.settings import Settings
 from credit_risk.sheet import Unreadable
 from model_deployment.export import result_csv
+from model_deployment.formats import Upload
 from model_deployment.metrics import Metrics
 from model_deployment.scoring import Scoring
 from model_deployment.serving import Production, ScoringOff
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     production.look()
     try:
         scoring = Scoring(production, log, Metrics(), settings.max_explained_rows)
-        batch = scoring.file(sys.stdin.buffer.read(), options.name).batch
+        batch = scoring.file(Upload(sys.stdin.buffer.read(), options.name)).batch
     except (ScoringOff, LogUnavailable, Unreadable) as error:
         print(f"score: {error}", file=sys.stderr)  # noqa: T201
         return 2

@@ -15,7 +15,7 @@ from credit_risk.decisions import RED, AlreadyCommitted, Batch, BatchRecord, Dec
 from credit_risk.model import CreditScorer, Decided
 from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
 from model_deployment.export import write_result
-from model_deployment.formats import as_csv
+from model_deployment.formats import Upload
 from model_deployment.metrics import Metrics
 from model_deployment.problems import Problem, later
 from model_deployment.serving import Production, Serving
@@ -64,11 +64,11 @@ class Scoring:
         """Decide on a JSON list of applications, parsed from a body; nothing rests on a preview."""
         return self._decide(lambda validator: validator.rows(rows), source, body, key, explain=explain, preview=preview)
 
-    def file(self, data: bytes, name: str | None, *, key: str | None = None, explain: bool = False) -> Scored:
+    def file(self, sent: Upload, *, key: str | None = None, explain: bool = False) -> Scored:
         """Decide on a CSV, Excel or Parquet file of applications."""
-        return self._decide(lambda validator: validator.csv(as_csv(data)), name, data, key, explain=explain)
+        return self._decide(lambda validator: validator.csv(sent.csv), sent.name, sent.data, key, explain=explain)
 
-    def result(self, data: bytes, name: str | None, *, key: str | None = None) -> tuple[Batch, IO[bytes]]:
+    def result(self, sent: Upload, *, key: str | None = None) -> tuple[Batch, IO[bytes]]:
         """Decide on a file, and return the decisions as a CSV in a file that is gone once it is closed.
 
         It is written while the log takes the batch in, which it does only when that came to its end.
@@ -90,7 +90,8 @@ class Scoring:
                 _ = batch.table  # made once, for both
                 return thread.submit(write, batch).result
 
-            batch = self._decide(lambda validator: validator.csv(as_csv(data)), name, data, key, begin=begin).batch
+            scored = self._decide(lambda validator: validator.csv(sent.csv), sent.name, sent.data, key, begin=begin)
+            batch = scored.batch
         if not any(batch is one for one in written):  # but what was committed before, under this key
             result.seek(0)
             result.truncate()

@@ -55,6 +55,7 @@ class Production:
         self._poll_seconds = poll_seconds
         self._serving: Serving | None = None
         self._trouble = "The Production model has not been looked for yet."
+        self._log_away = False
         # People look at old decisions one by one.
         self._earlier = lru_cache(maxsize=4)(registry.load)
         self._stopped = threading.Event()
@@ -69,6 +70,11 @@ class Production:
     def trouble(self) -> str:
         """Why no model serves, or why the newest does not; empty when all is well."""
         return self._trouble
+
+    @property
+    def log_away(self) -> bool:
+        """Whether the decision log could not be reached at the last look: then nothing is decided."""
+        return self._log_away
 
     def require(self) -> Serving:
         """Return what serves now.
@@ -120,10 +126,12 @@ class Production:
                 logger.info("serving version %s", approval.version)
             else:
                 self._serving = replace(self._serving, approval=approval)
+            self._log_away = False
             self._say("")
         except RegistryUnavailable:
             self._say("MLflow cannot be reached.")
         except LogUnavailable:
+            self._log_away = True
             self._say("The decision log cannot be reached.")
         except Barred as error:
             self._say(f"{error}.")

@@ -320,7 +320,7 @@ def test_a_log_that_was_replaced_takes_nothing_that_nobody_would_read(settings, 
     assert len(again.batches()) == 2
 
 
-@pytest.mark.parametrize("row", ["9" * 18, "9" * 19, "9" * 5000, "-1", "1.0", "", "x", "³", "٣٣"])
+@pytest.mark.parametrize("row", ["9" * 18, "9" * 19, "9" * 5000, "-1", "1.0", "", "x", "³", "٣٣", "00", "٠"])
 @pytest.mark.parametrize("most", [10_000, 1])
 def test_a_row_that_is_not_there(log, monkeypatch, most, row):
     monkeypatch.setattr(decisions, "MAX_DOCUMENTS", most)

@@ -115,25 +115,30 @@
     );
   }
 
-  /* The result with the columns of the file that the log does not keep; without the file the link works by itself. */
+  /* The result, with the columns of the file that the log does not keep where the file is at hand. */
   async function download(link) {
-    const answer = await fetch(link.href, { method: "POST", body: formOf(sent.get(link.dataset.batch)) });
-    if (!answer.ok) {
-      const problem = await answer.json();
-      document.getElementById("spoken").textContent = problem.detail;
-      const note = element("p", problem.detail, "trouble");
-      note.setAttribute("role", "alert");
-      link.closest(".title").after(note);
-      return;
+    const file = sent.get(link.dataset.batch);
+    const say = (children) => window.dash_clientside.set_props("download-trouble", { children });
+    if (link.classList.contains("busy")) return;
+    link.classList.add("busy");
+    say("");
+    try {
+      const answer = await fetch(link.href, file ? { method: "POST", body: formOf(file) } : {});
+      if (!answer.ok) throw new Error((await answer.json()).detail);
+      const made = document.createElement("a");
+      made.href = URL.createObjectURL(await answer.blob());
+      made.download = link.download;
+      made.click();
+      setTimeout(() => URL.revokeObjectURL(made.href), 60000);
+    } catch (error) {
+      // What is no problem of ours has words for programmers: the connection was lost, or a proxy answered.
+      say(error.constructor === Error ? error.message : "No answer came. Try again.");
     }
-    const made = document.createElement("a");
-    made.href = URL.createObjectURL(await answer.blob());
-    made.download = link.download;
-    made.click();
-    setTimeout(() => URL.revokeObjectURL(made.href), 60000);
+    link.classList.remove("busy");
   }
 
   function add(files) {
+    if (document.body.dataset.view !== "files") document.getElementById("to-files").click();
     const limit = Number(document.getElementById("drop").dataset.limit);
     for (const file of files) {
       const shown = line(file);
@@ -151,7 +156,7 @@
   document.addEventListener("click", (event) => {
     if (event.target.id === "choose") document.getElementById("file-input").click();
     const link = event.target.closest("a[data-batch]");
-    if (link && sent.has(link.dataset.batch)) {
+    if (link) {
       event.preventDefault();
       download(link);
     }

@@ -4,6 +4,8 @@
 
   const TITLES = { files: "Risk-O-Meter", client: "One client", history: "History", decision: "Decision" };
   const WAIT_MS = 300; // so long after the last key a client is judged
+  const PATIENCE_MS = 4000; // so long an answer may take that is no work at all
+  const STUCK = 3; // so many looks in a row at a table that waits
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const byId = (id) => document.getElementById(id);
   const noUpdate = () => window.dash_clientside.no_update;
@@ -18,7 +20,11 @@
 
   function close() {
     const table = grid();
-    if (table) table.deselectAll();
+    if (table) {
+      table.deselectAll();
+      const cell = table.getFocusedCell(); // where the panel was opened from
+      if (cell) table.setFocusedCell(cell.rowIndex, cell.column);
+    }
     set("open", { data: null });
   }
 
@@ -43,6 +49,7 @@
     set("application", { data: { application: application(), take, key } });
   }
 
+  let stuck = 0; // looks at a table that waits for its rows
   let typed = ""; // what is judged, or will be in a moment
 
   function changed(event) {
@@ -105,6 +112,30 @@
         document.querySelectorAll("#files input").forEach((choice) => (choice.checked = false));
       }
       return view;
+    },
+    /* Whether the service answers, which the banner cannot tell. A table whose question was lost asks again. */
+    watch: async () => {
+      const blocks = Object.values((grid() && grid().getCacheBlockState()) || {});
+      stuck = blocks.some((block) => block.pageStatus === "loading") ? stuck + 1 : 0;
+      if (stuck >= STUCK) {
+        stuck = 0;
+        // Dash has told the table of no failure, and it asks nothing before it has an answer.
+        window.dash_component_api.getLayout("decisions").props.getRowsRequest.failCallback();
+        grid().purgeInfiniteCache();
+      }
+      try {
+        await fetch("healthz", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+        return "";
+      } catch (error) {
+        return "No answer from the service. What is shown is what was known last.";
+      }
+    },
+    /* The keyboard goes to a panel that opened or was drawn anew: behind it a table has a stop at each cell. */
+    enter: () => {
+      const trouble = document.querySelector("#panel .trouble");
+      const title = byId(trouble ? "override-set" : "panel-title");
+      if (title) title.focus();
+      return noUpdate();
     },
     /* After an override: the table reads its rows again. */
     refresh: (number) => {

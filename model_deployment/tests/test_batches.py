@@ -37,6 +37,7 @@ def with_file(client, url, data):
 def test_it_holds_decisions_inputs_reasons_version_and_id(client, batch, clients):
     answer = client.get(f"/api/v1/batches/{batch['batch']}.csv")
     assert answer.headers["Content-Disposition"].endswith('filename="my clients-result.csv"')
+    assert answer.content_type == "text/csv; charset=utf-8"
     rows = table_of(answer)
     assert len(rows) == 29
     for row, decision in zip(rows, batch["decisions"], strict=True):

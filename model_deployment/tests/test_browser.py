@@ -63,6 +63,16 @@ def cells(browser, column):
     return [tuple(cell) for cell in browser.execute_script(read, f".ag-cell[col-id={column}]")]
 
 
+def faults(browser):
+    """Wait for the table of what is wrong, and return its rows as text."""
+    read = (
+        "return [...document.querySelectorAll('#faults .ag-center-cols-container .ag-row')].map("
+        "row => [...row.querySelectorAll('.ag-cell')].map(cell => cell.innerText).join(' '))"
+    )
+    wait_for(lambda: browser.execute_script(read), 20, "the rejected rows")
+    return browser.execute_script(read)
+
+
 def press(browser, by, what):
     """Click an element as soon as it is there, and stays while it is clicked."""
 
@@ -102,7 +112,8 @@ def test_rejected_rows_are_shown_with_their_messages_as_text(page, write, client
     bad = clients[1] | {"purpose": "<img src=x onerror=alert(1)>"}
     upload(page, write([clients[0], bad]))
     summary(page, ["2 clients", "1 rejected"])
-    assert "line 3: purpose '<img src=x onerror=alert(1)>' is not one of" in text(page, ".faults")
+    (shown,) = faults(page)
+    assert "line 3: purpose '<img src=x onerror=alert(1)>' is not one of" in shown
     assert page.find_elements(By.CSS_SELECTOR, ".faults img") == []
     assert [e["message"] for e in page.get_log("browser") if "Content Security" in e["message"]] == []
 
@@ -112,7 +123,7 @@ def test_rejected_rows_are_downloaded_mended_and_uploaded_again(page, write, cli
     rows[1]["purpose"], rows[3]["duration"] = "yacht", "500"
     upload(page, write(rows))
     summary(page, ["5 clients", "2 rejected"])
-    shown = [row.text for row in page.find_elements(By.CSS_SELECTOR, ".faults tbody tr")]
+    shown = faults(page)
     assert shown[0].startswith("2 purpose yacht line 3: ")
     assert shown[0].endswith("domestic appliance, repairs, education, vacation, retraining, business, other")
     assert shown[1].endswith("1 to 120")
@@ -129,7 +140,15 @@ def test_rejected_rows_are_downloaded_mended_and_uploaded_again(page, write, cli
 def test_a_file_of_which_nothing_can_be_decided_says_why(page, write, clients):
     upload(page, write([{name: value for name, value in clients[0].items() if name != "duration"}]))
     summary(page, ["1 client", "0 green", "0 red", "1 rejected"])
-    assert "column 'duration' is missing" in text(page, ".faults")
+    assert "column 'duration' is missing" in faults(page)[0]
+
+
+def test_a_thousand_rejected_rows_do_not_hold_the_page_up(page, write, clients):
+    upload(page, write([clients[0], *[clients[1] | {"purpose": "yacht"}] * 1500], "many.csv"))
+    summary(page, ["1,501 clients", "1,500 rejected"])
+    assert faults(page)[0].startswith("2 purpose yacht line 3: ")
+    assert "there may be more" in text(page, ".faults")
+    WebDriverWait(page, 20).until(lambda b: len(cells(b, "prediction")) == 1)
 
 
 def test_the_result_is_downloaded_with_the_ignored_columns(page, write, clients, tmp_path):
@@ -194,17 +213,70 @@ def test_a_file_that_is_no_csv_gets_its_message_and_the_next_file_is_decided(pag
 
 
 def test_a_file_can_be_dropped_anywhere_on_the_page(page, as_csv, clients):
-    page.execute_script(
+    drop(page, as_csv(clients[:4]))
+    summary(page, ["4 clients"])
+    assert "dropped.csv" in text(page, "#result")
+
+
+def drop(browser, content):
+    """Drop a file on the page."""
+    browser.execute_script(
         """
         const data = new DataTransfer();
         data.items.add(new File([arguments[0]], "dropped.csv"));
         document.body.dispatchEvent(new DragEvent("dragover", {dataTransfer: data, bubbles: true, cancelable: true}));
         document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));
         """,
-        as_csv(clients[:4]),
+        content,
     )
+
+
+def test_a_file_that_is_dropped_on_another_view_is_shown(page, as_csv, clients):
+    page.find_element(By.ID, "to-history").click()
+    wait_for(lambda: page.find_element(By.ID, "view-history").is_displayed(), 20, "the history")
+    drop(page, as_csv(clients[:4]))
     summary(page, ["4 clients"])
-    assert "dropped.csv" in text(page, "#result")
+    assert page.find_element(By.ID, "result").is_displayed()
+
+
+def test_a_narrow_screen_has_the_client_first(page, write, clients):
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": False}
+    )
+    upload(page, write([row | {"client_id": f"C-{i}"} for i, row in enumerate(clients[:3])]))
+    summary(page, ["3 clients"])
+    WebDriverWait(page, 20).until(lambda b: len(cells(b, "client_id")) == 3)
+    read = "return document.querySelector(arguments[0]).getBoundingClientRect().left"
+    left = [page.execute_script(read, f".ag-cell[col-id={name}]") for name in ("client_id", "prediction", "risk")]
+    assert left == sorted(left)
+
+
+def test_what_is_lost_on_the_way_is_said_and_asked_for_again(page, write, clients):
+    upload(page, write([row | {"client_id": f"C-{i}"} for i, row in enumerate(clients * 5)]))
+    summary(page, ["1,000 clients"])
+    WebDriverWait(page, 20).until(lambda b: cells(b, "client_id"))
+    page.execute_cdp_cmd("Network.enable", {})
+    reach(page, offline=True)
+    wait_for(lambda: "No answer from the service." in text(page, "#away"), 30, "the banner")
+    assert not page.find_element(By.ID, "banner").is_displayed()
+    page.find_element(By.ID, "download-csv").click()
+    wait_for(lambda: "No answer came. Try again." in text(page, "#result"), 20, "why there is no download")
+    page.execute_script("dash_ag_grid.getApi('decisions').ensureIndexVisible(700, 'middle')")
+    wait_for(lambda: "C-700" not in dict(cells(page, "client_id")), 20, "rows that are not there")
+    reach(page, offline=False)
+    wait_for(lambda: page.find_element(By.ID, "banner").is_displayed(), 30, "the banner")
+    wait_for(lambda: "C-700" in dict(cells(page, "client_id")), 60, "the rows")
+
+
+def reach(browser, *, offline):
+    """Take the network away, or give it back."""
+    speed = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": offline} | speed)
+
+
+def test_an_address_of_no_file_says_so(page, server):
+    page.get(f"{server.url}/?batch=none")
+    wait_for(lambda: "This file is not in the decision log." in text(page, "#result"), 20, "why nothing is shown")
 
 
 def test_a_narrow_screen_needs_no_sideways_scrolling(server, chromium, write, clients):
@@ -244,7 +316,7 @@ def test_a_row_opens_its_reasons_and_takes_an_override(page, server, write, clie
     page.find_element(By.ID, "override-by").send_keys("Ann")
     page.find_element(By.ID, "override-reason").send_keys("knows the client")
     page.find_element(By.ID, "override-set").click()
-    opened(page, "by Ann, ")
+    assert "green Set by Ann. The model said red:\nred Default risk" in opened(page, "by Ann, ")
     wait_for(lambda: "green by Ann" in [word for word, _ in cells(page, "override")], 20, "the override in the table")
     (event,) = [e for e in server.decisions().events("override") if e["by"] == "Ann"]
     assert server.decisions().decision(event["key"])["prediction"] == "red", "both are kept"
@@ -318,6 +390,10 @@ def test_one_client_is_judged_while_it_is_typed_and_decided_on_request(page, ser
     take.click()
     assert "One client by hand" in judged(page, "Decision taken.")
     assert not take.is_enabled()
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert page.find_element(By.CSS_SELECTOR, "#judged .badge").is_displayed(), "and is seen on paper"
+    assert not take.is_displayed()
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     (record,) = server.decisions().batches()[before:]
     (decision,) = server.decisions().read(record).to_pylist()
     assert (decision["client_id"], decision["duration"]) == ("By hand", 12)
@@ -399,6 +475,24 @@ def test_the_keyboard_reaches_all_in_the_order_that_is_seen(page, write, clients
     assert order == ["to-files", "to-client", "to-history", "choose", "download-csv"]
 
 
+def test_a_row_is_opened_and_closed_with_the_keyboard(page, write, clients):
+    upload(page, write([row | {"client_id": f"C-{i}"} for i, row in enumerate(clients[:3])]))
+    summary(page, ["3 clients"])
+    WebDriverWait(page, 20).until(lambda b: len(cells(b, "client_id")) == 3)
+    page.execute_script("dash_ag_grid.getApi('decisions').setFocusedCell(1, 'client_id')")
+    wait_for(lambda: page.switch_to.active_element.text == "C-1", 20, "the keyboard in the table")
+    page.switch_to.active_element.send_keys(Keys.SPACE)
+    opened(page, "Client C-1")
+    focused = lambda: page.switch_to.active_element.get_attribute("id")  # noqa: E731
+    wait_for(lambda: focused() == "panel-title", 20, "the keyboard in the panel")
+    page.find_element(By.ID, "override-set").send_keys(Keys.ENTER)
+    opened(page, "is empty")
+    wait_for(lambda: focused() == "override-set", 20, "the keyboard at what is not done yet")
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    wait_for(lambda: text(page, "#panel") == "", 20, "the panel closed")
+    wait_for(lambda: page.switch_to.active_element.text == "C-1", 20, "the keyboard where it came from")
+
+
 def test_the_histogram_tells_how_many_are_below_the_threshold(page, write, clients):
     upload(page, write(clients[:50]))
     found = summary(page, ["50 clients"])
@@ -415,7 +509,7 @@ def test_template_and_sample_can_be_had_and_the_sample_decided(page, server):
     assert template.strip().split(",") == ["client_id", *NAMES]
     upload(page, str(ASSETS / "sample.csv"))
     summary(page, ["10 clients", "0 rejected"])
-    assert "this is the sample file: a preview" in text(page, "#result")
+    assert "This is the sample file: a preview" in text(page, "#result")
     assert [record.n_decided for record in server.decisions().latest_batches("preview", limit=1)] == [10]
     open_row(page, "red")
     assert "nothing rests on it" in opened(page, "A preview")

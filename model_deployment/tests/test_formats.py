@@ -102,3 +102,11 @@ def test_damaged_workbooks_and_files_are_unreadable_never_a_crash(clients):
 
 def test_a_csv_is_left_alone():
     assert read(b"duration;purpose\n") == b"duration;purpose\n"
+
+
+def test_a_workbook_is_read_once_for_its_decisions_and_its_rejected_rows(send_file, clients, monkeypatch):
+    found = []
+    monkeypatch.setattr(formats, "_excel", lambda data, excel=formats._excel: found.append(data) or excel(data))
+    answer = send_file(excel([clients[0], clients[1] | {"purpose": "yacht"}]), "c.xlsx", "?decisions=none")
+    assert "yacht" in answer.get_json()["rejected_csv"]
+    assert len(found) == 1

@@ -12,6 +12,7 @@ from dash_ag_grid import AgGrid
 from credit_risk.data import read_training
 from credit_risk.decisions import LogUnavailable
 from credit_risk.model import CreditScorer
+from credit_risk.overrides import override
 from model_deployment import history, page
 from model_deployment.app import create_app
 from model_deployment.result import logged, result
@@ -69,6 +70,18 @@ def test_the_banner_says_that_mlflow_is_away_while_the_model_serves_on(productio
     assert "MLflow cannot be reached. Version 1 serves on." in text
 
 
+def test_the_banner_says_that_scoring_is_off_while_the_log_is_away(production, log, monkeypatch):
+    def away(*_, **__):
+        raise LogUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "events", away)
+        text = banner_after_a_look(production)
+    assert "Scoring is off." in text
+    assert "The decision log cannot be reached." in text
+    assert "Scoring is off." not in banner_after_a_look(production)
+
+
 def test_the_banner_says_for_a_day_that_a_version_is_new(production, registry, log):
     for version in ("1", "2"):
         log.append_event("approval", version, by="Ann", reason="better", digest=f"digest-{version}", forced=False)
@@ -99,7 +112,7 @@ def test_a_file_of_which_nothing_was_decided_shows_why(send_file, clients, as_cs
     body = send_file(as_csv([clients[0] | {"purpose": "<b>yacht</b>"}])).get_json(force=True)
     text = text_of(result(log, Rows(log), upload_of(body)))
     assert "<b>yacht</b>" in text  # as text: Dash makes no HTML of it
-    assert "AgGrid" not in text
+    assert '"id": "decisions"' not in text
     assert "Download" not in text
 
 
@@ -108,7 +121,7 @@ def test_a_batch_of_the_log_is_shown_with_what_was_rejected_in_counts(send_file,
     upload = logged(log.batch(body["batch"]))
     assert upload["name"].startswith("two.csv, ")
     text = text_of(result(log, Rows(log), upload))
-    assert "rejected: 1 purpose: unknown category" in text
+    assert "Rejected: 1 purpose: unknown category" in text
     assert "yacht" not in text
 
 
@@ -126,9 +139,9 @@ def test_a_batch_that_is_no_word_is_not_handed_to_the_database(log):
     assert "AgGrid" not in text_of(result(log, Rows(log), upload_of(body)))
 
 
-@pytest.mark.parametrize("day", ["25.11.2026", "x"])
+@pytest.mark.parametrize("day", ["25.11.2026", "x", "9999-12-31", "10000-01-01"])
 def test_a_day_that_is_none_is_said(log, day):
-    assert "A day is written" in text_of(history.found(log, "", day, None, None))
+    assert "A day is written" in text_of(history.found(log, "", None, day, None))
 
 
 def test_the_history_takes_the_last_day_in(send_file, clients, as_csv, log):
@@ -136,6 +149,33 @@ def test_the_history_takes_the_last_day_in(send_file, clients, as_csv, log):
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     assert "two.csv" in text_of(history.found(log, "two", today, today, None))
     assert "Nothing was found." in text_of(history.found(log, "three", today, today, None))
+
+
+def test_the_history_shows_where_a_decision_came_from_and_its_override(send_file, clients, as_csv, log):
+    rows = [row | {"client_id": "C-7"} for row in clients[:2]]
+    _, second = send_file(as_csv(rows), "twice.csv").get_json()["decisions"]
+    other = "green" if second["prediction"] == "red" else "red"
+    override(log, second["id"], other, "Ann", "knows the client")
+    text = text_of(history.found(log, "C-7", None, None, None))
+    assert "twice.csv, row 1" in text
+    assert "twice.csv, row 2" in text
+    assert text.count(" by Ann") == 1
+    assert f'"badge {second["prediction"]}"' in text, "both are shown"
+    assert f'"badge {other}"' in text
+
+
+def test_a_workbook_is_offered_up_to_what_one_takes(send_file, clients, as_csv, log, monkeypatch):
+    monkeypatch.setattr("model_deployment.result.MAX_EXCEL_ROWS", 3)
+    for n, offered in ((3, True), (4, False)):
+        text = text_of(result(log, Rows(log), upload_of(send_file(as_csv(clients[:n])).get_json())))
+        assert "Download CSV" in text
+        assert ("Download Excel" in text) is offered
+
+
+def test_it_is_said_that_more_may_be_wrong_than_is_told(send_file, clients, as_csv, log):
+    for n, more in ((999, False), (1000, True)):
+        body = send_file(as_csv([clients[0], *[clients[1] | {"purpose": "yacht"}] * n])).get_json()
+        assert ("there may be more" in text_of(result(log, Rows(log), upload_of(body)))) is more
 
 
 @pytest.mark.parametrize(("address", "user"), [("127.0.0.1", "ann@bank"), ("10.0.0.9", None)])

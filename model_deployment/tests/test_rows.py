@@ -67,6 +67,8 @@ def test_rows_are_sorted_by_several_columns_the_rest_in_the_files_order(ask):
         ({"age": number("notEqual", 30)}, lambda row: row["age"] and row["age"] != 30),
         ({"duration": number("inRange", 10, 12)}, lambda row: 10 <= row["duration"] <= 12),
         ({"duration": number("equals", 12)}, lambda row: row["duration"] == 12),
+        ({"risk": number("greaterThan", 50)}, lambda row: round(100 * row["risk"], 1) > 50),
+        ({"confidence": number("equals", 75)}, lambda row: f"{row['confidence']:.0%}" == "75%"),
         (
             {"duration": number("lessThan", 12), "prediction": text("equals", "green")},
             lambda row: row["duration"] < 12 and row["prediction"] == "green",
