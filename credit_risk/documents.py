@@ -339,9 +339,10 @@ class SqliteDocuments:
             return connection.execute(f"DELETE FROM {collection} {condition}", values).rowcount  # noqa: S608
 
     def ping(self) -> None:
-        """See `Documents.ping`: true only where it can be written as well."""
+        """See `Documents.ping`: true only where it can be written as well, which it is, by a number of no meaning."""
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
+            connection.execute("PRAGMA user_version=1")
 
 
 def _log_ahead(connection: sqlite3.Connection) -> None:

@@ -128,6 +128,7 @@ def test_a_full_disk_withholds_answers_leaves_nothing_half_written_and_is_forgot
                 assert (status, body["status"]) == (503, 503), name
                 assert "nothing was decided" in body["detail"]
             assert override(server, decision, "Ann")[0] == 503
+            assert server.get("/readyz")[0] == 503
             assert server.get("/healthz")[0] == 200
     assert everything(server) == before
     assert in_bucket(server) == files
