@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 import pymongo
 import pymongo.errors
@@ -21,6 +22,9 @@ import pymongo.errors
 Document = dict[str, Any]
 # A field's value, a range such as {"$gt": 3}, or several values, {"$in": [3, 4]}.
 Where = Mapping[str, Any]
+
+# Milliseconds that MongoDB may take, where its address says nothing else.
+PATIENCE = {"serverSelectionTimeoutMS": 3000, "connectTimeoutMS": 3000, "socketTimeoutMS": 60_000}
 
 # So many documents are fetched from SQLite at once.
 PAGE = 1000
@@ -99,10 +103,11 @@ class MongoDocuments:
     """Collections of a MongoDB database; `mongodb://.../NAME` names it, `credit_risk` where the address does not."""
 
     def __init__(self, url: str) -> None:
+        # pymongo lets a keyword win over the address; what an address says is meant so.
+        said = {name.lower() for name, _ in parse_qsl(url.partition("?")[2])}
+        patience = {name: ms for name, ms in PATIENCE.items() if name.lower() not in said}
         # Nothing is sent before the first call: a server that comes up later is no error.
-        self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(
-            url, serverSelectionTimeoutMS=3000, connectTimeoutMS=3000, socketTimeoutMS=60_000, tz_aware=True
-        )
+        self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(url, tz_aware=True, **patience)
         self._database = self._client.get_default_database("credit_risk")
         self._indexed: set[str] = set()
 
