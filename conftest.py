@@ -114,6 +114,30 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def _prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    database = f"sqlite+aiosqlite:///{folder}/prefect.db"
+    env = {"PREFECT_HOME": str(folder), "PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
+    with running([*command, "--no-services"], folder / "log", env):
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/health"), 120, "Prefect")
+        yield f"http://127.0.0.1:{port}/api"
+
+
+@pytest.fixture(scope="module")
+def prefect_api(_prefect_server: str) -> Iterator[str]:
+    """The API of a real Prefect server on SQLite, which the module's flows run under, as other modules' did."""
+    from prefect.context import refresh_global_settings_context
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", _prefect_server)
+        refresh_global_settings_context()  # all threads', as in a worker
+        yield _prefect_server
+    refresh_global_settings_context()
+
+
+@pytest.fixture(scope="session")
 def _mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     given = os.environ.get("TEST_MONGODB_URL")
     if given:

@@ -1,16 +1,14 @@
-"""The report flow, run by a Prefect server of the tests' own."""
+"""The report flow, run under a real Prefect API."""
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from credit_risk.blobs import open_blobs
 from credit_risk.decisions import open_log
@@ -24,13 +22,7 @@ from monitoring.window import REPORT
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("prefect_api")]
 
 
 @pytest.fixture
@@ -138,25 +130,24 @@ def test_old_reports_are_removed_by_the_next_run(served, log, draw, decide, run)
     assert log.reports(REPORT) == []
 
 
-def test_prefect_says_how_the_flows_went(served, log, draw, decide, run, settings):
+def test_prefect_says_how_the_flows_went(served, log, draw, decide, run, settings, prefect_api):
     decide(log, draw(99))
-    api = str(PREFECT_API_URL.value())
     began = datetime.now(UTC)
     run(served)
-    went = flow_runs(api, "evidently-report")
+    went = flow_runs(prefect_api, "evidently-report")
     assert (went.failed, went.runs["failed"], went.runs["late"]) == (False, went.runs["failed"], 0)
     assert began <= went.completed <= datetime.now(UTC)
     state = run(served.model_copy(update={"bucket": "gs://"}))
-    failed = flow_runs(api, "evidently-report")
+    failed = flow_runs(prefect_api, "evidently-report")
     assert failed.failed
     assert (failed.last, failed.ending) == (str(state.state_details.flow_run_id), "failed")
     assert failed.runs["failed"] == went.runs["failed"] + 1
     assert failed.runs["completed"] == went.runs["completed"]
     assert failed.completed == went.completed
-    assert flow_runs(api, "nobody-deployed-this") == FlowRuns(
+    assert flow_runs(prefect_api, "nobody-deployed-this") == FlowRuns(
         "nobody-deployed-this", dict.fromkeys(went.runs, 0), last=None, ending=None, completed=None
     )
-    served_as = neighbours.page(neighbours.look(open_documents(settings.decision_log), api)).decode()
+    served_as = neighbours.page(neighbours.look(open_documents(settings.decision_log), prefect_api)).decode()
     assert "credit_risk_decision_log_up 1.0" in served_as
     assert 'credit_risk_flow_last_run_failed{flow="evidently-report"} 1.0' in served_as
 

@@ -1,4 +1,4 @@
-"""Retraining: started when asked for and allowed, once, and never without a trace; on a Prefect server of its own."""
+"""Retraining: started when asked for and allowed, once, and never without a trace; on a real Prefect server."""
 
 import logging
 import threading
@@ -13,7 +13,6 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Running, Scheduled
-from prefect.testing.utilities import prefect_test_harness
 
 from credit_risk.application import LABEL
 from credit_risk.blobs import open_blobs
@@ -28,18 +27,12 @@ from monitoring import retraining
 from monitoring.report import evidently_report
 from monitoring.retraining import DEPLOYMENT, FLOW, RETRAINING, consider
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("prefect_api")]
 
 LONG_AGO = datetime(2024, 1, 10, tzinfo=UTC)
 DRIFT = {"dataset_drift": True, "drifted": ["duration", "credit_amount"]}
 CALM = {"dataset_drift": False, "drifted": ["duration"]}
 DATA = "data/credit-g.csv"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture
@@ -55,11 +48,16 @@ def trainings(client):
 @pytest.fixture
 def deployment(api) -> Iterator[str]:
     """The training deployment, as the real flow describes it; nobody works on its runs."""
+    forget_trainings(api)  # those of other modules
     id = credit_risk_training.to_deployment(DEPLOYMENT.partition("/")[2]).apply()
     yield id
+    forget_trainings(api)
+    api.delete_deployment(id)
+
+
+def forget_trainings(api):
     for run in trainings(api):
         api.delete_flow_run(run.id)
-    api.delete_deployment(id)
 
 
 @pytest.fixture
