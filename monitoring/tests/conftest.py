@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import mlflow
@@ -130,19 +131,23 @@ def log(settings: Settings) -> DecisionLog:
 def register(mlflow_server, clients, scorer, reference, tmp_path_factory) -> Callable[..., str]:
     """A function that stores a scorer as a new version of a model and returns its number.
 
-    It moves to Production, but `other` than the usual scorer becomes the challenger only.
+    It moves to Production, but `other` than the usual scorer becomes the challenger only. All versions of a scorer are
+    of one run.
     """
 
-    def store(name: str, *, with_reference: bool = True, other: CreditScorer | None = None) -> str:
+    @cache
+    def log(scorer: CreditScorer, with_reference: bool) -> tuple[str, str]:
         mlflow.set_tracking_uri(mlflow_server)
         with mlflow.start_run() as run:
             if with_reference:
                 path = tmp_path_factory.mktemp("reference") / REFERENCE_FILE
                 reference.to_parquet(path, index=False)
                 mlflow.log_artifact(str(path))
-            uri = log_scorer(other or scorer, clients[0][list(NAMES)].head(2))
+            return run.info.run_id, log_scorer(scorer, clients[0][list(NAMES)].head(2))
+
+    def store(name: str, *, with_reference: bool = True, other: CreditScorer | None = None) -> str:
         registry = Registry(mlflow_server, name)
-        number = registry.register(run.info.run_id, uri).number
+        number = registry.register(*log(other or scorer, with_reference)).number
         if other is None:
             registry.set_alias(PRODUCTION, number)
         return number
