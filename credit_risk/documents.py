@@ -24,7 +24,7 @@ Document = dict[str, Any]
 Where = Mapping[str, Any]
 
 # Milliseconds that MongoDB may take, where its address says nothing else.
-PATIENCE = {"serverSelectionTimeoutMS": 3000, "connectTimeoutMS": 3000, "socketTimeoutMS": 60_000}
+PATIENCE: dict[str, Any] = {"serverSelectionTimeoutMS": 3000, "connectTimeoutMS": 3000, "socketTimeoutMS": 60_000}
 
 # So many documents are fetched from SQLite at once.
 PAGE = 1000
