@@ -6,6 +6,8 @@ PY := .venv/bin/python
 ENVIRONMENT := .venv/.from-lock
 EXPORT := .venv/bin/uv export --frozen --quiet --no-hashes --no-annotate --no-header
 export COMPOSE_UP ?= docker compose up --build --wait
+# Where it is set, as in many containers, every service and every test's process would compile its libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run status logs stop clean reset model-train-flow evidently-report-flow score outcomes training-data \

@@ -119,6 +119,30 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def _prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    database = f"sqlite+aiosqlite:///{folder}/prefect.db"
+    env = {"PREFECT_HOME": str(folder), "PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
+    with running([*command, "--no-services"], folder / "log", env):
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/health"), 120, "Prefect")
+        yield f"http://127.0.0.1:{port}/api"
+
+
+@pytest.fixture(scope="module")
+def prefect_api(_prefect_server: str) -> Iterator[str]:
+    """The API of a real Prefect server on SQLite, which the module's flows run under, as other modules' did."""
+    from prefect.context import refresh_global_settings_context
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", _prefect_server)
+        refresh_global_settings_context()  # all threads', as in a worker
+        yield _prefect_server
+    refresh_global_settings_context()
+
+
+@pytest.fixture(scope="session")
 def _mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     given = os.environ.get("TEST_MONGODB_URL")
     if given:
@@ -189,40 +213,53 @@ def alertmanager_binary() -> str:
     return shutil.which("alertmanager") or need("prometheus-alertmanager", "Debian's package of that name has it")
 
 
-@pytest.fixture
-def chromium(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """A function that opens a Chromium of the test's own, `chromium(width=1280, height=900)`; all are closed after."""
+@pytest.fixture(scope="session")
+def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from selenium import webdriver
 
-    binary = need("chromium", "Debian's packages chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = need("chromium", "Debian's packages chromium and chromium-driver")
     driver = need("chromedriver", "Debian's package chromium-driver")
-    opened: list[webdriver.Chrome] = []
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(flag)
+    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()
 
-    def open_browser(width: int = 1280, height: int = 900) -> webdriver.Chrome:
-        options = webdriver.ChromeOptions()
-        options.binary_location = binary
-        downloads = tmp_path / "downloads"
-        downloads.mkdir(exist_ok=True)
-        profile = tmp_path / f"profile-{len(opened)}"
-        for flag in (
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-dev-shm-usage",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            f"--user-data-dir={profile}",
-            f"--window-size={width},{height}",
-        ):
-            options.add_argument(flag)
-        options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-        browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
-        opened.append(browser)
-        return browser
+
+@pytest.fixture
+def chromium(_chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """A function that returns a Chromium which remembers nothing, `chromium(width=1280, height=900)`.
+
+    It is started once, and each test has a tab of its own in it; downloads are in the test's `downloads`.
+    """
+    first = _chromium.current_window_handle
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+
+    def open_browser(width: int = 1280, height: int = 900) -> Any:
+        _chromium.get_log("browser")  # what was said until now
+        _chromium.switch_to.new_window("tab")
+        _chromium.set_window_size(width, height)
+        behaviour = {"behavior": "allow", "downloadPath": str(downloads)}
+        _chromium.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+        return _chromium
 
     yield open_browser
-    for browser in opened:
-        browser.quit()
+    for tab in set(_chromium.window_handles) - {first}:
+        _chromium.switch_to.window(tab)
+        origin = _chromium.execute_script("return origin")
+        _chromium.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        _chromium.close()
+    _chromium.switch_to.window(first)

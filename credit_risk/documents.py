@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 import pymongo
 import pymongo.errors
@@ -23,7 +24,14 @@ Document = dict[str, Any]
 Where = Mapping[str, Any]
 
 # So many seconds a lock that another process holds is waited for.
-PATIENCE = 10
+SQLITE_PATIENCE = 10
+# Milliseconds that MongoDB may take, where its address says nothing else.
+MONGODB_PATIENCE: dict[str, Any] = {
+    "serverSelectionTimeoutMS": 3000,
+    "connectTimeoutMS": 3000,
+    "socketTimeoutMS": 60_000,
+}
+
 # So many documents are fetched from SQLite at once.
 PAGE = 1000
 # So many pages of 4 kB its log grows to before they are merged into the file: whose write comes to it waits for some
@@ -113,10 +121,11 @@ class MongoDocuments:
     """Collections of a MongoDB database; `mongodb://.../NAME` names it, `credit_risk` where the address does not."""
 
     def __init__(self, url: str) -> None:
+        # pymongo lets a keyword win over the address; what an address says is meant so.
+        said = {name.lower() for name, _ in parse_qsl(url.partition("?")[2])}
+        patience = {name: ms for name, ms in MONGODB_PATIENCE.items() if name.lower() not in said}
         # Nothing is sent before the first call: a server that comes up later is no error.
-        self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(
-            url, serverSelectionTimeoutMS=3000, connectTimeoutMS=3000, socketTimeoutMS=60_000, tz_aware=True
-        )
+        self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(url, tz_aware=True, **patience)
         self._database = self._client.get_default_database("credit_risk")
         self._indexed: set[str] = set()
 
@@ -223,7 +232,7 @@ class SqliteDocuments:
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=PATIENCE)
+        connection = sqlite3.connect(self._path, timeout=SQLITE_PATIENCE)
         _log_ahead(connection)
         for name, indexes in INDEXES.items():
             connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (_id PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID")
@@ -347,7 +356,7 @@ class SqliteDocuments:
 
 def _log_ahead(connection: sqlite3.Connection) -> None:
     """Switch to the mode in which readers never wait for the writer. Of two who do so, SQLite turns one away."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + SQLITE_PATIENCE
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")

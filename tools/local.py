@@ -51,6 +51,8 @@ class Stack:
             "PREFECT_API_URL": api,
             "PREFECT_HOME": str(self.var / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # A person waits for the run that he started; ten seconds is the default.
+            "PREFECT_WORKER_QUERY_SECONDS": "3",
             "PREFECT_SERVER_UI_API_URL": api,
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             # The server writes its pages there, with the API's address in them: two stacks must not share them.

@@ -303,6 +303,12 @@ def test_a_log_that_is_away_says_so(settings, url):
         log.commit(batch(1))
 
 
+@pytest.mark.parametrize(("options", "seconds"), [("", 3), ("?tls=false&serverselectiontimeoutms=200", 0.2)])
+def test_how_long_mongodb_may_take_is_for_its_address_to_say(options, seconds):
+    found = documents.open_documents(f"mongodb://127.0.0.1:1/x{options}")
+    assert found._client.options.server_selection_timeout == seconds
+
+
 def test_a_log_that_was_replaced_takes_nothing_that_nobody_would_read(settings, tmp_path):
     log = open_log(settings)
     kept = log.commit(batch(1))

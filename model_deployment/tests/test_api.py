@@ -238,7 +238,7 @@ def test_without_a_production_model_it_is_503_and_nothing_is_stored(client, clie
 
 
 def test_without_a_decision_log_it_is_503(settings, production, clients):
-    away = settings.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/nobody"})
+    away = settings.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/nobody?serverSelectionTimeoutMS=100"})
     client = create_app(away, production=production).test_client()
     body = is_problem(client.post("/api/v1/score", json=clients[:1]), 503)
     assert "nothing was decided" in body["detail"]

@@ -19,6 +19,7 @@ from .test_api import is_problem
 
 TODAY = datetime.now(UTC).date().isoformat()
 HEADER = "decision_id,outcome,date\n"
+AWAY = "mongodb://127.0.0.1:1/nobody?serverSelectionTimeoutMS=100"
 
 
 @pytest.fixture
@@ -195,7 +196,7 @@ def test_the_command_says_the_first_of_many_faults(command):
     [
         ("", {}, "the file is empty"),
         (f"{HEADER}x,repaid,2026-01-01\n", {}, "there is no decision x"),
-        (f"{HEADER}x,repaid,2026-01-01\n", {"DECISION_LOG": "mongodb://127.0.0.1:1/nobody"}, "MongoDB"),
+        (f"{HEADER}x,repaid,2026-01-01\n", {"DECISION_LOG": AWAY}, "MongoDB"),
         (f"{HEADER}x,repaid,2026-01-01\n", {"DECISION_LOG": "ftp://x"}, "must start with mongodb://"),
     ],
 )

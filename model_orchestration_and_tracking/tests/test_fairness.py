@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_orchestration_and_tracking.fairness import MIN_PER_CLASS, slices
+from model_orchestration_and_tracking.fairness import MIN_PER_CLASS, _auc, slices
+from model_orchestration_and_tracking.metrics import auc
 
 
 @pytest.fixture
@@ -69,6 +70,17 @@ def test_auc_only_with_enough_of_each_class(clients):
     assert found["foreign_worker", "yes"].n_bad == MIN_PER_CLASS
     assert "auc" in found["foreign_worker", "yes"].figures
     assert "auc" not in found["age", "26 to 59"].figures
+
+
+@pytest.mark.parametrize("digits", [1, 9])
+def test_an_interval_of_the_auc_is_that_of_the_samples_auc(clients, digits):
+    risk = np.random.default_rng(1).random(400).round(digits)
+    bad = (clients["class"] == "bad").to_numpy()
+    found = _auc(bad, risk, np.random.default_rng(2), 50)
+    random = np.random.default_rng(2)
+    values = [auc(bad[drawn], risk[drawn]) for drawn in (random.integers(0, 400, 400) for _ in range(50))]
+    expected = (auc(bad, risk), *np.quantile(values, [0.025, 0.975]))
+    assert (found.value, found.low, found.high) == pytest.approx(expected, abs=1e-12)
 
 
 def test_nobody_accepted_leaves_a_gap_no_crash(clients):

@@ -14,7 +14,6 @@ import pytest
 from mlflow.tracking import MlflowClient
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from credit_risk import snapshots
 from credit_risk.application import NAMES, PROTECTED, InvalidApplications, Validator, encode
@@ -22,9 +21,9 @@ from credit_risk.approvals import Refused, approve
 from credit_risk.blobs import open_blobs
 from credit_risk.data import data_hash, read_training, split
 from credit_risk.decisions import Batch, open_log
-from credit_risk.model import Decided, confidence
+from credit_risk.model import CreditScorer, Decided, confidence
 from credit_risk.outcomes import take
-from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry
+from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry, log_scorer
 from credit_risk.trees import MAX_LEAVES, MAX_TREES
 from model_orchestration_and_tracking import flow as module
 from model_orchestration_and_tracking import tracking, tuning
@@ -36,8 +35,8 @@ FIGURES = {"confusion_matrix", "roc_curve", "cv_scores", "calibration", "feature
 
 
 @pytest.fixture(scope="module", autouse=True)
-def prefect_api():
-    with prefect_test_harness(server_startup_timeout=120), temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}):
+def under_prefect(prefect_api):
+    with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}):
         yield
 
 
@@ -182,14 +181,18 @@ def test_the_gate_stands_between_a_worse_recipe_and_production(registry, mlflow_
     assert version.tags["gate_reasons"] in card
 
 
-def test_a_production_version_whose_file_has_changed_fails_the_gate(registry, monkeypatch):
-    registry.set_alias(PRODUCTION, credit_risk_training(n_iter=1))
+def test_a_production_version_whose_file_has_changed_fails_the_gate(registry, mlflow_server, monkeypatch):
+    mlflow.set_tracking_uri(mlflow_server)
+    clients = read_training("data/train.csv")
+    with mlflow.start_run() as run:
+        uri = log_scorer(CreditScorer(num_boost_round=10).fit(clients, clients["class"]), clients[list(NAMES)].head(2))
+    registry.set_alias(PRODUCTION, registry.register(run.info.run_id, uri).number)
 
     def changed(_self, number, digest=None):
         raise DigestMismatch(f"version {number} was stored as aa... and is now bb...")
 
     monkeypatch.setattr(Registry, "load", changed)
-    version = registry.version(credit_risk_training(n_iter=2))
+    version = registry.version(credit_risk_training(n_iter=1))
     assert version.tags["gate"] == "failed"
     assert "version 1 was stored as aa" in version.tags["gate_reasons"]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -159,19 +160,23 @@ def log(settings: Settings) -> DecisionLog:
 def register(mlflow_server, clients, scorer, reference, tmp_path_factory) -> Callable[..., str]:
     """A function that stores a scorer as a new version of a model and returns its number.
 
-    It moves to Production, but `other` than the usual scorer becomes the challenger only.
+    It moves to Production, but `other` than the usual scorer becomes the challenger only. All versions of a scorer are
+    of one run.
     """
 
-    def store(name: str, *, with_reference: bool = True, other: CreditScorer | None = None) -> str:
+    @cache
+    def log(scorer: CreditScorer, with_reference: bool) -> tuple[str, str]:
         mlflow.set_tracking_uri(mlflow_server)
         with mlflow.start_run() as run:
             if with_reference:
                 path = tmp_path_factory.mktemp("reference") / REFERENCE_FILE
                 reference.to_parquet(path, index=False)
                 mlflow.log_artifact(str(path))
-            uri = log_scorer(other or scorer, clients[0][list(NAMES)].head(2))
+            return run.info.run_id, log_scorer(scorer, clients[0][list(NAMES)].head(2))
+
+    def store(name: str, *, with_reference: bool = True, other: CreditScorer | None = None) -> str:
         registry = Registry(mlflow_server, name)
-        number = registry.register(run.info.run_id, uri).number
+        number = registry.register(*log(other or scorer, with_reference)).number
         if other is None:
             registry.set_alias(PRODUCTION, number)
         return number
@@ -185,16 +190,6 @@ def served(settings: Settings, mlflow_server, register, request) -> Settings:
     name = f"{request.path.stem}-{request.node.name}"[:80].replace("/", "-").replace(":", "-")
     assert register(name) == "1"
     return settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": name})
-
-
-@pytest.fixture(scope="module")
-def prefect_api() -> Iterator[str]:
-    """The API of a Prefect server that the flows of this process use."""
-    from prefect.settings import PREFECT_API_URL
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=120):
-        yield str(PREFECT_API_URL.value())
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The report flow, run by a Prefect server of the tests' own."""
+"""The report flow, run under a real Prefect API."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Retraining: started when asked for and allowed, once, and never without a trace; on a Prefect server of its own."""
+"""Retraining: started when asked for and allowed, once, and never without a trace; on a real Prefect server."""
 
 import logging
 import threading
@@ -47,11 +47,16 @@ def trainings(client):
 @pytest.fixture
 def deployment(api) -> Iterator[str]:
     """The training deployment, as the real flow describes it; nobody works on its runs."""
+    forget_trainings(api)  # those of other modules
     id = credit_risk_training.to_deployment(DEPLOYMENT.partition("/")[2]).apply()
     yield id
+    forget_trainings(api)
+    api.delete_deployment(id)
+
+
+def forget_trainings(api):
     for run in trainings(api):
         api.delete_flow_run(run.id)
-    api.delete_deployment(id)
 
 
 @pytest.fixture
