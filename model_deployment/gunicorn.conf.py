@@ -4,6 +4,7 @@
 No `preload_app`: each worker makes its own app after the fork, with its own watch of the alias and its own connections.
 """
 
+import ctypes
 import gc
 import os
 import shutil
@@ -16,6 +17,7 @@ from credit_risk.settings import Settings
 _settings = Settings()
 _memory = Path("/dev/shm")  # noqa: S108
 _counts = "PROMETHEUS_MULTIPROC_DIR"
+_M_ARENA_MAX = -8  # of glibc's malloc.h
 
 bind = f"{_settings.host}:{_settings.riskometer_port}"
 proc_name = "risk-o-meter"
@@ -40,8 +42,20 @@ logconfig_dict = {
 }
 
 
+def _share_one_heap() -> None:
+    """Have all threads allocate from one heap, which gives back what is freed.
+
+    With one for each thread, and Arrow's own beside them, a worker kept .4 GB after the file of a million clients, and
+    .2 GB with this; it is as fast. Elsewhere than with glibc there is nothing to set.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, 1)
+
+
 def on_starting(server: Any) -> None:
     """Wipe what workers of an earlier run counted, and import what ours need."""
+    _share_one_heap()
     if not os.environ.get(_counts):
         os.environ[_counts] = str(_settings.var_dir / "riskometer-metrics")
         if _memory.is_dir():

@@ -4,6 +4,7 @@ import select
 from typing import Any
 
 from gunicorn.glogging import Logger
+from gunicorn.http.body import LengthReader
 from gunicorn.workers.gthread import ThreadWorker
 
 
@@ -34,6 +35,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         while kept is True and self.alive and _asks_again(conn.sock):
             kept = super().handle(conn)
         return kept
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Have the app answer a request, whose body it reads from where gunicorn's own body would.
+
+        That one asks for 1,024 bytes at a time: half a second for the file of a million clients.
+        """
+        if isinstance(req.body.reader, LengthReader):
+            req.body = req.body.reader
+        return super().handle_request(req, conn)
 
     def murder_keepalived(self) -> None:
         """Close idle connections that are due: all of them, once the worker stops."""
