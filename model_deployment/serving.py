@@ -17,6 +17,9 @@ from credit_risk.decisions import DecisionLog, LogUnavailable
 from credit_risk.model import CreditScorer
 from credit_risk.registry import DigestMismatch, NoSuchVersion, Registry, RegistryUnavailable
 
+# How often the alias is looked at while nothing serves.
+OFF_POLL_SECONDS = 1.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -145,7 +148,8 @@ class Production:
             except Exception:  # whatever it is, the next look may go well, and the model at hand serves on
                 logger.exception("looking for the Production model failed")
                 self._say("The Production model cannot be loaded; the service's log says why.")
-            self._stopped.wait(self._poll_seconds)
+            # Each worker looks for itself: where one serves already, the others should not be long in following.
+            self._stopped.wait(self._poll_seconds if self._serving else min(self._poll_seconds, OFF_POLL_SECONDS))
 
     def _load(self, approval: Approval) -> Serving:
         version = approval.version

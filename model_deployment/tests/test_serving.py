@@ -7,6 +7,7 @@ import plotly.utils
 import pytest
 import requests
 
+from conftest import wait_for
 from credit_risk.approvals import approve
 from credit_risk.decisions import LogUnavailable
 from credit_risk.registry import PRODUCTION, Registry
@@ -120,6 +121,18 @@ def test_a_log_that_is_away_leaves_the_model_alone(production, registry, log, mo
     production.look()
     assert production.require().version == "1"
     assert production.trouble == "The decision log cannot be reached."
+
+
+def test_while_nothing_serves_the_alias_is_looked_at_more_often(registry, log):
+    registry.production = None
+    production = Production(registry, log, poll_seconds=600)
+    production.start()
+    try:
+        wait_for(lambda: "no Production model" in production.trouble, 10, "the first look")
+        registry.production = "1"
+        wait_for(lambda: production.serving, 10, "the model")
+    finally:
+        production.stop()
 
 
 def test_the_watch_survives_whatever_a_look_raises(registry, log, monkeypatch, caplog):
