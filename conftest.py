@@ -118,9 +118,9 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-@pytest.fixture(scope="session")
-def _prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("prefect")
+@contextmanager
+def prefect_server(folder: Path) -> Iterator[str]:
+    """Run a Prefect server on SQLite, and give its API's address."""
     port = free_port()
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     database = f"sqlite+aiosqlite:///{folder}/prefect.db"
@@ -130,16 +130,29 @@ def _prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/api"
 
 
-@pytest.fixture(scope="module")
-def prefect_api(_prefect_server: str) -> Iterator[str]:
-    """The API of a real Prefect server on SQLite, which the module's flows run under, as other modules' did."""
+@contextmanager
+def flows_under(api: str) -> Iterator[str]:
+    """Have this process run its flows under a Prefect API."""
     from prefect.context import refresh_global_settings_context
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_API_URL", _prefect_server)
+        patch.setenv("PREFECT_API_URL", api)
         refresh_global_settings_context()  # all threads', as in a worker
-        yield _prefect_server
+        yield api
     refresh_global_settings_context()
+
+
+@pytest.fixture(scope="session")
+def _prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def prefect_api(_prefect_server: str) -> Iterator[str]:
+    """The API of a real Prefect server, which the module's flows run under, as other modules' did."""
+    with flows_under(_prefect_server) as api:
+        yield api
 
 
 @pytest.fixture(scope="session")

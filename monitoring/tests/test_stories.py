@@ -17,8 +17,10 @@ import pytest
 import requests
 import yaml
 
-from conftest import wait_for
+from conftest import flows_under, prefect_server, wait_for
+from model_orchestration_and_tracking.flow import credit_risk_training
 from monitoring.drift import TOO_FEW
+from monitoring.report import evidently_report
 from monitoring.site import SANDBOX
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -75,6 +77,20 @@ class Stage:
 
         wait_for(lambda: firing().keys() == {*alerts}, 60, ", ".join(alerts) or "silence")
         return firing()
+
+
+@pytest.fixture(scope="module")
+def prefect_api(tmp_path_factory) -> Iterator[str]:
+    """Of these stories alone: a failed run of another test's is an alert."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as api, flows_under(api):
+        yield api
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _deployments(prefect_api) -> None:
+    """Both flows are deployed, as in any stack: it is an alert when they are not."""
+    for flow in (credit_risk_training, evidently_report):
+        flow.to_deployment("story").apply()
 
 
 @pytest.fixture
