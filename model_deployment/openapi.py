@@ -36,7 +36,7 @@ _PROBLEMS = {
     401: "API keys are set, and the request has none of them.",
     403: "The request comes from another web page.",
     404: "There is no such decision or batch.",
-    409: "The same body was decided under this key, by a version that cannot be had any more.",
+    409: "The same body was decided under this key, and what was answered then cannot be told again.",
     413: "The body is too large, or there are too many clients for reasons or for a workbook.",
     415: "The body is of another type than those listed.",
     422: "The body can be read, but nothing in it can be taken.",

@@ -150,11 +150,12 @@ class Scoring:
             try:
                 scorer = self._production.scorer(record.model_version, record.digest)
             except (RegistryUnavailable, NoSuchVersion, DigestMismatch) as error:
-                detail = f"This body was decided as batch {record.id}, by a version that cannot be had ({error})."
-                raise Problem(409, "decided-before", detail, members={"batch": record.id}) from None
+                raise _decided_before(record, f"by a version that cannot be had ({error})") from None
             # That version may have known other categories.
             batch = replace(batch, applications=read(Validator(scorer.domain)))
         table = self._log.read(record)
+        if table.num_rows != len(batch.applications):  # the rules for a row may have changed with our code
+            raise _decided_before(record, "when other rows of it were valid")
         decided = Decided(
             table["risk"].to_numpy(),
             np.array([word == RED for word in table["prediction"].to_pylist()], dtype=bool),
@@ -171,3 +172,8 @@ class Scoring:
             base_rate=record.base_rate,
         )
         return Scored(batch, scorer)
+
+
+def _decided_before(record: BatchRecord, how: str) -> Problem:
+    detail = f"This body was decided as batch {record.id}, {how}."
+    return Problem(409, "decided-before", detail, members={"batch": record.id})

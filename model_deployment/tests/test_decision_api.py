@@ -222,6 +222,13 @@ def test_a_request_that_comes_again_when_another_version_serves_gets_the_answer_
     assert is_problem(client.post("/api/v1/score", **score), 409)["batch"] == first["batch"]
 
 
+def test_a_request_that_comes_again_when_other_rows_of_it_are_valid(client, clients, log, monkeypatch):
+    score = {"json": clients[:3], "headers": {"Idempotency-Key": "order-7"}}
+    first, read = client.post("/api/v1/score", **score).get_json(), log.read
+    monkeypatch.setattr(log, "read", lambda record: read(record).slice(1))
+    assert is_problem(client.post("/api/v1/score", **score), 409)["batch"] == first["batch"]
+
+
 @pytest.mark.parametrize("key", ["", "k" * 201])
 def test_a_key_that_is_none(client, clients, key):
     is_problem(client.post("/api/v1/score", json=clients[:1], headers={"Idempotency-Key": key}), 400)
