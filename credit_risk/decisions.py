@@ -299,10 +299,7 @@ class DecisionLog:
         records = {r.id: r for r in self._records({id.rpartition("-")[0] for id in ids})}
         small = {id for id, record in records.items() if record.stored == "documents"}
         wanted = frozenset(ids)
-        # A few decisions by their own ids; of many it is cheaper to read their batches.
-        few = [id for id in wanted if id.rpartition("-")[0] in small] if len(wanted) <= AT_ONCE else []
-        field, values = ("_id", few) if few else ("batch", small)
-        found = (d for d in self._find_in("decisions", field, sorted(values)) if d["_id"] in wanted)
+        found = self._find_in("decisions", "_id", sorted(id for id in wanted if id.rpartition("-")[0] in small))
         return {b.id: b for b in (*_briefs(found, records), *self._big(records.values(), "id", wanted))}
 
     def briefs_of(self, client_ids: Collection[str]) -> list[Brief]:
@@ -379,7 +376,7 @@ class DecisionLog:
         where: dict[str, Any] = {"_id": {"$gt": after}}
         where |= ({"kind": kind} if kind else {}) | ({"key": key} if key else {})
         if batch:
-            where["key"] = {"$gte": f"{batch}-", "$lt": f"{batch}."}  # "." comes after "-"
+            where["key"] = _ids(batch, batch)
         return list(self._documents.find("events", where))
 
     def last_event(self) -> int:
@@ -483,7 +480,7 @@ class DecisionLog:
             raise AlreadyCommitted(_record(found))
 
     def _discard(self, id: str) -> None:
-        self._documents.delete("decisions", {"batch": id})
+        self._documents.delete("decisions", {"_id": _ids(id, id)})
         self._blob_call(self._blobs.delete, _parquet_name(id))
 
     def _find_in(self, collection: str, field: str, values: Sequence[str]) -> Iterator[Document]:
@@ -508,10 +505,8 @@ class DecisionLog:
         """Yield the documents of these batches, and maybe of others between them, in order of row."""
         if not records:
             return iter(())
-        if len(records) == 1:
-            return self._documents.find("decisions", {"batch": records[0].id}, "row")
-        times = sorted(r.time.isoformat(timespec="microseconds") for r in records)
-        between = self._documents.find("decisions", {"time": {"$gte": times[0], "$lte": times[-1]}}, "time")
+        batches = [r.id for r in records]
+        between = self._documents.find("decisions", {"_id": _ids(min(batches), max(batches))})
         return iter(sorted(between, key=lambda d: d["row"]))
 
     def _put_parquet(self, batch: Batch) -> None:
@@ -565,6 +560,11 @@ def _between(since: datetime | None, until: datetime | None, field: str = "time"
     ends = {"$gte": since, "$lt": until}
     texts = {operator: end.astimezone(UTC).isoformat(timespec="microseconds") for operator, end in ends.items() if end}
     return {field: texts} if texts else {}
+
+
+def _ids(first: str, last: str) -> dict[str, str]:
+    """Return what finds the ids of decisions of two batches and of those between them."""
+    return {"$gte": f"{first}-", "$lt": f"{last}."}  # "." comes after "-"
 
 
 def _parquet_name(id: str) -> str:

@@ -249,6 +249,30 @@ def test_sqlite_is_opened_while_another_process_writes_to_it_for_the_first_time(
         timer.join()
 
 
+def test_sqlite_looks_through_no_collection_for_what_is_asked_by_id_client_key_or_time(settings):
+    log = open_log(settings)
+    records = [log.commit(batch(2, idempotency_key=f"key {n}")) for n in range(3)]
+    ids = [f"{record.id}-1" for record in records]
+    asked: list[str] = []
+    log._documents._local.connection.set_trace_callback(asked.append)
+    assert log.read(records[0]).num_rows == 2
+    assert log.read(*records).num_rows == 6
+    assert log.batch(records[1].id) == records[1]
+    assert log.decision(ids[0])["client_id"] == "c1"
+    assert len(log.briefs(ids)) == len(log.briefs_of(["c1"])) == len(log.decisions_of("c1", 5)) == 3
+    assert log.between(records[0].time, records[2].time) == records[:2]
+    assert log.batches(after=2) == records[2:]
+    log._discard(records[2].id)
+    with pytest.raises(AlreadyCommitted):
+        log.commit(batch(idempotency_key="key 0"))
+    # All batches are looked through for those that are one file, of which there are few.
+    whole = "WHERE json_extract(body, '$.kind') = 'decision' ORDER BY _id"
+    questions = {q for q in asked if q.startswith(("SELECT", "DELETE")) and whole not in q}
+    plans = [log._documents._local.connection.execute(f"EXPLAIN QUERY PLAN {q}").fetchall() for q in questions]
+    assert len(plans) >= 10
+    assert [step for plan in plans for *_, step in plan if step.startswith(("SCAN decisions", "SCAN batches"))] == []
+
+
 def test_in_sqlite_a_batch_and_its_mark_come_at_once(settings, monkeypatch):
     log = open_log(settings)
     with monkeypatch.context() as m:
