@@ -4,7 +4,6 @@ Just what the decision log needs and no more: unique ids, equality and ranges on
 transactions, no change streams, no aggregation: what works here works the same on both.
 """
 
-import json
 import os
 import sqlite3
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
+import orjson
 import pymongo
 import pymongo.errors
 
@@ -262,7 +262,7 @@ class SqliteDocuments:
 
     def insert(self, collection: str, documents: Sequence[Document]) -> None:
         """See `Documents.insert`."""
-        rows = [(d["_id"], _text(d)) for d in documents]
+        rows = [(d["_id"], orjson.dumps(d).decode()) for d in documents]
         with self._connection() as connection:
             connection.executemany(f"INSERT INTO {collection} VALUES (?, ?)", rows)  # noqa: S608 - names are ours
 
@@ -328,7 +328,7 @@ class SqliteDocuments:
             with self._connection() as connection:
                 rows = connection.execute(query, values).fetchall()  # no cursor stays open while the caller works
             for _, body in rows:
-                yield json.loads(body)
+                yield orjson.loads(body)
             left = left - size if len(rows) == size else 0
             if left:
                 where = {**where, "_id": {**where.get("_id", {}), step: rows[-1][0]}}
@@ -372,8 +372,6 @@ def _log_ahead(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-# One encoder for all; `json.dumps` would make one for each document.
-_text = json.JSONEncoder(allow_nan=False).encode
 _OPERATORS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
@@ -392,7 +390,7 @@ def _condition(where: Where) -> tuple[str, list[Any]]:
             if operator == "$in":
                 # As one value, for SQLite takes only so many in a statement.
                 terms.append(f"{_column(field)} IN (SELECT value FROM json_each(?))")  # noqa: S608 - names are ours
-                values.append(json.dumps(value))
+                values.append(orjson.dumps(value).decode())
                 continue
             terms.append(f"{_column(field)} {'=' if operator == '$eq' else _OPERATORS[operator]} ?")
             values.append(value)

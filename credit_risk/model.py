@@ -320,15 +320,21 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         effects = contributions - np.array(self.accepted_["contributions"])
         return Explained(contributions, bias + self.shift, effects)
 
-    def reasons(self, codes: Floats) -> list[Reasons]:
+    def reasons(self, codes: Floats, red: NDArray[np.bool_] | None = None) -> list[Reasons]:
         """Return the reasons for the decisions on encoded applications, shape (n, 20), in words.
+
+        Parameters
+        ----------
+        codes : array of shape (n, 20)
+        red : array of bool, shape (n,), optional
+            Which were refused; found again where it is not said.
 
         Raises
         ------
         NotExplainable
             When the scorer was fitted without out-of-fold risks.
         """
-        return reasons(codes, *self._grounds(codes))
+        return reasons(codes, *self._grounds(codes, red))
 
     def sentences(self, codes: Floats) -> pa.Array:
         """Return what speaks for each decision on encoded applications, shape (n, 20), as one text a client.
@@ -340,11 +346,13 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return sentences(codes, *self._grounds(codes))
 
-    def _grounds(self, codes: Floats) -> tuple[Floats, NDArray[np.bool_], dict[str, Any], dict[str, str]]:
+    def _grounds(
+        self, codes: Floats, red: NDArray[np.bool_] | None = None
+    ) -> tuple[Floats, NDArray[np.bool_], dict[str, Any], dict[str, str]]:
         """Return what words are made of: effects, who is red, what is compared with, and the texts."""
         effects = self.explain(codes).effects
         assert self.accepted_ is not None
-        return effects, self.decide(codes).red, self.accepted_["facts"], self.texts_
+        return effects, self.decide(codes).red if red is None else red, self.accepted_["facts"], self.texts_
 
     def _contributions(self, codes: Floats) -> Floats:
         if not len(codes):

@@ -6,7 +6,7 @@ read as quantities. The texts are stored with each model version, so that it spe
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -50,8 +50,7 @@ TEXTS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(NamedTuple):
     """Why a client's risk is higher or lower than that of accepted clients.
 
     Attributes
@@ -128,13 +127,14 @@ def reasons(
     texts : dict
         `TEXTS`, of the version that decides.
     """
-    inputs = codes[:, SCORED_COLUMNS]
+    # Plain numbers: one at a time, those of arrays take several times as long.
+    inputs, strengths = codes[:, SCORED_COLUMNS].tolist(), effects.tolist()
     return [
         Reasons(
-            raising=_strongest(row, effect, known, texts),
-            lowering=() if refused else _strongest(row, -effect, known, texts, sign=-1.0),
+            raising=_strongest(row, strength, 1, known, texts),
+            lowering=() if refused else _strongest(row, strength, -1, known, texts),
         )
-        for row, effect, refused in zip(inputs, effects, red, strict=True)
+        for row, strength, refused in zip(inputs, strengths, red, strict=True)
     ]
 
 
@@ -174,12 +174,13 @@ def sentences(
 
 
 def _strongest(
-    row: Floats, strength: Floats, known: dict[str, Any], texts: dict[str, str], sign: float = 1.0
+    row: list[float], effects: list[float], sign: int, known: dict[str, Any], texts: dict[str, str]
 ) -> tuple[Reason, ...]:
-    order = np.argsort(-strength, kind="stable")[:MOST]
+    moving = [i for i, effect in enumerate(effects) if sign * effect > 0]
+    order = sorted(moving, key=lambda i: -sign * effects[i])[:MOST]
     # A decision that many small effects made still gets its strongest one.
-    kept = [i for i in order if strength[i] >= LEAST_EFFECT] or [i for i in order[:1] if strength[i] > 0]
-    return tuple(_reason(_SCORED[i], row[i], sign * float(strength[i]), known, texts) for i in kept)
+    kept = [i for i in order if sign * effects[i] >= LEAST_EFFECT] or order[:1]
+    return tuple(_reason(_SCORED[i], row[i], effects[i], known, texts) for i in kept)
 
 
 def _reason(attribute: Attribute, code: float, effect: float, known: dict[str, Any], texts: dict[str, str]) -> Reason:

@@ -93,15 +93,14 @@ def explained(scorer: CreditScorer, codes: Floats, red: Any, extra: str) -> list
         When the scorer was fitted without out-of-fold risks.
     """
     if extra == REASONS:
-        return [_reasons(one) for one in scorer.reasons(codes)]
+        return [_reasons(one) for one in scorer.reasons(codes, red)]
     return [_change(scorer, row) if refused else None for row, refused in zip(codes, red, strict=True)]
 
 
 def _reasons(found: Reasons) -> dict[str, Any]:
-    # Not `asdict`: it copies deeply what is nothing but words and numbers, at the price of finding them.
     return {
-        "raising": [dict(vars(one)) for one in found.raising],
-        "lowering": [dict(vars(one)) for one in found.lowering],
+        "raising": [reason._asdict() for reason in found.raising],
+        "lowering": [reason._asdict() for reason in found.lowering],
     }
 
 
