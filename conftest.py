@@ -119,13 +119,13 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def prefect_server(folder: Path) -> Iterator[str]:
-    """Run a Prefect server on SQLite, and give its API's address."""
+def prefect_server(folder: Path, *, schedules: bool = False) -> Iterator[str]:
+    """Run a Prefect server on SQLite, and give its API's address; without `schedules` it starts no run by itself."""
     port = free_port()
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     database = f"sqlite+aiosqlite:///{folder}/prefect.db"
     env = {"PREFECT_HOME": str(folder), "PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
-    with running([*command, "--no-services"], folder / "log", env):
+    with running(command if schedules else [*command, "--no-services"], folder / "log", env):
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/health"), 120, "Prefect")
         yield f"http://127.0.0.1:{port}/api"
 

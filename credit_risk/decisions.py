@@ -261,6 +261,10 @@ class DecisionLog:
         found = next(self._documents.find("batches", {"id": id}, limit=1), None)
         return _record(found) if found else None
 
+    def records(self, ids: Collection[str]) -> list[BatchRecord]:
+        """Return those of these batches that were committed, in order of id."""
+        return [_record(d) for d in self._find_in("batches", "id", sorted(ids))]
+
     def read(self, *records: BatchRecord, columns: Sequence[str] = ()) -> pa.Table:
         """Return the decisions of batches, in order of commit and row, with the columns named of `DECISION_SCHEMA`.
 
@@ -296,7 +300,7 @@ class DecisionLog:
 
     def briefs(self, ids: Collection[str]) -> dict[str, Brief]:
         """Return those of these decisions that were committed, by id; few questions, however many they are."""
-        records = {r.id: r for r in self._records({id.rpartition("-")[0] for id in ids})}
+        records = {r.id: r for r in self.records({id.rpartition("-")[0] for id in ids})}
         small = {id for id, record in records.items() if record.stored == "documents"}
         wanted = frozenset(ids)
         found = self._find_in("decisions", "_id", sorted(id for id in wanted if id.rpartition("-")[0] in small))
@@ -308,7 +312,7 @@ class DecisionLog:
         Batches that are one file have no index by client: each of them is read.
         """
         found = list(self._find_in("decisions", "client_id", sorted(client_ids)))
-        records = {r.id: r for r in self._records({d["batch"] for d in found}) if r.kind == "decision"}
+        records = {r.id: r for r in self.records({d["batch"] for d in found}) if r.kind == "decision"}
         big = (_record(d) for d in self._documents.find("batches", {"kind": "decision"}) if d["stored"] == "parquet")
         return [*_briefs(found, records), *self._big(big, "client_id", client_ids)]
 
@@ -326,7 +330,7 @@ class DecisionLog:
         """
         where = {"client_id": client_id} | _between(since, until)
         documents = list(self._documents.find("decisions", where, "time", newest_first=True, limit=limit))
-        committed = {r.id for r in self._records({d["batch"] for d in documents}) if r.kind == "decision"}
+        committed = {r.id for r in self.records({d["batch"] for d in documents}) if r.kind == "decision"}
         found = [_flat(d) for d in documents if d["batch"] in committed]
         for record in self.latest_batches(since=since, until=until):
             if record.stored == "parquet":
@@ -378,6 +382,11 @@ class DecisionLog:
         if batch:
             where["key"] = _ids(batch, batch)
         return list(self._documents.find("events", where))
+
+    def events_about(self, kind: str, keys: Collection[str]) -> list[dict[str, Any]]:
+        """Return the events of one kind about any of these keys, in order."""
+        found = self._find_in("events", "key", sorted(keys))
+        return sorted((event for event in found if event["kind"] == kind), key=lambda event: int(event["_id"]))
 
     def last_event(self) -> int:
         """Return the number of the newest event; 0 when there is none."""
@@ -486,9 +495,6 @@ class DecisionLog:
     def _find_in(self, collection: str, field: str, values: Sequence[str]) -> Iterator[Document]:
         for at in range(0, len(values), AT_ONCE):
             yield from self._documents.find(collection, {field: {"$in": list(values[at : at + AT_ONCE])}}, field)
-
-    def _records(self, ids: Collection[str]) -> list[BatchRecord]:
-        return [_record(d) for d in self._find_in("batches", "id", sorted(ids))]
 
     def _big(self, records: Iterable[BatchRecord], column: str, values: Collection[str]) -> Iterator[Brief]:
         """Yield the decisions whose column has one of these values, of those batches that are one file."""

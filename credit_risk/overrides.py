@@ -1,5 +1,6 @@
 """What a person made of a decision: the other one, with a name and a reason. Both are kept."""
 
+from collections.abc import Collection
 from typing import Any
 
 from credit_risk.decisions import GREEN, RED, DecisionLog
@@ -59,6 +60,11 @@ def overrides(log: DecisionLog, id: str) -> list[dict[str, Any]]:
 def overrides_of_batch(log: DecisionLog, batch: str) -> dict[str, dict[str, Any]]:
     """Return the override that stands of each overridden decision of a batch, by decision id."""
     return {event["key"]: event for event in log.events(OVERRIDE, batch=batch)}
+
+
+def overrides_of(log: DecisionLog, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the override that stands of each of these decisions that was overridden, by decision id."""
+    return {event["key"]: event for event in log.events_about(OVERRIDE, ids)}
 
 
 def standing(decision: dict[str, Any], overridden: list[dict[str, Any]]) -> str:

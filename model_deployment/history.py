@@ -8,7 +8,7 @@ from dash import dcc, html
 from credit_risk.application import CLIENT_ID
 from credit_risk.decisions import BatchRecord, DecisionLog, LogUnavailable
 from credit_risk.history import search
-from credit_risk.overrides import overrides_of_batch
+from credit_risk.overrides import overrides_of
 from model_deployment.panel import badge
 
 _FIELDS = (
@@ -77,9 +77,8 @@ def _batches(records: list[BatchRecord]) -> Any:
 
 
 def _decisions(log: DecisionLog, decisions: list[dict[str, Any]]) -> Any:
-    batches = {decision["batch"] for decision in decisions}
-    sources = {batch: record.source for batch in batches if (record := log.batch(batch))}
-    overridden = {id: event for batch in batches for id, event in overrides_of_batch(log, batch).items()}
+    sources = {record.id: record.source for record in log.records({decision["batch"] for decision in decisions})}
+    overridden = overrides_of(log, [decision["id"] for decision in decisions])
     rows = [
         [
             dcc.Link(decision[CLIENT_ID] or f"row {decision['row'] + 1}", href=f"decision?id={decision['id']}"),

@@ -2,7 +2,15 @@
 
 import pytest
 
-from credit_risk.overrides import NoSuchDecision, NotAllowed, override, overrides, overrides_of_batch, standing
+from credit_risk.overrides import (
+    NoSuchDecision,
+    NotAllowed,
+    override,
+    overrides,
+    overrides_of,
+    overrides_of_batch,
+    standing,
+)
 
 from .test_decisions import batch
 
@@ -55,11 +63,16 @@ def test_a_preview_is_not_overridden(log):
         override(log, f"{record.id}-0", "red", "Ann", "x")
 
 
-def test_the_overrides_of_a_batch_are_those_of_its_decisions_alone(log):
+def test_the_overrides_of_decisions_or_of_a_batch_are_theirs_alone(log):
     mine, other = log.commit(batch(12)).id, log.commit(batch(12)).id
     override(log, f"{mine}-1", "red", "Ann", "x")
     override(log, f"{mine}-11", "red", "Ann", "x")
     override(log, f"{mine}-1", "green", "Bob", "y")
     override(log, f"{other}-1", "red", "Ann", "x")
+    assert {id: event["by"] for id, event in overrides_of(log, [f"{mine}-1", f"{mine}-2", f"{other}-1"]).items()} == {
+        f"{mine}-1": "Bob",
+        f"{other}-1": "Ann",
+    }
+    assert overrides_of(log, []) == {}
     found = overrides_of_batch(log, mine)
     assert {id: event["prediction"] for id, event in found.items()} == {f"{mine}-1": "green", f"{mine}-11": "red"}

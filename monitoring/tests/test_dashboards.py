@@ -16,7 +16,7 @@ import requests
 import yaml
 from matplotlib.text import Text
 
-from conftest import answers, free_port, need, running, variables, wait_for
+from conftest import need, prefect_server, running, variables, wait_for
 from credit_risk.decisions import GREEN, RED
 from credit_risk.overrides import override
 from tools import panels
@@ -145,15 +145,12 @@ def lived(served, log, draw, decide, become, register, other):
 @pytest.fixture
 def prefect(served, tmp_path) -> Iterator[str]:
     """The API of a Prefect server with our deployments."""
-    port = free_port()
-    api = f"http://127.0.0.1:{port}/api"
-    home = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": api}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with running(command, tmp_path / "prefect.log", home):
-        wait_for(lambda: answers(f"{api}/health"), 120, "Prefect")
-        environment = tmp_path / "deploy.log"
-        with running([sys.executable, "-m", "model_orchestration_and_tracking.deploy"], environment, home) as deploy:
-            assert deploy.wait(120) == 0, environment.read_text()
+    folder, log = tmp_path / "prefect", tmp_path / "deploy.log"
+    folder.mkdir()
+    with prefect_server(folder, schedules=True) as api:
+        home = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api}
+        with running([sys.executable, "-m", "model_orchestration_and_tracking.deploy"], log, home) as deploy:
+            assert deploy.wait(120) == 0, log.read_text()
         yield api
 
 
