@@ -47,6 +47,8 @@ INDEXES: dict[str, list[tuple[str, ...]]] = {
     "outcomes": [("upload",), ("batch",), ("key",), ("decided",)],
     "reports": [("kind", "time")],
 }
+# Those whose `_id` is a number, which SQLite takes as its own number of a row.
+NUMBERED = {"batches", "events"}
 # For people who ask MongoDB by hand; the log itself finds both by the `_id` of a decision.
 BY_HAND: dict[str, list[tuple[str, ...]]] = {"decisions": [("batch", "row"), ("time",)]}
 
@@ -238,7 +240,8 @@ class SqliteDocuments:
         connection = sqlite3.connect(self._path, timeout=SQLITE_PATIENCE)
         _log_ahead(connection)
         for name, indexes in INDEXES.items():
-            connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (_id PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID")
+            key = "INTEGER PRIMARY KEY" if name in NUMBERED else "PRIMARY KEY"
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (_id {key}, body TEXT NOT NULL)")
             for fields in indexes:
                 columns = [_column(field) for field in fields]
                 index = f"CREATE INDEX IF NOT EXISTS {name}_{'_'.join(fields)} ON {name} ({', '.join(columns)})"
