@@ -247,7 +247,7 @@ def parse(data: bytes, what: str = "list of applications") -> object:
         When it is not `what` it should be.
     """
     try:
-        value = json.loads(data.decode(), parse_constant=_refuse_constant, object_pairs_hook=_once)
+        value = _strict.decode(data.decode())
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text, and no log takes it
     except (ValueError, RecursionError) as error:
@@ -264,6 +264,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise Unreadable("an object has the same name twice")
     return found
+
+
+# `json.loads` would make one for each body.
+_strict = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_once)
 
 
 def _why(error: Exception) -> str:
