@@ -14,7 +14,7 @@ import pyarrow.csv
 
 from credit_risk.application import CLIENT_ID, LABEL, NAMES, Applications
 from credit_risk.decisions import PART_ROWS, Batch
-from credit_risk.sheet import Sheet
+from credit_risk.sheet import Data, Sheet
 
 WRONG = "what_is_wrong"
 
@@ -77,7 +77,7 @@ def _cell(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return harmless(column) if name == CLIENT_ID else column
 
 
-def rejected_csv(data: bytes, applications: Applications) -> bytes:
+def rejected_csv(data: Data, applications: Applications) -> bytes:
     """Return the rejected rows of a CSV as they came, with what is wrong as a last column, to be mended and sent again.
 
     Rows that have more or fewer values than the header are left out: what stands in which column is not known.
