@@ -301,9 +301,9 @@ class Applications:
 
     def warning_lists(self) -> pa.ListArray:
         """Return the warnings of each of the valid rows, as lists of text."""
-        ends = pa.array(np.concatenate([[0], np.cumsum(self.outside.sum(axis=1))]).astype(np.int32))
         if self.domain is None or not self.outside.any():
             return pa.ListArray.from_arrays(pa.array(np.zeros(len(self) + 1, np.int32)), pa.array([], pa.string()))
+        ends = pa.array(np.concatenate([[0], np.cumsum(self.outside.sum(axis=1))]).astype(np.int32))
         rows, columns = np.nonzero(self.outside)
         pairs, which = np.unique(np.column_stack([columns, self.codes[rows, columns]]), axis=0, return_inverse=True)
         texts = pa.array([self.domain.warning(NAMES[int(column)], value) for column, value in pairs])

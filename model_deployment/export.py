@@ -54,7 +54,9 @@ def write_result(batch: Batch, sink: IO[bytes]) -> None:
         columns = [_cell(*named) for named in zip(names, decisions.slice(start, PART_ROWS).columns, strict=True)]
         columns += [harmless(column) for column in applications.extra.slice(start, PART_ROWS).columns]
         text = pa.BufferOutputStream()
-        pa.csv.write_csv(pa.table(columns, names=safe), text, pa.csv.WriteOptions(include_header=start == 0))
+        # All at once: begun anew for each 1,024 rows, as Arrow does by itself, they take a fifth more time.
+        options = pa.csv.WriteOptions(include_header=start == 0, batch_size=PART_ROWS)
+        pa.csv.write_csv(pa.table(columns, names=safe), text, options)
         return text.getvalue()
 
     safe = harmless(pa.array(header)).to_pylist()
