@@ -210,8 +210,12 @@ class Sheet:
                 parse_options=pa.csv.ParseOptions(
                     delimiter=self._separator, newlines_in_values=self._quoted, invalid_row_handler=skip
                 ),
+                # No word stands for nothing, and that it is UTF-8 is known: each cell need not be looked at for that.
                 convert_options=pa.csv.ConvertOptions(
-                    column_types=dict(zip(names, self._types, strict=True)), strings_can_be_null=False
+                    column_types=dict(zip(names, self._types, strict=True)),
+                    strings_can_be_null=False,
+                    null_values=[],
+                    check_utf8=False,
                 ),
             )
         except pa.ArrowInvalid as error:

@@ -254,6 +254,13 @@ def test_a_file_that_is_read_in_many_blocks_gets_the_verdict_of_one(monkeypatch)
     assert verdict() == whole
 
 
+def test_no_word_stands_for_nothing():
+    for word in ("NA", "NULL", "null", "nan", "#N/A", "n/a"):
+        a = Validator().csv(as_csv(CLIENT | {"client_id": word, "note": word}, CLIENT | {"purpose": word}))
+        assert (a.client_id, a.extra.to_pydict()) == ([word], {"note": [word]})
+        assert [(f.column, f.value) for f in a.faults] == [("purpose", word)]
+
+
 def test_ignored_columns_are_handed_back_for_the_valid_rows():
     a = Validator().csv(
         as_csv(CLIENT | {"note": "=1+1"}, CLIENT | {"duration": "x", "note": "b"}, CLIENT | {"note": " c "})
