@@ -107,5 +107,8 @@ def unlike(name: str, names: Collection[str]) -> str:
 
 def harmless(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return cells with an apostrophe in front of those that a spreadsheet would run as formulas."""
-    runs = pc.and_(pc.match_substring_regex(texts, _FORMULA), pc.invert(pc.match_substring_regex(texts, _NUMBER)))
+    runs = pc.match_substring_regex(texts, _FORMULA)
+    if not pc.any(runs).as_py():  # as in most columns
+        return texts
+    runs = pc.and_(runs, pc.invert(pc.match_substring_regex(texts, _NUMBER)))
     return pc.if_else(runs, pc.binary_join_element_wise("'", texts, ""), texts)
