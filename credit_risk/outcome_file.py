@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from credit_risk.application import CLIENT_ID, MAX_FAULTS, Allowed, Fault, Invalid
-from credit_risk.sheet import Sheet, Unreadable, shown
+from credit_risk.sheet import Data, Sheet, Unreadable, shown
 
 DECISION_ID = "decision_id"
 OUTCOME = "outcome"
@@ -53,7 +53,7 @@ class OutcomeFile:
         When it is no CSV, has none of the columns, or more than `MAX_ROWS` rows.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: Data) -> None:
         self._sheet = sheet = Sheet(data, COLUMNS)
         self.sha256 = hashlib.sha256(data).hexdigest()
         if not set(COLUMNS) & set(sheet.header):

@@ -18,6 +18,7 @@ from credit_risk.application import CLIENT_ID, Fault, Invalid
 from credit_risk.decisions import DECISION_SCHEMA, GREEN, OUTCOMES, Brief, DecisionLog, LogUnavailable
 from credit_risk.outcome_file import DATE, DECISION_ID, OutcomeFile, OutcomeRow, Wrong
 from credit_risk.overrides import OVERRIDE
+from credit_risk.sheet import Data
 
 # How often a file is looked at anew because somebody else's outcomes or overrides came first.
 ATTEMPTS = 10
@@ -70,9 +71,7 @@ class _Overtaken(Exception):
     """Other outcomes or overrides came while a file was looked at."""
 
 
-def take(
-    log: DecisionLog, data: bytes, source: str | None = None, say: Callable[[str], None] = lambda _: None
-) -> Taken:
+def take(log: DecisionLog, data: Data, source: str | None = None, say: Callable[[str], None] = lambda _: None) -> Taken:
     """Take the outcomes of a CSV into the log: the good rows all together, or none.
 
     A row that says what stands already adds nothing. A file that was sent before adds only what the log never held, so
@@ -80,7 +79,7 @@ def take(
 
     Parameters
     ----------
-    data : bytes
+    data : bytes or memoryview
         A CSV of `decision_id` or `client_id`, `outcome` (repaid or defaulted) and `date` (YYYY-MM-DD).
     source : str, optional
         The file's name, for the log.

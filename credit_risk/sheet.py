@@ -24,8 +24,13 @@ csv.field_size_limit(sys.maxsize)
 
 # So many bytes are read at a time, which makes so many rows a chunk of the table.
 _BLOCK = 4 << 20
+# So many are searched at a time.
+_SEARCHED = 1 << 20
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 _TYPE_WORDS = {list: "a list", dict: "an object", bool: "true/false"}
+
+
+Data = bytes | memoryview
 
 
 class Unreadable(ValueError):
@@ -40,34 +45,45 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _utf8(data: bytes) -> bytes:
+def _utf8(data: Data) -> memoryview:
     """Return a body as UTF-8 without a byte order mark, or say why that cannot be."""
-    # `strip` would copy, as elsewhere here: a body may have 200 MB.
+    # A view's parts are no copies: a body may have 200 MB.
+    data = memoryview(data)
     if not re.search(rb"\S", data):
         raise Unreadable("the file is empty")
-    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+    start = bytes(data[:4])
+    if start in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
         raise Unreadable("this is an Excel workbook or a zip archive; save the sheet as CSV (UTF-8) and upload that")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
-            data = data.decode("utf-16").encode()
+            data = memoryview(str(data, "utf-16").encode())
         except UnicodeError:
             raise Unreadable("the file says it is UTF-16 but is not; save it as CSV (UTF-8)") from None
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    if bytes(data[:3]) == b"\xef\xbb\xbf":
+        data = data[3:]
     if not _is_text(data):
         try:
-            data.decode()
+            str(data, "utf-8")
         except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
+            line = _line_at(data, error.start)
             raise Unreadable(f"line {line} is not UTF-8 text; save the file as CSV (UTF-8)") from None
-    if (at := data.find(b"\0")) >= 0:
-        line = data.count(b"\n", 0, at) + 1
-        raise Unreadable(f"line {line} holds a NUL byte; this is no CSV")
     if not re.search(rb"\S", data):
         raise Unreadable("the file is empty")
-    return data if data.endswith((b"\n", b"\r")) else data + b"\n"
+    if not _numbers(data).min():
+        line = _line_at(data, _found(rb"\0", data))
+        raise Unreadable(f"line {line} holds a NUL byte; this is no CSV")
+    return data if bytes(data[-1:]) in (b"\n", b"\r") else memoryview(bytes(data) + b"\n")
 
 
-def _is_text(data: bytes) -> bool:
+def _numbers(data: memoryview) -> NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8)
+
+
+def _line_at(data: memoryview, place: int) -> int:
+    return bytes(data[:place]).count(b"\n") + 1
+
+
+def _is_text(data: memoryview) -> bool:
     """Whether it is UTF-8; Arrow looks where it stands, `decode` would copy it."""
     ends = pa.py_buffer(np.array([0, len(data)], dtype=np.int64))
     try:
@@ -82,7 +98,7 @@ class Sheet:
 
     Parameters
     ----------
-    data : bytes
+    data : bytes or memoryview
         The file.
     known : collection of str
         Column names, by which the separator is found.
@@ -108,16 +124,20 @@ class Sheet:
         When the bytes are no CSV.
     """
 
-    def __init__(self, data: bytes, known: Collection[str], repetitive: Collection[str] = ()) -> None:
-        data = _utf8(data)
-        start = _found(rb"[^\r\n]", data)
-        self._lines_above = len(re.findall(rb"\r\n|\n|\r", data[:start]))
-        self._data = data[start:]
-        self._separator, self.header = _header(self._data[: _found(rb"[\r\n]", self._data)].decode(), known)
+    def __init__(self, data: Data, known: Collection[str], repetitive: Collection[str] = ()) -> None:
+        text = _utf8(data)
+        start = _found(rb"[^\r\n]", text)
+        self._lines_above = len(re.findall(rb"\r\n|\n|\r", text[:start]))
+        self._data = text[start:]
+        end = _found(rb"[\r\n]", self._data)
+        self._separator, self.header = _header(str(self._data[:end], "utf-8"), known)
         self._types = [_WORDS if name in repetitive else pa.string() for name in self.header]
         if len(self.header) > MAX_COLUMNS:
             raise Unreadable(f"the header has {len(self.header)} columns; at most {MAX_COLUMNS} are read")
-        self._check_quotes()
+        quotes = _quotes(self._data)
+        self._check_quotes(quotes)
+        # Names alone in quotes are what many programs write; then each line is a row, which is read in less time.
+        self._quoted = bool(len(quotes)) and bool(quotes[-1] > end)
         table, odd = self._read(use_threads=True)
         if odd:  # only a single-threaded read tells where they stand
             table, odd = self._read(use_threads=False)
@@ -150,11 +170,11 @@ class Sheet:
         return found
 
     def _one_line_a_row(self) -> bool:
-        return self._none_gone and b'"' not in self._data and not re.search(rb"[\r\n]\n", self._data)
+        return self._none_gone and not self._quoted and not re.search(rb"[\r\n]\n", self._data)
 
     def _row_lines(self, *, strict: bool) -> Iterator[int]:
         """Yield the line on which each row that is not blank starts, the header's first."""
-        text = self._data.decode()
+        text = str(self._data, "utf-8")
         if strict:  # spaces behind a value in quotes are none of its faults
             text = re.sub(f'" +(?=[{self._separator}\\r\\n])', '"', text)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=self._separator, strict=strict)
@@ -164,9 +184,9 @@ class Sheet:
                 yield line + self._lines_above
             line = reader.line_num + 1
 
-    def _check_quotes(self) -> None:
+    def _check_quotes(self, quotes: NDArray[np.int64]) -> None:
         """Refuse a quote that is never closed: the reader would take all rows behind it for one value."""
-        if b'"' not in self._data or _well_quoted(self._data, self._separator):
+        if _well_quoted(self._data, quotes, self._separator):
             return
         line = 0
         try:
@@ -190,10 +210,14 @@ class Sheet:
                     use_threads=use_threads, column_names=names, skip_rows=1, block_size=_BLOCK
                 ),
                 parse_options=pa.csv.ParseOptions(
-                    delimiter=self._separator, newlines_in_values=b'"' in self._data, invalid_row_handler=skip
+                    delimiter=self._separator, newlines_in_values=self._quoted, invalid_row_handler=skip
                 ),
+                # No word stands for nothing, and that it is UTF-8 is known: each cell need not be looked at for that.
                 convert_options=pa.csv.ConvertOptions(
-                    column_types=dict(zip(names, self._types, strict=True)), strings_can_be_null=False
+                    column_types=dict(zip(names, self._types, strict=True)),
+                    strings_can_be_null=False,
+                    null_values=[],
+                    check_utf8=False,
                 ),
             )
         except pa.ArrowInvalid as error:
@@ -201,22 +225,28 @@ class Sheet:
         return table, ragged
 
 
-def _well_quoted(data: bytes, separator: str) -> bool:
-    """Return whether each quote opens a value, closes it, or stands doubled within one.
+def _quotes(data: memoryview) -> NDArray[np.int64]:
+    """Return where the quotes stand, looked for in parts that stay in the processor's caches."""
+    text = _numbers(data)
+    parts = range(0, len(text), _SEARCHED)
+    return np.concatenate([at + np.flatnonzero(text[at : at + _SEARCHED] == ord('"')) for at in parts])
+
+
+def _well_quoted(data: memoryview, quotes: NDArray[np.int64], separator: str) -> bool:
+    """Return whether each quote, by its place, opens a value, closes it, or stands doubled within one.
 
     Faster than reading it all, and most files are. That quotes are even in number is not enough: two that are never
     closed make one value of all rows between them.
     """
-    text = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(text == ord('"'))
     if len(quotes) % 2:
         return False
+    text = _numbers(data)
     # The last byte is a line end, and what is before the first.
     around = np.concatenate([text[quotes[::2] - 1], text[quotes[1::2] + 1]])
     return bool(np.isin(around, np.frombuffer(f'{separator}\r\n"'.encode(), np.uint8)).all())
 
 
-def _found(pattern: bytes, data: bytes) -> int:
+def _found(pattern: bytes, data: memoryview) -> int:
     """Return where a pattern is first found; the end, where it is not."""
     match = re.search(pattern, data)
     return match.start() if match else len(data)
@@ -247,5 +277,14 @@ def _empty_rows(table: pa.Table) -> NDArray[np.bool_]:
         if not empty.any():
             break
         # Most files have no blank row: the first column tells, and the loop ends.
-        empty &= np.asarray(pc.equal(pc.utf8_trim_whitespace(column.cast(pa.string())), ""))
+        empty &= np.concatenate([_blank(cells) for cells in column.chunks])
     return empty
+
+
+def _blank(cells: pa.Array) -> NDArray[np.bool_]:
+    words = cells.dictionary if pa.types.is_dictionary(cells.type) else cells
+    blank: NDArray[np.bool_] = np.asarray(pc.equal(pc.utf8_trim_whitespace(words), ""))
+    if words is cells:
+        return blank
+    places: NDArray[np.int32] = cells.indices.to_numpy()
+    return blank[places]

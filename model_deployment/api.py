@@ -21,6 +21,7 @@ from model_deployment.formats import Upload
 from model_deployment.guard import user
 from model_deployment.openapi import MAX_KEY
 from model_deployment.problems import Problem
+from model_deployment.receiving import content
 from model_deployment.scoring import Scored, Scoring
 from model_deployment.serving import Production
 from model_deployment.shapes import OverrideRequest
@@ -201,7 +202,7 @@ def _file(what: str = "the file") -> Upload:
     sent = request.files.getlist("file")
     if len(sent) != 1:
         raise Problem(400, "not-one-file", f"The form has {len(sent)} files in a field named 'file'; send one.")
-    return Upload(sent[0].read(), _name(sent[0].filename))
+    return Upload(content(sent[0]), _name(sent[0].filename))
 
 
 def _outcome_file() -> Upload:

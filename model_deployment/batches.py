@@ -4,7 +4,6 @@ The log holds what the model was asked. Columns of the upload that are no part o
 sends the file again gets them back beside the decisions.
 """
 
-import hashlib
 import io
 from itertools import chain
 from typing import Any
@@ -20,7 +19,7 @@ from credit_risk.decisions import BatchRecord, DecisionLog
 from credit_risk.model import NotExplainable
 from credit_risk.overrides import overrides_of_batch
 from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
-from credit_risk.sheet import Sheet
+from credit_risk.sheet import Data, Sheet
 from model_deployment.export import harmless, unlike
 from model_deployment.formats import Upload
 from model_deployment.problems import Problem
@@ -63,7 +62,7 @@ def exported(log: DecisionLog, production: Production, record: BatchRecord, form
         raise Problem(413, "too-many-for-excel", detail)
     table = _table(log, production, record)
     if upload is not None:
-        if hashlib.sha256(upload.data).hexdigest() != record.sha256:
+        if upload.sha256 != record.sha256:
             raise Problem(422, "another-file", f"This is not the file that batch {record.id} was decided on.")
         table = _with_columns_of(upload.csv, table)
     table = table.drop_columns(["row"])
@@ -100,7 +99,7 @@ def _reasons(production: Production, record: BatchRecord, decisions: pa.Table) -
         return pa.repeat(f"not to be had: {error}", len(decisions))
 
 
-def _with_columns_of(csv: bytes, table: pa.Table) -> pa.Table:
+def _with_columns_of(csv: Data, table: pa.Table) -> pa.Table:
     """Return a batch's table with the columns of the file that are no part of an application."""
     sheet = Sheet(csv, _KNOWN)
     places = pc.index_in(table["row"], value_set=pa.array(sheet.numbers))

@@ -14,7 +14,7 @@ import pyarrow.csv
 
 from credit_risk.application import CLIENT_ID, LABEL, NAMES, Applications
 from credit_risk.decisions import PART_ROWS, Batch
-from credit_risk.sheet import Sheet
+from credit_risk.sheet import Data, Sheet
 
 WRONG = "what_is_wrong"
 
@@ -54,7 +54,9 @@ def write_result(batch: Batch, sink: IO[bytes]) -> None:
         columns = [_cell(*named) for named in zip(names, decisions.slice(start, PART_ROWS).columns, strict=True)]
         columns += [harmless(column) for column in applications.extra.slice(start, PART_ROWS).columns]
         text = pa.BufferOutputStream()
-        pa.csv.write_csv(pa.table(columns, names=safe), text, pa.csv.WriteOptions(include_header=start == 0))
+        # All at once: begun anew for each 1,024 rows, as Arrow does by itself, they take a fifth more time.
+        options = pa.csv.WriteOptions(include_header=start == 0, batch_size=PART_ROWS)
+        pa.csv.write_csv(pa.table(columns, names=safe), text, options)
         return text.getvalue()
 
     safe = harmless(pa.array(header)).to_pylist()
@@ -77,7 +79,7 @@ def _cell(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return harmless(column) if name == CLIENT_ID else column
 
 
-def rejected_csv(data: bytes, applications: Applications) -> bytes:
+def rejected_csv(data: Data, applications: Applications) -> bytes:
     """Return the rejected rows of a CSV as they came, with what is wrong as a last column, to be mended and sent again.
 
     Rows that have more or fewer values than the header are left out: what stands in which column is not known.
@@ -105,5 +107,8 @@ def unlike(name: str, names: Collection[str]) -> str:
 
 def harmless(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return cells with an apostrophe in front of those that a spreadsheet would run as formulas."""
-    runs = pc.and_(pc.match_substring_regex(texts, _FORMULA), pc.invert(pc.match_substring_regex(texts, _NUMBER)))
+    runs = pc.match_substring_regex(texts, _FORMULA)
+    if not pc.any(runs).as_py():  # as in most columns
+        return texts
+    runs = pc.and_(runs, pc.invert(pc.match_substring_regex(texts, _NUMBER)))
     return pc.if_else(runs, pc.binary_join_element_wise("'", texts, ""), texts)

@@ -1,6 +1,7 @@
 """Excel and Parquet files as the CSV that they would have been saved as, so that one reader gives one verdict."""
 
 import csv
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from credit_risk.sheet import MAX_COLUMNS, Unreadable
+from credit_risk.sheet import MAX_COLUMNS, Data, Unreadable
 
 # A small archive may hold a sheet that fills the memory; so may a small sheet, by naming one long text again and again.
 MAX_UNPACKED = 1_000_000_000
@@ -26,17 +27,22 @@ _TOO_LARGE = "the Parquet file is too large once it is unpacked; send the client
 class Upload:
     """A file as it was sent; what it would be as CSV is found once, for a workbook takes seconds."""
 
-    def __init__(self, data: bytes, name: str | None = None) -> None:
+    def __init__(self, data: Data, name: str | None = None) -> None:
         self.data = data
         self.name = name
 
     @cached_property
-    def csv(self) -> bytes:
+    def csv(self) -> Data:
         """See `as_csv`."""
         return as_csv(self.data)
 
+    @cached_property
+    def sha256(self) -> str:
+        """The digest of what was sent, by which it is known again."""
+        return hashlib.sha256(self.data).hexdigest()
 
-def as_csv(data: bytes) -> bytes:
+
+def as_csv(data: Data) -> Data:
     """Return a file as CSV: the first sheet of an Excel workbook, a Parquet file, or a CSV as it is.
 
     Raises
@@ -44,14 +50,15 @@ def as_csv(data: bytes) -> bytes:
     Unreadable
         When it says that it is a workbook or a Parquet file, and is none that can be read.
     """
-    if data.startswith(b"PK\x03\x04"):
+    start = bytes(data[:4])
+    if start == b"PK\x03\x04":
         return _excel(data)
-    if data.startswith(b"PAR1"):
+    if start == b"PAR1":
         return _parquet(data)
     return data
 
 
-def _excel(data: bytes) -> bytes:
+def _excel(data: Data) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
@@ -102,7 +109,7 @@ def _cell(value: object) -> str:
     return str(value).replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
 
 
-def _parquet(data: bytes) -> bytes:
+def _parquet(data: Data) -> bytes:
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         about = file.metadata

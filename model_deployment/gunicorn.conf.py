@@ -18,6 +18,8 @@ _settings = Settings()
 _memory = Path("/dev/shm")  # noqa: S108
 _counts = "PROMETHEUS_MULTIPROC_DIR"
 _M_ARENA_MAX = -8  # of glibc's malloc.h
+_libc = ctypes.CDLL(None)
+_BIG_BODY = 10_000_000
 
 bind = f"{_settings.host}:{_settings.riskometer_port}"
 proc_name = "risk-o-meter"
@@ -49,13 +51,23 @@ def _share_one_heap() -> None:
     .2 GB with this; it is as fast. Elsewhere than with glibc there is nothing to set.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(_M_ARENA_MAX, 1)
+    if hasattr(_libc, "mallopt"):
+        _libc.mallopt(_M_ARENA_MAX, 1)
+
+
+def _take_small_pages() -> None:
+    """Have numpy, which is imported later, not ask for huge pages.
+
+    Where memory is in pieces, as after some days, the system moves others' together first: the codes of a million
+    clients then took a third of a second to be written, where in small pages they never take more than a tenth.
+    """
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 
 
 def on_starting(server: Any) -> None:
     """Wipe what workers of an earlier run counted, and import what ours need."""
     _share_one_heap()
+    _take_small_pages()
     if not os.environ.get(_counts):
         os.environ[_counts] = str(_settings.var_dir / "riskometer-metrics")
         if _memory.is_dir():
@@ -87,6 +99,12 @@ def post_worker_init(worker: Any) -> None:
     from model_deployment.problems import write_error
 
     gunicorn.util.write_error = write_error
+
+
+def post_request(worker: Any, req: Any, environ: dict[str, Any], resp: Any) -> None:
+    """Give back what a big file has left free between what stays: some .2 GB."""
+    if int(environ.get("CONTENT_LENGTH") or 0) > _BIG_BODY and hasattr(_libc, "malloc_trim"):
+        _libc.malloc_trim(0)
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -6,6 +6,8 @@ work: whatever arrives slowly, these stay free for probes, pages and one-row sco
 """
 
 import logging
+import mmap
+import os
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,12 +15,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask import Flask, request
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import ClientDisconnected
 
+from credit_risk.sheet import Data
 from model_deployment.problems import later
 
 # A client that sends nothing for so long is taken for gone.
 STALLED_SECONDS = 60
+# A file of more bytes is on disk: werkzeug puts those there that have more than 512,000.
+_IN_MEMORY = 600_000
 NO_SPACE = "There is no room for the upload on this service's disk, so nothing was decided. Try again later."
 
 logger = logging.getLogger(__name__)
@@ -77,3 +83,12 @@ def _take_in() -> None:
             break
     if length is not None and body.tell() < length:
         raise ClientDisconnected
+
+
+def content(file: FileStorage) -> Data:
+    """Return what is in a file that was taken in: of a big one a view, for it would take room once more."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size <= _IN_MEMORY:
+        return bytes(file.read())
+    return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

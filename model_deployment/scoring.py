@@ -62,11 +62,19 @@ class Scoring:
         preview: bool = False,
     ) -> Scored:
         """Decide on a JSON list of applications, parsed from a body; nothing rests on a preview."""
-        return self._decide(lambda validator: validator.rows(rows), source, body, key, explain=explain, preview=preview)
+
+        def digest() -> str:
+            return hashlib.sha256(body).hexdigest()
+
+        return self._decide(
+            lambda validator: validator.rows(rows), source, digest, key, explain=explain, preview=preview
+        )
 
     def file(self, sent: Upload, *, key: str | None = None, explain: bool = False) -> Scored:
         """Decide on a CSV, Excel or Parquet file of applications."""
-        return self._decide(lambda validator: validator.csv(sent.csv), sent.name, sent.data, key, explain=explain)
+        return self._decide(
+            lambda validator: validator.csv(sent.csv), sent.name, lambda: sent.sha256, key, explain=explain
+        )
 
     def result(self, sent: Upload, *, key: str | None = None) -> tuple[Batch, IO[bytes]]:
         """Decide on a file, and return the decisions as a CSV in a file that is gone once it is closed.
@@ -90,7 +98,8 @@ class Scoring:
                 _ = batch.table  # made once, for both
                 return thread.submit(write, batch).result
 
-            scored = self._decide(lambda validator: validator.csv(sent.csv), sent.name, sent.data, key, begin=begin)
+            hashed = thread.submit(lambda: sent.sha256)  # beside validation
+            scored = self._decide(lambda validator: validator.csv(sent.csv), sent.name, hashed.result, key, begin=begin)
             batch = scored.batch
         if not any(batch is one for one in written):  # but what was committed before, under this key
             result.seek(0)
@@ -102,7 +111,7 @@ class Scoring:
         self,
         read: Callable[[Validator], Applications],
         source: str | None,
-        body: bytes,
+        digest: Callable[[], str],
         key: str | None,
         *,
         explain: bool = False,
@@ -116,7 +125,7 @@ class Scoring:
             if explain and len(applications) > self._max_explained:
                 detail = f"Reasons are given for at most {self._max_explained:,} clients at a time."
                 raise Problem(413, "too-many-to-explain", detail)
-            sha256 = hashlib.sha256(body).hexdigest()
+            sha256 = digest()
             sample = sha256 == _SAMPLE
             if sample:
                 applications.warnings.append(PREVIEW)

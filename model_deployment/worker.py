@@ -15,6 +15,25 @@ class QuietLogger(Logger):  # type: ignore[misc]
         """Write nothing."""
 
 
+class Body(LengthReader):  # type: ignore[misc]
+    """A request's body, which goes from the socket to where it is wanted.
+
+    gunicorn's own takes 1,024 bytes at a time out of 8,192: half a second for the file of a million clients.
+    """
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as much as has come and there is room for; 0 where the client is gone."""
+        room = memoryview(buffer)[: self.length]
+        if held := self.unreader.take_buffered():
+            count = min(len(held), len(room))
+            room[:count] = held[:count]
+            self.unreader.unread(held[count:])
+        else:
+            count = self.unreader.sock.recv_into(room)
+        self.length -= count
+        return int(count)
+
+
 # So long a thread waits for the next request on the connection that it has just answered.
 LINGER_MILLISECONDS = 3
 
@@ -37,12 +56,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return kept
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """Have the app answer a request, whose body it reads from where gunicorn's own body would.
-
-        That one asks for 1,024 bytes at a time: half a second for the file of a million clients.
-        """
+        """Have the app answer a request, whose body it reads from the socket itself."""
         if isinstance(req.body.reader, LengthReader):
-            req.body = req.body.reader
+            req.body = Body(req.unreader, req.body.reader.length)
         return super().handle_request(req, conn)
 
     def murder_keepalived(self) -> None:

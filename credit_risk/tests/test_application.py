@@ -142,6 +142,11 @@ def test_all_faults_are_counted_and_a_thousand_kept():
         assert [f.row for f in a.faults[:4]] == [0, 0, 1, 1]
 
 
+def quoted_names(data: bytes) -> bytes:
+    header, rest = data.split(b"\n", 1)
+    return b'"' + header.replace(b",", b'","') + b'"\n' + rest
+
+
 def variants() -> dict[str, bytes]:
     plain = as_csv(CLIENT, CLIENT).replace(b"\r\n", b"\n")
     return {
@@ -156,6 +161,7 @@ def variants() -> dict[str, bytes]:
         "spaces": plain.replace(b",", b" , "),
         "other order": as_csv(dict(reversed(CLIENT.items())), CLIENT),
         "quoted": b"\n".join(b",".join(b'"' + c + b'"' for c in line.split(b",")) for line in plain.splitlines()),
+        "quoted names": quoted_names(plain),
         "zero fractions": plain.replace(b",6,", b",6.0,").replace(b",67,", b",67.00,"),
         "old mac": plain.replace(b"\n", b"\r"),
     }
@@ -163,10 +169,11 @@ def variants() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", variants())
 def test_csv_dialects(name):
-    a = Validator().csv(variants()[name])
-    assert decode(a.codes).to_pylist() == [CLIENT, CLIENT]
-    assert a.rows.tolist() == [0, 1]
-    assert a.faults == []
+    data = variants()[name]
+    for a in (Validator().csv(data), Validator().csv(memoryview(data))):
+        assert decode(a.codes).to_pylist() == [CLIENT, CLIENT]
+        assert a.rows.tolist() == [0, 1]
+        assert a.faults == []
 
 
 @pytest.mark.parametrize(
@@ -217,6 +224,16 @@ def test_lines_are_named_as_an_editor_counts_them():
     assert a.warnings == ["column 'note' ignored"]
 
 
+def test_names_in_quotes_change_no_line(monkeypatch):
+    good = as_csv(CLIENT).decode().splitlines()
+    bad = good[1].replace("radio/tv", "yacht")
+    data = "\n".join([good[0], good[1], bad, "", "too,few", *good[1:] * 40, bad]).encode()
+    monkeypatch.setattr("credit_risk.sheet._BLOCK", 3000)
+    one, other = Validator().csv(data), Validator().csv(quoted_names(data))
+    assert [f.message.split(":")[0] for f in one.faults] == ["line 3", "line 5", "line 46"]
+    assert (one.faults, one.rows.tolist()) == (other.faults, other.rows.tolist())
+
+
 def test_a_file_that_is_read_in_many_blocks_gets_the_verdict_of_one(monkeypatch):
     rows = [CLIENT | {"client_id": f"c{i}", "note": f" {i}", "class": "good"} for i in range(200)]
     for i in range(3, 200, 7):
@@ -235,6 +252,13 @@ def test_a_file_that_is_read_in_many_blocks_gets_the_verdict_of_one(monkeypatch)
     whole = verdict()
     monkeypatch.setattr("credit_risk.sheet._BLOCK", 3000)
     assert verdict() == whole
+
+
+def test_no_word_stands_for_nothing():
+    for word in ("NA", "NULL", "null", "nan", "#N/A", "n/a"):
+        a = Validator().csv(as_csv(CLIENT | {"client_id": word, "note": word}, CLIENT | {"purpose": word}))
+        assert (a.client_id, a.extra.to_pydict()) == ([word], {"note": [word]})
+        assert [(f.column, f.value) for f in a.faults] == [("purpose", word)]
 
 
 def test_ignored_columns_are_handed_back_for_the_valid_rows():

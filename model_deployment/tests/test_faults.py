@@ -6,6 +6,7 @@ Nothing is lost, nothing is decided twice, and whoever sent it can tell which.
 import http.client
 import io
 import json
+import platform
 import resource
 import shutil
 import sqlite3
@@ -45,10 +46,10 @@ def post(server, path, data, **headers):
         return answer.status, json.loads(answer.read())
 
 
-def upload(server, data, **headers):
+def upload(server, data, query="", **headers):
     """Return status and body of the upload of a file."""
     form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + data + b"\r\n--b--\r\n"
-    return post(server, "files", form, **{"Content-Type": "multipart/form-data; boundary=b"}, **headers)
+    return post(server, f"files{query}", form, **{"Content-Type": "multipart/form-data; boundary=b"}, **headers)
 
 
 def override(server, decision, by):
@@ -376,6 +377,18 @@ def test_a_worker_killed_after_the_commit_and_before_the_answer_has_decided_once
     assert logged["risk"].to_pylist() == [d["risk"] for d in body["decisions"]]
     log.sweep(NO_TIME)
     assert everything(alone) == [(record.id, n)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to give memory back")
+def test_a_worker_gives_back_what_a_big_file_took(alone, clients, as_csv):
+    (worker,) = alone.workers()
+    small, rest = as_csv(clients).encode(), as_csv(clients).partition("\n")[2].encode()
+    assert upload(alone, small)[0] == 200
+    before = worker.memory_full_info().uss
+    for _ in range(2):
+        assert upload(alone, small + rest * 1_999, query="?decisions=none")[0] == 200
+    wait_for(lambda: worker.memory_full_info().uss < before + 60_000_000, 10, "the memory")
 
 
 def test_what_a_killed_worker_left_is_swept_by_those_after_it(log, scorers, clients):

@@ -1,5 +1,6 @@
 """The service as it runs: gunicorn, two processes, real sockets."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -170,6 +171,24 @@ def test_a_file_that_breaks_off_is_not_decided_as_if_it_were_whole(server, clien
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"broke off" in answer
     assert {record.id for record in server.decisions().latest_batches()} == known
+
+
+def test_a_body_is_whole_however_much_of_it_comes_with_its_head(server, clients, as_csv):
+    files = [as_csv(clients[:2]).encode(), as_csv(clients * 35).encode(), as_csv(clients[:3]).encode()]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        for data in files:
+            body = PART + data + b"\r\n--b--\r\n"
+            connection.sendall(
+                b"POST /api/v1/files?decisions=none HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\n"
+                + f"Content-Length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert json.load(answer)["n_decided"] == data.count(b"\n") - 1
+    logged = {record.sha256 for record in server.decisions().latest_batches()}
+    assert logged >= {hashlib.sha256(data).hexdigest() for data in files}
 
 
 def test_it_starts_without_mlflow_and_stops_at_once_whoever_is_connected(serve):

@@ -1,10 +1,13 @@
 """Bodies come in a few at a time, and a client that stops sending is not waited for."""
 
+import tempfile
 import threading
 
 import pytest
+from werkzeug.datastructures import FileStorage
 
 from model_deployment.app import create_app
+from model_deployment.receiving import content
 
 
 class Trickle:
@@ -59,3 +62,13 @@ def test_a_client_that_stops_sending_gets_a_problem_and_gives_its_place_back(cli
         assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
         assert "broke off" in answer.get_json(force=True)["detail"]
     assert client.post("/api/v1/score", json=clients[:1]).status_code == 200
+
+
+@pytest.mark.parametrize("size", [0, 1, 512_001, 3_000_000])
+def test_a_file_is_had_whole_from_memory_and_from_disk_and_outlives_its_upload(size):
+    data = bytes(i % 251 for i in range(size))
+    with tempfile.SpooledTemporaryFile(max_size=512_000) as spooled:
+        spooled.write(data)
+        spooled.seek(0)
+        found = content(FileStorage(spooled, "clients.csv"))
+    assert bytes(found) == data
