@@ -251,6 +251,9 @@ class Domain:
         return f"{name} {int(value)} is outside {low} to {high}, the range seen in training"
 
 
+_NO_COLUMNS = pa.table({})  # which no one can change
+
+
 @dataclass
 class Applications:
     """The valid applications of one request or file, and what was wrong with the others.
@@ -279,7 +282,7 @@ class Applications:
     faults: list[Fault] = field(default_factory=list)
     reasons: dict[tuple[str, str], int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    extra: pa.Table = field(default_factory=lambda: pa.table({}))
+    extra: pa.Table = field(default_factory=lambda: _NO_COLUMNS)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -106,7 +106,8 @@ class Kernel:
 
     def _sums(self, codes: Floats, tables: Tables, n_sums: int) -> Floats:
         # Arrays that are read-only or lie otherwise would be compiled for anew.
-        codes = np.require(codes, np.float64, ["C", "A", "W"])
+        if codes.dtype != np.float64 or not codes.flags.carray:
+            codes = np.require(codes, np.float64, ["C", "A", "W"])
         sums = np.empty((len(codes), n_sums))
         if len(codes) < 2 * _LOT:
             add_up(codes, self._splits, tables, sums)
