@@ -93,12 +93,14 @@ def on_exit(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Have gunicorn refuse what is no HTTP in the one shape that all our errors have."""
+    """Have gunicorn refuse what is no HTTP in the one shape that all our errors have, and keep its settings at hand."""
     import gunicorn.util
 
     from model_deployment.problems import write_error
 
     gunicorn.util.write_error = write_error
+    # It would look up some thirty of them for each request, by a function each.
+    vars(worker.cfg).update({name: setting.get() for name, setting in worker.cfg.settings.items()})
 
 
 def post_request(worker: Any, req: Any, environ: dict[str, Any], resp: Any) -> None:
