@@ -9,6 +9,7 @@ The pictures in README.md are of such a run; see tools/panels.py.
 
 import argparse
 import json
+import os
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from credit_risk.outcomes import take
 from credit_risk.overrides import override
 from credit_risk.registry import PRODUCTION, Registry
 from credit_risk.settings import Settings
+from tools.local import Stack
 
 MONTHS_AGO = (15, 14, 13)
 A_MONTH = 150  # clients
@@ -90,6 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--past", action="store_true", help="write clients of earlier months into the log, and end")
     options = parser.parse_args(arguments)
+    os.environ.update(Stack(Settings()).environment())  # its log is below its VAR_DIR
     settings = Settings()
     _, clients = split(read_training(settings.data))
     if options.past:
