@@ -299,7 +299,7 @@ class DecisionLog:
         return rows[0] if rows and rows[0]["id"] == id else None  # 7 is also 007
 
     def briefs(self, ids: Collection[str]) -> dict[str, Brief]:
-        """Return those of these decisions that were committed, by id; few questions, however many they are."""
+        """Return those of these decisions that were committed, by id; a question for each thousand."""
         records = {r.id: r for r in self.records({id.rpartition("-")[0] for id in ids})}
         small = {id for id, record in records.items() if record.stored == "documents"}
         wanted = frozenset(ids)

@@ -72,7 +72,7 @@ def _utf8(data: Data) -> memoryview:
     if not _numbers(data).min():
         line = _line_at(data, _found(rb"\0", data))
         raise Unreadable(f"line {line} holds a NUL byte; this is no CSV")
-    return data if bytes(data[-1:]) in (b"\n", b"\r") else memoryview(bytes(data) + b"\n")
+    return data if bytes(data[-1:]) in (b"\n", b"\r") else memoryview(b"".join((data, b"\n")))
 
 
 def _numbers(data: memoryview) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """Send a running stack what its dashboards are there to show: usual clients, then others, then a broken column.
 
-    python -m tools.stories --past       once before: clients of earlier months, straight into the log
-    python -m tools.stories              for a quarter of an hour
+    python -m tools.stack exec python -m tools.stories --past    once before: clients of earlier months, into its log
+    python -m tools.stack exec python -m tools.stories           for a quarter of an hour
 
 Whatever it sends is decided and counted like anything else, so give it a stack of its own (`VAR_DIR=/tmp/x make run`).
 The pictures in README.md are of such a run; see tools/panels.py.
@@ -9,7 +9,6 @@ The pictures in README.md are of such a run; see tools/panels.py.
 
 import argparse
 import json
-import os
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,6 @@ from credit_risk.outcomes import take
 from credit_risk.overrides import override
 from credit_risk.registry import PRODUCTION, Registry
 from credit_risk.settings import Settings
-from tools.local import Stack
 
 MONTHS_AGO = (15, 14, 13)
 A_MONTH = 150  # clients
@@ -92,7 +90,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--past", action="store_true", help="write clients of earlier months into the log, and end")
     options = parser.parse_args(arguments)
-    os.environ.update(Stack(Settings()).environment())  # its log is below its VAR_DIR
     settings = Settings()
     _, clients = split(read_training(settings.data))
     if options.past:
