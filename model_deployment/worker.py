@@ -1,11 +1,16 @@
 """gunicorn's gthread worker, but for how it stops and how it keeps with a client that asks again at once."""
 
+import os
 import select
+import time
 from typing import Any
 
 from gunicorn.glogging import Logger
 from gunicorn.http.body import LengthReader
+from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.gthread import ThreadWorker
+
+from model_deployment import plain
 
 
 class QuietLogger(Logger):  # type: ignore[misc]
@@ -36,6 +41,9 @@ class Body(LengthReader):  # type: ignore[misc]
 
 # So long a thread waits for the next request on the connection that it has just answered.
 LINGER_MILLISECONDS = 3
+# So much of that it stays awake, where the client was as quick the last time: to fall asleep and to be woken takes up
+# to a fifth of the time of scoring one client.
+AWAKE_SECONDS = 0.0003
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -45,15 +53,63 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     answered, or taken in, is still finished.
 
     gthread's own also hands a connection back to its main thread after each answer, which gives it to a thread again:
-    for a system that scores one client after the other, these changes of thread take as long as the scoring.
+    for a system that scores one client after the other, these changes of thread take as long as the scoring. What such
+    a system asks next is read by `plain`, where it is plain.
     """
+
+    def init_process(self) -> None:
+        """See gthread's own."""
+        # What is plain is plain only where gunicorn would not read more into it.
+        self._takes_plain = not (self.cfg.is_ssl or os.environ.get("SCRIPT_NAME"))
+        self._known = base_environ(self.cfg) | {
+            "wsgi.multithread": True,
+            "wsgi.url_scheme": "http",
+            "SCRIPT_NAME": "",
+        }
+        super().init_process()
 
     def handle(self, conn: Any) -> Any:
         """Answer a request, and those that follow at once on the same connection."""
         kept = super().handle(conn)
-        while kept is True and self.alive and _asks_again(conn.sock):
-            kept = super().handle(conn)
+        if kept is not True:
+            return kept
+        turn = _Turn(conn)
+        while kept and self.alive and turn.has_come():
+            plain_one = self._plain_request(conn)
+            kept = super().handle(conn) if plain_one is None else self._answer(conn, plain_one)
         return kept
+
+    def _plain_request(self, conn: Any) -> plain.Environ | None:
+        """Return the environ of the request that has come, or leave it to gunicorn."""
+        is_last = self.nr + 1 >= self.max_requests
+        if is_last or not self._takes_plain or not isinstance(conn.client, tuple):
+            return None
+        unreader = conn.parser.unreader
+        try:
+            data = unreader.take_buffered() or conn.sock.recv(plain.MAX_BYTES)
+        except OSError:  # which gunicorn finds again
+            return None
+        environ = plain.read(data, self._known)
+        if environ is None:
+            unreader.unread(data)
+            return None
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = conn.client[0], str(conn.client[1])
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = conn.server[0], str(conn.server[1])
+        return environ
+
+    def _answer(self, conn: Any, environ: plain.Environ) -> bool:
+        """Answer a plain request, and say whether the connection goes on."""
+        self.nr += 1
+        try:
+            answer = plain.answer(self.wsgi, environ)
+        except Exception as error:
+            self.handle_error(None, conn.sock, conn.client, error)
+            return False
+        try:
+            conn.sock.sendall(answer)
+        except OSError:  # the client is gone
+            return False
+        return True
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Have the app answer a request, whose body it reads from the socket itself."""
@@ -77,7 +133,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 connection.timeout = 0
 
 
-def _asks_again(connection: Any) -> bool:
-    poll = select.poll()  # unlike select, takes any number of open files
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(LINGER_MILLISECONDS))
+class _Turn:
+    """A client's turn to ask again."""
+
+    def __init__(self, conn: Any) -> None:
+        self._conn = conn
+        self._poll = select.poll()  # unlike select, takes any number of open files
+        self._poll.register(conn.sock, select.POLLIN)
+        self._quick = False
+
+    def has_come(self) -> bool:
+        """Wait for the next request, and return whether there is one."""
+        if self._conn.parser.unreader.buf.getbuffer().nbytes:  # it came together with the last one
+            return True
+        start = time.perf_counter()
+        came = self._quick and self._comes_before(start + AWAKE_SECONDS)
+        came = came or bool(self._poll.poll(LINGER_MILLISECONDS))
+        self._quick = time.perf_counter() - start < AWAKE_SECONDS
+        return came
+
+    def _comes_before(self, end: float) -> bool:
+        while time.perf_counter() < end:
+            if self._poll.poll(0):  # others run meanwhile
+                return True
+        return False
