@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from credit_risk.application import BAD, GOOD, SCORED_COLUMNS, Domain, Floats, encode
-from credit_risk.reasons import TEXTS, Reasons, facts, reasons, sentences
+from credit_risk.reasons import TEXTS, Reasons, Words, facts, reasons, sentences
 from credit_risk.trees import Tree, binned, grow, merge, parse
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ DEFAULT_PARAMS: dict[str, Any] = {
 
 
 # What a fitted scorer makes of its text when it is first needed.
-_MADE_AGAIN = ("booster", "trees", "kernel")
+_MADE_AGAIN = ("booster", "trees", "kernel", "_words")
 
 # From so many rows on the kernel is made where it is not there yet; for fewer, LightGBM is done before it would be.
 MANY_ROWS = 2000
@@ -346,13 +346,15 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return sentences(codes, *self._grounds(codes))
 
-    def _grounds(
-        self, codes: Floats, red: NDArray[np.bool_] | None = None
-    ) -> tuple[Floats, NDArray[np.bool_], dict[str, Any], dict[str, str]]:
-        """Return what words are made of: effects, who is red, what is compared with, and the texts."""
+    def _grounds(self, codes: Floats, red: NDArray[np.bool_] | None = None) -> tuple[Floats, NDArray[np.bool_], Words]:
+        """Return what reasons are made of: effects, who is red, and the words."""
         effects = self.explain(codes).effects
+        return effects, self.decide(codes).red if red is None else red, self._words
+
+    @cached_property
+    def _words(self) -> Words:
         assert self.accepted_ is not None
-        return effects, self.decide(codes).red if red is None else red, self.accepted_["facts"], self.texts_
+        return Words(self.accepted_["facts"], self.texts_)
 
     def _contributions(self, codes: Floats) -> Floats:
         if not len(codes):

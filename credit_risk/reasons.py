@@ -6,6 +6,7 @@ read as quantities. The texts are stored with each model version, so that it spe
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,9 +112,50 @@ def facts(codes: Floats, accepted: NDArray[np.bool_]) -> dict[str, Any]:
     return found
 
 
-def reasons(
-    codes: Floats, effects: Floats, red: NDArray[np.bool_], known: dict[str, Any], texts: dict[str, str]
-) -> list[Reasons]:
+class Words:
+    """What a model version says of an attribute's value.
+
+    Parameters
+    ----------
+    known : dict
+        What `facts` returned of the training clients.
+    texts : dict
+        `TEXTS`, of the version.
+    """
+
+    def __init__(self, known: dict[str, Any], texts: dict[str, str]) -> None:
+        self._known = known
+        self._texts = texts
+        # What is recorded of one client mostly is recorded of many.
+        self._made = lru_cache(maxsize=4096)(self._make)
+
+    def reason(self, place: int, code: float, effect: float) -> Reason:
+        """Return the reason that a scored attribute, by its place, is for a client."""
+        name, value, text, meant = self._made(place, code, effect > 0)
+        return Reason(name, value, effect, text, meant)
+
+    def _make(self, place: int, code: float, raises: bool) -> tuple[str, str, str, str]:
+        attribute = _SCORED[place]
+        value = _recorded(attribute, code)
+        text = self._texts[attribute.name].format(value=f"{int(code):,}" if _is_quantity(attribute) else value)
+        if comparison := self._comparison(attribute, code, raises):
+            text = f"{text}, {comparison}"
+        return attribute.name, value, text, meaning(attribute.name, value)
+
+    def _comparison(self, attribute: Attribute, code: float, raises: bool) -> str | None:
+        """Return how the value compares with accepted clients, where that is so and explains the effect's direction."""
+        if _is_quantity(attribute):
+            median = self._known[attribute.name]
+            return self._texts[f"{attribute.name} {'more' if code > median else 'less'}"] if code != median else None
+        frequency = self._known[attribute.name].get(_recorded(attribute, code), 1.0)
+        if raises and frequency < 1 - NOTABLE:
+            return self._texts["seldom"]
+        if not raises and frequency > 1 + NOTABLE:
+            return self._texts["often"]
+        return None
+
+
+def reasons(codes: Floats, effects: Floats, red: NDArray[np.bool_], words: Words) -> list[Reasons]:
     """Return the reasons for n decisions.
 
     Parameters
@@ -122,32 +164,28 @@ def reasons(
     effects : array of shape (n, 17)
         Each scored attribute's log-odds, less its mean over accepted clients.
     red : array of bool, shape (n,)
-    known : dict
-        What `facts` returned of the training clients.
-    texts : dict
-        `TEXTS`, of the version that decides.
+    words : Words
+        Those of the version that decides.
     """
     # Plain numbers: one at a time, those of arrays take several times as long.
     inputs, strengths = codes[:, SCORED_COLUMNS].tolist(), effects.tolist()
     return [
         Reasons(
-            raising=_strongest(row, strength, 1, known, texts),
-            lowering=() if refused else _strongest(row, strength, -1, known, texts),
+            raising=_strongest(row, strength, 1, words),
+            lowering=() if refused else _strongest(row, strength, -1, words),
         )
         for row, strength, refused in zip(inputs, strengths, red, strict=True)
     ]
 
 
-def sentences(
-    codes: Floats, effects: Floats, red: NDArray[np.bool_], known: dict[str, Any], texts: dict[str, str]
-) -> pa.Array:
+def sentences(codes: Floats, effects: Floats, red: NDArray[np.bool_], words: Words) -> pa.Array:
     """Return what speaks for each of n decisions as one text, in the words of `reasons`, a million in some seconds.
 
     That is what raises the risk of the red clients, and what lowers that of the green ones, joined by "; ".
 
     Parameters
     ----------
-    codes, effects, red, known, texts
+    codes, effects, red, words
         See `reasons`.
 
     Returns
@@ -162,48 +200,23 @@ def sentences(
     # Each recorded value has one sentence a direction: they are made once, and looked up by place.
     spoken: list[str] = []
     places = np.empty(effects.shape, dtype=np.int64)
-    for i, attribute in enumerate(_SCORED):
+    for i in range(len(_SCORED)):
         values, inverse = np.unique(codes[:, SCORED_COLUMNS[i]], return_inverse=True)
         places[:, i] = len(spoken) + 2 * inverse + red
         for code in values:
-            spoken += [_reason(attribute, code, sign, known, texts).text for sign in (-1.0, 1.0)]
+            spoken += [words.reason(i, code, sign).text for sign in (-1.0, 1.0)]
     chosen = np.take_along_axis(places, order, axis=1)
     all_spoken = pa.array(spoken, pa.string())
     ranks = [all_spoken.take(pa.array(chosen[:, k], mask=~kept[:, k])) for k in range(order.shape[1])]
     return pc.binary_join_element_wise(*ranks, "; ", null_handling="skip")
 
 
-def _strongest(
-    row: list[float], effects: list[float], sign: int, known: dict[str, Any], texts: dict[str, str]
-) -> tuple[Reason, ...]:
+def _strongest(row: list[float], effects: list[float], sign: int, words: Words) -> tuple[Reason, ...]:
     moving = [i for i, effect in enumerate(effects) if sign * effect > 0]
     order = sorted(moving, key=lambda i: -sign * effects[i])[:MOST]
     # A decision that many small effects made still gets its strongest one.
     kept = [i for i in order if sign * effects[i] >= LEAST_EFFECT] or order[:1]
-    return tuple(_reason(_SCORED[i], row[i], effects[i], known, texts) for i in kept)
-
-
-def _reason(attribute: Attribute, code: float, effect: float, known: dict[str, Any], texts: dict[str, str]) -> Reason:
-    value = _recorded(attribute, code)
-    text = texts[attribute.name].format(value=f"{int(code):,}" if _is_quantity(attribute) else value)
-    if comparison := _comparison(attribute, code, effect, known, texts):
-        text = f"{text}, {comparison}"
-    return Reason(attribute.name, value, effect, text, meaning(attribute.name, value))
-
-
-def _comparison(
-    attribute: Attribute, code: float, effect: float, known: dict[str, Any], texts: dict[str, str]
-) -> str | None:
-    """Return how the value compares with accepted clients, where that is so and explains the effect's direction."""
-    if _is_quantity(attribute):
-        median = known[attribute.name]
-        return texts[f"{attribute.name} {'more' if code > median else 'less'}"] if code != median else None
-    frequency = known[attribute.name].get(_recorded(attribute, code), 1.0)
-    if effect > 0 and frequency < 1 - NOTABLE:
-        return texts["seldom"]
-    if effect < 0 and frequency > 1 + NOTABLE:
-        return texts["often"]
-    return None
+    return tuple(words.reason(i, row[i], effects[i]) for i in kept)
 
 
 def _is_quantity(attribute: Attribute) -> bool:

@@ -6,6 +6,7 @@ from credit_risk.decisions import DecisionLog, open_log
 from credit_risk.registry import Registry
 from credit_risk.settings import Settings, words
 from model_deployment import api, docs, page, probes, problems, sweeping
+from model_deployment.encoding import Json
 from model_deployment.express import Express
 from model_deployment.guard import Guard
 from model_deployment.metrics import Metrics
@@ -48,7 +49,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_mb * 1_000_000
     app.config["USER_HEADER"] = settings.user_header
     app.config["TRUSTED_PROXIES"] = words(settings.trusted_proxies)
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json = Json(app)
     metrics = Metrics()
     metrics.watch(app)
     guard = Guard(words(settings.allowed_hosts), words(settings.api_keys.get_secret_value()))

@@ -96,7 +96,7 @@ class Express:
         scored = self._scoring.rows(data, parse(data), key=key, explain=bool(extras))
         refuse_empty(scored.batch)
         found = body(scored.batch, scored.scorer, extras)
-        return f"{self._flask.json.dumps(found, separators=(',', ':'))}\n".encode()
+        return f"{self._flask.json.dumps(found)}\n".encode()
 
     def _failed(
         self, environ: Environ, start_response: Callable[..., Any], started: float, error: Exception
