@@ -15,8 +15,8 @@ from typing import Any
 from gunicorn import SERVER, util
 from httptools import HttpParserError, HttpRequestParser
 
-# Head and body together; gunicorn reads as much at a time.
-MAX_BYTES = 8192
+# Head and body together: some seven clients. No part can be longer than gunicorn lets it be.
+MAX_BYTES = 4096
 
 _TARGET = re.compile(rb"(?:/[\w.-]+)+(?:\?[\w=&.-]*)?")
 _KEYS = {

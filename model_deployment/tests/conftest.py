@@ -163,11 +163,11 @@ class Server:
         """Return its worker processes."""
         return psutil.Process(self.process.pid).children()
 
-    def ready(self) -> bool:
-        """Return whether each of its workers has said that it serves a version: `/readyz` asks one of them."""
+    def ready(self, version: str = "") -> bool:
+        """Return whether each worker has said that it serves a version, or this one; `/readyz` asks one only."""
         workers = {worker.pid for worker in self.workers()}
-        lines = self.log_file.read_text().splitlines()
-        return bool(workers) and workers <= {int(line.split()[2]) for line in lines if ": serving version " in line}
+        lines = [line for line in self.log_file.read_text().splitlines() if ": serving version " in line]
+        return bool(workers) and workers <= {int(line.split()[2]) for line in lines if line.endswith(version)}
 
     def get(self, path: str) -> tuple[int, Any]:
         """Return status and body (parsed where it is JSON) of a GET on a connection of its own."""

@@ -137,6 +137,14 @@ def test_whatever_is_plain_is_what_gunicorn_reads(headers, changes):
         assert same(ours, theirs)
 
 
+def test_the_longest_that_is_read_is_none_too_long_for_gunicorn():
+    rest = request(b"POST /?", headers=HEADERS[2:3]).partition(b"?")[2]
+    query = b"a" * (plain.MAX_BYTES - len(rest) - len(b"POST /api? HTTP/1.1"))
+    data = request(b"POST /api?%b HTTP/1.1" % query, headers=HEADERS[2:3])
+    assert len(data) == plain.MAX_BYTES
+    assert plain.read(data, KNOWN)["QUERY_STRING"] == gunicorns(data)["QUERY_STRING"] == query.decode()
+
+
 def test_an_answer_is_whole_and_says_how_long_it_is():
     closed = []
 
