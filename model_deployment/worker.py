@@ -59,9 +59,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         """See gthread's own."""
-        # What is plain is plain only where gunicorn would not read more into it.
-        self._takes_plain = not (self.cfg.is_ssl or os.environ.get("SCRIPT_NAME"))
-        self._known = base_environ(self.cfg) | {
+        self._base: plain.Environ = base_environ(self.cfg) | {
             "wsgi.multithread": True,
             "wsgi.url_scheme": "http",
             "SCRIPT_NAME": "",
@@ -73,28 +71,35 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         kept = super().handle(conn)
         if kept is not True:
             return kept
-        turn = _Turn(conn)
+        known, turn = self._known_of(conn), _Turn(conn)
         while kept and self.alive and turn.has_come():
-            plain_one = self._plain_request(conn)
+            plain_one = self._plain_request(conn, known) if known else None
             kept = super().handle(conn) if plain_one is None else self._answer(conn, plain_one)
         return kept
 
-    def _plain_request(self, conn: Any) -> plain.Environ | None:
+    def _known_of(self, conn: Any) -> plain.Environ | None:
+        """Return what no request on a connection says itself; None where gunicorn would read more into one."""
+        if self.cfg.is_ssl or os.environ.get("SCRIPT_NAME") or not isinstance(conn.client, tuple):
+            return None
+        return self._base | {
+            "REMOTE_ADDR": conn.client[0],
+            "REMOTE_PORT": str(conn.client[1]),
+            "SERVER_NAME": conn.server[0],
+            "SERVER_PORT": str(conn.server[1]),
+        }
+
+    def _plain_request(self, conn: Any, known: plain.Environ) -> plain.Environ | None:
         """Return the environ of the request that has come, or leave it to gunicorn."""
-        is_last = self.nr + 1 >= self.max_requests
-        if is_last or not self._takes_plain or not isinstance(conn.client, tuple):
+        if self.nr + 1 >= self.max_requests:  # gunicorn ends the worker with it
             return None
         unreader = conn.parser.unreader
         try:
             data = unreader.take_buffered() or conn.sock.recv(plain.MAX_BYTES)
         except OSError:  # which gunicorn finds again
             return None
-        environ = plain.read(data, self._known)
+        environ = plain.read(data, known)
         if environ is None:
             unreader.unread(data)
-            return None
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = conn.client[0], str(conn.client[1])
-        environ["SERVER_NAME"], environ["SERVER_PORT"] = conn.server[0], str(conn.server[1])
         return environ
 
     def _answer(self, conn: Any, environ: plain.Environ) -> bool:
