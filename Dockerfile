@@ -1,6 +1,7 @@
 # One image for each of our services, each with only its own dependency group of pyproject.toml, from the committed lock.
 #
-#   base -> mlflow, prefect-server                                          run none of our code
+#   base -> passwords                                                       the standard library alone
+#   base -> mlflow, prefect-server                                          no more of ours than how they are started
 #   base -> common -> training-worker, risk-o-meter, ...                    share the layer of what credit_risk imports
 #   base -> build                                                           has uv; only mounted, never part of an image
 
@@ -15,7 +16,15 @@ ENV PATH=/opt/venv/bin:$PATH \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     GIT_PYTHON_REFRESH=quiet
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin app
+COPY --chmod=755 tools/with-secrets.sh /usr/local/bin/with-secrets
+ENTRYPOINT ["with-secrets"]
 WORKDIR /app
+
+# A new volume takes the owner of the folder that it is mounted on.
+FROM base AS passwords
+RUN install --directory --owner=app --group=app --mode=755 /secrets
+COPY tools/passwords.py tools/handout.py tools/
+USER app
 
 FROM base AS build
 RUN pip install --no-cache-dir uv==0.13.9
@@ -29,15 +38,18 @@ SH
 
 FROM base AS mlflow
 RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --only-group mlflow
+COPY tools/exposure.py tools/mlflow_server.py tools/passwords.py tools/
 USER app
 
 FROM base AS prefect-server
 RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --only-group prefect
+COPY tools/prefect_server.py tools/
 USER app
 
 FROM base AS common
 # LightGBM's wheel needs OpenMP, which slim images lack.
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
+RUN install --directory --owner=app --group=app --mode=700 /var/lib/credit-risk
 RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups
 
 # Also the image of the one-shot jobs; `deployments` reads both flows, hence `monitoring`.
@@ -45,7 +57,7 @@ FROM common AS training-worker
 RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups --group training
 COPY prefect.yaml ./
 COPY data data
-COPY tools/create_bucket.py tools/
+COPY tools/create_bucket.py tools/keeper.py tools/mongo_roles.py tools/mongo-roles.json tools/
 COPY credit_risk credit_risk
 COPY model_orchestration_and_tracking model_orchestration_and_tracking
 COPY monitoring monitoring

@@ -4,14 +4,16 @@
 PY := .venv/bin/python
 # Newer than the lock when .venv holds what the lock says. Nothing that works through Docker alone depends on it.
 ENVIRONMENT := .venv/.from-lock
+# Where the stack is in containers there may be no .venv.
+STATE = $(firstword $(wildcard $(PY)) python3) -m tools.backup
 EXPORT := .venv/bin/uv export --frozen --quiet --no-hashes --no-annotate --no-header
 export COMPOSE_UP ?= docker compose up --build --wait
 # Where it is set, as in many containers, every service and every test's process would compile its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run status logs stop clean reset model-train-flow evidently-report-flow score outcomes training-data \
-	approve rollback approvals evaluate bench test test-slow test-all test-compose parts lint format panels notebook requirements
+.PHONY: help setup run status logs stop passwords clean reset model-train-flow evidently-report-flow score outcomes training-data \
+	approve rollback adopt approvals api-key backup restore upgrade evaluate bench test test-slow test-all test-compose audit leaks parts lint format panels notebook requirements
 
 help: ## This list
 	@awk -F ':.*## ' '/^### /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -29,6 +31,8 @@ logs: $(ENVIRONMENT) ## Follow the logs (of one service: make logs SERVICE=mlflo
 	@$(PY) -m tools.stack logs $(SERVICE)
 stop: $(ENVIRONMENT) ## Stop what `make run` started in another terminal
 	@$(PY) -m tools.stack stop
+passwords: ## What to type where a page asks for a login
+	@tools/dispatch.sh passwords python -m tools.passwords
 
 ### The work, on whichever stack runs: this machine's or docker compose's (both: say STACK=local or STACK=compose)
 model-train-flow: ## Train, and follow the run to its end (fewer candidates: N_ITER=5)
@@ -40,29 +44,45 @@ score: ## Decide on a file of clients without the page: FILE=clients.csv OUT=res
 	@test -f "$$FILE" -a -n "$$OUT" || { echo 'make score needs both: FILE=clients.csv (there) OUT=result.csv' >&2; exit 2; }
 	@tools/dispatch.sh risk-o-meter python -m model_deployment.score --name "$$(basename "$$FILE")" < "$$FILE" > "$$OUT.part"; \
 		code=$$?; if [ -s "$$OUT.part" ]; then mv "$$OUT.part" "$$OUT"; else rm -f "$$OUT.part"; fi; exit $$code
-outcomes: ## Take what became of clients, a CSV of decision_id or client_id, outcome, date: FILE=outcomes.csv
+outcomes: ## Take what became of clients, a file of decision_id or client_id, outcome, date: FILE=outcomes.csv
 	@test -f "$$FILE" || { echo 'make outcomes needs a file that is there: FILE=outcomes.csv' >&2; exit 2; }
-	@tools/dispatch.sh risk-o-meter python -m credit_risk outcomes --name "$$(basename "$$FILE")" < "$$FILE"
+	@tools/dispatch.sh risk-o-meter python -m model_deployment.outcomes --name "$$(basename "$$FILE")" < "$$FILE"
 training-data: ## Write what training takes next: DATA and accepted clients whose outcomes have matured
 	@tools/dispatch.sh training-worker python -m credit_risk training-data
 approve: ## Make a version the one that decides: VERSION=3 BY="name" REASON="why" (FORCE=1: against advice)
 	@test -n "$$VERSION" -a -n "$$BY" -a -n "$$REASON" || \
 		{ echo 'make approve needs all three: VERSION=3 BY="your name" REASON="why"' >&2; exit 2; }
-	@tools/dispatch.sh training-worker python -m credit_risk approve \
+	@tools/dispatch.sh approver python -m credit_risk approve \
 		--version "$$VERSION" --by "$$BY" --reason "$$REASON" $${FORCE:+--force}
 rollback: ## Back to the version that decided before: BY="name" REASON="why"
 	@test -n "$$BY" -a -n "$$REASON" || { echo 'make rollback needs both: BY="your name" REASON="why"' >&2; exit 2; }
-	@tools/dispatch.sh training-worker python -m credit_risk rollback --by "$$BY" --reason "$$REASON"
+	@tools/dispatch.sh approver python -m credit_risk rollback --by "$$BY" --reason "$$REASON"
+adopt: ## Note a version that training did not register, so that it can be approved: VERSION=3 BY="name" REASON="why"
+	@test -n "$$VERSION" -a -n "$$BY" -a -n "$$REASON" || \
+		{ echo 'make adopt needs all three: VERSION=3 BY="your name" REASON="why"' >&2; exit 2; }
+	@tools/dispatch.sh approver python -m credit_risk adopt --version "$$VERSION" --by "$$BY" --reason "$$REASON"
 approvals: ## Which version decided when, and who said so
 	@tools/dispatch.sh training-worker python -m credit_risk approvals
+api-key: ## Make a key for the API, and print it once with its line for .env: NAME=branch-12
+	@test -n "$$NAME" || { echo 'make api-key needs to know whose it is: NAME=branch-12' >&2; exit 2; }
+	@$(firstword $(wildcard $(PY)) python3) -m credit_risk.keys "$$NAME"
+
+### The state, of whichever stack runs, and else of this machine's (or say STACK=local or STACK=compose)
+backup: ## Copy databases, decision log, bucket, passwords and .env, while it runs or not: TO=/safe/place/2026-11-28
+	@test -n "$$TO" || { echo 'make backup needs to know where to: TO=/safe/place/2026-11-28' >&2; exit 2; }
+	@$(STATE) make "$$TO"
+restore: ## Put a backup back: FROM=/safe/place/2026-11-28 (where there is a state that may go: CONFIRM=1)
+	@test -n "$$FROM" || { echo 'make restore needs a backup: FROM=/safe/place/2026-11-28' >&2; exit 2; }
+	@$(STATE) restore "$$FROM" $$(test "$$CONFIRM" = 1 && echo --replace)
+upgrade: ## After an upgrade of uv.lock: back up (TO=backups/before-upgrade-TIME), migrate the databases, check
+	@$(STATE) upgrade $$TO
 
 ### Checks
-test: $(ENVIRONMENT) ## All tests that take seconds, and the whole stack once (arguments: ARGS="-k drift")
-	@$(PY) -m pytest -m "not slow and not compose" $(ARGS)
-test-slow: $(ENVIRONMENT) ## Only the slow ones
+test: $(ENVIRONMENT) ## All tests that take seconds, and the whole stack once (arguments: ARGS="-k drift"; one at a time: ARGS=-n0)
+	@$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not compose" $(ARGS)
+test-slow: $(ENVIRONMENT) ## Only the slow ones, one at a time, for some measure
 	@$(PY) -m pytest -m "slow and not compose" $(ARGS)
-test-all: $(ENVIRONMENT) ## Both
-	@$(PY) -m pytest -m "not compose" $(ARGS)
+test-all: test test-slow ## Both
 test-compose: $(ENVIRONMENT) ## Bring docker-compose.yml up and use it (by another command: COMPOSE_UP=...)
 	@$(PY) -m pytest -m compose tests/compose $(ARGS)
 lint: $(ENVIRONMENT) ## Style, types, and that lock and requirements.txt are up to date
@@ -71,6 +91,10 @@ lint: $(ENVIRONMENT) ## Style, types, and that lock and requirements.txt are up 
 	.venv/bin/mypy .
 	.venv/bin/uv lock --check --offline
 	$(EXPORT) | diff - requirements.txt
+audit: $(ENVIRONMENT) ## What is known to be wrong with the packages of the lock (asks PyPI's advisory database)
+	.venv/bin/uv tool run pip-audit@2.10.1 --requirement requirements.txt --no-deps --disable-pip --strict
+leaks: ## Passwords and keys in the repository and its past (gitleaks, which `make parts` installs)
+	gitleaks git --no-banner --redact .
 format: $(ENVIRONMENT) ## Put the code into the style that lint wants
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format

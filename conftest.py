@@ -4,6 +4,7 @@ A part that is not on the machine skips its tests with one line of reason; with 
 """
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -11,16 +12,23 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pymongo.monitoring
 import pytest
+from pydantic import SecretStr
 
+from credit_risk.approvals import approve, note_registered
+from credit_risk.decisions import DecisionLog
+from credit_risk.documents import INDEXES, create_indexes
+from credit_risk.registry import Registry
 from credit_risk.settings import Settings
+from tools.mongo_roles import ROLES, privileges
 
+PREFECT_LOGIN = "admin:of-the-tests"  # of every Prefect server here, and of settings
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # eight processes that nothing here needs
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
@@ -36,16 +44,20 @@ def need(program: str, how: str) -> str:
     pytest.skip(reason)
 
 
+# Below those that the system gives to whoever asks for any: a share for each process of pytest.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = range(10_000 + 2_500 * _WORKER, 12_500 + 2_500 * _WORKER)
 _given: set[int] = set()
 
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on; never the same one twice."""
     while True:
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = int(s.getsockname()[1])
-        if port not in _given:
+        port = random.choice(_PORTS)
+        if port in _given:
+            continue
+        with socket.socket() as s, suppress(OSError):
+            s.bind(("127.0.0.1", port))
             _given.add(port)
             return port
 
@@ -88,9 +100,16 @@ def running(command: list[str], log: Path, env: dict[str, str] | None = None) ->
                 continue
 
 
+def put_in_service(registry: Registry, log: DecisionLog, number: str, by: str = "Ann Example") -> None:
+    """Note a version as training does, and approve it as `make approve` does."""
+    note_registered(log, registry.version(number))
+    approve(registry, log, number, by, "it is better")
+
+
 def variables(settings: Settings) -> dict[str, str]:
     """Return the environment variables that say these settings."""
-    return {name.upper(): str(value) for name, value in settings.model_dump().items()}
+    plain = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in settings.model_dump().items()}
+    return {name.upper(): str(value) for name, value in plain.items()}
 
 
 @pytest.fixture
@@ -103,6 +122,7 @@ def settings(tmp_path: Path) -> Settings:
         bucket=str(tmp_path / "bucket"),
         mlflow_tracking_uri="http://127.0.0.1:1",
         prefect_api_url="http://127.0.0.1:1/api",
+        prefect_api_auth_string=PREFECT_LOGIN,
     )
 
 
@@ -111,9 +131,9 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real MLflow server on SQLite; its address."""
     folder = tmp_path_factory.mktemp("mlflow")
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "a")]
-    with running(command, folder / "log"):
+    command = [sys.executable, "-m", "tools.mlflow_server", "--port", str(port), "--backend-store-uri"]
+    command += [f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "a")]
+    with running(command, folder / "log", {"PYTHONPATH": str(Path(__file__).parent)}):
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), 120, "MLflow")
         yield f"http://127.0.0.1:{port}"
 
@@ -122,11 +142,15 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def prefect_server(folder: Path, *, schedules: bool = False) -> Iterator[str]:
     """Run a Prefect server on SQLite, and give its API's address; without `schedules` it starts no run by itself."""
     port = free_port()
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    database = f"sqlite+aiosqlite:///{folder}/prefect.db"
-    env = {"PREFECT_HOME": str(folder), "PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
+    command = [sys.executable, "-m", "tools.prefect_server", "--port", str(port)]
+    env = {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db",
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
+        "PREFECT_SERVER_API_AUTH_STRING": PREFECT_LOGIN,
+    }
     with running(command if schedules else [*command, "--no-services"], folder / "log", env):
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/health"), 120, "Prefect")
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/health"), 280, "Prefect")
         yield f"http://127.0.0.1:{port}/api"
 
 
@@ -137,6 +161,7 @@ def flows_under(api: str) -> Iterator[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_API_URL", api)
+        patch.setenv("PREFECT_API_AUTH_STRING", PREFECT_LOGIN)
         refresh_global_settings_context()  # all threads', as in a worker
         yield api
     refresh_global_settings_context()
@@ -175,6 +200,60 @@ def _mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def mongodb_url(_mongodb: str, request: pytest.FixtureRequest) -> str:
     """A database of the test's own on a server that speaks MongoDB's protocol."""
     return f"{_mongodb}/test_{abs(hash(request.node.nodeid))}"
+
+
+class Sent(pymongo.monitoring.CommandListener):
+    """Notes which rights MongoDB wants for the commands that this process sends to a database."""
+
+    # Any other command is its own name, and so a right that nobody has.
+    RIGHT: ClassVar = {"aggregate": "find", "count": "find", "delete": "remove", "distinct": "find", "getMore": "find"}
+    FREE: ClassVar = {"endSessions", "hello", "killCursors", "ping"}
+
+    def __init__(self) -> None:
+        self.noted: tuple[str, set[tuple[str, str]]] | None = None
+
+    def started(self, event: pymongo.monitoring.CommandStartedEvent) -> None:
+        """See the base class."""
+        name = event.command_name
+        if self.noted and self.noted[0] == event.database_name and name not in self.FREE:
+            collection = event.command["collection" if name == "getMore" else name]
+            self.noted[1].add((str(collection), self.RIGHT.get(name, name)))
+
+    def succeeded(self, event: pymongo.monitoring.CommandSucceededEvent) -> None:
+        """See the base class."""
+
+    def failed(self, event: pymongo.monitoring.CommandFailedEvent) -> None:
+        """See the base class."""
+
+
+_sent = Sent()
+pymongo.monitoring.register(_sent)
+
+
+@pytest.fixture
+def in_role(mongodb_url: str) -> Callable[[str], AbstractContextManager[None]]:
+    """A function `in_role(name)`: what is done meanwhile on `mongodb_url` has to be within that role's rights.
+
+    The indexes are there before, as in docker-compose.yml.
+    """
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(mongodb_url)
+    database = client.get_default_database()
+    for name in INDEXES:
+        create_indexes(database[name])
+
+    @contextmanager
+    def watch(role: str) -> Iterator[None]:
+        _sent.noted = database.name, set()
+        try:
+            yield
+            used = _sent.noted[1]
+        finally:
+            _sent.noted = None
+        assert used, "nothing was asked of MongoDB"
+        granted = {(p["resource"]["collection"], action) for p in privileges(ROLES[role]) for action in p["actions"]}
+        assert used <= granted, f"{role} has no right to: {sorted(used - granted)}"
+
+    return watch
 
 
 @pytest.fixture(scope="session")

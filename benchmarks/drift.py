@@ -24,11 +24,13 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.alarms import SIZES, false_alarms, power, usual_false_alarms
+from benchmarks.servers import appoint, mlflow_server
 from credit_risk.application import LABEL, NAMES, Validator, encode
 from credit_risk.data import read_training, split
 from credit_risk.decisions import Batch, DecisionLog, open_log
+from credit_risk.logged import log_scorer
 from credit_risk.model import CreditScorer
-from credit_risk.registry import PRODUCTION, REFERENCE_FILE, Registry, log_scorer
+from credit_risk.registry import REFERENCE_FILE, Registry
 from credit_risk.settings import Settings
 from monitoring.cells import FEATURES, MEASURED, RISK
 from monitoring.drift import Drift
@@ -75,18 +77,14 @@ class World:
         decided = self.scorer.decide(applications.codes)
         log.commit(Batch(applications, decided, "1", "digest", self.scorer.threshold, source="clients.csv"))
 
-    def register(self, folder: Path) -> str:
-        """Register the scorer as version 1 and make it Production; return the registry's address."""
-        address = f"sqlite:///{folder}/mlflow.db"
+    def register(self, folder: Path, address: str) -> None:
+        """Register the scorer as version 1 in an MLflow server; `folder` holds what is made for it."""
         mlflow.set_tracking_uri(address)
-        experiment = mlflow.create_experiment("benchmark", artifact_location=str(folder / "artifacts"))
-        with mlflow.start_run(experiment_id=experiment) as run:
+        with mlflow.start_run(experiment_id=mlflow.create_experiment("benchmark")) as run:
             self.reference.to_parquet(folder / REFERENCE_FILE, index=False)
             mlflow.log_artifact(str(folder / REFERENCE_FILE))
             uri = log_scorer(self.scorer, self.reference[list(NAMES)].head(2))
-        registry = Registry(address)
-        registry.set_alias(PRODUCTION, registry.register(run.info.run_id, uri).number)
-        return address
+        Registry(address).register(run.info.run_id, uri)
 
 
 class Seconds(NamedTuple):
@@ -120,7 +118,9 @@ class Story:
         self.log = open_log(settings)
         for clients in chunks:
             world.decide(self.log, clients)
-        self._refresher = Refresher(self.log, Registry(registry, settings.model_name), settings, evidently)
+        versions = Registry(registry, settings.model_name)
+        appoint(versions, self.log)
+        self._refresher = Refresher(self.log, versions, settings, evidently)
         self.started = timed(self._read)
 
     def _read(self) -> None:
@@ -194,9 +194,8 @@ def alarms(world: World, windows: int) -> list[str]:
 
 def speed(world: World, n: int) -> list[str]:
     """Return the tables of what a refresh takes and of the verdicts on the three stories."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        registry = world.register(folder)
+    with tempfile.TemporaryDirectory() as name, mlflow_server(folder := Path(name)) as registry:
+        world.register(folder, registry)
         _say(f"{n:,} decisions...")
         plans = {"few": (min(FEW, n), False), "many": (n, False), "drifted": (n, True)}
         stories = {

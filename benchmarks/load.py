@@ -1,9 +1,10 @@
-"""One client that asks again and again on a connection that stays open, with as little work of its own as can be.
+"""Clients that ask again and again on connections that stay open, with as little work of their own as can be.
 
-Plain blocking sockets, a request that is made once, an answer that is only looked at for its status and length: some
-ten microseconds a request, so that what is measured is the server.
+Plain sockets in one thread, a request that is made once, an answer that is only looked at for its status and length:
+some ten microseconds a request, so that what is measured is the server.
 """
 
+import selectors
 import socket
 import time
 from dataclasses import dataclass
@@ -15,18 +16,20 @@ from credit_risk.application import Floats
 
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
+_PATIENCE = 60
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a client saw: `seconds` of each request, one after the other."""
+    """What clients saw: `seconds` of each request, and how many passed from the first to the last answer."""
 
     seconds: Floats
+    passed: float
 
     @property
     def per_second(self) -> float:
         """How many requests a second were answered."""
-        return len(self.seconds) / float(self.seconds.sum())
+        return len(self.seconds) / self.passed
 
     @property
     def p99(self) -> float:
@@ -34,8 +37,8 @@ class Load:
         return float(np.quantile(self.seconds, 0.99))
 
 
-def ask(url: str, body: bytes, seconds: float, warm_up: int = 20) -> Load:
-    """Post a JSON body for so long, on one connection, and return how long each answer took.
+def ask(url: str, body: bytes, seconds: float, connections: int = 1, warm_up: int = 20) -> Load:
+    """Post a JSON body for so long, one after the other on each connection, and return how long each answer took.
 
     Raises
     ------
@@ -47,34 +50,76 @@ def ask(url: str, body: bytes, seconds: float, warm_up: int = 20) -> Load:
         f"POST {parts.path}{'?' if parts.query else ''}{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode() + body
+    address = parts.hostname or "", parts.port or 80
+    # On connections of their own: who is done first would wait on one until the server hangs up.
+    _ask(address, request, connections, seconds=0, least=max(1, warm_up // connections))
+    start = time.perf_counter()
+    taken = _ask(address, request, connections, seconds, least=1)
+    return Load(np.array(taken), time.perf_counter() - start)
+
+
+def _ask(address: tuple[str, int], request: bytes, connections: int, seconds: float, least: int) -> list[float]:
+    """Ask on each connection for so long, `least` times at least; return the seconds that each request took."""
+    clients = [_Client(address, request) for _ in range(connections)]
+    try:
+        return _answers(clients, time.perf_counter() + seconds, least)
+    finally:
+        for client in clients:
+            client.socket.close()
+
+
+def _answers(clients: list["_Client"], end: float, least: int) -> list[float]:
     taken: list[float] = []
-    with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=60) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(warm_up):
-            _one(connection, request)
-        end = time.perf_counter() + seconds
-        while (start := time.perf_counter()) < end or not taken:
-            _one(connection, request)
-            taken.append(time.perf_counter() - start)
-    return Load(np.array(taken))
+    selector = selectors.DefaultSelector()
+    for client in clients:
+        client.begin()
+        client.left = least - 1
+        selector.register(client.socket, selectors.EVENT_READ, client)
+    busy = len(clients)
+    while busy:
+        events = selector.select(_PATIENCE)
+        if not events:
+            raise RuntimeError("the server does not answer")
+        for key, _ in events:
+            client = key.data
+            if not client.has_answer():
+                continue
+            now = time.perf_counter()
+            taken.append(now - client.began)
+            if now < end or client.left > 0:
+                client.left -= 1
+                client.begin()
+            else:
+                selector.unregister(client.socket)
+                busy -= 1
+    return taken
 
 
-def _one(connection: socket.socket, request: bytes) -> None:
-    connection.sendall(request)
-    answer = connection.recv(65536)
-    while (at := answer.find(_END)) < 0:
-        answer += _more(connection)
-    head = answer[:at].lower()
-    if b" 200 " not in head[:20]:
-        raise RuntimeError(answer.decode(errors="replace"))
-    start = head.index(_LENGTH) + len(_LENGTH)
-    left = at + len(_END) + int(head[start:].split(b"\r\n", 1)[0]) - len(answer)
-    while left > 0:
-        left -= len(_more(connection))
+class _Client:
+    def __init__(self, address: tuple[str, int], request: bytes) -> None:
+        self.socket = socket.create_connection(address, timeout=_PATIENCE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.began = 0.0
+        self.left = 0
+        self._request = request
+        self._answer = b""
 
+    def begin(self) -> None:
+        self._answer = b""
+        self.began = time.perf_counter()
+        self.socket.sendall(self._request)
 
-def _more(connection: socket.socket) -> bytes:
-    received = connection.recv(65536)
-    if not received:
-        raise RuntimeError("the server closed the connection")
-    return received
+    def has_answer(self) -> bool:
+        """Receive what has come, and return whether that is all of the answer."""
+        received = self.socket.recv(65536)
+        if not received:
+            raise RuntimeError("the server closed the connection")
+        self._answer += received
+        at = self._answer.find(_END)
+        if at < 0:
+            return False
+        head = self._answer[:at].lower()
+        if b" 200 " not in head[:20]:
+            raise RuntimeError(self._answer.decode(errors="replace"))
+        start = head.index(_LENGTH) + len(_LENGTH)
+        return len(self._answer) >= at + len(_END) + int(head[start:].split(b"\r\n", 1)[0])

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,28 +16,52 @@ import mlflow
 import psutil
 
 from credit_risk.application import LABEL
+from credit_risk.approvals import approve, note_registered
 from credit_risk.blobs import open_blobs
 from credit_risk.data import read_training
 from credit_risk.decisions import DecisionLog, LogUnavailable
 from credit_risk.documents import open_documents
+from credit_risk.logged import log_scorer
 from credit_risk.model import CreditScorer
-from credit_risk.registry import PRODUCTION, Registry, log_scorer
+from credit_risk.registry import PRODUCTION, Registry
 
 PATIENCE = 180
-_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the table is there
+}
 
 
 def registered(uri: str, name: str, scorer: CreditScorer) -> None:
-    """Register a scorer under a name, as the training flow does, and make it Production."""
+    """Register a scorer under a name, as the training flow does, and set the alias that `mlflow models serve` takes."""
     os.environ.update(_QUIET)
     mlflow.set_tracking_uri(uri)
-    folder = Path(uri.removeprefix("sqlite:///")).parent
-    experiment = mlflow.create_experiment(name, artifact_location=(folder / "artifacts" / name).as_uri())
-    with mlflow.start_run(experiment_id=experiment) as run, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # MLflow's hint on integer columns
+    mlflow.set_experiment(name)
+    with mlflow.start_run() as run:
         address = log_scorer(scorer, read_training("data/credit-g.csv").drop(columns=LABEL).head(3))
     registry = Registry(uri, name)
     registry.set_alias(PRODUCTION, registry.register(run.info.run_id, address).number)
+
+
+def appoint(registry: Registry, log: DecisionLog) -> None:
+    """Approve the newest version in a log, as a person does."""
+    version = registry.versions()[0]
+    note_registered(log, version)
+    approve(registry, log, version.number, "benchmark", "to be measured")
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """Run MLflow's server, with all its state below a folder, and give its address."""
+    port = _free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", f"{folder}/artifacts"]
+    log = folder / "mlflow.log"
+    with _running(command, log, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}) as process:
+        _await(f"http://127.0.0.1:{port}/health", process, log)
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
@@ -50,7 +73,6 @@ def mlflow_serving(folder: Path, uri: str, name: str) -> Iterator[str]:
     environment = {
         "MLFLOW_TRACKING_URI": uri,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # it looks for uvicorn there
-        "PYTHONPATH": str(Path.cwd()),  # where the scorer's class is
     }
     log = folder / "mlflow-serve.log"
     with _running(command, log, environment) as process:
@@ -80,7 +102,7 @@ class Riskometer(NamedTuple):
 def riskometer(
     folder: Path, uri: str, name: str, *, decision_log: str | None = None, flush_ms: float = 0
 ) -> Iterator[Riskometer]:
-    """Run the Risk-O-Meter under gunicorn as `make run` does."""
+    """Run the Risk-O-Meter as `make run` does."""
     port = _free_port()
     environment = {
         "VAR_DIR": str(folder / "var"),
@@ -90,19 +112,18 @@ def riskometer(
         "PROMETHEUS_MULTIPROC_DIR": str(folder / "var/metrics"),
         "RISKOMETER_PORT": str(port),
         "RISKOMETER_PROCESSES": "2",
-        "HOST": "127.0.0.1",
         "MLFLOW_TRACKING_URI": uri,
         "MODEL_NAME": name,
         "API_KEYS": "",
         "ALLOWED_HOSTS": "127.0.0.1",
     }
     (folder / "var").mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "gunicorn", "--config", "model_deployment/gunicorn.conf.py"]
-    path = folder / "gunicorn.log"
-    with _running([*command, "model_deployment.app:create_app()"], path, environment) as process:
+    log = DecisionLog(open_documents(environment["DECISION_LOG"]), open_blobs(environment["BUCKET"]))
+    appoint(Registry(uri, name), log)
+    path = folder / "server.log"
+    with _running([sys.executable, "-m", "model_deployment.server"], path, environment) as process:
         for _ in range(20):  # whichever worker is asked
             _await(f"http://127.0.0.1:{port}/readyz", process, path)
-        log = DecisionLog(open_documents(environment["DECISION_LOG"]), open_blobs(environment["BUCKET"]))
         yield Riskometer(f"http://127.0.0.1:{port}", psutil.Process(process.pid), log)
 
 

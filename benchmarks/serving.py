@@ -3,10 +3,10 @@
     make bench
 
 One client: `mlflow models serve` and the Risk-O-Meter serve the same registered model, with two workers each, and are
-asked in turn by the same client (`benchmarks.load`): one connection, kept open, one row of JSON after the other. Ours
-validates, decides by cost and has each decision in its log before it answers; the other does nothing of that. A file:
-read_csv, encoding, `Booster.predict` and to_csv in pandas, from disk to disk, and reading and writing alone by pyarrow,
-beside an upload to the Risk-O-Meter whose answer, a scored CSV, is written to disk; all decisions are in its log then.
+asked in turn by the same client (`benchmarks.load`): 1, 8 and 64 connections, kept open, on each one row of JSON after
+the other. Both validate and decide by cost; ours has each decision in its log before it answers. A file: read_csv,
+encoding, `Booster.predict` and to_csv in pandas, from disk to disk, and reading and writing alone by pyarrow, beside an
+upload to the Risk-O-Meter whose answer, a scored CSV, is written to disk; all decisions are in its log then.
 The page: from handing it a file to seeing the result in a real Chromium. The best of several rounds counts on all
 sides. The ratios are what counts: seconds depend on the machine, and with other work beside it the ratios of the files
 fall, for ours and pyarrow use all processors.
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +35,7 @@ from benchmarks import scoring
 from benchmarks.load import Load, ask
 from benchmarks.page import has_browser, seconds_to_result
 from benchmarks.progress import say
-from benchmarks.servers import Riskometer, ferretdb, mlflow_serving, registered, riskometer
+from benchmarks.servers import Riskometer, ferretdb, mlflow_server, mlflow_serving, registered, riskometer
 from credit_risk.application import ATTRIBUTES, LABEL, SCORED, decode
 from credit_risk.data import read_training
 from credit_risk.model import CreditScorer
@@ -81,6 +81,9 @@ def scorers() -> dict[str, CreditScorer]:
 
 # One client
 
+# On how many connections one client is asked about at a time.
+CONNECTIONS = (1, 8, 64)
+
 
 def one_client(folder: Path, uri: str, name: str, sizes: Sizes) -> list[Line]:
     """Return the lines of one client that is asked about again and again."""
@@ -88,50 +91,50 @@ def one_client(folder: Path, uri: str, name: str, sizes: Sizes) -> list[Line]:
     theirs, ours = json.dumps({"dataframe_records": row}).encode(), json.dumps(row).encode()
     score, reasons = "/api/v1/score", "/api/v1/score?reasons=true"
     with mlflow_serving(folder, uri, name) as other, riskometer(folder / "strict", uri, name) as strict:
-        asked = [(other, theirs), (strict.url + score, ours), (strict.url + reasons, ours)]
+        usual, plain = {}, {}
+        for n in CONNECTIONS:
+            usual[n], plain[n] = _in_turn([(other, theirs), (strict.url + score, ours)], sizes, n)
+        _, explained = _in_turn([(other, theirs), (strict.url + reasons, ours)], sizes)
+        lines = _together("decision on disk before its answer", usual, plain)
+        lines.append(_rate("one client, with reasons; decision on disk before its answer", usual[1], explained, 5))
         with riskometer(folder / "soon", uri, name, flush_ms=100) as soon:
-            asked += [(soon.url + score, ours), (soon.url + reasons, ours)]
-            usual, *loads = _in_turn(asked, sizes)
-            counted = len(loads[2].seconds) + len(loads[3].seconds)
-            if soon.n_batches() < counted:
+            (load,) = _in_turn([(soon.url + score, ours)], sizes)
+            if soon.n_batches() < len(load.seconds):
                 raise RuntimeError("decisions are missing in the log")
-        lines = _compared("decision on disk before its answer", usual, *loads[:2])
-        lines += _compared("decision on disk within 100 ms", usual, *loads[2:])
+        lines.append(_rate("one client; decision on disk within 100 ms", usual[1], load, 7))
         with ferretdb(folder) as mongodb:
             if mongodb:
                 with riskometer(folder / "mongodb", uri, name, decision_log=mongodb) as server:
-                    usual, *loads = _in_turn(
-                        [asked[0], (server.url + score, ours), (server.url + reasons, ours)], sizes
-                    )
-                lines += _compared("MongoDB's protocol (FerretDB)", usual, *loads)
+                    (load,) = _in_turn([(server.url + score, ours)], sizes)
+                lines.append(_rate("one client; MongoDB's protocol (FerretDB)", usual[1], load, 1))
     return lines
 
 
-def _in_turn(asked: Sequence[tuple[str, bytes]], sizes: Sizes) -> list[Load]:
+def _in_turn(asked: Sequence[tuple[str, bytes]], sizes: Sizes, connections: int = 1) -> list[Load]:
     """Return the best round of each, by requests per second."""
-    rounds = [[ask(url, body, sizes.seconds) for url, body in asked] for _ in range(sizes.rounds)]
-    say("; ".join(f"{max(load.per_second for load in each):.0f}/s" for each in zip(*rounds, strict=True)))
-    return [max(each, key=lambda load: load.per_second) for each in zip(*rounds, strict=True)]
+    rounds = [[ask(url, body, sizes.seconds, connections) for url, body in asked] for _ in range(sizes.rounds)]
+    best = [max(each, key=lambda load: load.per_second) for each in zip(*rounds, strict=True)]
+    say(f"{connections} connections: {'; '.join(f'{load.per_second:.0f}/s' for load in best)}")
+    return best
 
 
-def _compared(how: str, usual: Load, plain: Load, reasons: Load) -> list[Line]:
-    def rate(name: str, ours: Load, bar: float) -> Line:
-        reached = ours.per_second / usual.per_second
-        return Line(name, f"{usual.per_second:.0f}/s", f"{ours.per_second:,.0f}/s", reached, bar, least=True)
+def _together(how: str, usual: Mapping[int, Load], ours: Mapping[int, Load]) -> list[Line]:
+    """Return the lines of so many connections at a time: beside the usual, and beside our own on one."""
+    lines = [_rate(f"one client; {how}", usual[1], ours[1], 7)]
+    for n in CONNECTIONS:
+        if n > 1:
+            what = f"one client, on {n} connections; beside ours on one"
+            lines.append(_rate(what, ours[1], ours[n], 1.5))
+            lines.append(_rate(f"one client, on {n} connections; {how}", usual[n], ours[n], 7))
+        what = f"one client, on {n} connections; 99 % answered within"
+        theirs, own = usual[n].p99, ours[n].p99
+        lines.append(Line(what, f"{theirs * 1e3:.1f} ms", f"{own * 1e3:.1f} ms", own / theirs, 1 / 2, least=False))
+    return lines
 
-    slowest = Line(
-        f"one client, 99 % answered within; {how}",
-        f"{usual.p99 * 1e3:.1f} ms",
-        f"{plain.p99 * 1e3:.1f} ms",
-        plain.p99 / usual.p99,
-        1 / 5,
-        least=False,
-    )
-    return [
-        rate(f"one client; {how}", plain, 15),
-        slowest,
-        rate(f"one client, with reasons; {how}", reasons, 10),
-    ]
+
+def _rate(what: str, usual: Load, ours: Load, bar: float) -> Line:
+    theirs, own = usual.per_second, ours.per_second
+    return Line(what, f"{theirs:,.0f}/s", f"{own:,.0f}/s", own / theirs, bar, least=True)
 
 
 # The page
@@ -267,11 +270,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     sizes = Sizes(options.rows, options.seconds, options.rounds)
     lines: list[Line] = []
-    with tempfile.TemporaryDirectory(prefix="credit-risk-bench-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="credit-risk-bench-") as temporary, mlflow_server(Path(temporary)) as uri:
         folder = Path(temporary)
         source = folder / "clients.csv"
         _write(sizes.rows, source)
-        uri = f"sqlite:///{folder}/mlflow.db"
         for (name, scorer), most in zip(scorers().items(), (3, 6), strict=True):
             say(f"{name}...")
             registered(uri, name, scorer)

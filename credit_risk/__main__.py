@@ -1,4 +1,4 @@
-"""The operator's commands: who is Production, what became of clients, what to learn from, and the settings."""
+"""The operator's commands: who is Production, what to learn from, and the settings."""
 
 import argparse
 import sys
@@ -7,39 +7,45 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 from pydantic import ValidationError
 
-from credit_risk.application import first_messages
-from credit_risk.approvals import Approval, Refused, approvals, approve, rollback
+from credit_risk.approvals import (
+    Approval,
+    Refused,
+    adopt,
+    approve,
+    history,
+    in_force,
+    rollback,
+)
 from credit_risk.blobs import open_blobs
 from credit_risk.data import read_training
-from credit_risk.decisions import LogUnavailable, open_log
-from credit_risk.outcomes import take
-from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable
+from credit_risk.decisions import DecisionLog, LogUnavailable, open_log
+from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable, open_registry
 from credit_risk.settings import Settings, describe
-from credit_risk.sheet import Unreadable
 from credit_risk.snapshots import make
+from credit_risk.stored import ModelRefused
+from credit_risk.texts import one_line
+from credit_risk.verify import verify
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m credit_risk", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     approving = commands.add_parser("approve", help="make a version Production")
-    approving.add_argument("--version", required=True, help="number of the version, as MLflow shows it")
     approving.add_argument("--force", action="store_true", help="even where its gate failed")
-    for command in (approving, commands.add_parser("rollback", help="make the version before Production again")):
+    adopting = commands.add_parser("adopt", help="note a version that training did not, for approve")
+    for command in (approving, adopting):
+        command.add_argument("--version", required=True, help="number of the version, as MLflow shows it")
+    rolling = commands.add_parser("rollback", help="make the version before Production again")
+    for command in (approving, adopting, rolling):
         command.add_argument("--by", required=True, help="who decides")
         command.add_argument("--reason", required=True, help="why")
     commands.add_parser("approvals", help="list who made which version Production, when and why")
-    telling = commands.add_parser(
-        "outcomes",
-        help="take what became of clients, a CSV of decision_id or client_id, outcome and date, from standard input",
-        description="Exit code 0 when every row was taken or known, 1 when some were not, 2 when none was.",
-    )
-    telling.add_argument("--name", help="of the file, for the log")
     commands.add_parser(
         "training-data",
         help="write a snapshot of DATA and of accepted clients whose outcomes have matured, for training",
         description="Exit code 0 when a snapshot stands, new or not; 1 when there is nobody to add yet; 2 on failure.",
     )
+    commands.add_parser("verify", help="read the whole decision log, and say whether anything of it is missing")
     commands.add_parser("settings", help="list the settings, their defaults and meanings")
     return parser
 
@@ -47,24 +53,21 @@ def _parser() -> argparse.ArgumentParser:
 def _line(a: Approval) -> str:
     when = a.time.strftime("%Y-%m-%d %H:%M UTC") if a.time else "-"
     forced = " (forced)" if a.forced else ""
-    return f"{when:<20}  {a.kind:<8}  version {a.version:<4}  by {a.by}{forced}{': ' + a.reason if a.reason else ''}"
+    reason = f": {one_line(a.reason)}" if a.reason else ""
+    return f"{when:<20}  {a.kind:<8}  version {a.version:<4}  by {one_line(a.by)}{forced}{reason}"
 
 
-def _outcomes(name: str | None) -> int:
-    def say(text: str) -> None:
-        print(f"outcomes: {text}", file=sys.stderr, flush=True)  # noqa: T201
-
-    try:
-        taken = take(open_log(Settings()), sys.stdin.buffer.read(), name, say)
-    except (Unreadable, LogUnavailable, ValueError) as error:
-        say(str(error))
-        return 2
-    for line in [*taken.warnings, *first_messages(taken.faults, taken.n_rejected)]:
-        say(line)
-    print(f"{taken.n_added:,} added, {taken.n_known:,} known already, {taken.n_rejected:,} rejected")  # noqa: T201
-    if not taken.n_added and not taken.n_known:
-        return 2
-    return 1 if taken.n_rejected else 0
+def _listed(registry: Registry, log: DecisionLog, follow_alias: bool) -> list[str]:
+    """Return who decided what, which version decides, and whether MLflow's alias says otherwise."""
+    decided, now = history(log), in_force(registry, log, follow_alias=follow_alias)
+    approval = now.approval
+    if approval is None:
+        said = "No version decides."
+    else:
+        said = f"Version {approval.version} {'would decide' if now.refused else 'decides'}, by {one_line(approval.by)}."
+    astray = "MLflow cannot be reached, to see where its alias is" if now.astray is None else now.astray
+    lines = list(map(_line, decided)) or ["nothing was approved yet"]
+    return [*lines, said, *filter(None, (now.refused, astray))]
 
 
 def _training_data() -> int:
@@ -73,7 +76,7 @@ def _training_data() -> int:
 
     try:
         settings = Settings()
-        base = read_training(settings.data)
+        base = read_training(settings.data, say)
         say(f"{settings.data}: {len(base):,} clients")
         log, blobs = open_log(settings), open_blobs(settings.bucket)
         snapshot, new = make(log, blobs, base, settings.data, settings.outcome_maturity_months, say)
@@ -88,30 +91,41 @@ def _training_data() -> int:
     return 0
 
 
+def _verify() -> int:
+    try:
+        print(verify(open_log(Settings())).words)  # noqa: T201
+    except (ValueError, OSError, GoogleAPIError, GoogleAuthError) as error:
+        print(f"verify: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code."""
     args = _parser().parse_args(arguments)
     if args.command == "settings":
         print(describe())  # noqa: T201
         return 0
-    if args.command == "outcomes":
-        return _outcomes(args.name)
+    if args.command == "verify":
+        return _verify()
     if args.command == "training-data":
         return _training_data()
     try:
         settings = Settings()
-        registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
+        registry = open_registry(settings)
         log = open_log(settings)
         if args.command == "approve":
-            listed = [approve(registry, log, args.version, args.by, args.reason, forced=args.force)]
+            listed = [_line(approve(registry, log, args.version, args.by, args.reason, forced=args.force))]
+        elif args.command == "adopt":
+            listed = [_line(adopt(registry, log, args.version, args.by, args.reason))]
         elif args.command == "rollback":
-            listed = [rollback(registry, log, args.by, args.reason)]
+            listed = [_line(rollback(registry, log, args.by, args.reason))]
         else:
-            listed = approvals(registry, log)
-    except (Refused, NoSuchVersion, RegistryUnavailable, LogUnavailable, ValidationError) as error:
+            listed = _listed(registry, log, settings.follow_alias)
+    except (Refused, NoSuchVersion, ModelRefused, RegistryUnavailable, LogUnavailable, ValidationError) as error:
         print(f"{args.command}: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    print("\n".join(map(_line, listed)) or "nothing was approved yet")  # noqa: T201
+    print("\n".join(listed))  # noqa: T201
     return 0
 
 

@@ -5,11 +5,11 @@ come from. Every value, from whichever door, goes through `Attribute.parse`, so 
 """
 
 import os
-import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import compress
 from typing import Any, Literal, NamedTuple
 
@@ -19,19 +19,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from credit_risk import ids, numerals, spelling, uci
+from credit_risk.faults import FIRSTS, MAX_FAULTS, Kind, chosen, kinds
 from credit_risk.meanings import MEANINGS
-from credit_risk.sheet import Data, Sheet, Unreadable, shown
+from credit_risk.notes import Form, Notes, form_of
+from credit_risk.sheet import Data, Sheet, Unreadable, renamed, shown
 
 GOOD = "good"
 BAD = "bad"
 LABEL = "class"
 CLIENT_ID = "client_id"
 MAX_CLIENT_ID = 64
-MAX_FAULTS = 1000
-_SAID = 20
+_CODES = "see data/README.md"
 
-_WHOLE = re.compile(r"(-?[0-9]+)(?:\.0*)?")
 _CACHE_SIZE = 100_000
+# So few cells are parsed one by one: for one client pandas takes ten times as long to find which are alike.
+_FEW = 20
+_CACHED_LENGTH = 40
+_NAN = float("nan")
+# Up to so many faults are told one by one where applications had to be valid.
+_ONE_BY_ONE = 5
+_ABSENT = (_NAN, False)
 
 Floats = NDArray[np.float64]
 Allowed = list[str] | dict[str, Any] | None
@@ -64,50 +72,80 @@ class Attribute:
     ordered: bool = True
     protected: bool = False
 
-    @property
+    @cached_property
     def allowed(self) -> list[str] | dict[str, Any]:
         """What a value may be, in the form that answers carry."""
         if self.kind == "category":
             return list(self.categories)
         return {"minimum": self.minimum, "maximum": self.maximum, "integer": True}
 
+    @cached_property
+    def _codes(self) -> dict[str, float]:
+        return {category: float(code) for code, category in enumerate(self.categories)}
+
+    @cached_property
+    def _uci(self) -> dict[str, str]:
+        return uci.coded(self.name, NAMES.index(self.name) + 1, self.categories)
+
+    def look(self, value: object) -> tuple[float, str]:
+        """Return the code of a value and an empty word, or NaN and the word for what is wrong with it.
+
+        The code is a category's place in the schema, or the number itself; NaN for an absent value that may be absent.
+        What is wrong is `missing`, `unknown_category`, `ambiguous`, `not_a_number` or `out_of_range`; `invalid` has it
+        in words, which take ten times as long: a body may hold millions of faults, of which a thousand are told.
+        """
+        if isinstance(value, str):
+            value = spelling.plain(value)
+        if value is None or value == "" or value != value:
+            return _NAN, "" if self.protected else "missing"
+        if self.kind == "category":
+            code = self._codes.get(value) if isinstance(value, str) else None
+            return (_NAN, "unknown_category") if code is None else (code, "")
+        whole = _whole(value)
+        if whole is None:
+            ambiguous = isinstance(value, str) and numerals.is_ambiguous(value)
+            return _NAN, "ambiguous" if ambiguous else "not_a_number"
+        return (float(whole), "") if self.minimum <= whole <= self.maximum else (_NAN, "out_of_range")
+
+    def invalid(self, value: object, reason: str) -> Invalid:
+        """Return in words what is wrong with a value, by the word of `look`."""
+        text = spelling.unquoted(value) if isinstance(value, str) else ""
+        value = text or value
+        if reason == "missing":
+            wrong = f"has no value ({shown(value)})" if text else "has no value"
+        elif reason == "unknown_category":
+            wrong = f"{shown(value)} is not one of {', '.join(self.categories)}"
+            if text in self._uci:
+                wrong = f"{shown(value)} is a code of UCI's german.data; here that is {self._uci[text]!r} ({_CODES})"
+        elif reason == "ambiguous":
+            wrong = f"{shown(value)} {numerals.readings(text)}"
+        elif reason == "not_a_number":
+            wrong = f"{shown(value)} is not a whole number{numerals.remedy(text)}"
+        else:
+            wrong = f"{shown(value)} is outside {self.minimum} to {self.maximum}"
+        return Invalid(reason, f"{self.name} {wrong}", self.allowed)
+
     def parse(self, value: object) -> float:
-        """Return the code of a value: a category's place in the schema, or the number itself; NaN for an absent one.
+        """Return the code of a value, as `look` does.
 
         Raises
         ------
         Invalid
-            With reason `missing`, `unknown_category`, `not_a_number` or `out_of_range`.
+            When it is not allowed.
         """
-        if isinstance(value, str):
-            value = value.strip()
-        if value is None or value == "" or value != value:
-            if self.protected:
-                return float("nan")
-            raise Invalid("missing", f"{self.name} has no value", self.allowed)
-        return self._category(value) if self.kind == "category" else self._number(value)
+        code, reason = self.look(value)
+        if reason:
+            raise self.invalid(value, reason)
+        return code
 
-    def _category(self, value: object) -> float:
-        if isinstance(value, str) and value in self.categories:
-            return float(self.categories.index(value))
-        message = f"{self.name} {shown(value)} is not one of {', '.join(self.categories)}"
-        raise Invalid("unknown_category", message, self.allowed)
 
-    def _number(self, value: object) -> float:
-        whole: int | None = None
-        if isinstance(value, str) and (match := _WHOLE.fullmatch(value)):
-            # A number of hundreds of digits is out of range whatever it is, and costly to turn into an int.
-            whole = int(match[1][:20])
-        elif isinstance(value, int) and not isinstance(value, bool):
-            whole = value
-        elif isinstance(value, float) and value.is_integer():
-            whole = int(value)
-        if whole is None:
-            raise Invalid("not_a_number", f"{self.name} {shown(value)} is not a whole number", self.allowed)
-        if not self.minimum <= whole <= self.maximum:
-            message = f"{self.name} {shown(value)} is outside {self.minimum} to {self.maximum}"
-            raise Invalid("out_of_range", message, self.allowed)
-        return float(whole)
+def _whole(value: object) -> int | None:
+    """Return the whole number that a value is or writes, if it does."""
+    if isinstance(value, str):
+        return numerals.whole(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def _category(name: str, label: str, categories: str, *, ordered: bool = True, protected: bool = False) -> Attribute:
@@ -168,13 +206,23 @@ SCORED_COLUMNS = np.array([NAMES.index(name) for name in SCORED])
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with one row (`row` None: with the whole file); `row` counts data rows from 0."""
+    """One thing wrong with one row (`row` None: with the whole file); `row` counts data rows from 0.
+
+    `reason` is that of `Invalid`, and `at` the line or row that the message begins with.
+    """
 
     row: int | None
     column: str | None
     value: object
     message: str
     allowed: Allowed = None
+    reason: str = ""
+    at: str = ""
+
+    @classmethod
+    def of(cls, row: int, column: str | None, value: object, error: Invalid, at: str) -> "Fault":
+        """Return what is wrong with a row."""
+        return cls(row, column, value, f"{at}: {error}", error.allowed, error.reason, at)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry as answers carry it; a long or nested value is shortened."""
@@ -192,19 +240,18 @@ class Fault:
         }
 
 
-def first_messages(faults: Sequence[Fault], n_rejected: int) -> list[str]:
-    """Return what a command says of the rows that were rejected: the first faults, and how many rows there are."""
-    lines = [fault.message for fault in faults[:_SAID]]
-    return [*lines, f"and more; {n_rejected:,} rows were rejected in all"] if len(faults) > _SAID else lines
-
-
 class InvalidApplications(ValueError):
-    """Applications that had to be valid are not; `faults` says where."""
+    """Applications that had to be valid are not; `faults` says where, `reasons` how many there are of each kind."""
 
-    def __init__(self, faults: Sequence[Fault], source: str = "") -> None:
+    def __init__(
+        self, faults: Sequence[Fault], source: str = "", reasons: Mapping[tuple[str, str], int] | None = None
+    ) -> None:
         self.faults = list(faults)
-        more = f" (and {len(faults) - 5} more)" if len(faults) > 5 else ""
-        text = "; ".join(f.message for f in faults[:5]) + more
+        told = [fault.message for fault in faults]
+        if len(told) > _ONE_BY_ONE:
+            of_files = [fault.message for fault in faults if fault.row is None]
+            told = [*of_files, *(kind.message for kind in kinds(faults, reasons or {}))]
+        text = "; ".join(told)
         super().__init__(f"{source}: {text}" if source else text)
 
 
@@ -291,6 +338,11 @@ class Applications:
     def n_rejected(self) -> int:
         """How many rows were rejected."""
         return self.n_rows - len(self.rows)
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """What is wrong with rows, by kind."""
+        return kinds(self.faults, self.reasons)
 
     @cached_property
     def row_warnings(self) -> dict[int, list[str]]:
@@ -384,7 +436,9 @@ def encode(frame: pd.DataFrame) -> Floats:
     for place, attribute in enumerate(ATTRIBUTES):
         if attribute.name not in frame.columns:
             continue
-        positions, distinct = pd.factorize(frame[attribute.name], use_na_sentinel=False)
+        column = frame[attribute.name]
+        alike = pd.factorize(column, use_na_sentinel=False) if len(column) > _FEW else (np.arange(len(column)), column)
+        positions, distinct = alike
         parsed = np.full(len(distinct), np.nan)
         for i, value in enumerate(distinct):
             value = value.item() if isinstance(value, np.generic) else value
@@ -392,47 +446,55 @@ def encode(frame: pd.DataFrame) -> Floats:
                 parsed[i] = attribute.parse(None if value is pd.NA else value)
             except Invalid as error:
                 row = int(np.argmax(positions == i))
-                faults.append(Fault(row, attribute.name, value, f"row {row}: {error}", error.allowed))
+                faults.append(Fault.of(row, attribute.name, value, error, f"row {row}"))
         codes[:, place] = parsed[positions]
     if faults:
         raise InvalidApplications(sorted(faults, key=lambda f: f.row or 0))
     return codes
 
 
-def _parse_client_id(value: object) -> str | None:
+def _parse_client_id(value: object) -> tuple[str | None, Form]:
     if value is None or value != value:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)  # as a CSV would have it
-    if not isinstance(value, str):
+        return None, ""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise Invalid("not_text", f"{CLIENT_ID} {shown(value)} is not a text")
-    value = value.strip()
-    if len(value) > MAX_CLIENT_ID:
-        raise Invalid("too_long", f"{CLIENT_ID} has {len(value)} characters; {MAX_CLIENT_ID} are allowed")
-    return value or None
+    id, form = ids.parsed(value)
+    if len(id) > MAX_CLIENT_ID:
+        raise Invalid("too_long", f"{CLIENT_ID} has {len(id)} characters; {MAX_CLIENT_ID} are allowed")
+    return id or None, form
 
 
 def _parse_label(value: object) -> str | None:
-    value = value.strip() if isinstance(value, str) else value
+    value = spelling.plain(value) if isinstance(value, str) else value
     if value is None or value == "" or value != value:
         return None
     if value in (GOOD, BAD):
         return str(value)
-    raise Invalid("unknown_category", f"{LABEL} {shown(value)} is not one of {GOOD}, {BAD}", [GOOD, BAD])
+    coded = uci.LABELS.get(str(value)) if isinstance(value, str | int) else None
+    why = (
+        f"is a code of UCI's german.data; here that is {coded!r} ({_CODES})"
+        if coded
+        else f"is not one of {GOOD}, {BAD}"
+    )
+    raise Invalid("unknown_category", f"{LABEL} {shown(value)} {why}", [GOOD, BAD])
 
 
 class _Faults:
-    """Collects the faults of one body: all counted, the first thousand kept."""
+    """Collects the faults of one body: all counted; the first thousand worded, and the first of each kind."""
 
     def __init__(self) -> None:
-        self.kept: list[Fault] = []
+        self._kept: list[Fault] = []
         self.reasons: dict[tuple[str, str], int] = {}
 
-    def add(self, row: int, column: str | None, value: object, error: Invalid) -> None:
-        key = (column or "", error.reason)
+    def add(self, row: int, column: str | None, value: object, reason: str, word: Callable[[], Invalid]) -> None:
+        key = (column or "", reason)
         self.reasons[key] = self.reasons.get(key, 0) + 1
-        if len(self.kept) < MAX_FAULTS:
-            self.kept.append(Fault(row, column, value, str(error), error.allowed))
+        if len(self._kept) < MAX_FAULTS or self.reasons[key] <= FIRSTS:
+            self._kept.append(Fault.of(row, column, value, word(), f"row {row}"))
+
+    def told(self) -> list[Fault]:
+        """Return those that are told."""
+        return chosen(self._kept, lambda fault: (fault.column, fault.reason))
 
 
 class _Column(NamedTuple):
@@ -440,8 +502,10 @@ class _Column(NamedTuple):
 
     Attributes
     ----------
-    values, results : list
-        Its distinct values, and what each came to.
+    values : pyarrow.Array
+        Its distinct values.
+    results : list
+        What each of them came to.
     positions : array
         Where each row's value stands there.
     bad : array
@@ -450,14 +514,20 @@ class _Column(NamedTuple):
         How many rows are bad for which reason.
     texts : list of str or None
         Each row's result, of what is no attribute.
+    firsts : list of (int, str)
+        The first rows that are bad for each reason, and the reason.
+    forms : list
+        What was taken in another form than the contract's: the form, a value, in how many rows.
     """
 
-    values: list[str]
+    values: pa.Array
     results: list[Any]
     positions: NDArray[np.int64]
     bad: NDArray[np.int64]
     reasons: dict[str, int]
     texts: list[str | None]
+    firsts: list[tuple[int, str]]
+    forms: list[tuple[Form, object, int]]
 
 
 class _Found(NamedTuple):
@@ -476,26 +546,63 @@ class Validator:
     domain : Domain, optional
         What the version saw in training. A number outside it gets a warning; a category that had no row is rejected,
         for a model can only guess there.
+    labelled : bool
+        Whether a label that is neither good nor bad is a fault, as where a model is to learn from it. No decision needs
+        one: else it is left out.
     """
 
-    def __init__(self, domain: Domain | None = None) -> None:
+    def __init__(self, domain: Domain | None = None, *, labelled: bool = False) -> None:
         self.domain = domain
-        self._caches: dict[str, dict[Hashable, tuple[float, bool]]] = {name: {} for name in NAMES}
+        self._labelled = labelled
+        self._caches: dict[str, dict[Hashable, tuple[float, bool, str, Form]]] = {name: {} for name in NAMES}
 
-    def _check(self, attribute: Attribute, value: object) -> tuple[float, bool]:
-        """Return a value's code, and whether it lies outside the training range."""
-        code = attribute.parse(value)
-        if self.domain is None or code != code:
-            return code, False
-        if attribute.kind == "number":
-            low, high = self.domain.ranges.get(attribute.name, (code, code))
-            return code, not low <= code <= high
-        category = attribute.categories[int(code)]
-        seen = self.domain.categories.get(attribute.name)
-        if seen is not None and category not in seen:
-            message = f"{attribute.name} {category!r} was never seen in training; the model knows {', '.join(seen)}"
-            raise Invalid("unseen_category", message, list(seen))
-        return code, False
+    def _look(self, attribute: Attribute, value: object) -> tuple[float, bool, str, Form]:
+        """Return a value's code, whether it lies outside the training range, what is wrong in a word, and its form."""
+        # True == 1 == 1.0 as keys, so only text and ints are looked up.
+        kept = type(value) is int or (type(value) is str and len(value) <= _CACHED_LENGTH)
+        cache = self._caches[attribute.name]
+        if kept and (known := cache.get(value)) is not None:  # type: ignore[arg-type]
+            return known
+        code, reason = attribute.look(value)
+        outside = False
+        if self.domain is not None and code == code:
+            if attribute.kind == "number":
+                low, high = self.domain.ranges.get(attribute.name, (code, code))
+                outside = not low <= code <= high
+            else:
+                seen = self.domain.categories.get(attribute.name)
+                if seen is not None and attribute.categories[int(code)] not in seen:
+                    code, reason = _NAN, "unseen_category"
+        form: Form = "" if reason else form_of(value)
+        if kept and not reason and len(cache) < _CACHE_SIZE:
+            cache[value] = code, outside, "", form  # type: ignore[index]
+        return code, outside, reason, form
+
+    def _text(self, name: str, value: object) -> tuple[str | None, Form]:
+        """Return a client's id or label, and its form.
+
+        Raises
+        ------
+        Invalid
+            When it is not allowed.
+        """
+        if name == CLIENT_ID:
+            return _parse_client_id(value)
+        try:
+            return _parse_label(value), form_of(value)
+        except Invalid:
+            if self._labelled:
+                raise
+            return None, "left out"
+
+    def _invalid(self, attribute: Attribute, value: object, reason: str) -> Invalid:
+        """Return in words what is wrong with a value, by the word of `_look`."""
+        if reason != "unseen_category" or self.domain is None:
+            return attribute.invalid(value, reason)
+        seen = self.domain.categories[attribute.name]
+        category = spelling.plain(str(value))
+        message = f"{attribute.name} {category!r} was never seen in training; the model knows {', '.join(seen)}"
+        return Invalid(reason, message, list(seen))
 
     def rows(self, rows: object) -> Applications:
         """Validate a JSON list of applications.
@@ -515,19 +622,17 @@ class Validator:
         labels: list[str | None] = []
         valid: list[int] = []
         faults = _Faults()
-        ignored: dict[str, None] = {}
+        notes, keys = Notes(), _Keys()
         for i, row in enumerate(rows):
             if not isinstance(row, dict):
-                error = Invalid("shape", f"row {i}: an application must be an object, not {shown(row)}")
-                faults.add(i, None, row, error)
+                faults.add(i, None, row, "shape", partial(_no_object, row))
                 continue
-            client_id, label, good = self._row(i, row, codes[i], outside[i], faults)
-            if len(row) > len(NAMES) or not row.keys() <= _KNOWN:
-                ignored.update(dict.fromkeys(key for key in row if key not in _KNOWN))
+            client_id, label, good = self._row(i, keys.named(row), codes[i], outside[i], faults, notes)
             if good:
                 valid.append(i)
                 client_ids.append(client_id)
                 labels.append(label)
+        repeated = ids.repeated(client_ids, valid, "row", lambda found: {row: row for row in found})
         return Applications(
             codes=codes[valid],
             rows=np.array(valid, dtype=np.int64),
@@ -536,41 +641,44 @@ class Validator:
             outside=outside[valid],
             n_rows=len(rows),
             domain=self.domain,
-            faults=faults.kept,
+            faults=faults.told(),
             reasons=faults.reasons,
-            warnings=_ignored_warnings(ignored),
+            warnings=[
+                *renamed(list(keys.taken.items())),
+                *notes.warnings(),
+                *repeated,
+                *_ignored_warnings(keys.ignored),
+            ],
         )
 
     def _row(
-        self, i: int, row: dict[str, Any], codes: Floats, outside: NDArray[np.bool_], faults: _Faults
+        self, i: int, row: dict[str, Any], codes: Floats, outside: NDArray[np.bool_], faults: _Faults, notes: Notes
     ) -> tuple[str | None, str | None, bool]:
         """Write one row's codes in place; return its client id, its label, and whether it is valid."""
         good = True
         for place, attribute in enumerate(ATTRIBUTES):
             value = row.get(attribute.name)
-            cache = self._caches[attribute.name]
-            # True == 1 == 1.0 as keys, so only text and ints are looked up.
-            known = cache.get(value) if type(value) is str or type(value) is int else None
-            if known is None:
-                try:
-                    known = self._check(attribute, value)
-                except Invalid as error:
-                    good = False
-                    faults.add(i, attribute.name, value, _located(f"row {i}", error))
-                    continue
-                if (type(value) is str or type(value) is int) and len(cache) < _CACHE_SIZE:
-                    cache[value] = known
-            codes[place] = known[0]
-            if known[1]:
+            code, is_outside, reason, form = self._look(attribute, value)
+            if reason:
+                good = False
+                faults.add(i, attribute.name, value, reason, partial(self._invalid, attribute, value, reason))
+                continue
+            if form:
+                notes.add(form, attribute.name, value)
+            codes[place] = code
+            if is_outside:
                 outside[place] = True
         others: list[str | None] = []
-        for name, parse in ((CLIENT_ID, _parse_client_id), (LABEL, _parse_label)):
+        for name in (CLIENT_ID, LABEL):
             try:
-                others.append(parse(row.get(name)))
+                text, form = self._text(name, row.get(name))
+                others.append(text)
+                if form:
+                    notes.add(form, name, row[name])
             except Invalid as error:
                 good = False
                 others.append(None)
-                faults.add(i, name, row[name], _located(f"row {i}", error))
+                faults.add(i, name, row[name], error.reason, partial(_itself, error))
         return others[0], others[1], good
 
     def csv(self, data: Data) -> Applications:
@@ -591,10 +699,10 @@ class Validator:
         faults = _column_faults(sheet.header)
         if faults:
             reasons = {(f.column or "", "column"): 1 for f in faults}
-            return _nothing(sheet.n_rows, faults, reasons, self.domain)
+            return _nothing(sheet, faults, reasons, self.domain)
         if not sheet.n_rows:
             fault = Fault(None, None, None, "the file has a header but no clients below it")
-            return _nothing(0, [fault], {}, self.domain)
+            return _nothing(sheet, [fault], {}, self.domain)
         return self._columns(sheet, places)
 
     def _columns(self, sheet: Sheet, places: dict[str, int]) -> Applications:
@@ -607,8 +715,11 @@ class Validator:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             parsed = list(pool.map(lambda block, start: self._block(block, int(start), found), blocks, starts[:-1]))
         reasons: dict[tuple[str, str], int] = {}
+        notes = Notes()
         for name in columns:
             for block in parsed:
+                for form, value, times in block[name].forms:
+                    notes.add(form, name, value, times)
                 for reason, times in block[name].reasons.items():
                     reasons[name, reason] = reasons.get((name, reason), 0) + times
         faults = self._first_faults(sheet, parsed, starts)
@@ -631,10 +742,13 @@ class Validator:
             domain=self.domain,
             faults=_on_lines(sheet, faults),
             reasons=reasons,
-            warnings=_ignored_warnings(sheet.header[i] for i in ignored),
+            warnings=[*sheet.notes, *notes.warnings()],
             extra=extra,
         )
-        return applications.only(~found.bad) if found.bad.any() else applications
+        applications = applications.only(~found.bad) if found.bad.any() else applications
+        applications.warnings += ids.repeated(applications.client_id, applications.rows, "line", sheet.lines)
+        applications.warnings += _ignored_warnings(sheet.header[i] for i in ignored)
+        return applications
 
     def _block(self, block: pa.RecordBatch, start: int, found: "_Found") -> "dict[str, _Column]":
         """Parse some rows of a file, and write their codes in place."""
@@ -654,92 +768,148 @@ class Validator:
 
     def _column(self, name: str, cells: pa.Array) -> "_Column":
         """Parse a column's distinct values once each, and find the rows that hold a bad one."""
-        if name == CLIENT_ID and pc.all(pc.match_substring_regex(cells, _PLAIN_CLIENT_ID)).as_py():
+        if name == CLIENT_ID and ids.are_plain(cells):
             # Each client has its own; most files have nothing to parse there.
             none = np.empty(0, dtype=np.int64)
-            return _Column([], [], none, none, {}, cells.to_pylist())
+            return _Column(cells, [], none, none, {}, cells.to_pylist(), [], [])
         encoded = cells if pa.types.is_dictionary(cells.type) else pc.dictionary_encode(cells)
-        values = encoded.dictionary.to_pylist()
         positions = encoded.indices.to_numpy()
-        absent = (float("nan"), False) if name in ATTRIBUTE else None
-        results: list[Any] = []
-        wrong: dict[int, str] = {}
-        for j, value in enumerate(values):
-            try:
-                results.append(self._parse_cell(name, value))
-            except Invalid as error:
-                results.append(absent)
-                wrong[j] = error.reason
-        is_wrong = np.zeros(len(values), dtype=bool)
-        is_wrong[list(wrong)] = True
-        bad = np.flatnonzero(is_wrong[positions]) if wrong else np.empty(0, dtype=np.int64)
+        # Those of the table are no copies: of a large file's distinct values only a part is ever held as Python's.
+        values = encoded.dictionary
+        results, reasons, formed = self._results(name, values)
+        wrong = np.fromiter(map(bool, reasons), bool, len(reasons))
+        bad = np.flatnonzero(wrong[positions]) if wrong.any() else np.empty(0, dtype=np.int64)
         times = np.bincount(positions[bad], minlength=len(values))
-        reasons: dict[str, int] = {}
+        counted: dict[str, int] = {}
         # In the order in which they are met, whatever the dictionary's is.
-        for j, reason in wrong.items():
-            if times[j]:
-                reasons[reason] = reasons.get(reason, 0) + int(times[j])
+        for j in np.flatnonzero(times).tolist():
+            counted[reasons[j]] = counted.get(reasons[j], 0) + int(times[j])
         texts = [] if name in ATTRIBUTE else [results[p] for p in positions]
-        return _Column(values, results, positions, bad, reasons, texts)
+        all_times = np.bincount(positions, minlength=len(values)) if formed else times
+        forms = [(form, values[j].as_py(), int(all_times[j])) for j, form in formed.items() if all_times[j]]
+        firsts = _firsts(bad, positions[bad], reasons) if counted else []
+        return _Column(values, results, positions, bad, counted, texts, firsts, forms)
+
+    def _results(self, name: str, values: pa.Array) -> tuple[list[Any], list[str], dict[int, Form]]:
+        """Return what each of a column's distinct values came to, what is wrong with it, and those of another form."""
+        results: list[Any] = []
+        reasons: list[str] = []
+        forms: dict[int, Form] = {}
+        if name in ATTRIBUTE:
+            for j, value in enumerate(values.to_pylist()):
+                code, outside, reason, form = self._look(ATTRIBUTE[name], value)
+                results.append(_ABSENT if reason else (code, outside))
+                reasons.append(reason)
+                if form:
+                    forms[j] = form
+            return results, reasons, forms
+        for j, value in enumerate(values.to_pylist()):
+            try:
+                text, form = self._text(name, value)
+                results.append(text)
+                reasons.append("")
+                if form:
+                    forms[j] = form
+            except Invalid as error:
+                results.append(None)
+                reasons.append(error.reason)
+        return results, reasons, forms
 
     def _first_faults(
         self, sheet: Sheet, parsed: "list[dict[str, _Column]]", starts: NDArray[np.int64]
     ) -> list[tuple[int, int, str, object, Invalid]]:
-        """Return the faults of the first rows that have any: a thousand at least, where there are as many."""
+        """Return the faults of the first rows that have any, a thousand at least, and the first of each kind."""
         found: list[tuple[int, int, str, object, Invalid]] = []
+        seen: Counter[tuple[str, str]] = Counter()
         for start, block in zip(starts, parsed, strict=False):
+            enough = len(found) >= MAX_FAULTS
             for name, column in block.items():
-                for k in column.bad[:MAX_FAULTS]:
-                    value = column.values[column.positions[k]]
+                rows = set() if enough else set(column.bad[:MAX_FAULTS].tolist())
+                rows |= {row for row, reason in column.firsts if seen[name, reason] < FIRSTS}
+                seen.update((name, reason) for _, reason in column.firsts)
+                for k in rows:
+                    value = column.values[int(column.positions[k])].as_py()
                     found.append((int(sheet.numbers[start + k]), _PLACE[name], name, value, self._error(name, value)))
-            if len(found) >= MAX_FAULTS:
-                break
         return found
 
     def _error(self, name: str, value: str) -> Invalid:
         """Return what is wrong with a value that was found wrong: kept for the first rows only, made again here."""
+        if name in ATTRIBUTE:
+            return self._invalid(ATTRIBUTE[name], value, self._look(ATTRIBUTE[name], value)[2])
         try:
-            self._parse_cell(name, value)
+            self._text(name, value)
         except Invalid as error:
             return error
         raise AssertionError(f"{name} was found wrong and is not")
 
-    def _parse_cell(self, name: str, value: str) -> tuple[float, bool] | str | None:
-        if name == CLIENT_ID:
-            return _parse_client_id(value)
-        if name == LABEL:
-            return _parse_label(value)
-        cache = self._caches[name]
-        known = cache.get(value)
-        if known is None:
-            known = self._check(ATTRIBUTE[name], value)
-            if len(cache) < _CACHE_SIZE:
-                cache[value] = known
-        return known
-
 
 _KNOWN = frozenset((*NAMES, CLIENT_ID, LABEL))
 _PLACE = {name: place for place, name in enumerate((*NAMES, CLIENT_ID, LABEL))}
-# One that is taken as it is: nothing to strip, nothing that counts as more than one character.
-_PLAIN_CLIENT_ID = r"^[!-~](?:[ -~]{0,62}[!-~])?$"
+# So many keys of a body are looked at for another spelling.
+_LOOKED_AT = 1000
 
 
-def _located(where: str, error: Invalid) -> Invalid:
-    return Invalid(error.reason, f"{where}: {error}", error.allowed)
+class _Keys:
+    """Finds the contract's names in the objects of one body.
+
+    Attributes
+    ----------
+    taken : dict
+        The names that were taken for the contract's, as written and as read.
+    ignored : dict
+        The others, in their order.
+    """
+
+    def __init__(self) -> None:
+        self.taken: dict[str, str] = {}
+        self.ignored: dict[str, None] = {}
+        self._looked_at: dict[str, str | None] = {}
+
+    def named(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return an object by the contract's names; of several keys that one could be, none is taken."""
+        if row.keys() <= _KNOWN:
+            return row
+        others = [key for key in row if key not in _KNOWN]
+        meant = {key: name for key in others if (name := self._meant(key)) and name not in row}
+        times = Counter(meant.values())
+        taken = {key: name for key, name in meant.items() if times[name] == 1}
+        self.taken.update(taken)
+        self.ignored.update(dict.fromkeys(key for key in others if key not in taken))
+        return row | {name: row[key] for key, name in taken.items()} if taken else row
+
+    def _meant(self, key: str) -> str | None:
+        if key not in self._looked_at and len(self._looked_at) < _LOOKED_AT:
+            (name,) = spelling.named([key], _KNOWN)
+            self._looked_at[key] = name if name in _KNOWN else None
+        return self._looked_at.get(key)
+
+
+def _firsts(bad: NDArray[np.int64], values: NDArray[np.int64], reasons: list[str]) -> list[tuple[int, str]]:
+    """Return the first bad rows for each reason; `values` has where each one's value, and its reason, stands."""
+    words = sorted(set(reasons) - {""})
+    numbers = np.array([words.index(reason) if reason else -1 for reason in reasons])[values]
+    return [(int(row), word) for i, word in enumerate(words) for row in bad[np.flatnonzero(numbers == i)[:FIRSTS]]]
+
+
+def _no_object(row: object) -> Invalid:
+    return Invalid("shape", f"an application must be an object, not {shown(row)}")
+
+
+def _itself(error: Invalid) -> Invalid:
+    return error
 
 
 def _on_lines(sheet: Sheet, found: list[tuple[int, int, str, object, Invalid]]) -> list[Fault]:
-    """Return the first thousand faults by row and column, each message led by its line in the file."""
-    first = sorted(found, key=lambda f: f[:2])[:MAX_FAULTS]
+    """Return the faults that are told, by row and column, each message led by its line in the file."""
+    first = chosen(sorted(found, key=lambda f: f[:2]), lambda f: (f[2], f[4].reason))
     lines = sheet.lines({number for number, *_ in first})
     return [
-        Fault(number, name or None, value, f"line {lines[number]}: {error}", error.allowed)
-        for number, _, name, value, error in first
+        Fault.of(number, name or None, value, error, f"line {lines[number]}") for number, _, name, value, error in first
     ]
 
 
 def _nothing(
-    n_rows: int, faults: list[Fault], reasons: dict[tuple[str, str], int], domain: Domain | None
+    sheet: Sheet, faults: list[Fault], reasons: dict[tuple[str, str], int], domain: Domain | None
 ) -> Applications:
     return Applications(
         codes=np.empty((0, len(NAMES))),
@@ -747,10 +917,11 @@ def _nothing(
         client_id=[],
         label=[],
         outside=np.empty((0, len(NAMES)), dtype=bool),
-        n_rows=n_rows,
+        n_rows=sheet.n_rows,
         domain=domain,
         faults=faults,
         reasons=reasons,
+        warnings=sheet.notes,
     )
 
 
@@ -800,7 +971,7 @@ def json_schema() -> dict[str, Any]:
     properties[LABEL] = {
         "title": "Outcome, where known",
         "enum": [GOOD, BAD, None],
-        "description": "Stored as label; never shown to the model.",
+        "description": "Stored as label; never shown to the model. Another value is left out, with a warning.",
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -4,10 +4,13 @@ Any CSV with the columns of `credit_risk.application` and a `class` will do, fro
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from credit_risk.application import (
@@ -17,6 +20,7 @@ from credit_risk.application import (
     NAMES,
     Applications,
     Fault,
+    Invalid,
     InvalidApplications,
     Validator,
     decode,
@@ -31,7 +35,7 @@ TEST_SHARE = 0.2
 MIN_PER_CLASS = 20
 
 
-def read_training(source: str | Path) -> pd.DataFrame:
+def read_training(source: str | Path, say: Callable[[str], object] | None = None) -> pd.DataFrame:
     """Return the labelled clients of a CSV.
 
     Parameters
@@ -39,6 +43,8 @@ def read_training(source: str | Path) -> pd.DataFrame:
     source : str or Path
         A path, or `gs://BUCKET/NAME`. What else a CSV may look like, `Validator.csv` says; columns that an application
         does not have are left out.
+    say : callable, optional
+        Is told in a sentence what was taken in another form than usual, or left out.
 
     Returns
     -------
@@ -55,17 +61,20 @@ def read_training(source: str | Path) -> pd.DataFrame:
         line and column, and what would be right.
     """
     source = str(source)
-    return parse_training(_read(source), source)
+    return parse_training(_read(source), source, say)
 
 
-def parse_training(data: bytes, source: str) -> pd.DataFrame:
+def parse_training(data: bytes, source: str, say: Callable[[str], object] | None = None) -> pd.DataFrame:
     """Return the labelled clients of a CSV in memory; `source` is what a message calls it. See `read_training`."""
     try:
-        applications = Validator().csv(data)
+        applications = Validator(labelled=True).csv(data)
     except Unreadable as error:
         raise InvalidApplications([Fault(None, None, None, str(error))], source) from None
     if faults := applications.faults or _label_faults(applications, data):
-        raise InvalidApplications(faults, source)
+        raise InvalidApplications(faults, source, applications.reasons)
+    if say is not None:
+        for warning in applications.warnings:
+            say(f"{source}: {warning}")
     columns = [c.cast(pa.string()) if pa.types.is_dictionary(c.type) else c for c in decode(applications.codes).columns]
     frame: pd.DataFrame = pa.table(columns, names=list(NAMES)).to_pandas()
     frame[LABEL] = applications.label
@@ -73,12 +82,32 @@ def parse_training(data: bytes, source: str) -> pd.DataFrame:
 
 
 def split(frame: pd.DataFrame, seed: int = SPLIT_SEED) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return (train, test): a fifth of each class, drawn at random, is for the test.
+    """Return (train, test): a fifth of the clients of each class, drawn at random, is for the test.
 
-    Both keep the order and the index of `frame`; the same frame and seed give the same split.
+    Rows with equal inputs are one client, whatever their class, and go to one side together. Both parts keep the order
+    and the index of `frame`; the same frame and seed give the same split.
     """
-    train, test = train_test_split(frame, test_size=TEST_SHARE, stratify=frame[LABEL], random_state=seed)
-    return train.sort_index(), test.sort_index()
+    clients = client_numbers(frame)
+    first = first_rows(clients)
+    _, drawn = train_test_split(first, test_size=TEST_SHARE, stratify=frame[LABEL].to_numpy()[first], random_state=seed)
+    in_test = np.isin(clients, clients[drawn])
+    return frame[~in_test], frame[in_test]
+
+
+def client_numbers(frame: pd.DataFrame) -> NDArray[np.intp]:
+    """Return a number for each row of shape (n,): equal for rows whose 20 attributes are, absent ones included."""
+    numbers = frame.groupby(list(NAMES), sort=False, dropna=False).ngroup()
+    return np.asarray(numbers, dtype=np.intp)
+
+
+def first_rows(clients: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the position of each client's first row, ascending."""
+    return np.sort(np.unique(clients, return_index=True)[1])
+
+
+def n_repeated(frame: pd.DataFrame) -> int:
+    """Return how many rows have the inputs of an earlier row."""
+    return len(frame) - len(first_rows(client_numbers(frame)))
 
 
 def data_hash(frame: pd.DataFrame) -> str:
@@ -109,11 +138,17 @@ def _label_faults(applications: Applications, data: bytes) -> list[Fault]:
     if rows:
         lines = Sheet(data, (*NAMES, LABEL)).lines(rows)
         text = f"{LABEL} has no value; write {GOOD} or {BAD}, or leave the client out"
-        return [Fault(row, LABEL, None, f"line {lines[row]}: {text}", [GOOD, BAD]) for row in rows]
+        error = Invalid("missing", text, [GOOD, BAD])
+        return [Fault.of(row, LABEL, None, error, f"line {lines[row]}") for row in rows]
+    clients = client_numbers(pd.DataFrame(applications.codes, columns=list(NAMES)))
+    labels = [applications.label[row] for row in first_rows(clients)]
     faults = []
     for label in (GOOD, BAD):
-        n = applications.label.count(label)
+        n = labels.count(label)
         if n < MIN_PER_CLASS:
-            text = f"{LABEL} is {label!r} for {n} clients only; add some, at least {MIN_PER_CLASS} of each are needed"
+            text = (
+                f"{LABEL} is {label!r} for {n} clients only; add some, at least {MIN_PER_CLASS} of each are needed "
+                "(rows with equal inputs count once)"
+            )
             faults.append(Fault(None, LABEL, None, text))
     return faults

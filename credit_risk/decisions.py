@@ -7,7 +7,9 @@ in which they were committed: a reader that has seen number n asks for what came
 
 import math
 import os
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ from ulid import ULID
 from credit_risk.application import ATTRIBUTES, Applications, decode
 from credit_risk.blobs import BlobMissing, Blobs, open_blobs
 from credit_risk.documents import Document, Documents, DuplicateId, LogUnavailable, open_documents
+from credit_risk.model import GREEN as GREEN  # named with the log's other words
+from credit_risk.model import RED as RED
 from credit_risk.model import Decided
 from credit_risk.settings import Settings
 
@@ -48,9 +52,10 @@ AT_ONCE = 1000
 _MAX_DIGITS = 18  # no row has a number of more, and no file could be asked for it
 # A bigger batch is worked on in parts of so many rows: few enough to stay in the processor's caches.
 PART_ROWS = 32_768
-RED = "red"
-GREEN = "green"
+# So long a preview can be looked at: nothing rests on it, and nobody needs its client's data.
+PREVIEWS_KEPT = timedelta(days=1)
 OUTCOMES = "outcomes"
+OPEN = "open"  # the caller where nobody has to say who they are
 Kind = Literal["decision", "preview"]
 
 DECISION_SCHEMA = pa.schema(
@@ -81,7 +86,7 @@ class Batch:
     """What one request or file came to, ready to be committed; `decided` is parallel to `applications`.
 
     `threshold` and `base_rate` are those of the scorer: from which risk it refuses, and for which share of bad clients
-    its risks are meant.
+    its risks are meant. `caller` is who sent it.
     """
 
     applications: Applications
@@ -94,6 +99,7 @@ class Batch:
     source: str | None = None
     sha256: str | None = None
     idempotency_key: str | None = None
+    caller: str = OPEN
     id: str = field(default_factory=lambda: str(ULID()))
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -113,7 +119,7 @@ class Batch:
 class BatchRecord:
     """The commit mark of a batch; `seq` is its place in the log, from 1, without gaps.
 
-    `base_rate` is None in records of before it was kept.
+    `base_rate` and `caller` are None in records of before they were kept.
     """
 
     seq: int
@@ -132,10 +138,11 @@ class BatchRecord:
     reasons: list[dict[str, Any]] = field(hash=False)
     stored: Literal["documents", "parquet"]
     base_rate: float | None = None
+    caller: str | None = None
 
 
 class AlreadyCommitted(ValueError):
-    """A batch with this idempotency key is in the log; `record` is its mark."""
+    """A batch of the same caller with this idempotency key is in the log; `record` is its mark."""
 
     def __init__(self, record: BatchRecord) -> None:
         super().__init__(f"idempotency key {record.idempotency_key!r} was used for batch {record.id}")
@@ -163,6 +170,19 @@ def open_log(settings: Settings) -> "DecisionLog":
     )
 
 
+def _at_once() -> None:
+    """Wait for nothing."""
+
+
+@dataclass
+class _Waiting:
+    """A batch that is to be written, and what came of it."""
+
+    batch: Batch
+    documents: list[Document]
+    found: BatchRecord | Exception | None = None
+
+
 class DecisionLog:
     """Batches, decisions, events and reports. Every method may raise `LogUnavailable`.
 
@@ -172,15 +192,25 @@ class DecisionLog:
         Holds all of it, but for big batches' decisions.
     blobs : Blobs
         Holds those.
+    owner : str, optional
+        Whose batches it shows; without, everybody's.
     """
 
-    def __init__(self, documents: Documents, blobs: Blobs) -> None:
+    def __init__(self, documents: Documents, blobs: Blobs, owner: str | None = None) -> None:
         self._documents = documents
         self._blobs = blobs
+        self._waiting: deque[_Waiting] = deque()
+        self._turn = threading.Lock()
+        self._owned: dict[str, Any] = {} if owner is None else {"caller": owner}
+        self._previews_gone: datetime | None = None
+
+    def of(self, owner: str) -> "DecisionLog":
+        """Return the log as one caller may read it: their batches and the decisions in these, and no others'."""
+        return DecisionLog(self._documents, self._blobs, owner)
 
     # Batches and decisions
 
-    def commit(self, batch: Batch, ready: Callable[[], object] = lambda: None) -> BatchRecord:
+    def commit(self, batch: Batch, ready: Callable[[], object] = _at_once) -> BatchRecord:
         """Write a batch; when this returns it is in the log for good, when it raises it is not.
 
         Parameters
@@ -193,14 +223,64 @@ class DecisionLog:
         Raises
         ------
         AlreadyCommitted
-            When its idempotency key was used before.
+            When its caller used its idempotency key before.
         """
-        self._refuse_twice(batch.idempotency_key)
-        n_decided = len(batch.applications)
-        as_documents = n_decided <= MAX_DOCUMENTS
-        decided = _decision_documents(batch) if as_documents else []
-        if not as_documents:
+        if ready is _at_once and self._documents.atomic and _as_documents(batch):
+            return self._together(batch)
+        self._refuse_twice(batch)
+        decided = _decision_documents(batch) if _as_documents(batch) else []
+        if not _as_documents(batch):
             self._put_parquet(batch)
+        try:
+            ready()
+            with self._documents.together():
+                written = self._write(batch, decided)
+        except LogUnavailable:
+            raise  # the sweep removes what was written
+        except Exception:
+            self._discard(batch.id)
+            raise
+        self._flush([batch])
+        return written
+
+    def _together(self, batch: Batch) -> BatchRecord:
+        """Write a batch with all that wait for their turn, in one transaction and with one wait for the disk."""
+        mine = _Waiting(batch, _decision_documents(batch))
+        self._waiting.append(mine)
+        with self._turn:
+            if mine.found is None:  # else whoever had the turn before wrote it
+                self._write_all([self._waiting.popleft() for _ in range(len(self._waiting))])
+        if isinstance(mine.found, Exception):
+            raise mine.found
+        assert mine.found is not None
+        return mine.found
+
+    def _write_all(self, waiting: Sequence["_Waiting"]) -> None:
+        try:
+            with self._documents.together():
+                for one in waiting:
+                    try:
+                        one.found = self._write(one.batch, one.documents)
+                    except AlreadyCommitted as error:  # before anything of it was written
+                        one.found = error
+            self._flush([one.batch for one in waiting])
+        except Exception as error:
+            if len(waiting) > 1 and not isinstance(error, LogUnavailable):  # whose it is shows when each is alone
+                for one in waiting:
+                    self._write_all([one])
+                return
+            for one in waiting:
+                one.found = error
+
+    def _flush(self, batches: Sequence[Batch]) -> None:
+        # A client alone may be asked about again; nobody decides on a file twice because of its last moment.
+        self._documents.flush(now=any(len(batch.applications) != 1 for batch in batches))
+
+    def _write(self, batch: Batch, decided: Sequence[Document]) -> BatchRecord:
+        """Write the documents of a batch, and then its mark."""
+        self._refuse_twice(batch)
+        if decided:
+            self._documents.insert("decisions", decided)
         record: Document = {
             "id": batch.id,
             "time": batch.time.isoformat(timespec="microseconds"),
@@ -212,34 +292,22 @@ class DecisionLog:
             "source": batch.source,
             "sha256": batch.sha256,
             "idempotency_key": batch.idempotency_key,
-            "n_decided": n_decided,
+            "caller": batch.caller,
+            "n_decided": len(batch.applications),
             "n_rejected": batch.applications.n_rejected,
             "n_red": int(np.count_nonzero(batch.decided.red)),
             "reasons": [
                 {"column": column, "reason": reason, "n": n}
                 for (column, reason), n in batch.applications.reasons.items()
             ],
-            "stored": "documents" if as_documents else "parquet",
+            "stored": "documents" if _as_documents(batch) else "parquet",
         }
-        try:
-            ready()
-            with self._documents.together():
-                if decided:
-                    self._documents.insert("decisions", decided)
-                written = self._append("batches", record, lambda: self._refuse_twice(batch.idempotency_key))
-        except LogUnavailable:
-            raise  # the sweep removes what was written
-        except Exception:
-            self._discard(batch.id)
-            raise
-        # A client alone may be asked about again; nobody decides on a file twice because of its last moment.
-        self._documents.flush(now=n_decided != 1)
-        return _record(written)
+        return _record(self._append("batches", record, lambda: self._refuse_twice(batch)))
 
     def batches(self, after: int = 0, kind: Kind | None = "decision", limit: int = 0) -> list[BatchRecord]:
         """Return the batches committed after number `after`, in order."""
         where = {"_id": {"$gt": after}} | ({"kind": kind} if kind else {})
-        return [_record(d) for d in self._documents.find("batches", where, limit=limit)]
+        return [_record(d) for d in self._documents.find("batches", where | self._owned, limit=limit)]
 
     def latest_batches(
         self,
@@ -253,17 +321,18 @@ class DecisionLog:
         """Yield batches, the newest first: those before a number, and from `since` to before `until`."""
         where: dict[str, Any] = {"kind": kind} if kind else {}
         where |= {"_id": {"$lt": before}} if before is not None else {}
-        where |= _between(since, until)
+        where |= _between(since, until) | self._owned
         return map(_record, self._documents.find("batches", where, newest_first=True, limit=limit))
 
     def batch(self, id: str) -> BatchRecord | None:
         """Return a batch's record, or None when no such batch was committed."""
-        found = next(self._documents.find("batches", {"id": id}, limit=1), None)
+        found = next(self._documents.find("batches", {"id": id, **self._owned}, limit=1), None)
         return _record(found) if found else None
 
     def records(self, ids: Collection[str]) -> list[BatchRecord]:
         """Return those of these batches that were committed, in order of id."""
-        return [_record(d) for d in self._find_in("batches", "id", sorted(ids))]
+        found = map(_record, self._find_in("batches", "id", sorted(ids)))
+        return [record for record in found if self._shows(record)]
 
     def read(self, *records: BatchRecord, columns: Sequence[str] = ()) -> pa.Table:
         """Return the decisions of batches, in order of commit and row, with the columns named of `DECISION_SCHEMA`.
@@ -313,12 +382,12 @@ class DecisionLog:
         """
         found = list(self._find_in("decisions", "client_id", sorted(client_ids)))
         records = {r.id: r for r in self.records({d["batch"] for d in found}) if r.kind == "decision"}
-        big = (_record(d) for d in self._documents.find("batches", {"kind": "decision"}) if d["stored"] == "parquet")
+        big = (record for record in self.latest_batches() if record.stored == "parquet")
         return [*_briefs(found, records), *self._big(big, "client_id", client_ids)]
 
     def between(self, since: datetime, until: datetime, kind: Kind = "decision") -> list[BatchRecord]:
         """Return the batches from one time up to, but without, another."""
-        where = _between(since, until) | {"kind": kind}
+        where = _between(since, until) | {"kind": kind} | self._owned
         return [_record(d) for d in self._documents.find("batches", where, "time")]
 
     def decisions_of(
@@ -329,7 +398,9 @@ class DecisionLog:
         Every big batch from `since` to before `until` is looked through: a second for some millions of rows.
         """
         where = {"client_id": client_id} | _between(since, until)
-        documents = list(self._documents.find("decisions", where, "time", newest_first=True, limit=limit))
+        # Which of them are the owner's only their batches tell.
+        most = 0 if self._owned else limit
+        documents = list(self._documents.find("decisions", where, "time", newest_first=True, limit=most))
         committed = {r.id for r in self.records({d["batch"] for d in documents}) if r.kind == "decision"}
         found = [_flat(d) for d in documents if d["batch"] in committed]
         for record in self.latest_batches(since=since, until=until):
@@ -341,6 +412,7 @@ class DecisionLog:
         """Remove decisions whose batch was never committed, because its writer died; return how many batches went.
 
         Looks at what was written between `within` and `older_than` ago, which its id tells: it starts with the time.
+        The decisions of previews go after `PREVIEWS_KEPT`; their batches' marks, which have no client's data, stay.
         """
         now = datetime.now(UTC)
         self._blob_call(self._blobs.tidy, now - older_than)
@@ -356,9 +428,17 @@ class DecisionLog:
         left = uploads - {event["key"] for event in self.events(OUTCOMES)}
         for id in left:
             self._documents.delete("outcomes", {"upload": id})
+        self._forget_previews(now - PREVIEWS_KEPT)
         return len(written - committed) + len(left)
 
-    # Events: overrides, uploads of outcomes, approvals, rollbacks
+    def _forget_previews(self, before: datetime) -> None:
+        """Remove the decisions of previews from before a time; the first call looks at all there ever were."""
+        where = {"kind": "preview", **_between(self._previews_gone, before)}
+        for id in self._documents.distinct("batches", "id", where):  # few rows each, so there are no files of them
+            self._documents.delete("decisions", {"_id": _ids(id, id)})
+        self._previews_gone = before
+
+    # Events: overrides, uploads of outcomes, registered versions
 
     def append_event(
         self, kind: str, key: str, before: Callable[[], None] = lambda: None, /, **fields: Any
@@ -368,10 +448,7 @@ class DecisionLog:
         `before` is called before each try to write it: whatever event it does not see yet comes after this one. What
         it raises keeps the event from being written.
         """
-        event = {"kind": kind, "key": key, "time": datetime.now(UTC).isoformat(timespec="microseconds"), **fields}
-        written = self._append("events", event, before)
-        self._documents.flush(now=True)
-        return written
+        return self._append_event("events", kind, key, fields, before)
 
     def events(
         self, kind: str | None = None, key: str | None = None, after: int = 0, *, batch: str | None = None
@@ -391,6 +468,16 @@ class DecisionLog:
     def last_event(self) -> int:
         """Return the number of the newest event; 0 when there is none."""
         return self._documents.last("events")
+
+    # What people decided on Production: of its own, for only the approver's credential may write there
+
+    def append_approval(self, kind: str, key: str, **fields: Any) -> dict[str, Any]:
+        """Append what a person decided about a model version, and return it with its number `_id` and `time`."""
+        return self._append_event("approvals", kind, key, fields)
+
+    def approvals(self) -> list[dict[str, Any]]:
+        """Return all of them in order."""
+        return list(self._documents.find("approvals", {}))
 
     # Outcomes: one document each, and an event as the commit mark of all that came together
 
@@ -425,7 +512,10 @@ class DecisionLog:
             raise
 
     def outcomes_of(self, ids: Collection[str]) -> list[dict[str, Any]]:
-        """Return the outcomes of these decisions that were committed, in order; `number` is their mark's."""
+        """Return the outcomes of these decisions that were committed, by date and then as they came.
+
+        Of one decision the last stands. `number` is that of the mark an outcome came with.
+        """
         wanted = frozenset(ids)
         few = len(wanted) <= AT_ONCE
         values = wanted if few else {id.rpartition("-")[0] for id in wanted}
@@ -437,15 +527,17 @@ class DecisionLog:
         return self._committed(self._documents.find("outcomes", _between(since, until, "decided"), "decided"))
 
     def outcomes_in(self, upload: str) -> list[dict[str, Any]]:
-        """Return the outcomes that came with one mark, its key, in order."""
-        return sorted(self._documents.find("outcomes", {"upload": upload}), key=lambda d: d["row"])
+        """Return the outcomes that came with one mark, its key, by date and then as they stood in the file."""
+        return sorted(self._documents.find("outcomes", {"upload": upload}), key=lambda d: (d["date"], d["row"]))
 
     def _committed(self, outcomes: Iterable[Document]) -> list[dict[str, Any]]:
         found = list(outcomes)
         # The marks are read after what they mark: an outcome whose mark came in between is there whole.
-        numbers = {event["key"]: event["_id"] for event in self.events(OUTCOMES)} if found else {}
-        marked = [d | {"number": numbers[d["upload"]]} for d in found if d["upload"] in numbers]
-        return sorted(marked, key=lambda d: (d["number"], d["row"]))
+        marks = {event["key"]: event for event in self.events(OUTCOMES)} if found else {}
+        marked = [
+            d | {"number": mark["_id"], "caller": mark.get("caller")} for d in found if (mark := marks.get(d["upload"]))
+        ]
+        return sorted(marked, key=lambda d: (d["date"], d["number"], d["row"]))
 
     # Reports
 
@@ -468,6 +560,19 @@ class DecisionLog:
         """Return when the log can be read and written."""
         self._documents.ping()
 
+    def _append_event(
+        self,
+        collection: str,
+        kind: str,
+        key: str,
+        fields: Mapping[str, Any],
+        before: Callable[[], None] = lambda: None,
+    ) -> Document:
+        event = {"kind": kind, "key": key, "time": datetime.now(UTC).isoformat(timespec="microseconds"), **fields}
+        written = self._append(collection, event, before)
+        self._documents.flush(now=True)
+        return written
+
     def _append(self, collection: str, document: Document, before: Callable[[], None] = lambda: None) -> Document:
         """Add a document under the next number; of two writers, one gets it and the other tries the one after."""
         for attempt in range(200):
@@ -482,11 +587,16 @@ class DecisionLog:
             return numbered
         raise LogUnavailable(f"no number could be had in {collection}: too many writers at once")
 
-    def _refuse_twice(self, key: str | None) -> None:
-        if key is None:
+    def _refuse_twice(self, batch: Batch) -> None:
+        if batch.idempotency_key is None:
             return
-        if found := next(self._documents.find("batches", {"idempotency_key": key}, limit=1), None):
-            raise AlreadyCommitted(_record(found))
+        for found in self._documents.find("batches", {"idempotency_key": batch.idempotency_key}):
+            record = _record(found)
+            if (record.caller or OPEN) == batch.caller:
+                raise AlreadyCommitted(record)
+
+    def _shows(self, record: BatchRecord) -> bool:
+        return not self._owned or record.caller == self._owned["caller"]
 
     def _discard(self, id: str) -> None:
         self._documents.delete("decisions", {"_id": _ids(id, id)})
@@ -571,6 +681,10 @@ def _between(since: datetime | None, until: datetime | None, field: str = "time"
 def _ids(first: str, last: str) -> dict[str, str]:
     """Return what finds the ids of decisions of two batches and of those between them."""
     return {"$gte": f"{first}-", "$lt": f"{last}."}  # "." comes after "-"
+
+
+def _as_documents(batch: Batch) -> bool:
+    return len(batch.applications) <= MAX_DOCUMENTS
 
 
 def _parquet_name(id: str) -> str:

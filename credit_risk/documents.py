@@ -32,6 +32,9 @@ MONGODB_PATIENCE: dict[str, Any] = {
     "socketTimeoutMS": 60_000,
 }
 
+# So often it is looked whether another process still writes, which takes a fraction of a millisecond.
+_LOOK_SECONDS = 0.0002
+
 # So many documents are fetched from SQLite at once.
 PAGE = 1000
 # So many pages of 4 kB its log grows to before they are merged into the file: whose write comes to it waits for some
@@ -44,11 +47,12 @@ INDEXES: dict[str, list[tuple[str, ...]]] = {
     "decisions": [("client_id",)],
     "batches": [("id",), ("time",), ("idempotency_key",)],
     "events": [("kind", "_id"), ("key", "_id")],
+    "approvals": [],
     "outcomes": [("upload",), ("batch",), ("key",), ("decided",)],
     "reports": [("kind", "time")],
 }
 # Those whose `_id` is a number, which SQLite takes as its own number of a row.
-NUMBERED = {"batches", "events"}
+NUMBERED = {"batches", "events", "approvals"}
 # For people who ask MongoDB by hand; the log itself finds both by the `_id` of a decision.
 BY_HAND: dict[str, list[tuple[str, ...]]] = {"decisions": [("batch", "row"), ("time",)]}
 
@@ -62,7 +66,15 @@ class DuplicateId(ValueError):
 
 
 class Documents(Protocol):
-    """Collections of JSON documents. Every call may raise `LogUnavailable`."""
+    """Collections of JSON documents. Every call may raise `LogUnavailable`.
+
+    Attributes
+    ----------
+    atomic : bool
+        Whether what is inserted `together` comes at once.
+    """
+
+    atomic: bool
 
     def insert(self, collection: str, documents: Sequence[Document]) -> None:
         """Add documents.
@@ -125,6 +137,8 @@ def open_documents(url: str, flush_seconds: float = 0) -> Documents:
 class MongoDocuments:
     """Collections of a MongoDB database; `mongodb://.../NAME` names it, `credit_risk` where the address does not."""
 
+    atomic = False
+
     def __init__(self, url: str) -> None:
         # pymongo lets a keyword win over the address; what an address says is meant so.
         said = {name.lower() for name, _ in parse_qsl(url.partition("?")[2])}
@@ -137,8 +151,7 @@ class MongoDocuments:
     def _collection(self, name: str) -> pymongo.collection.Collection[Document]:
         collection = self._database[name]
         if name not in self._indexed:
-            for fields in [*INDEXES.get(name, []), *BY_HAND.get(name, [])]:
-                collection.create_index([(field, pymongo.ASCENDING) for field in fields])
+            create_indexes(collection)
             self._indexed.add(name)
         return collection
 
@@ -185,6 +198,15 @@ class MongoDocuments:
             self._client.admin.command("ping")
 
 
+def create_indexes(collection: pymongo.collection.Collection[Document]) -> None:
+    """Make the indexes of a collection of MongoDB that are not there: to look is a right that every service has."""
+    there = collection.index_information()
+    for fields in [*INDEXES.get(collection.name, []), *BY_HAND.get(collection.name, [])]:
+        index = pymongo.IndexModel([(field, pymongo.ASCENDING) for field in fields])
+        if index.document["name"] not in there:
+            collection.create_indexes([index])
+
+
 @contextmanager
 def _mongo_errors() -> Iterator[None]:
     try:
@@ -203,6 +225,8 @@ def _mongo_errors() -> Iterator[None]:
 class SqliteDocuments:
     """Collections as tables of an SQLite file: an id, the document as JSON, and indexes on what is looked up."""
 
+    atomic = True
+
     def __init__(self, path: Path, flush_seconds: float = 0) -> None:
         self._path = path.absolute()
         self._local = threading.local()
@@ -210,6 +234,7 @@ class SqliteDocuments:
         self._flusher: threading.Thread | None = None
         self._written = threading.Event()
         self._failed: OSError | None = None
+        self._writing = threading.Lock()
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -272,13 +297,19 @@ class SqliteDocuments:
     @contextmanager
     def together(self) -> Iterator[None]:
         """See `Documents.together`."""
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            self._local.together = True
-            try:
-                yield
-            finally:
-                self._local.together = False
+        # Who waits in SQLite looks again every few milliseconds, and more and more seldom.
+        if not self._writing.acquire(timeout=SQLITE_PATIENCE):
+            raise LogUnavailable(f"{self._path}: others write to it for more than {SQLITE_PATIENCE} s")
+        try:
+            with self._connection() as connection:
+                _begin(connection)
+                self._local.together = True
+                try:
+                    yield
+                finally:
+                    self._local.together = False
+        finally:
+            self._writing.release()
 
     def flush(self, *, now: bool) -> None:
         """See `Documents.flush`."""
@@ -360,6 +391,23 @@ class SqliteDocuments:
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("PRAGMA user_version=1")
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin to write, as soon as no other process does."""
+    end = time.monotonic() + SQLITE_PATIENCE
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+                time.sleep(_LOOK_SECONDS)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={SQLITE_PATIENCE * 1000}")
 
 
 def _log_ahead(connection: sqlite3.Connection) -> None:

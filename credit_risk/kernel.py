@@ -40,23 +40,16 @@ class Kernel:
     Parameters
     ----------
     trees : sequence of Tree
-        Over the 17 scored attributes.
+        Over the 17 scored attributes, as `credit_risk.trees.parse` lets them pass: small, with numerical splits, and
+        with training clients at each node.
 
     Raises
     ------
     Unsuited
-        When a tree has more than 8 leaves, a categorical split or a node without training clients, or an attribute has
-        more than 255 thresholds.
+        When an attribute has more than 255 thresholds.
     """
 
     def __init__(self, trees: Sequence[Tree]) -> None:
-        for number, tree in enumerate(trees):
-            if len(tree.value) > MAX_LEAVES:
-                raise Unsuited(f"tree {number} has {len(tree.value)} leaves, more than {MAX_LEAVES}")
-            if any(decision & 1 for decision in tree.decision):
-                raise Unsuited(f"tree {number} has a categorical split")
-            if tree.feature and min(tree.node_count + tree.leaf_count) < 1:
-                raise Unsuited(f"tree {number} has a node without training clients")
         self._splits = _splits(trees)
         self._scores, self._contributions = _tables(trees)
         self._bias = sum(_expected(tree) for tree in trees)

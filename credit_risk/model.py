@@ -19,12 +19,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from credit_risk.application import BAD, GOOD, SCORED_COLUMNS, Domain, Floats, encode
 from credit_risk.reasons import TEXTS, Reasons, Words, facts, reasons, sentences
-from credit_risk.trees import Tree, binned, grow, merge, parse
+from credit_risk.trees import Tree, binned, grow, merge, parse, write
 
 if TYPE_CHECKING:
     from credit_risk.kernel import Kernel
 
 logger = logging.getLogger(__name__)
+
+# The two decisions: refused and accepted.
+RED = "red"
+GREEN = "green"
 
 # What skops may build when it loads a stored scorer.
 TRUSTED = ["credit_risk.model.CreditScorer"]
@@ -227,9 +231,11 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @cached_property
     def booster(self) -> lgb.Booster:
-        """The trees, ready to score."""
-        check_is_fitted(self)
-        return lgb.Booster(model_str=self.model_text_)
+        """The trees, ready to score.
+
+        LightGBM's reader, which checks little, gets what we have written of trees that were checked, not the text.
+        """
+        return lgb.Booster(model_str=write(self.trees))
 
     @cached_property
     def trees(self) -> list[Tree]:
@@ -370,8 +376,30 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.column_stack([risk, 1 - risk])
 
     def predict(self, X: pd.DataFrame | Floats) -> NDArray[np.str_]:
-        """Return the likelier class of each application, shape (n,); `decide` is what the bank acts on."""
-        return np.where(self.risk(_codes(X)) >= 0.5, BAD, GOOD)
+        """Return whom the bank takes each applicant for, shape (n,): bad from the threshold on, as `decide` has it."""
+        return np.where(self.decide(_codes(X)).red, BAD, GOOD)
+
+    def decisions(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return what the Risk-O-Meter decides on applications: `risk`, `prediction` (green or red), `confidence`.
+
+        It is what the model does that MLflow loads for others (`credit_risk.logged`).
+
+        Parameters
+        ----------
+        X : DataFrame of n applications, as the schema has them; other columns are ignored
+
+        Returns
+        -------
+        DataFrame of n rows, indexed as X
+
+        Raises
+        ------
+        InvalidApplications
+            When a column is missing or a cell is not valid.
+        """
+        made = self.decide(encode(X))
+        prediction = np.where(made.red, RED, GREEN)
+        return pd.DataFrame({"risk": made.risk, "prediction": prediction, "confidence": made.confidence}, X.index)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what the text makes again."""

@@ -2,10 +2,12 @@
 
 An outcome belongs to a decision whose final word, after overrides, is green: who was refused has none. Outcomes come in
 files (CSV); the good rows of a file are taken together, with one event in the decision log as their commit mark, or
-none of them is. Nothing is updated in place: the latest outcome of a decision stands, and all are kept.
+none of them is. Nothing is updated in place: all are kept, and of a decision's outcomes the one with the latest date
+stands; of one date, the one that came last.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -15,14 +17,22 @@ import pyarrow.compute as pc
 from ulid import ULID
 
 from credit_risk.application import CLIENT_ID, Fault, Invalid
-from credit_risk.decisions import DECISION_SCHEMA, GREEN, OUTCOMES, Brief, DecisionLog, LogUnavailable
-from credit_risk.outcome_file import DATE, DECISION_ID, OutcomeFile, OutcomeRow, Wrong
+from credit_risk.decisions import DECISION_SCHEMA, GREEN, OPEN, OUTCOMES, Brief, DecisionLog, LogUnavailable
+from credit_risk.faults import Kind, kinds
+from credit_risk.formulas import harmless_text
+from credit_risk.ids import parsed
+from credit_risk.outcome_file import DATE, DECISION_ID, OUTCOME, OutcomeFile, OutcomeRow, Wrong
 from credit_risk.overrides import OVERRIDE
 from credit_risk.sheet import Data
 
 # How often a file is looked at anew because somebody else's outcomes or overrides came first.
 ATTEMPTS = 10
 NAMED_DECISIONS = 10
+NAMED_LINES = 10
+_SHOWN = 60  # characters of an id
+
+# A row of a file, and the decision that it is about.
+Match = tuple[OutcomeRow, Brief]
 
 OUTCOME_SCHEMA = pa.schema(
     [
@@ -43,10 +53,11 @@ class Taken:
     ----------
     upload : str or None
         The id of what was added to the log; None when nothing was.
-    n_rows, n_added, n_known : int
-        Rows of the file, those that were added, and those that say what the log holds already.
+    n_rows, n_added, n_known, n_open : int
+        Rows of the file, those that were added, those that say what the log holds already, and those that have neither
+        outcome nor date.
     faults : list of Fault
-        What is wrong with the other rows, the first thousand.
+        What is wrong with the other rows, at most a thousand.
     reasons : dict
         How many faults of each (column, reason).
     warnings : list of str
@@ -57,6 +68,7 @@ class Taken:
     n_rows: int
     n_added: int = 0
     n_known: int = 0
+    n_open: int = 0
     faults: list[Fault] = field(default_factory=list)
     reasons: dict[tuple[str, str], int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -64,27 +76,44 @@ class Taken:
     @property
     def n_rejected(self) -> int:
         """How many rows were rejected."""
-        return self.n_rows - self.n_added - self.n_known
+        return self.n_rows - self.n_added - self.n_known - self.n_open
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """What is wrong with rows, by kind."""
+        return kinds(self.faults, self.reasons)
 
 
 class _Overtaken(Exception):
     """Other outcomes or overrides came while a file was looked at."""
 
 
-def take(log: DecisionLog, data: Data, source: str | None = None, say: Callable[[str], None] = lambda _: None) -> Taken:
+def take(
+    log: DecisionLog,
+    data: Data,
+    source: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    caller: str = OPEN,
+) -> Taken:
     """Take the outcomes of a CSV into the log: the good rows all together, or none.
 
-    A row that says what stands already adds nothing. A file that was sent before adds only what the log never held, so
-    that sending it twice does not undo a correction that came in between.
+    The order of rows does not matter: the later date stands. An older date than the one that stands is kept and changes
+    nothing, with a warning. Rows that give one decision both outcomes on one date are all rejected. A row that says
+    what the log holds adds nothing, but for a correction of what stands on that date. A file that was sent before adds
+    only what the log never held, so that sending it twice does not undo a correction that came in between.
 
     Parameters
     ----------
     data : bytes or memoryview
-        A CSV of `decision_id` or `client_id`, `outcome` (repaid or defaulted) and `date` (YYYY-MM-DD).
+        A CSV of `decision_id` or `client_id`, `outcome` (repaid or defaulted) and `date` (see `dates`). A row that has
+        neither outcome nor date is that of a loan that is still open.
     source : str, optional
         The file's name, for the log.
     say : callable, optional
         Is told how far it is, in words.
+    caller : str
+        Who sent it, for the log.
 
     Raises
     ------
@@ -94,17 +123,20 @@ def take(log: DecisionLog, data: Data, source: str | None = None, say: Callable[
         When the log cannot be read or written; then nothing was taken.
     """
     file = OutcomeFile(data)
-    say(f"{file.n_rows:,} rows read, {len(file.rows):,} of them complete")
+    say(f"{file.n_rows:,} rows read, {len(file.rows):,} of them complete, {file.n_open:,} still open")
     for _ in range(ATTEMPTS):
         try:
-            return _take(log, file, source, say)
+            return _take(log, file, say, source=source, caller=caller)
         except _Overtaken:
             say("others wrote meanwhile; looking again")
     raise LogUnavailable("too many files of outcomes or overrides come at once")
 
 
 def outcomes(log: DecisionLog, id: str) -> list[dict[str, Any]]:
-    """Return all outcomes of a decision in order, the last one stands: `outcome`, `date`, `number`, `upload`, `row`."""
+    """Return all outcomes of a decision by date, the last one stands.
+
+    Each has `outcome`, `date`, `number`, `upload`, `row` and `caller`, who sent it.
+    """
     return log.outcomes_of([id])
 
 
@@ -160,19 +192,22 @@ def _finals(log: DecisionLog) -> dict[str, str]:
     return {event["key"]: event["prediction"] for event in log.events(OVERRIDE)}
 
 
-def _take(log: DecisionLog, file: OutcomeFile, source: str | None, say: Callable[[str], None]) -> Taken:
+def _take(log: DecisionLog, file: OutcomeFile, say: Callable[[str], None], **mark: str | None) -> Taken:
     seen = log.last_event()
     match = _Match(log, file.rows)
     matched, wrong = match.result()
+    matched, contradicted = _without_contradictions(matched, file)
+    wrong += contradicted
     say(f"{len(matched):,} rows belong to decisions that were accepted")
     again = any(mark["sha256"] == file.sha256 for mark in log.events(OUTCOMES))
-    new = _new(log, matched, again=again)
+    new, late = _new(log, matched, again=again)
     faults, reasons = file.faults(wrong)
-    taken = Taken(None, file.n_rows, len(new), len(matched) - len(new), faults, reasons, file.warnings)
+    warnings = [*file.warnings, *_late_warning(late, file)]
+    taken = Taken(None, file.n_rows, len(new), len(matched) - len(new), file.n_open, faults, reasons, warnings)
     # A file of known outcomes is marked too, once: when it comes again, it is known to have come.
     if new or (matched and not again):
         taken.upload = str(ULID())
-        _commit(log, taken, new, lambda: _refuse_overtaken(log, seen, match.ids), source=source, sha256=file.sha256)
+        _commit(log, taken, new, lambda: _refuse_overtaken(log, seen, match.ids), sha256=file.sha256, **mark)
         say(f"{len(new):,} outcomes written")
     return taken
 
@@ -181,7 +216,7 @@ def _commit(
     log: DecisionLog, taken: Taken, new: Sequence[dict[str, Any]], before: Callable[[], None], **mark: Any
 ) -> None:
     assert taken.upload is not None
-    counts = {name: getattr(taken, name) for name in ("n_added", "n_known", "n_rejected")}
+    counts = {name: getattr(taken, name) for name in ("n_added", "n_known", "n_open", "n_rejected")}
     reasons = [{"column": column, "reason": reason, "n": n} for (column, reason), n in taken.reasons.items()]
     log.commit_outcomes(taken.upload, new, before, **mark, **counts, reasons=reasons)
 
@@ -193,21 +228,71 @@ def _refuse_overtaken(log: DecisionLog, seen: int, ids: Collection[str]) -> None
             raise _Overtaken
 
 
-def _new(log: DecisionLog, matched: Sequence[tuple[OutcomeRow, Brief]], *, again: bool) -> list[dict[str, Any]]:
-    """Return the outcomes that the log does not hold: of a file that came before, not even in the past."""
+def _without_contradictions(matched: Sequence[Match], file: OutcomeFile) -> tuple[list[Match], list[Wrong]]:
+    """Return the rows that agree with all others of the file, and what is wrong with those that do not."""
+    firsts: dict[tuple[str, date], dict[str, OutcomeRow]] = {}  # of a day, by what they say
+    for row, decision in matched:
+        firsts.setdefault((decision.id, row.date), {}).setdefault(row.outcome, row)
+    against = {
+        row.number: next(first for word, first in said.items() if word != row.outcome)
+        for row, decision in matched
+        if len(said := firsts[decision.id, row.date]) > 1
+    }
+    lines = file.lines({row.number for row in against.values()})
+    wrong: list[Wrong] = []
+    for row, _ in matched:
+        if other := against.get(row.number):
+            message = (
+                f"line {lines[other.number]} says {other.outcome} of the same decision on the same date; keep the line "
+                "that is true"
+            )
+            wrong.append((row.number, OUTCOME, row.outcome, Invalid("contradiction", message)))
+    return [match for match in matched if match[0].number not in against], wrong
+
+
+def _late_warning(late: Sequence[OutcomeRow], file: OutcomeFile) -> list[str]:
+    """Return what is to be said of rows whose date is before that of the outcome that stands."""
+    if not late:
+        return []
+    lines = file.lines({row.number for row in late[:NAMED_LINES]})
+    named = ", ".join(str(lines[row.number]) for row in late[:NAMED_LINES])
+    more = f" and {len(late) - NAMED_LINES:,} more" if len(late) > NAMED_LINES else ""
+    return [
+        "an outcome of a later date stands, and these older ones, which are kept, do not change it: "
+        f"line {named}{more}. To correct an outcome, send it with its date or a later one"
+    ]
+
+
+def _new(log: DecisionLog, matched: Sequence[Match], *, again: bool) -> tuple[list[dict[str, Any]], list[OutcomeRow]]:
+    """Return the outcomes that the log does not hold, and those rows of them that are older than what stands.
+
+    Of a file that came before, nothing is new that the log held at any time.
+    """
     past: dict[str, list[tuple[str, str]]] = {}
     for known in log.outcomes_of({decision.id for _, decision in matched}):
-        past.setdefault(known["key"], []).append((known["outcome"], known["date"]))
-    new = []
-    for row, decision in matched:
-        said = (row.outcome, row.date.isoformat())
+        past.setdefault(known["key"], []).append((known["date"], known["outcome"]))
+    new, late = [], []
+    # By date, so that rows of one file are late only beside what came before the file.
+    for row, decision in sorted(matched, key=lambda match: match[0].date):
+        said = (row.date.isoformat(), row.outcome)
         before = past.setdefault(decision.id, [])
-        if said in (before if again else before[-1:]):
+        standing = before[-1] if before else ("", "")
+        corrects = said[0] == standing[0] and said != standing and not again
+        if said in before and not corrects:
             continue
-        before.append(said)
+        if said[0] < standing[0]:
+            late.append(row)
+            before.insert(0, said)
+        else:
+            before.append(said)
         when = decision.time.isoformat(timespec="microseconds")
-        new.append({"row": row.number, "key": decision.id, "decided": when, "outcome": said[0], "date": said[1]})
-    return new
+        new.append({"row": row.number, "key": decision.id, "decided": when, "outcome": said[1], "date": said[0]})
+    return new, late
+
+
+def _spellings(client_id: str) -> tuple[str, ...]:
+    """Return how a logged id may stand in a file: as a float was kept, or as a download makes it harmless."""
+    return parsed(client_id)[0], client_id, harmless_text(client_id)
 
 
 class _Match:
@@ -218,14 +303,18 @@ class _Match:
         self._by_id = log.briefs({row.decision_id for row in rows if row.decision_id})
         self._by_client: dict[str, list[Brief]] = {}
         keys = {row.client_id for row in rows if row.client_id and not row.decision_id}
+        # As ids of numbers were kept before they were told from floats.
+        keys |= {f"{key}.0" for key in keys if key.isdecimal()}
         for decision in log.briefs_of(keys) if keys else []:
-            self._by_client.setdefault(str(decision.client_id), []).append(decision)
+            self._by_client.setdefault(parsed(str(decision.client_id))[0], []).append(decision)
         self._final: Mapping[str, str] = _finals(log)
+        # Sorted once for each client: a file may name one who has many decisions in each of its rows.
+        self._funded_of = {client: self._sorted(decisions) for client, decisions in self._by_client.items()}
         self.ids = self._by_id.keys() | {d.id for decisions in self._by_client.values() for d in decisions}
 
-    def result(self) -> tuple[list[tuple[OutcomeRow, Brief]], list[Wrong]]:
+    def result(self) -> tuple[list[Match], list[Wrong]]:
         """Return the rows with their decisions, and what is wrong with the others: row, column, value, why."""
-        matched: list[tuple[OutcomeRow, Brief]] = []
+        matched: list[Match] = []
         wrong: list[Wrong] = []
         for row in self._rows:
             column, value = (DECISION_ID, row.decision_id) if row.decision_id else (CLIENT_ID, row.client_id)
@@ -242,11 +331,10 @@ class _Match:
     def _decision(self, row: OutcomeRow) -> Brief:
         decision = self._by_id.get(row.decision_id)
         if decision is None:
-            raise Invalid("unknown_decision", f"there is no decision {row.decision_id}")
+            raise Invalid("unknown_decision", f"there is no decision {row.decision_id[:_SHOWN]}")
         if decision.kind == "preview":
             raise Invalid("preview", f"{decision.id} is a preview, on which nothing rests")
-        # A download has an apostrophe before what a spreadsheet would run.
-        if row.client_id and row.client_id not in (decision.client_id, f"'{decision.client_id}"):
+        if row.client_id and row.client_id not in _spellings(decision.client_id or ""):
             raise Invalid("other_client", f"decision {decision.id} is on another client than client_id says")
         if not self._funded(decision):
             raise Invalid("refused", f"decision {decision.id} is red: who was refused has no outcome")
@@ -254,17 +342,21 @@ class _Match:
 
     def _decision_of_client(self, row: OutcomeRow) -> Brief:
         """Return the one accepted decision on a client that is not after the outcome; of several none is guessed."""
-        decisions = self._by_client.get(row.client_id, [])
-        if not decisions:
+        funded = self._funded_of.get(row.client_id)
+        if funded is None:
             raise Invalid("unknown_client", "there is no decision on this client")
-        funded = sorted((d for d in decisions if self._funded(d)), key=lambda d: d.time)
         if not funded:
             raise Invalid("refused", "every decision on this client is red: who was refused has no outcome")
-        before = [d for d in funded if d.time.date() <= row.date]
-        if len(before) > 1:
-            message = f"this client has {len(before)} accepted decisions; say which one in {DECISION_ID}"
-            raise Invalid("ambiguous_client", message, [d.id for d in before[-NAMED_DECISIONS:]])
-        return (before or funded)[0]
+        n_before = bisect_right(funded, row.date, key=lambda d: d.time.date())
+        if n_before > 1:
+            message = f"this client has {n_before} accepted decisions; say which one in {DECISION_ID}"
+            named = funded[max(n_before - NAMED_DECISIONS, 0) : n_before]
+            raise Invalid("ambiguous_client", message, [d.id for d in named])
+        return funded[0]
+
+    def _sorted(self, decisions: Iterable[Brief]) -> list[Brief]:
+        """Return those that were accepted, by time."""
+        return sorted((d for d in decisions if self._funded(d)), key=lambda d: d.time)
 
     def _funded(self, decision: Brief) -> bool:
         return self._final.get(decision.id, decision.prediction) == GREEN

@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
-from credit_risk.decisions import GREEN, RED, DecisionLog
+from credit_risk.decisions import GREEN, OPEN, RED, DecisionLog
+from credit_risk.texts import one_line
 
 OVERRIDE = "override"
 MAX_TEXT = 1000
@@ -17,8 +18,8 @@ class NotAllowed(ValueError):
     """The override cannot be taken; the message says why."""
 
 
-def override(log: DecisionLog, id: str, prediction: str, by: str, reason: str) -> dict[str, Any]:
-    """Set a decision to green or red in a person's name, and return the event.
+def override(log: DecisionLog, id: str, prediction: str, by: str, reason: str, caller: str = OPEN) -> dict[str, Any]:
+    """Set a decision to green or red in a person's name, and return the event; `caller` is who asked for it.
 
     The last override stands; setting a decision back to what the model said is one more.
 
@@ -33,7 +34,7 @@ def override(log: DecisionLog, id: str, prediction: str, by: str, reason: str) -
     if prediction not in (GREEN, RED):
         raise NotAllowed(f"prediction is {prediction!r}; it is {GREEN!r} or {RED!r}")
     for name, text in (("by", by), ("reason", reason)):
-        if not text.strip():
+        if not one_line(text):
             raise NotAllowed(f"an override needs a name (by) and a reason; {name} is empty")
         if len(text) > MAX_TEXT:
             raise NotAllowed(f"{name} has {len(text)} characters; {MAX_TEXT} at most")
@@ -49,11 +50,13 @@ def override(log: DecisionLog, id: str, prediction: str, by: str, reason: str) -
             raise NotAllowed(f"decision {id} is {prediction} already")
 
     # Of two people who set it at once, the second is told that it is done.
-    return log.append_event(OVERRIDE, id, refuse_twice, prediction=prediction, by=by.strip(), reason=reason.strip())
+    return log.append_event(
+        OVERRIDE, id, refuse_twice, prediction=prediction, by=one_line(by), reason=one_line(reason), caller=caller
+    )
 
 
 def overrides(log: DecisionLog, id: str) -> list[dict[str, Any]]:
-    """Return the overrides of a decision in order: `prediction`, `by`, `reason`, `time`."""
+    """Return the overrides of a decision in order: `prediction`, `by`, `reason`, `time`, `caller`."""
     return log.events(OVERRIDE, id)
 
 

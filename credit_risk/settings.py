@@ -4,11 +4,17 @@ Read once at each entry point and passed on, so that a test or a second stack on
 A setting's environment variable is its name in upper case; `.env` in the working directory is read too.
 """
 
+import sys
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from credit_risk import keys
+
+Network = IPv4Network | IPv6Network
 
 
 class Settings(BaseSettings):
@@ -20,7 +26,8 @@ class Settings(BaseSettings):
         When a variable is out of its range or not of its type.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    # What is wrong with a secret must not show it.
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     var_dir: Path = Field(Path("var"), description="Where local state lives (databases, logs, the local bucket)")
     data: str = Field("data/credit-g.csv", description="Training data: a CSV path or gs:// address")
@@ -31,6 +38,9 @@ class Settings(BaseSettings):
     )
     mlflow_tracking_uri: str = Field("http://127.0.0.1:5051", description="Address of the MLflow server")
     prefect_api_url: str = Field("http://127.0.0.1:4200/api", description="Address of the Prefect API")
+    prefect_api_auth_string: SecretStr = Field(
+        SecretStr(""), description="Login of the Prefect API, USER:PASSWORD; made at first start"
+    )
     decision_log: str = Field(
         "sqlite:///var/decisions.db", description="The decision log: sqlite:///PATH or mongodb://USER:PASSWORD@HOST/DB"
     )
@@ -43,8 +53,20 @@ class Settings(BaseSettings):
     )
     bucket: str = Field("var/bucket", description="Reports and big files: a folder or gs://BUCKET/PREFIX")
     model_name: str = Field("credit-risk", description="Name of the registered model in MLflow")
+    follow_alias: bool = Field(
+        False,
+        description="Whether the alias `production`, moved in MLflow by whoever reaches it, changes what decides "
+        "(unless the version's gate failed); without, only `make approve` and `make rollback` do",
+    )
 
-    host: str = Field("127.0.0.1", description="Address that our services bind to")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address that what has a login is opened on: MLflow, Prefect, and with API_KEYS or USER_HEADER "
+        "Risk-O-Meter and reports; all else answers on this machine only",
+    )
+    bind_address: str = Field(
+        "127.0.0.1", description="Address that a service listens on; set for each by `make run` and in containers"
+    )
     mlflow_port: int = Field(5051, ge=1, le=65535, description="Port of the MLflow server")
     prefect_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server")
     riskometer_port: int = Field(9696, ge=1, le=65535, description="Port of the Risk-O-Meter")
@@ -57,21 +79,37 @@ class Settings(BaseSettings):
     n_iter: int = Field(30, ge=1, le=1000, description="Candidates that a training run tries")
 
     riskometer_processes: int = Field(2, ge=1, description="Worker processes of the Risk-O-Meter")
-    riskometer_threads: int = Field(8, ge=1, description="Threads of each of its workers, beside those of uploads")
-    riskometer_uploads: int = Field(32, ge=1, description="Uploads that each of its workers takes in at a time")
+    riskometer_threads: int = Field(
+        8, ge=1, description="Threads that answer in each of its workers, and as many that score"
+    )
+    riskometer_uploads: int = Field(
+        32, ge=1, description="Uploads of more than 600 kB that each of its workers takes in at a time"
+    )
     max_upload_mb: int = Field(200, ge=1, description="Largest request body, in MB (10^6 bytes), on page and API")
     allowed_hosts: str = Field(
         "localhost,127.0.0.1,::1,risk-o-meter",
-        description="Names that Risk-O-Meter and reports answer to, separated by commas (Host and Origin are checked)",
+        description="Names that Risk-O-Meter, reports and MLflow answer to, beside HOST's own, separated by commas "
+        "(Host and Origin are checked)",
     )
     api_keys: SecretStr = Field(
-        SecretStr(""), description="Keys for the API, separated by commas; none: everybody who reaches it may use it"
+        SecretStr(""),
+        description="Who has a key, as `make api-key NAME=...` prints it: NAME:SHA256, separated by commas; with this "
+        "or USER_HEADER set, all but probes and the API's description wants a key or a user",
     )
     user_header: str = Field(
-        "", description="Header in which a reverse proxy says who asks (X-Forwarded-User); none: a name is asked for"
+        "",
+        pattern="^[A-Za-z0-9-]*$",
+        description="Header in which a reverse proxy says who asks (X-Forwarded-User); none: a name is asked for",
     )
     trusted_proxies: str = Field(
-        "127.0.0.1,::1", description="Addresses of the proxies whose header is believed, separated by commas"
+        "",
+        validate_default=True,
+        description="Addresses and networks (10.0.0.0/24) of the proxies whose header is believed, separated by "
+        "commas; USER_HEADER needs them",
+    )
+    scrape_key_file: Path = Field(
+        Path("var/secrets/scrape-key"),
+        description="File with the key that Prometheus reads `/metrics` with, where these are closed",
     )
     max_explained_rows: int = Field(10_000, ge=1, description="Most rows of a request that asks for reasons")
     model_poll_seconds: float = Field(10, gt=0, le=30, description="How often a worker looks for a new Production")
@@ -96,6 +134,9 @@ class Settings(BaseSettings):
     refresh_keep_days: float = Field(
         7, gt=0, description="So long the log keeps each refresh's figures: 10 KB, every interval that brings decisions"
     )
+    run_keep_days: float = Field(
+        90, ge=1, description="So long Prefect keeps runs that are over, with their logs; its events a week"
+    )
 
     alert_webhook_url: SecretStr = Field(SecretStr(""), description="Who gets alerts as JSON by POST; none: nobody")
     alert_mail_to: str = Field("", description="Who gets alerts by mail; none: nobody")
@@ -110,10 +151,54 @@ class Settings(BaseSettings):
     )
     retrain_cooldown_hours: float = Field(24, ge=0, description="Hours that pass between the start of two trainings so")
 
+    @field_validator("api_keys")
+    @classmethod
+    def _hashed(cls, value: SecretStr) -> SecretStr:
+        keys.parse(value.get_secret_value())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _of_proxies(cls, value: str, info: ValidationInfo) -> str:
+        if any(network.prefixlen == 0 for network in networks(value)):
+            raise ValueError("a network of all addresses would trust everybody")
+        if info.data.get("user_header") and not words(value):
+            raise ValueError("USER_HEADER is believed from these alone: name the proxy's address or network")
+        return value
+
 
 def words(text: str) -> list[str]:
     """Return the words of a setting that lists several, separated by commas."""
     return [word for word in (part.strip() for part in text.split(",")) if word]
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Return the networks of a setting that lists addresses and networks, separated by commas.
+
+    Raises
+    ------
+    ValueError
+        When one is neither.
+    """
+    return tuple(ip_network(word) for word in words(text))
+
+
+def read_settings() -> Settings:
+    """Return the settings; what is wrong with them ends the process, with one line for each fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        sys.exit("\n".join(faults(error)))
+
+
+def faults(error: ValidationError) -> list[str]:
+    """Return what is wrong with settings, a line each; a secret is not in it."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        name = str(fault["loc"][0])
+        secret = isinstance(Settings.model_fields[name].default, SecretStr)
+        lines.append(f"{name.upper()}{'' if secret else '=' + str(fault['input'])}: {fault['msg']}")
+    return lines
 
 
 def describe() -> str:

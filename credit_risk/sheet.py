@@ -8,7 +8,9 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,12 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from credit_risk.spelling import named
+
 MAX_COLUMNS = 1000
+MAX_HEADER = 1_000_000  # bytes
+# Each row of more or fewer values than the header is looked at by itself: so many take a second.
+MAX_RAGGED = 100_000
 
 # The module's own limit, 128 kB a value, would fail where the line of a row is looked for.
 csv.field_size_limit(sys.maxsize)
@@ -26,7 +33,14 @@ csv.field_size_limit(sys.maxsize)
 _BLOCK = 4 << 20
 # So many are searched at a time.
 _SEARCHED = 1 << 20
+_SAID = 20
 _WORDS = pa.dictionary(pa.int32(), pa.string())
+# With it Excel is told the separator, and some programs write it.
+_SEPARATOR_LINE = re.compile(rb'"?sep=[,;\t]"?[,;\t ]*[\r\n]+', re.IGNORECASE)
+# In so many bytes the first row is looked for.
+_FIRST_ROW = 1 << 16
+# A number whose thousands and rest were parted by the separator.
+_THOUSANDS, _REST = r"^\s*-?[0-9]{1,3}\s*$", r"^\s*[0-9]{3}(\.[0-9]*)?\s*$"
 _TYPE_WORDS = {list: "a list", dict: "an object", bool: "true/false"}
 
 
@@ -41,7 +55,7 @@ def shown(value: object) -> str:
     """Return a value as an error message may quote it: short, on one line."""
     if isinstance(value, list | dict | bool):
         return _TYPE_WORDS[type(value)]
-    text = repr(value) if isinstance(value, str) else str(value)
+    text = repr(value[:100]) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -108,7 +122,11 @@ class Sheet:
     Attributes
     ----------
     header : list of str
-        The column names, without spaces around them.
+        The column names, without spaces around them; those that are known by another spelling as they are known.
+    separator : str
+        What stands between values.
+    notes : list of str
+        What was taken in another form than is usual.
     table : pyarrow.Table
         The rows that have as many values as the header, as text, untouched.
     numbers : array
@@ -127,25 +145,31 @@ class Sheet:
     def __init__(self, data: Data, known: Collection[str], repetitive: Collection[str] = ()) -> None:
         text = _utf8(data)
         start = _found(rb"[^\r\n]", text)
-        self._lines_above = len(re.findall(rb"\r\n|\n|\r", text[:start]))
-        self._data = text[start:]
+        self._lines_above = _line_ends(bytes(text[:start]))
+        self.notes: list[str] = []
+        self._data = self._without_separator_line(text[start:])
         end = _found(rb"[\r\n]", self._data)
-        self._separator, self.header = _header(str(self._data[:end], "utf-8"), known)
-        self._types = [_WORDS if name in repetitive else pa.string() for name in self.header]
-        if len(self.header) > MAX_COLUMNS:
-            raise Unreadable(f"the header has {len(self.header)} columns; at most {MAX_COLUMNS} are read")
+        if end > MAX_HEADER:
+            raise Unreadable(
+                f"the first line must name the columns, at most {MAX_COLUMNS:,}; this one has {end:,} bytes"
+            )
+        self.separator, written = _header(str(self._data[:end], "utf-8"), known)
+        if len(written) > MAX_COLUMNS:
+            raise Unreadable(f"the header has {len(written)} columns; at most {MAX_COLUMNS} are read")
+        self.header = named(written, known)
+        self.notes += renamed([pair for pair in zip(written, self.header, strict=True) if pair[0] != pair[1]])
+        self._header_end = end
+        self._repetitive = repetitive
         quotes = _quotes(self._data)
         self._check_quotes(quotes)
         # Names alone in quotes are what many programs write; then each line is a row, which is read in less time.
         self._quoted = bool(len(quotes)) and bool(quotes[-1] > end)
-        table, odd = self._read(use_threads=True)
-        if odd:  # only a single-threaded read tells where they stand
-            table, odd = self._read(use_threads=False)
+        table, odd = self._read_fitted() or self._read(self.header)
         # pyarrow counts the rows that it skips from 1, the header among them.
         odd_numbers = [row.number - 2 for row in odd]
         numbers = np.delete(np.arange(table.num_rows + len(odd)), odd_numbers)
         empty = _empty_rows(table)
-        ragged = {row.number - 2: row for row in odd if row.text.strip(f'{self._separator}" \t\r\n')}
+        ragged = {row.number - 2: row for row in odd if not self._is_blank(row)}
         gone = np.sort(np.concatenate([numbers[empty], [n for n in odd_numbers if n not in ragged]]))
         self.table = table.filter(pa.array(~empty)) if empty.any() else table
         self.numbers = (numbers - np.searchsorted(gone, numbers))[~empty]
@@ -156,6 +180,16 @@ class Sheet:
         ]
         self.n_rows = len(self.numbers) + len(self.ragged)
         self._none_gone = not len(gone)
+
+    def _without_separator_line(self, data: memoryview) -> memoryview:
+        line = _SEPARATOR_LINE.match(data)
+        if line is None:
+            return data
+        if line.end() == len(data):
+            raise Unreadable("the file is empty")
+        self._lines_above += _line_ends(line[0])
+        self.notes.append(f"first line {shown(line[0].decode().strip())} skipped")
+        return data[line.end() :]
 
     def lines(self, numbers: Collection[int]) -> dict[int, int]:
         """Return the line of the file, from 1, on which each of these rows starts."""
@@ -176,8 +210,8 @@ class Sheet:
         """Yield the line on which each row that is not blank starts, the header's first."""
         text = str(self._data, "utf-8")
         if strict:  # spaces behind a value in quotes are none of its faults
-            text = re.sub(f'" +(?=[{self._separator}\\r\\n])', '"', text)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=self._separator, strict=strict)
+            text = re.sub(f'" +(?=[{self.separator}\\r\\n])', '"', text)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=self.separator, strict=strict)
         line = 1
         for row in reader:
             if any(cell.strip() for cell in row):
@@ -186,7 +220,7 @@ class Sheet:
 
     def _check_quotes(self, quotes: NDArray[np.int64]) -> None:
         """Refuse a quote that is never closed: the reader would take all rows behind it for one value."""
-        if _well_quoted(self._data, quotes, self._separator):
+        if _well_quoted(self._data, quotes, self.separator):
             return
         line = 0
         try:
@@ -195,14 +229,64 @@ class Sheet:
         except csv.Error as error:
             raise Unreadable(f"a quote below line {line} is never closed or stands within a value ({error})") from None
 
-    def _read(self, *, use_threads: bool) -> tuple[pa.Table, list[Any]]:
+    def _read_fitted(self) -> tuple[pa.Table, list[Any]] | None:
+        """Read rows that all have empty values behind those of the header, or lack those that it has no names for.
+
+        Nothing, where not all do or they can mean something else: such rows have more or fewer values than the header.
+        """
+        header, first, width = self.header, self._first_row(), len(self.header)
+        if width < len(first) <= MAX_COLUMNS and not any(cell.strip() for cell in first[width:]):
+            fitted = [*header, *[""] * (len(first) - width)]
+            note = "a separator behind the last value of each row left out"
+        elif first and len(first) < width and not any(header[len(first) :]):
+            fitted = header[: len(first)]
+            note = "a separator behind the last column's name left out"
+        else:
+            return None
+        try:
+            table, odd = self._read(fitted)
+        except Unreadable:
+            return None
+        beyond, table = table.columns[width:], table.select(range(min(width, len(fitted))))
+        if not all(map(self._is_blank, odd)) or not all(map(_is_empty, beyond)) or (beyond and self._is_parted(table)):
+            return None
+        self.header = fitted[:width]
+        self.notes.append(note)
+        return table, odd
+
+    def _first_row(self) -> list[str]:
+        """Return the values of the first row that is not blank, where it is near."""
+        text = str(self._data[self._header_end : self._header_end + _FIRST_ROW], "utf-8", "ignore")
+        with suppress(csv.Error):
+            for row in csv.reader(io.StringIO(text, newline=""), delimiter=self.separator):
+                if any(cell.strip() for cell in row):
+                    return row
+        return []
+
+    def _is_blank(self, row: Any) -> bool:
+        return not row.text.strip(f'{self.separator}" \t\r\n')
+
+    def _is_parted(self, table: pa.Table) -> bool:
+        """Return whether a column may hold the thousands of numbers that the next one has the rest of, as in 1,640."""
+        if self.separator != ",":
+            return False
+        return any(_is_like(_THOUSANDS, one) and _is_like(_REST, other) for one, other in pairwise(table.columns))
+
+    def _read(self, header: list[str]) -> tuple[pa.Table, list[Any]]:
+        """Return the rows of as many values as the header, and the others."""
+        table, odd = self._read_once(header, use_threads=True)
+        # Only a single-threaded read tells where they stand.
+        return self._read_once(header, use_threads=False) if odd else (table, odd)
+
+    def _read_once(self, header: list[str], *, use_threads: bool) -> tuple[pa.Table, list[Any]]:
+        types = [_WORDS if name in self._repetitive else pa.string() for name in header]
         ragged: list[Any] = []
 
         def skip(row: Any) -> str:
             ragged.append(row)
-            return "skip"
+            return "skip" if len(ragged) <= MAX_RAGGED else "error"
 
-        names = [f"c{i}" for i in range(len(self.header))]
+        names = [f"c{i}" for i in range(len(header))]
         try:
             table = pa.csv.read_csv(
                 pa.BufferReader(self._data),
@@ -210,19 +294,28 @@ class Sheet:
                     use_threads=use_threads, column_names=names, skip_rows=1, block_size=_BLOCK
                 ),
                 parse_options=pa.csv.ParseOptions(
-                    delimiter=self._separator, newlines_in_values=self._quoted, invalid_row_handler=skip
+                    delimiter=self.separator, newlines_in_values=self._quoted, invalid_row_handler=skip
                 ),
                 # No word stands for nothing, and that it is UTF-8 is known: each cell need not be looked at for that.
                 convert_options=pa.csv.ConvertOptions(
-                    column_types=dict(zip(names, self._types, strict=True)),
+                    column_types=dict(zip(names, types, strict=True)),
                     strings_can_be_null=False,
                     null_values=[],
                     check_utf8=False,
                 ),
             )
         except pa.ArrowInvalid as error:
+            if len(ragged) > MAX_RAGGED:
+                raise Unreadable(
+                    f"more than {MAX_RAGGED:,} rows have more or fewer values than the header has columns; are they "
+                    "separated in another way?"
+                ) from None
             raise Unreadable(f"this is no CSV: {shown(str(error))}") from None
         return table, ragged
+
+
+def _line_ends(text: bytes) -> int:
+    return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
 
 
 def _quotes(data: memoryview) -> NDArray[np.int64]:
@@ -260,7 +353,7 @@ def _header(line: str, known: Collection[str]) -> tuple[str, list[str]]:
             names = [name.strip() for name in next(csv.reader([line], delimiter=separator))]
         except (csv.Error, StopIteration):
             continue
-        tried.append((sum(name in known for name in names), separator, names))
+        tried.append((sum(name in known for name in named(names[:MAX_COLUMNS], known)), separator, names))
     if not tried:
         raise Unreadable("the first line cannot be read as a header")
     _, separator, names = max(tried, key=lambda t: t[0])
@@ -279,6 +372,23 @@ def _empty_rows(table: pa.Table) -> NDArray[np.bool_]:
         # Most files have no blank row: the first column tells, and the loop ends.
         empty &= np.concatenate([_blank(cells) for cells in column.chunks])
     return empty
+
+
+def _is_empty(column: pa.ChunkedArray) -> bool:
+    return all(_blank(cells).all() for cells in column.chunks)
+
+
+def _is_like(pattern: str, column: pa.ChunkedArray) -> bool:
+    return bool(pc.all(pc.match_substring_regex(column.cast(pa.string()), pattern)).as_py())
+
+
+def renamed(names: Sequence[tuple[str, str]]) -> list[str]:
+    """Return what to say of columns whose names were spelled in another way: as written, as read."""
+    if not names:
+        return []
+    listed = ", ".join(f"{shown(written)} as {name}" for written, name in names[:_SAID])
+    more = f" and {len(names) - _SAID:,} more" if len(names) > _SAID else ""
+    return [f"columns read by the contract's names: {listed}{more}"]
 
 
 def _blank(cells: pa.Array) -> NDArray[np.bool_]:

@@ -226,9 +226,7 @@ def _parts(base: pd.DataFrame, whole: pd.DataFrame) -> list[str]:
     keys, n = _keys(whole), len(base)
     in_test = base.index.isin(split(base)[1].index)
     own = [TEST if test else TRAIN for test in in_test]
-    known: dict[str, str] = {}
-    for key, part in zip(keys[:n], own, strict=True):
-        known[key] = TEST if TEST in (part, known.get(key)) else TRAIN
+    known = dict(zip(keys, own, strict=False))
     return own + [known.get(key) or _drawn(key) for key in keys[n:]]
 
 

@@ -2,24 +2,28 @@
 
 import io
 import json
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from flask import Blueprint, Response, jsonify, request, send_file
 from pydantic import ValidationError
+from werkzeug.datastructures import FileStorage
 
 from credit_risk.application import json_schema
 from credit_risk.decisions import RED, Batch, DecisionLog
 from credit_risk.model import NotExplainable
-from credit_risk.outcomes import outcomes, take
+from credit_risk.outcomes import outcomes
 from credit_risk.overrides import MAX_TEXT, NoSuchDecision, NotAllowed, override, overrides, standing
-from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
-from credit_risk.sheet import Unreadable
+from credit_risk.registry import NoSuchVersion, RegistryUnavailable
+from credit_risk.stored import ModelRefused
 from model_deployment.answer import CHANGES, REASONS, body, explained, head, inputs, rejected, taken
+from model_deployment.asking import asking, note, own, user
 from model_deployment.batches import TYPES, exported
-from model_deployment.export import rejected_csv
+from model_deployment.export import rejected_rows
 from model_deployment.formats import Upload
-from model_deployment.guard import user
+from model_deployment.json_body import SMALL, check_size, parse
 from model_deployment.openapi import MAX_KEY
+from model_deployment.outcomes import taken_from
 from model_deployment.problems import Problem
 from model_deployment.receiving import content
 from model_deployment.scoring import Scored, Scoring
@@ -27,6 +31,10 @@ from model_deployment.serving import Production
 from model_deployment.shapes import OverrideRequest
 
 MAX_NAME = 200
+MAX_HEADER = 4_000
+# Where the files of a form are that came in, and the file goes that is the answer's body (see `site`).
+FILES = "credit_risk.files"
+RESULT = "credit_risk.result"
 PRIVATE = {"Cache-Control": "no-store"}
 
 
@@ -34,35 +42,33 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
     """Return the API's routes."""
     api = Blueprint("api", __name__, url_prefix="/api/v1")
 
-    @api.post("/score")
-    def score() -> Response:
-        """Decide on a JSON list of applications."""
-        data, extras = _json_body(), _extras()
-        scored = scoring.rows(data, parse(data), key=_key(), explain=bool(extras))
-        return _answer(scored, extras)
-
     @api.post("/files")
     def files() -> Response:
         """Decide on a CSV, Excel or Parquet file."""
-        sent, extras = _file(), _extras()
+        note("files")
+        sent, extras = _file(), extras_of(request.args)
         if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
-            return _as_csv(*scoring.result(sent, key=_key()))
-        scored = scoring.file(sent, key=_key(), explain=bool(extras))
+            batch, result = scoring.result(sent, caller=asking(), key=_key())
+            note("files", batch.id)
+            return _as_csv(batch, result)
+        scored = scoring.file(sent, caller=asking(), key=_key(), extras=extras)
+        note("files", scored.batch.id)
         if request.args.get("decisions") != "none":
             return _answer(scored, extras)
         # The page reads decisions as it shows them, and offers the rejected rows to be mended.
         applications = scored.batch.applications
-        again = rejected_csv(sent.csv, applications).decode() if applications.n_rejected else None
-        refuse_empty(scored.batch, {"rejected_csv": again})
-        members = {"rejected": rejected(scored.batch), "warnings": applications.warnings, "rejected_csv": again}
-        return jsonify(head(scored.batch) | members)
+        again = rejected_rows(sent, applications)
+        refuse_empty(scored.batch, again)
+        members = {"warnings": applications.warnings, **again}
+        return jsonify(head(scored.batch) | rejected(scored.batch) | members)
 
     @api.route("/batches/<id>.<form>", methods=["GET", "POST"])
     def batch(id: str, form: str) -> Response:
         """Return a batch as CSV or Excel; who posts its file again gets that one's other columns too."""
+        note("export", id)
         if form not in TYPES:
             raise Problem(404, "not-found", f"A batch can be had as {' or '.join(TYPES)}, not as {form}.")
-        record = log.batch(id)
+        record = own(log).batch(id)
         if record is None:
             raise Problem(404, "not-found", f"There is no batch {id}.")
         upload = _file() if request.method == "POST" else None
@@ -73,31 +79,34 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
     @api.get("/decisions/<id>")
     def decision(id: str) -> Response:
         """Return a decision: inputs, overrides, outcomes; with its reasons where its version can still be had."""
-        found = _decision(log, id)
+        note("decision", id)
+        found = _decision(own(log), id)
         record = log.batch(found["batch"])
         assert record is not None
         overridden = overrides(log, id)
         found["time"] = found["time"].isoformat()
         found |= {
             "source": record.source,
+            "caller": record.caller,
             "kind": record.kind,
             "threshold": record.threshold,
             "base_rate": record.base_rate,
         }
         found |= {"standing": standing(found, overridden), "overrides": [_event(one) for one in overridden]}
         told = outcomes(log, id)
-        found["outcomes"] = [{name: one[name] for name in ("outcome", "date", "number")} for one in told]
+        found["outcomes"] = [{name: one[name] for name in ("outcome", "date", "number", "caller")} for one in told]
         return jsonify(found | _explained(production, found, record.digest))
 
     @api.post("/decisions/<id>/override")
     def set_override(id: str) -> Response:
         """Set a decision to the other colour: `{"prediction", "by", "reason"}`; `by` is who a known proxy says."""
-        sent = parse(_json_body(), "object with prediction, by and reason")
+        note("override", id)
+        sent = parse(_json_body(), "object with prediction, by and reason", SMALL)
         if isinstance(sent, dict) and (who := user()):
             sent["by"] = who
         try:
             given = OverrideRequest.model_validate(sent)
-            event = override(log, id, given.prediction, given.by, given.reason)
+            event = override(own(log), id, given.prediction, given.by, given.reason, str(asking()))
         except ValidationError:
             detail = (
                 f"Send an object with prediction (green or red), by and reason: texts of 1 to {MAX_TEXT:,} characters."
@@ -113,10 +122,12 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
 
     @api.post("/outcomes")
     def tell_outcomes() -> Response:
-        """Take what became of clients: a CSV of decision or client, outcome and date."""
+        """Take what became of clients: a file of decision or client, outcome and date."""
+        note("outcomes")
         sent = _outcome_file()
-        found = take(log, sent.data, sent.name)
-        if found.n_added or found.n_known:
+        found = taken_from(sent, own(log), caller=str(asking()))
+        note("outcomes", found.upload)
+        if found.n_added or found.n_known or not found.faults:
             return jsonify(taken(found))
         detail = found.faults[0].message if len(found.faults) == 1 else "No row could be taken."
         raise Problem(422, "nothing-taken", detail, members=taken(found))
@@ -131,6 +142,8 @@ def blueprint(scoring: Scoring, production: Production, log: DecisionLog) -> Blu
             digest=serving.digest,
             approved_by=approval.by,
             approved_at=approval.time.isoformat() if approval.time else None,
+            alias_agrees=production.alias_agrees,
+            notice=production.trouble or None,
         )
 
     @api.get("/schema")
@@ -157,11 +170,21 @@ def _as_csv(batch: Batch, result: IO[bytes]) -> Response:
     refuse_empty(batch)
     length = result.tell()
     result.seek(0)
-    response = send_file(result, mimetype="text/csv")  # gunicorn has the system copy it from file to socket
+    request.environ[RESULT] = result  # which is sent on without a thread that would wait for the client
+    response = Response(mimetype="text/csv")
     response.content_length = length
     response.headers["Batch"] = batch.id
     response.headers["Rows-Rejected"] = str(batch.applications.n_rejected)
+    response.headers["Warnings"] = _in_header(batch.applications.warnings)
     return response
+
+
+def _in_header(warnings: Sequence[str]) -> str:
+    """Return as many of the warnings as a header may hold, as JSON, which is ASCII."""
+    kept = list(warnings)
+    while len(text := json.dumps(kept)) > MAX_HEADER:
+        kept.pop()
+    return text
 
 
 def refuse_empty(batch: Batch, more: dict[str, Any] | None = None) -> None:
@@ -170,13 +193,13 @@ def refuse_empty(batch: Batch, more: dict[str, Any] | None = None) -> None:
         return
     faults = batch.applications.faults
     detail = faults[0].message if len(faults) == 1 else "No row could be decided on."
-    members = head(batch) | {"decisions": [], "rejected": rejected(batch), "warnings": batch.applications.warnings}
+    members = head(batch) | {"decisions": [], **rejected(batch), "warnings": batch.applications.warnings}
     raise Problem(422, "nothing-decided", detail, members=members | (more or {}))
 
 
-def _extras() -> frozenset[str]:
+def extras_of(query: Mapping[str, str]) -> frozenset[str]:
     """Return what a request asks for beside the decisions: `?reasons=true&what_would_change_it=true`."""
-    return frozenset(name for name in (REASONS, CHANGES) if request.args.get(name, "no").lower() in ("true", "1", ""))
+    return frozenset(name for name in (REASONS, CHANGES) if query.get(name, "no").lower() in ("true", "1", ""))
 
 
 def _key() -> str | None:
@@ -199,7 +222,7 @@ def key_of(key: str | None) -> str | None:
 def _file(what: str = "the file") -> Upload:
     if request.mimetype != "multipart/form-data":
         raise Problem(415, "unsupported-type", f"Send {what} as multipart/form-data, in a field named 'file'.")
-    sent = request.files.getlist("file")
+    sent: list[FileStorage] = request.environ[FILES]
     if len(sent) != 1:
         raise Problem(400, "not-one-file", f"The form has {len(sent)} files in a field named 'file'; send one.")
     return Upload(content(sent[0]), _name(sent[0].filename))
@@ -214,6 +237,7 @@ def _outcome_file() -> Upload:
 def _json_body() -> bytes:
     if not request.is_json:
         raise Problem(415, "unsupported-type", "Send JSON, as application/json.")
+    check_size(request.content_length or 0, SMALL)
     return request.get_data()
 
 
@@ -225,7 +249,7 @@ def _decision(log: DecisionLog, id: str) -> dict[str, Any]:
 
 
 def _event(event: dict[str, Any]) -> dict[str, Any]:
-    return {name: event[name] for name in ("prediction", "by", "reason", "time")}
+    return {name: event.get(name) for name in ("prediction", "by", "reason", "time", "caller")}
 
 
 def _explained(production: Production, decision: dict[str, Any], digest: str) -> dict[str, Any]:
@@ -235,50 +259,8 @@ def _explained(production: Production, decision: dict[str, Any], digest: str) ->
         codes = inputs(decision)
         red = [decision["prediction"] == RED]
         return {extra: explained(scorer, codes, red, extra)[0] for extra in (REASONS, CHANGES)}
-    except (RegistryUnavailable, NoSuchVersion, DigestMismatch, NotExplainable):
+    except (RegistryUnavailable, NoSuchVersion, ModelRefused, NotExplainable):
         return {REASONS: None, CHANGES: None}
-
-
-def parse(data: bytes, what: str = "list of applications") -> object:
-    """Parse a JSON body strictly: UTF-8, no NaN, no name twice, nothing that is no text.
-
-    Raises
-    ------
-    Unreadable
-        When it is not `what` it should be.
-    """
-    try:
-        value = _strict.decode(data.decode())
-        if b"\\u" in data:
-            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text, and no log takes it
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"The body is no JSON {what}: {_why(error)}.") from None
-    return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise Unreadable(f"{name} is no JSON")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Unreadable("an object has the same name twice")
-    return found
-
-
-# `json.loads` would make one for each body.
-_strict = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_once)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at line {error.lineno}, column {error.colno}"
-    if isinstance(error, Unreadable):
-        return str(error)
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return "it is not UTF-8 text" if isinstance(error, UnicodeError) else "a number has too many digits"
 
 
 def _name(filename: str | None) -> str | None:

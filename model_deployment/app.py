@@ -1,18 +1,35 @@
-"""The Risk-O-Meter as a Flask app."""
+"""The Risk-O-Meter as an ASGI application: whoever asks passes here, and who answers is found here.
 
-from flask import Flask, Response
+Health and scores are answered without Flask, whatever its threads are busy with.
+"""
 
+import asyncio
+import ctypes
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, NamedTuple
+
+from flask import Flask
+
+from credit_risk.access_log import AccessLog
+from credit_risk.caller import Caller
 from credit_risk.decisions import DecisionLog, open_log
-from credit_risk.registry import Registry
-from credit_risk.settings import Settings, words
-from model_deployment import api, docs, page, probes, problems, sweeping
+from credit_risk.registry import open_registry
+from credit_risk.settings import Settings
+from model_deployment import api, docs, endpoint, page, probes, problems, sweeping
+from model_deployment.access import Access
 from model_deployment.encoding import Json
-from model_deployment.express import Express
-from model_deployment.guard import Guard
+from model_deployment.endpoint import Endpoint
 from model_deployment.metrics import Metrics
-from model_deployment.receiving import Receiver
+from model_deployment.openapi import JSON
+from model_deployment.problems import Problem, later, not_allowed, problem_of
+from model_deployment.receiving import Receive, Receiver
+from model_deployment.request import Answer, Request, encoded, refusal
 from model_deployment.scoring import Scoring
+from model_deployment.sending import Headers, Send, Sender
 from model_deployment.serving import Production
+from model_deployment.site import Site
+from model_deployment.workload import Workload
 
 # On every answer.
 HARDENED = {
@@ -21,11 +38,15 @@ HARDENED = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+HEALTHZ = "/healthz"
+# After bodies of more bytes memory is given back: some .2 GB that lie free between what stays.
+_BIG_BODY = 10_000_000
+_libc = ctypes.CDLL(None)
 
 
 def create_app(
     settings: Settings | None = None, *, production: Production | None = None, log: DecisionLog | None = None
-) -> Flask:
+) -> "App":
     """Return the app: page, API, probes and metrics.
 
     Parameters
@@ -33,43 +54,131 @@ def create_app(
     settings : Settings, optional
         Read from the environment when not given.
     production : Production, optional
-        What tells which model serves. When not given, one is made and started: gunicorn calls this in each worker
-        process, after the fork, where its thread belongs.
+        What tells which model serves. When not given, one is made and started: each worker process calls this after
+        the fork, where its thread belongs.
     log : DecisionLog, optional
         Opened as the settings say when not given.
     """
     settings = settings or Settings()
     log = log or open_log(settings)
     if production is None:
-        registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
-        production = Production(registry, log, settings.model_poll_seconds)
+        registry = open_registry(settings)
+        production = Production(registry, log, settings.model_poll_seconds, follow_alias=settings.follow_alias)
         production.start()
         sweeping.start(log)
-    app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_mb * 1_000_000
-    app.config["USER_HEADER"] = settings.user_header
-    app.config["TRUSTED_PROXIES"] = words(settings.trusted_proxies)
-    app.json = Json(app)
+    limit = settings.max_upload_mb * 1_000_000
     metrics = Metrics()
-    metrics.watch(app)
-    guard = Guard(words(settings.allowed_hosts), words(settings.api_keys.get_secret_value()))
-    guard.register(app)
-    receiver = Receiver(settings.riskometer_uploads)
-    receiver.register(app)
+    access = Access(settings)
     scoring = Scoring(production, log, metrics, settings.max_explained_rows)
-    app.register_blueprint(api.blueprint(scoring, production, log))
-    app.register_blueprint(docs.blueprint(app.config["MAX_CONTENT_LENGTH"]))
-    app.register_blueprint(probes.blueprint(production, log))
-    policy = page.attach(app, production, log, scoring)
-    problems.register(app)
+    flask = Flask(__name__, static_folder=None)
+    flask.config["MAX_CONTENT_LENGTH"] = limit
+    flask.json = Json(flask)
+    metrics.show(flask)
+    flask.register_blueprint(api.blueprint(scoring, production, log))
+    flask.register_blueprint(docs.blueprint(limit))
+    flask.register_blueprint(probes.blueprint(production, log, named=not access.closed))
+    policy = page.attach(flask, production, log, scoring)
+    problems.register(flask)
+    receiver, workload = Receiver(limit, settings.riskometer_uploads), Workload()
+    return App(
+        access,
+        AccessLog(),
+        Endpoint(receiver, workload, scoring, flask.json.dumps, settings.riskometer_threads),
+        Site(flask, receiver, workload, settings.riskometer_threads),
+        metrics,
+        encoded(HARDENED | {"Content-Security-Policy": policy}),
+    )
 
-    hardened = HARDENED | {"Content-Security-Policy": policy}
 
-    @app.after_request
-    def harden(response: Response) -> Response:
-        for name, value in hardened.items():
-            response.headers.setdefault(name, value)
-        return response
+class _Own(NamedTuple):
+    """What is answered without Flask."""
 
-    app.wsgi_app = Express(app, guard, receiver, scoring, metrics, hardened | api.PRIVATE)  # type: ignore[method-assign]
-    return app
+    methods: tuple[str, ...]
+    answer: Callable[[Request], Awaitable[Answer]]
+
+
+class App:
+    """An ASGI application.
+
+    Parameters
+    ----------
+    headers : list
+        Those of every answer that does not say otherwise.
+
+    Attributes
+    ----------
+    flask : Flask
+        What answers most of it.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        access_log: AccessLog,
+        score: Endpoint,
+        site: Site,
+        metrics: Metrics,
+        headers: Headers,
+    ) -> None:
+        self.flask = site.flask
+        self._access = access
+        self._access_log = access_log
+        self._site = site
+        self._metrics = metrics
+        self._headers = headers
+        self._sender = Sender()
+        self._own = {endpoint.PATH: _Own(("POST",), score), HEALTHZ: _Own(("GET", "HEAD"), _healthz)}
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer a request; see ASGI."""
+        began = time.perf_counter()
+        request = Request(scope, receive)
+        try:
+            answer = await self._answer(request)
+            if request.method == "GET" and not self._sender.has_room(answer):
+                raise later("busy", "Too many large answers are under way here. Try again in a moment.")
+        except Exception as error:
+            answer = refusal(problem_of(error, f"{request.method} {request.route}"))
+        self._metrics.observe(request.route, request.method, answer.status, time.perf_counter() - began)
+        who, method, route = request.caller, request.method, request.route
+        self._access_log.write(request.entry, who, request.peer, method, route, answer.status)
+        said = {name for name, _ in answer.headers}
+        headers = [*answer.headers, *(header for header in self._headers if header[0] not in said)]
+        await self._sender.send(answer, headers, send)
+        del answer
+        await request.finish()
+        if request.size > _BIG_BODY and hasattr(_libc, "malloc_trim"):
+            await asyncio.to_thread(_libc.malloc_trim, 0)
+
+    async def _answer(self, request: Request) -> Answer:
+        own = self._own.get(request.path)
+        if own is None:
+            request.route = self._site.route(request.method, request.path)
+        elif request.method in own.methods:
+            request.route = request.path
+        request.check()
+        request.caller = self._caller(request)
+        if own is None:
+            return await self._site(request)
+        if request.method in own.methods:
+            return await own.answer(request)
+        allowed = ", ".join((*own.methods, "OPTIONS"))
+        if request.method == "OPTIONS":
+            return Answer(200, encoded({"Allow": allowed, "Content-Length": "0"}))
+        raise not_allowed(request.method, request.path, allowed)
+
+    def _caller(self, request: Request) -> Caller:
+        try:
+            return self._access.caller(request.method, request.path, request.headers, request.peer)
+        except Problem as refused:
+            request.entry.refuse(refused.kind)
+            self._metrics.refuse(refused.kind)
+            raise
+
+
+async def _healthz(request: Request) -> Answer:
+    """Answer; that is all it takes to live."""
+    return _ALIVE
+
+
+_ALIVE = Answer(200, encoded({"Content-Type": JSON, "Content-Length": "16"}), b'{"status":"ok"}\n')

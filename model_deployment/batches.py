@@ -5,22 +5,21 @@ sends the file again gets them back beside the decisions.
 """
 
 import io
-from itertools import chain
 from typing import Any
 
-import openpyxl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-from openpyxl.cell import WriteOnlyCell
 
 from credit_risk.application import CLIENT_ID, LABEL, NAMES, codes_of
 from credit_risk.decisions import BatchRecord, DecisionLog
+from credit_risk.formulas import harmless
 from credit_risk.model import NotExplainable
 from credit_risk.overrides import overrides_of_batch
-from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
+from credit_risk.registry import NoSuchVersion, RegistryUnavailable
 from credit_risk.sheet import Data, Sheet
-from model_deployment.export import harmless, unlike
+from credit_risk.stored import ModelRefused
+from model_deployment.export import MAX_EXCEL_ROWS, excel, unlike
 from model_deployment.formats import Upload
 from model_deployment.problems import Problem
 from model_deployment.serving import Production
@@ -29,8 +28,6 @@ TYPES = {
     "csv": "text/csv",  # Flask adds the charset
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-# A workbook takes a hundred times as long as a CSV: about 10 seconds for these.
-MAX_EXCEL_ROWS = 20_000
 _OVERRIDE = {"override": "prediction", "override_by": "by", "override_reason": "reason", "override_time": "time"}
 _KNOWN = (*NAMES, LABEL, CLIENT_ID)
 
@@ -70,7 +67,7 @@ def exported(log: DecisionLog, production: Production, record: BatchRecord, form
     table = pa.table([texts.get(name, table[name]) for name in table.column_names], table.column_names)
     names = harmless(pa.array(table.column_names)).to_pylist()
     table = table.rename_columns(names)
-    return _csv(table) if form == "csv" else _excel(table)
+    return _csv(table) if form == "csv" else excel(table)
 
 
 def _table(log: DecisionLog, production: Production, record: BatchRecord) -> pa.Table:
@@ -95,7 +92,7 @@ def _reasons(production: Production, record: BatchRecord, decisions: pa.Table) -
     try:
         scorer = production.scorer(record.model_version, record.digest)
         return scorer.sentences(codes_of(decisions))
-    except (RegistryUnavailable, NoSuchVersion, DigestMismatch, NotExplainable) as error:
+    except (RegistryUnavailable, NoSuchVersion, ModelRefused, NotExplainable) as error:
         return pa.repeat(f"not to be had: {error}", len(decisions))
 
 
@@ -114,23 +111,3 @@ def _csv(table: pa.Table) -> bytes:
     sink.write(b"\xef\xbb\xbf")
     pa.csv.write_csv(table, sink)
     return sink.getvalue()
-
-
-def _excel(table: pa.Table) -> bytes:
-    book = openpyxl.Workbook(write_only=True)
-    sheet = book.create_sheet("Decisions")
-    sheet.freeze_panes = "A2"
-    rows = (row.values() for batch in table.to_batches() for row in batch.to_pylist())
-    for row in chain([table.column_names], rows):
-        sheet.append([_cell(sheet, value) for value in row])
-    sink = io.BytesIO()
-    book.save(sink)
-    return sink.getvalue()
-
-
-def _cell(sheet: Any, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    cell = WriteOnlyCell(sheet, openpyxl.cell.cell.ILLEGAL_CHARACTERS_RE.sub("", value))
-    cell.data_type = "s"  # or what looks like a formula would become one
-    return cell

@@ -1,29 +1,36 @@
-"""A batch as a CSV that people open in a spreadsheet."""
+"""A batch, and what was rejected of it, as files that people open in a spreadsheet."""
 
+import base64
 import io
 import os
 from collections import deque
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO
+from itertools import chain
+from typing import IO, Any
 
 import numpy as np
+import openpyxl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from credit_risk.application import CLIENT_ID, LABEL, NAMES, Applications
 from credit_risk.decisions import PART_ROWS, Batch
+from credit_risk.formulas import harmless
 from credit_risk.sheet import Data, Sheet
+from model_deployment.formats import Upload
 
 WRONG = "what_is_wrong"
+# A workbook takes a hundred times as long as a CSV: about 10 seconds for these.
+MAX_EXCEL_ROWS = 20_000
+# Nobody waits for what was rejected: so many take two seconds.
+_MAX_REJECTED_CELLS = 100_000
 
 # What people know by another name.
 _CALLED = {"label": LABEL, "id": "decision_id"}
-
-# A spreadsheet runs a cell that starts so. Plain numbers do too (-5, +1.5) and do no harm.
-_FORMULA = r"^[=+\-@\t\r＝＋－＠]"
-_NUMBER = r"^[+-]?[0-9]+([.,][0-9]+)?$"
 
 
 def result_csv(batch: Batch) -> bytes:
@@ -79,23 +86,64 @@ def _cell(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return harmless(column) if name == CLIENT_ID else column
 
 
-def rejected_csv(data: Data, applications: Applications) -> bytes:
-    """Return the rejected rows of a CSV as they came, with what is wrong as a last column, to be mended and sent again.
+def rejected_rows(sent: Upload, applications: Applications) -> dict[str, str | None]:
+    """Return the rejected rows of a file in its own form, to be mended there and sent again.
 
-    Rows that have more or fewer values than the header are left out: what stands in which column is not known.
+    They stand as they came, with what is wrong as a last column. Rows that have more or fewer values than the header
+    are left out: what stands in which column is not known.
+
+    Returns
+    -------
+    dict
+        `rejected_csv`, separated as the file was, for a spreadsheet splits columns only at the separator of its
+        country; or, of a workbook that is not too large for one, `rejected_xlsx`, in base64. None, where there is none.
     """
+    none: dict[str, str | None] = {"rejected_csv": None, "rejected_xlsx": None}
+    if not applications.n_rejected:
+        return none
+    table, separator = _rejected(sent.csv, applications)
+    if sent.is_workbook and table.num_rows * table.num_columns <= _MAX_REJECTED_CELLS:
+        return none | {"rejected_xlsx": base64.b64encode(excel(table, "Rejected")).decode()}
+    sink = io.BytesIO()
+    pa.csv.write_csv(table, sink, pa.csv.WriteOptions(delimiter=separator))
+    return none | {"rejected_csv": sink.getvalue().decode()}
+
+
+def _rejected(data: Data, applications: Applications) -> tuple[pa.Table, str]:
     sheet = Sheet(data, (*NAMES, LABEL, CLIENT_ID))
     rejected = ~np.isin(sheet.numbers, applications.rows)
     wrong: dict[int, list[str]] = {}
     for fault in applications.faults:
         if fault.row is not None:
             wrong.setdefault(fault.row, []).append(fault.message)
-    texts = ["; ".join(wrong.get(int(number), [])) for number in sheet.numbers[rejected]]
-    columns = [*sheet.table.filter(pa.array(rejected)).columns, pa.array(texts, pa.string())]
+    texts = ["; ".join(wrong.get(number, [])) for number in sheet.numbers[rejected].tolist()]
+    columns = sheet.table.filter(pa.array(rejected)).columns
+    # What was wrong with a row before is of no use.
+    kept = [place for place, name in enumerate(sheet.header) if name != WRONG]
+    names = harmless(pa.array([*(sheet.header[place] for place in kept), WRONG])).to_pylist()
+    cells = [harmless(columns[place]) for place in kept]
+    return pa.table([*cells, pa.array(texts, pa.string())], names=names), sheet.separator
+
+
+def excel(table: pa.Table, title: str = "Decisions") -> bytes:
+    """Return a table as an Excel workbook; texts stay texts, whatever they look like."""
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet(title)
+    sheet.freeze_panes = "A2"
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    for row in chain([table.column_names], rows):
+        sheet.append([_excel_cell(sheet, value) for value in row])
     sink = io.BytesIO()
-    header = harmless(pa.array([*sheet.header, WRONG])).to_pylist()
-    pa.csv.write_csv(pa.table([harmless(column) for column in columns], names=header), sink)
+    book.save(sink)
     return sink.getvalue()
+
+
+def _excel_cell(sheet: Any, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value))
+    cell.data_type = "s"  # or what looks like a formula would become one
+    return cell
 
 
 def unlike(name: str, names: Collection[str]) -> str:
@@ -103,12 +151,3 @@ def unlike(name: str, names: Collection[str]) -> str:
     while name in names:
         name += " (uploaded)"
     return name
-
-
-def harmless(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return cells with an apostrophe in front of those that a spreadsheet would run as formulas."""
-    runs = pc.match_substring_regex(texts, _FORMULA)
-    if not pc.any(runs).as_py():  # as in most columns
-        return texts
-    runs = pc.and_(runs, pc.invert(pc.match_substring_regex(texts, _NUMBER)))
-    return pc.if_else(runs, pc.binary_join_element_wise("'", texts, ""), texts)

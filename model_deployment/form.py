@@ -9,11 +9,13 @@ from typing import Any
 from dash import dcc, html
 
 from credit_risk.application import ATTRIBUTES, CLIENT_ID, MAX_CLIENT_ID, SCORED, Attribute
-from credit_risk.decisions import DecisionLog, LogUnavailable
+from credit_risk.caller import Caller
+from credit_risk.decisions import Batch, DecisionLog, LogUnavailable
 from credit_risk.meanings import meaning
-from model_deployment.panel import judged
+from model_deployment.api import key_of
+from model_deployment.panel import judged, previewed
 from model_deployment.problems import Problem
-from model_deployment.scoring import Scored, Scoring
+from model_deployment.scoring import Scoring
 from model_deployment.serving import Production, ScoringOff
 
 SOURCE = "One client by hand"
@@ -38,38 +40,49 @@ def layout() -> list[Any]:
     ]
 
 
-def preview(
-    scoring: Scoring, production: Production, log: DecisionLog, application: dict[str, Any]
-) -> tuple[Any, bool]:
+def preview(scoring: Scoring, production: Production, application: dict[str, Any]) -> tuple[Any, bool]:
     """Return what the model makes of what is typed so far, and whether no decision can be taken on it."""
     left = [a.label for a in ATTRIBUTES if a.name in SCORED and not str(application.get(a.name) or "").strip()]
     if left:
         named = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
         return [html.P(f"To be filled in: {named}.", className="hint")], True
-    return _decide(scoring, production, log, application, None)
+    try:
+        batch = scoring.preview(_row(application))
+    except ScoringOff as error:
+        return [_trouble(str(error))], True
+    if not len(batch.applications):
+        return _faults(batch), True
+    return [*previewed(production, batch), *_said(batch)], False
 
 
 def take(
-    scoring: Scoring, production: Production, log: DecisionLog, application: dict[str, Any], key: str
-) -> tuple[Any, bool]:
-    """Decide for good; return what is shown, and whether there is no decision left to be taken."""
-    return _decide(scoring, production, log, application, key)
-
-
-def _decide(
-    scoring: Scoring, production: Production, log: DecisionLog, application: dict[str, Any], key: str | None
-) -> tuple[Any, bool]:
-    row = {name: value for name, value in application.items() if str(value).strip()}
+    scoring: Scoring, production: Production, log: DecisionLog, application: dict[str, Any], key: str, caller: Caller
+) -> tuple[Any, bool, str | None]:
+    """Decide for good; return what is shown, whether there is no decision left to be taken, and the decision's id."""
+    row = _row(application)
     body = json.dumps([row]).encode()
     try:
-        scored: Scored = scoring.rows(body, [row], key=key, source=SOURCE, preview=key is None)
-        batch = scored.batch
+        batch = scoring.rows(body, [row], caller=caller, key=key_of(key), source=SOURCE).batch
         if not len(batch.applications):
-            return [_trouble(fault.message.partition(": ")[2]) for fault in batch.applications.faults], True
-        return judged(log, production, batch.decision_id(0)), key is not None
+            return _faults(batch), True, None
+        id = batch.decision_id(0)
+        return [*judged(log, production, id), *_said(batch)], True, id
     except (Problem, ScoringOff, LogUnavailable) as error:
         # Without a decision it may be tried again.
-        return [_trouble(str(error))], key is None
+        return [_trouble(str(error))], False, None
+
+
+def _row(application: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in application.items() if str(value).strip()}
+
+
+def _said(batch: Batch) -> list[Any]:
+    """Return what was taken in another form than it was typed in."""
+    return [html.P(f"{text}.", className="hint") for text in batch.applications.warnings]
+
+
+def _faults(batch: Batch) -> list[Any]:
+    return [_trouble(fault.message.partition(": ")[2]) for fault in batch.applications.faults]
 
 
 def _trouble(text: str) -> Any:

@@ -1,27 +1,45 @@
 """Excel and Parquet files as the CSV that they would have been saved as, so that one reader gives one verdict."""
 
-import csv
 import hashlib
-import io
-import zipfile
-from collections.abc import Iterable
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Collection
 from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-import openpyxl
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
+from credit_risk.application import CLIENT_ID
+from credit_risk.sheet import Data, Unreadable, shown
+from credit_risk.spelling import named
+from model_deployment.limited import OUT_OF_MEMORY, REFUSED, TOO_LARGE
+from model_deployment.problems import later
 
-from credit_risk.sheet import MAX_COLUMNS, Data, Unreadable
+# So many are read at a time in a process; who waits longer for a place is asked to come back.
+PLACES = 2
+WAIT_SECONDS = 15
+# A child that gets so little of the processor that its own limit does not come first.
+WALL_SECONDS = 120
+_READERS = {b"PK\x03\x04": "model_deployment.workbook", b"PAR1": "model_deployment.parquet"}
+_SIGNALS = [-signal for signal in signal.Signals]
+_SAID = 20
+_DAMAGED = "this is no file that can be read; send a CSV (UTF-8)"
+_ROOT = Path(__file__).parents[1]
+# A child needs none of the service's settings, some of which are secrets.
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH", "TMPDIR")
+_places = threading.BoundedSemaphore(PLACES)
 
-# A small archive may hold a sheet that fills the memory; so may a small sheet, by naming one long text again and again.
-MAX_UNPACKED = 1_000_000_000
-MAX_SHEET = 200_000_000
-MAX_TEXT = 300_000_000
-MAX_SHEET_ROWS = 1_048_576  # as many as Excel has
-_BATCH_ROWS = 10_000
-_TOO_LARGE = "the Parquet file is too large once it is unpacked; send the clients in several files"
+
+class Warned(Protocol):
+    """What was made of a file, with what there is to tell beside."""
+
+    warnings: list[str]
+
+
+_Made = TypeVar("_Made", bound=Warned)
 
 
 class Upload:
@@ -32,124 +50,111 @@ class Upload:
         self.name = name
 
     @cached_property
-    def csv(self) -> Data:
-        """See `as_csv`."""
-        return as_csv(self.data)
-
-    @cached_property
     def sha256(self) -> str:
         """The digest of what was sent, by which it is known again."""
         return hashlib.sha256(self.data).hexdigest()
 
+    @property
+    def csv(self) -> Data:
+        """See `as_csv`."""
+        return self._read[0]
 
-def as_csv(data: Data) -> Data:
-    """Return a file as CSV: the first sheet of an Excel workbook, a Parquet file, or a CSV as it is.
+    @property
+    def is_workbook(self) -> bool:
+        """Whether it is an Excel workbook."""
+        return "sheet" in self._read[1]
+
+    def parsed(self, parse: Callable[[Data], _Made], names: Collection[str]) -> _Made:
+        """Return what a parser makes of the CSV; warnings and refusals say which sheet of a workbook it is.
+
+        Parameters
+        ----------
+        parse : callable
+            Takes the CSV; may raise `Unreadable`.
+        names : collection of str
+            Columns that it knows, by which other sheets are found that it could have been meant for.
+        """
+        csv, about = self._read
+        said = [*_sheets(about, names), *_nested(about, {*names, CLIENT_ID})]
+        try:
+            made = parse(csv)
+        except Unreadable as error:
+            raise Unreadable("; ".join([str(error), *said])) from None
+        made.warnings[:0] = said
+        return made
+
+    @cached_property
+    def _read(self) -> tuple[Data, dict[str, Any]]:
+        return as_csv(self.data)
+
+
+def as_csv(data: Data) -> tuple[Data, dict[str, Any]]:
+    """Return a file as CSV: an Excel workbook's first visible sheet, a Parquet file, or a CSV as it is.
+
+    With a workbook come the `sheet` that was read, its `n_hidden_rows`, and the `others`: name, visibility, first row;
+    with a Parquet file the names of its `nested` columns, which the CSV does not have.
 
     Raises
     ------
     Unreadable
         When it says that it is a workbook or a Parquet file, and is none that can be read.
+    Problem
+        When too many are read already (503).
     """
-    start = bytes(data[:4])
-    if start == b"PK\x03\x04":
-        return _excel(data)
-    if start == b"PAR1":
-        return _parquet(data)
-    return data
+    reader = _READERS.get(bytes(data[:4]))
+    if reader is None:
+        return data, {}
+    answer = _read(reader, data)
+    end = answer.index(b"\n")
+    return memoryview(answer)[end + 1 :], json.loads(answer[:end])
 
 
-def _excel(data: Data) -> bytes:
+def _sheets(about: dict[str, Any], names: Collection[str]) -> list[str]:
+    """Return which sheet was read, and which others look like what was asked for."""
+    if "sheet" not in about:
+        return []
+    n_hidden = about["n_hidden_rows"]
+    said = [f"sheet {shown(about['sheet'])} read" + (f", {n_hidden:,} hidden rows of it too" if n_hidden else "")]
+    for name, visible, header in about["others"]:
+        if 2 * len(set(named(header, names)) & set(names)) >= len(names):
+            hidden, first = ("", "move it") if visible else (", which is hidden,", "unhide and move it")
+            said.append(
+                f"sheet {shown(name)}{hidden} has such columns and was not read; if it is meant, {first} to the front"
+            )
+    return said
+
+
+def _nested(about: dict[str, Any], known: Collection[str]) -> list[str]:
+    """Return which columns of lists or objects were left out; refuse those that are needed."""
+    names = about.get("nested", ())
+    for name, meant in zip(names, named(names, known), strict=True):
+        if meant in known:
+            raise Unreadable(f"column {shown(name)} holds lists or objects; each value is to be a word or a number")
+    said = [f"column {shown(name)} ignored: it holds lists or objects" for name in names[:_SAID]]
+    return [*said, f"{len(names) - _SAID} more such columns ignored"] if len(names) > _SAID else said
+
+
+def _read(module: str, data: Data) -> bytes:
+    """Have a file read by a child; see `limited`."""
+    if not _places.acquire(timeout=WAIT_SECONDS):
+        raise later("busy", "Other workbooks and Parquet files are being read. Try again in a moment, or send a CSV.")
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            unpacked = sum(part.file_size for part in archive.infolist())
-        if unpacked > MAX_SHEET:
-            raise Unreadable("the workbook is too large once it is unpacked; save the sheet as CSV (UTF-8)")
-        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheet = book.worksheets[0]
-        # What a workbook says of its size may be wrong.
-        sheet.reset_dimensions()
-        return _sheet(sheet.iter_rows(values_only=True))
-    except Unreadable:
-        raise
-    # A damaged workbook raises whatever the part that stumbled over it raises.
-    except Exception as error:
-        why = "this is no Excel workbook that can be read"
-        raise Unreadable(f"{why} ({type(error).__name__}); save the sheet as CSV (UTF-8) and upload that") from None
-
-
-def _sheet(rows: Iterable[tuple[object, ...]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    width, room = 0, MAX_TEXT
-    for number, row in enumerate(rows):
-        if number == MAX_SHEET_ROWS:
-            raise Unreadable(f"the sheet has more rows than Excel can have, {MAX_SHEET_ROWS:,}")
-        if len(row) > MAX_COLUMNS:
-            raise Unreadable(f"the sheet has {len(row)} columns; at most {MAX_COLUMNS} are read")
-        cells: list[str] = []
-        for value in row:
-            cells.append(_cell(value))
-            room -= len(cells[-1]) + 1
-            if room < 0:
-                raise Unreadable("the workbook is too large once it is unpacked; save the sheet as CSV (UTF-8)")
-        # A workbook leaves out a row's last cells where they are blank, or has more of them, which are only formatted.
-        while cells and not cells[-1]:
-            cells.pop()
-        width = width or len(cells)
-        writer.writerow(cells + [""] * (width - len(cells)))
-    return text.getvalue().encode()
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    # A line break would make the rows after it look one line further down than they are.
-    return str(value).replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
-
-
-def _parquet(data: Data) -> bytes:
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        about = file.metadata
-        size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
-        if size > MAX_UNPACKED or about.num_columns > MAX_COLUMNS or 2 * about.num_rows * about.num_columns > MAX_TEXT:
-            raise Unreadable(_TOO_LARGE)
-        # Texts stay in dictionaries until it is known how long they get.
-        texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
-        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
-        sink = io.BytesIO()
-        with pa.csv.CSVWriter(sink, pa.schema([(name, pa.string()) for name in file.schema_arrow.names])) as writer:
-            for batch in file.iter_batches(_BATCH_ROWS):
-                if sink.tell() + sum(map(_text_size, batch.columns)) > MAX_TEXT:
-                    raise Unreadable(_TOO_LARGE)
-                writer.write(_plain(batch))
-        return sink.getvalue()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, Unreadable):
-            raise
-        raise Unreadable("this is no Parquet file that can be read; send a CSV (UTF-8)") from None
-
-
-def _is_text(type: pa.DataType) -> bool:
-    return any(is_one(type) for is_one in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary))
-
-
-def _text_size(column: pa.Array) -> int:
-    """Return how long a dictionary's values are once each row has its own."""
-    if not pa.types.is_dictionary(column.type) or not _is_text(column.type.value_type):
-        return 0
-    return pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
-
-
-def _plain(table: pa.RecordBatch) -> pa.Table:
-    """Return a table whose columns are text, as a CSV has them."""
-    columns = []
-    for name, column in zip(table.schema.names, table.columns, strict=True):
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_nested(column.type):
-            raise Unreadable(f"column {name!r} holds lists or objects; each value is to be a word or a number")
-        columns.append(column.cast(pa.string()))
-    return pa.table(columns, names=table.schema.names)
+        done = subprocess.run(
+            [sys.executable, "-m", module],
+            input=data,
+            capture_output=True,
+            cwd=_ROOT,
+            env={name: os.environ[name] for name in _KEPT if name in os.environ},
+            timeout=WALL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unreadable(TOO_LARGE) from None
+    finally:
+        _places.release()
+    if done.returncode == 0:
+        return done.stdout
+    if done.returncode == REFUSED:
+        raise Unreadable(done.stderr.decode())
+    # Ended by the system, at one of its limits, or by the library that asked for too much.
+    raise Unreadable(TOO_LARGE if done.returncode in (OUT_OF_MEMORY, *_SIGNALS) else _DAMAGED)

@@ -9,6 +9,7 @@ from credit_risk.application import CLIENT_ID
 from credit_risk.decisions import BatchRecord, DecisionLog, LogUnavailable
 from credit_risk.history import search
 from credit_risk.overrides import overrides_of
+from credit_risk.texts import one_line
 from model_deployment.panel import badge
 
 _FIELDS = (
@@ -63,7 +64,7 @@ def _day(text: str | None) -> datetime | None:
 def _batches(records: list[BatchRecord]) -> Any:
     rows = [
         [
-            dcc.Link(record.source or "sent by the API", href=f"./?batch={record.id}"),
+            dcc.Link(one_line(record.source or "") or "sent by the API", href=f"./?batch={record.id}"),
             f"{record.time:%d %b %Y, %H:%M}",
             f"{record.n_decided + record.n_rejected:,}",
             f"{record.n_decided - record.n_red:,}",
@@ -81,17 +82,28 @@ def _decisions(log: DecisionLog, decisions: list[dict[str, Any]]) -> Any:
     overridden = overrides_of(log, [decision["id"] for decision in decisions])
     rows = [
         [
-            dcc.Link(decision[CLIENT_ID] or f"row {decision['row'] + 1}", href=f"decision?id={decision['id']}"),
-            f"{sources.get(decision['batch']) or 'sent by the API'}, row {decision['row'] + 1:,}",
+            dcc.Link(
+                one_line(decision[CLIENT_ID] or "") or f"row {decision['row'] + 1}",
+                href=f"decision?id={decision['id']}",
+            ),
+            f"{one_line(sources.get(decision['batch']) or '') or 'sent by the API'}, row {decision['row'] + 1:,}",
             f"{decision['time']:%d %b %Y, %H:%M}",
             badge(decision["prediction"]),
-            [badge(event["prediction"]), f" by {event['by']}"] if (event := overridden.get(decision["id"])) else "",
+            _override(overridden.get(decision["id"])),
             f"{decision['risk']:.1%}",
             decision["model_version"],
         ]
         for decision in decisions
     ]
     return _table(("Client", "From", "Time (UTC)", "Prediction", "Override", "Default risk", "Version"), rows)
+
+
+def _client(decision: dict[str, Any]) -> str:
+    return one_line(decision[CLIENT_ID] or "") or f"row {decision['row'] + 1}"
+
+
+def _override(event: dict[str, Any] | None) -> Any:
+    return [badge(event["prediction"]), f" by {one_line(event['by'])}"] if event else ""
 
 
 def _table(titles: tuple[str, ...], rows: list[list[Any]]) -> Any:

@@ -11,7 +11,8 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from credit_risk.application import CLIENT_ID, Validator, decode, json_schema
 from credit_risk.outcome_file import MAX_ROWS
 from model_deployment import problems, shapes
-from model_deployment.answer import CHANGES, REASONS
+from model_deployment.answer import CHANGES, MAX_CHANGED, REASONS
+from model_deployment.json_body import MAX_ROWS as MAX_LIST
 
 VERSION = "1"
 MAX_KEY = 200
@@ -31,10 +32,16 @@ Decisions on credit applications: green or red, with the risk, the confidence an
 the decision log before it is answered. Every answer that is no success is a problem (RFC 9457) of one shape: `type` is
 a stable word for programs, `detail` a sentence for people. A request body has at most {limit}."""
 
+_SPELLING = (
+    "What is written in another way than in `Application` is taken where it can mean one thing only, which `warnings` "
+    "say: names of columns in another case or with blanks for underscores, values in quotes of their own, `NA`, `NaN`, "
+    "`NULL` or `None` where a value may be absent. A text like `400.000` or `400,000` is no whole number."
+)
+
 _PROBLEMS = {
     400: "The request cannot be read, or asks for a host that this service is not known as.",
-    401: "API keys are set, and the request has none of them.",
-    403: "The request comes from another web page.",
+    401: "Keys are set, and the request has none of them.",
+    403: "The request comes from another web page, or from somebody whom no trusted proxy names.",
     404: "There is no such decision or batch.",
     409: "The same body was decided under this key, and what was answered then cannot be told again.",
     413: "The body is too large, or there are too many clients for reasons or for a workbook.",
@@ -43,8 +50,8 @@ _PROBLEMS = {
     500: "Something went wrong here; it is written to the service's log.",
     503: "No model serves, the decision log is away, or too many uploads are under way. Try again after `Retry-After`.",
 }
-_READ = (400, 401, 500)
-_WRITE = (*_READ, 403, 413, 415, 422, 503)
+_READ = (400, 401, 403, 500)
+_WRITE = (*_READ, 413, 415, 422, 503)
 
 Schema = dict[str, Any]
 
@@ -94,23 +101,24 @@ _ID = {
 }
 _EXTRAS = (
     _asked(REASONS, "Each decision comes with its reasons"),
-    _asked(CHANGES, "Each red decision comes with what would change it"),
+    _asked(CHANGES, f"Each red decision comes with what would change it; at most {MAX_CHANGED} clients at a time"),
 )
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "Stands for one body: when that is sent again, what was decided first is answered.",
+    "description": "The caller's own, for one body: when that is sent again, what was decided first is answered.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
 }
 _BRIEF = {
     "name": "decisions",
     "in": "query",
-    "description": "`none`: without the decisions, which are in the log, and with the rejected rows as a CSV.",
+    "description": "`none`: without the decisions, which are in the log, and with the rejected rows as a file.",
     "schema": {"type": "string"},
 }
 _DECISION_HEADERS = {
     "Batch": {"description": "The batch's id.", "schema": {"type": "string"}},
     "Rows-Rejected": {"description": "How many rows were rejected.", "schema": {"type": "integer"}},
+    "Warnings": {"description": "What `warnings` holds in JSON, as a JSON list.", "schema": {"type": "string"}},
 }
 
 
@@ -164,7 +172,8 @@ OPERATIONS = (
         f"{PREFIX}/score",
         "score",
         "Decide on a list of applications",
-        "Valid applications are decided on; what is wrong with the others is said. `row` counts from 0.",
+        "Valid applications are decided on; what is wrong with the others is said. `row` counts from 0. "
+        f"At most {MAX_LIST:,} come in a list; more come as a file. {_SPELLING}",
         {200: ("At least one application was decided on.", {JSON: {"schema": _ref(shapes.Decided)}})},
         (*_WRITE, 409),
         (*_EXTRAS, _KEY),
@@ -182,8 +191,9 @@ OPERATIONS = (
         f"{PREFIX}/files",
         "files",
         "Decide on a file of applications",
-        "One client a row, columns named as in `Application`, in any order; others are ignored. `Accept: text/csv` "
-        "asks for the result as a CSV.",
+        "One client a row, columns named as in `Application`, in any order; others are ignored. Of a workbook the "
+        "first visible sheet is read; `warnings` name it, and others that hold such columns. `Accept: text/csv` asks "
+        "for the result as a CSV.",
         {
             200: (
                 "At least one row was decided on.",
@@ -195,7 +205,7 @@ OPERATIONS = (
         },
         (*_WRITE, 409),
         (*_EXTRAS, _BRIEF, _KEY),
-        {"multipart/form-data": _file((CSV, EXCEL, PARQUET), "A CSV, the first sheet of a workbook, or Parquet.")},
+        {"multipart/form-data": _file((CSV, EXCEL, PARQUET), "A CSV, a workbook, or Parquet.")},
         shapes.NothingDecided,
         {"headers": _DECISION_HEADERS},
     ),
@@ -251,16 +261,22 @@ OPERATIONS = (
         f"{PREFIX}/outcomes",
         "outcomes",
         "Tell what became of clients",
-        "A CSV of `decision_id` or `client_id`, `outcome` (`repaid` or `defaulted`) and `date` (2026-01-31; not before "
-        "the decision, not in the future, UTC). Only decisions that are green after overrides have outcomes. A "
+        "A file of `decision_id` or `client_id`, `outcome` (`repaid` or `defaulted`) and `date` (2026-01-31 or "
+        "31.01.2026; not before the decision, not in the future, UTC). A row that has neither outcome nor date is of a "
+        "loan that is still open, and counted. Only decisions that are green after overrides have outcomes. A "
         "`client_id` stands for the one accepted decision on that client up to the date; where there are several, say "
         "which in `decision_id`. Good rows are taken, together; what is wrong with the others is said. The latest "
         "outcome of a decision stands, all are kept; a file that is sent again adds nothing that the log ever held. At "
         f"most {MAX_ROWS:,} rows.",
-        {200: ("At least one row was added, or known.", {JSON: {"schema": _ref(shapes.OutcomesTaken)}})},
+        {
+            200: (
+                "At least one row was added or known, or all are open.",
+                {JSON: {"schema": _ref(shapes.OutcomesTaken)}},
+            )
+        },
         _WRITE,
         (),
-        {CSV: _OUTCOMES_CSV, "multipart/form-data": _file((CSV,), "The CSV.")},
+        {CSV: _OUTCOMES_CSV, "multipart/form-data": _file((CSV, EXCEL, PARQUET), "A CSV, a workbook, or Parquet.")},
         shapes.NothingTaken,
     ),
     Operation(
@@ -330,7 +346,7 @@ def document(limit: int) -> dict[str, Any]:
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "One of `API_KEYS`, where these are set."}
+                "key": {"type": "http", "scheme": "bearer", "description": "Where `API_KEYS` are set, one of them."}
             },
         },
     }

@@ -13,10 +13,11 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_u
 from flask import Flask
 
 from credit_risk.application import ATTRIBUTES, CLIENT_ID
-from credit_risk.decisions import DecisionLog, LogUnavailable
+from credit_risk.decisions import PREVIEWS_KEPT, DecisionLog, LogUnavailable
 from credit_risk.overrides import NoSuchDecision, NotAllowed, override
-from model_deployment import form, history
-from model_deployment.guard import user
+from credit_risk.texts import one_line
+from model_deployment import callbacks, form, history
+from model_deployment.asking import asking, note, own, user
 from model_deployment.panel import panel
 from model_deployment.problems import size_text
 from model_deployment.result import logged, range_text, result
@@ -107,6 +108,7 @@ def attach(app: Flask, production: Production, log: DecisionLog, scoring: Scorin
         Input("where", "pathname"),
         Input("where", "search"),
     )
+    callbacks.guard(app, dash)
     # A process learns which scripts it may hand out when it writes the page; here another one may have written it.
     with app.test_request_context():
         dash.index()
@@ -129,24 +131,32 @@ def _show_files(dash: Dash, production: Production, log: DecisionLog) -> None:
         id = _asked(search, "batch")
         if not id:
             return no_update
+        note("batch", id)
         try:
-            record = log.batch(id)
+            record = own(log).batch(id)
         except LogUnavailable:
             return {"trouble": "The decision log cannot be reached. Open this address again in a moment."}
+        if record and record.kind == "preview" and datetime.now(UTC) - record.time > PREVIEWS_KEPT:
+            return {"trouble": "This was a preview, which is kept for a day."}
         return logged(record) if record else {"trouble": "This file is not in the decision log."}
 
     @dash.callback(  # type: ignore[untyped-decorator]
         Output("result", "children"), Input("shown", "data"), prevent_initial_call=True
     )
     def show_result(upload: dict[str, Any] | None) -> Any:
+        if not upload:
+            return []
+        note("batch", str((upload.get("answer") or {}).get("batch")))
         serving = production.serving
-        return result(log, rows, upload, serving.version if serving else None) if upload else []
+        return result(own(log), rows, upload, serving.version if serving else None)
 
     @dash.callback(  # type: ignore[untyped-decorator]
         Output("decisions", "getRowsResponse"), Input("decisions", "getRowsRequest"), prevent_initial_call=True
     )
     def show_rows(asked: dict[str, Any] | None) -> Any:
-        record = log.batch(str((asked or {}).get("context", {}).get("batch")))
+        id = str((asked or {}).get("context", {}).get("batch"))
+        note("rows", id)
+        record = own(log).batch(id)
         if asked is None or record is None:
             return no_update
         try:
@@ -176,7 +186,10 @@ def _show_decisions(dash: Dash, production: Production, log: DecisionLog) -> Non
         Output("panel", "children"), Input("open", "data"), prevent_initial_call=True
     )
     def show_panel(id: str | None) -> Any:
-        return panel(log, production, str(id), user()) if id else []
+        if not id:
+            return []
+        note("decision", str(id))
+        return panel(own(log), production, str(id), user())
 
     @dash.callback(  # type: ignore[untyped-decorator]
         Output("panel", "children", allow_duplicate=True),
@@ -191,14 +204,16 @@ def _show_decisions(dash: Dash, production: Production, log: DecisionLog) -> Non
     def set_override(clicks: int | None, to: str, by: str | None, reason: str | None, id: str | None) -> Any:
         if not clicks or not id:
             return no_update, no_update
-        who = user()
+        mine, who = own(log), user()
+        note("override", id, 422)
         try:
-            event = override(log, id, to, who or by or "", reason or "")
+            event = override(mine, id, to, who or by or "", reason or "", str(asking()))
         except (NotAllowed, NoSuchDecision) as error:
-            return panel(log, production, id, who, f"{error}."), no_update
+            return panel(mine, production, id, who, f"{error}."), no_update
         except LogUnavailable:
-            return panel(log, production, id, who, "The decision log cannot be reached; nothing was set."), no_update
-        return panel(log, production, id, who), event["_id"]
+            return panel(mine, production, id, who, "The decision log cannot be reached; nothing was set."), no_update
+        note("override", id, 201)
+        return panel(mine, production, id, who), event["_id"]
 
     dash.clientside_callback(
         ClientsideFunction("riskometer", "enter"),
@@ -226,8 +241,11 @@ def _show_form(dash: Dash, production: Production, log: DecisionLog, scoring: Sc
             return [], True
         application = {str(name): value for name, value in asked["application"].items()}
         if asked["take"]:
-            return form.take(scoring, production, log, application, str(asked["key"]))
-        return form.preview(scoring, production, log, application)
+            note("take", status=422)
+            parts, off, id = form.take(scoring, production, log, application, str(asked["key"]), asking())
+            note("take", id, 201 if id else 422)
+            return parts, off
+        return form.preview(scoring, production, application)
 
 
 def _show_history(dash: Dash, log: DecisionLog) -> None:
@@ -241,7 +259,10 @@ def _show_history(dash: Dash, log: DecisionLog) -> None:
         State("find-until", "value"),
     )
     def find(_: int, view: str, __: int, text: str | None, since: str | None, until: str | None) -> Any:
-        return history.found(log, text or "", since, until, None) if view == "history" else no_update
+        if view != "history":
+            return no_update
+        note("history")
+        return history.found(own(log), text or "", since, until, None)
 
     @dash.callback(  # type: ignore[untyped-decorator]
         Output("found", "children", allow_duplicate=True),
@@ -253,7 +274,10 @@ def _show_history(dash: Dash, log: DecisionLog) -> None:
         prevent_initial_call=True,
     )
     def older(clicks: int | None, before: str, text: str | None, since: str | None, until: str | None) -> Any:
-        return history.found(log, text or "", since, until, int(before)) if clicks else no_update
+        if not clicks:
+            return no_update
+        note("history")
+        return history.found(own(log), text or "", since, until, int(before))
 
 
 def _asked(search: str | None, name: str) -> str | None:
@@ -344,7 +368,7 @@ def banner(production: Production) -> Any:
     when = f", {approval.time:%d %b %Y, %H:%M} UTC" if approval.time else ""
     lines = [
         html.P(
-            [html.Strong(f"Model version {serving.version}"), html.Span(f"approved by {approval.by}{when}")],
+            [html.Strong(f"Model version {serving.version}"), html.Span(f"approved by {one_line(approval.by)}{when}")],
             className="on",
         )
     ]

@@ -7,11 +7,13 @@ from dash import dcc, html
 
 from credit_risk.application import ATTRIBUTES, CLIENT_ID, SCORED
 from credit_risk.changes import what_would_change_it
-from credit_risk.decisions import GREEN, RED, BatchRecord, DecisionLog, LogUnavailable
+from credit_risk.decisions import GREEN, RED, Batch, BatchRecord, DecisionLog, LogUnavailable
 from credit_risk.model import CreditScorer, NotExplainable
 from credit_risk.overrides import MAX_TEXT, overrides, standing
 from credit_risk.reasons import Reason
-from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
+from credit_risk.registry import NoSuchVersion, RegistryUnavailable
+from credit_risk.stored import ModelRefused
+from credit_risk.texts import one_line
 from model_deployment.answer import inputs
 from model_deployment.charts import waterfall
 from model_deployment.serving import Production
@@ -45,7 +47,7 @@ def panel(log: DecisionLog, production: Production, id: str, user: str | None = 
     preview = record.kind == "preview"
     return [
         _close(),
-        _title(f"Client {decision[CLIENT_ID] or 'in row ' + str(decision['row'] + 1)}"),
+        _title(f"Client {one_line(decision[CLIENT_ID] or '') or 'in row ' + str(decision['row'] + 1)}"),
         *([_set_by(overridden[-1], decision["prediction"])] if stands != decision["prediction"] else []),
         *_judged(production, decision, record),
         html.H3("Another decision", className=None if preview or overridden else "unprinted"),
@@ -64,16 +66,21 @@ def judged(log: DecisionLog, production: Production, id: str) -> list[Any]:
     assert decision is not None
     assert record is not None
     parts = _judged(production, decision, record)
-    if record.kind == "preview":
-        return [html.P("Preview: nothing rests on it until the decision is taken.", className="hint"), *parts]
     return [html.P("Decision taken.", className="taken"), *parts, _origin(decision, record), _keep(id)]
 
 
+def previewed(production: Production, batch: Batch) -> list[Any]:
+    """Return what the model makes of a batch's one client, on whom nothing was decided."""
+    (decision,) = batch.table.to_pylist()
+    hint = html.P("Preview: nothing rests on it until the decision is taken.", className="hint")
+    return [hint, *_judged(production, decision, batch)]
+
+
 def _set_by(event: dict[str, Any], said: str) -> Any:
-    return html.P([badge(event["prediction"]), f" Set by {event['by']}. The model said {said}:"])
+    return html.P([badge(event["prediction"]), f" Set by {one_line(event['by'])}. The model said {said}:"])
 
 
-def _judged(production: Production, decision: dict[str, Any], record: BatchRecord) -> list[Any]:
+def _judged(production: Production, decision: dict[str, Any], record: Batch | BatchRecord) -> list[Any]:
     risk = f" Default risk {decision['risk']:.1%}, red from {record.threshold:.1%}."
     return [
         html.P([badge(decision["prediction"]), risk]),
@@ -100,7 +107,7 @@ def _inputs(decision: dict[str, Any]) -> Any:
 
 def _origin(decision: dict[str, Any], record: BatchRecord) -> Any:
     when = f"{decision['time']:%d %b %Y, %H:%M} UTC"
-    source = f", from {record.source}" if record.source else ""
+    source = f", from {one_line(record.source)}" if record.source else ""
     return html.P(
         f"Decision {decision['id']}, {when}, by model version {decision['model_version']}{source}", className="hint"
     )
@@ -132,7 +139,7 @@ def _explanation(production: Production, decision: dict[str, Any], digest: str) 
         found, effects = scorer.reasons(codes)[0], scorer.explain(codes).effects[0]
     except NotExplainable:
         return [html.P("This version was trained without what reasons need.")]
-    except (RegistryUnavailable, NoSuchVersion, DigestMismatch) as error:
+    except (RegistryUnavailable, NoSuchVersion, ModelRefused) as error:
         return [html.P(f"The reasons cannot be had: {error}.")]
     parts: list[Any] = []
     for title, reasons in (("What raises the risk", found.raising), ("What lowers it", found.lowering)):
@@ -154,7 +161,8 @@ def _reason(reason: Reason) -> list[Any]:
 
 def _override(event: dict[str, Any]) -> Any:
     when = f"{datetime.fromisoformat(event['time']):%d %b %Y, %H:%M} UTC"
-    return html.P([badge(event["prediction"]), f" by {event['by']}, {when}: {event['reason']}"])
+    said = f" by {one_line(event['by'])}, {when}: {one_line(event['reason'])}"
+    return html.P([badge(event["prediction"]), said])
 
 
 def _form(other: str, user: str | None, trouble: str) -> list[Any]:

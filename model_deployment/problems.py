@@ -6,14 +6,14 @@
 import json
 import logging
 import math
-import socket
+import time
 import traceback
 from http import HTTPStatus
 from typing import Any
 
 from dash.exceptions import DependencyException, InvalidResourceError
-from flask import Flask, Response, current_app, request
-from werkzeug.exceptions import ClientDisconnected, HTTPException
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
 
 from credit_risk.decisions import LogUnavailable
 from credit_risk.sheet import Unreadable
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
+_SAME_SECONDS = 60.0
+_told: dict[tuple[type, str, int | None], float] = {}
 
 
 class Problem(Exception):
@@ -87,63 +89,66 @@ def later(kind: str, detail: str) -> Problem:
     return Problem(503, kind, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
+def problem_of(error: Exception, where: str) -> Problem:
+    """Return what is said of an error; one that nobody foresaw is logged, with `where` it came up.
+
+    What is logged is without the error's text, which may quote what a client sent.
+    """
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, Unreadable):
+        return Problem(400, "unreadable", str(error))
+    if isinstance(error, ScoringOff):
+        return later("no-production-model", str(error))
+    if isinstance(error, LogUnavailable):
+        logger.warning("decision log unavailable: %s", error)
+        detail = "The decision log cannot be reached, so nothing was decided and nothing taken. Try again in a moment."
+        return later("no-decision-log", detail)
+    _tell(error, where)
+    return Problem(500, "internal", "Something went wrong here; it is written to the service's log.")
+
+
+def _tell(error: Exception, where: str) -> None:
+    """Log an error that nobody foresaw: where it is the same again, not before a minute is over.
+
+    Whoever finds one could push everything else out of the log.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    place = (type(error), frames[-1].filename, frames[-1].lineno)
+    now = time.monotonic()
+    if now - _told.get(place, -_SAME_SECONDS) >= _SAME_SECONDS:
+        _told[place] = now
+        logger.error("%s in %s\n%s", type(error).__name__, where, "".join(traceback.format_list(frames)))
+
+
+def nothing_at(path: str) -> Problem:
+    """Return the problem of an address at which there is nothing."""
+    return Problem(404, "not-found", f"There is nothing at {path}.")
+
+
+def not_allowed(method: str, path: str, allowed: str) -> Problem:
+    """Return the problem of a method that an address does not take; `allowed` are those that it takes."""
+    return Problem(405, "method-not-allowed", f"{path} takes no {method}; it takes {allowed}.", {"Allow": allowed})
+
+
 def register(app: Flask) -> None:
     """Answer every error of an app in this shape. Comes after Dash is attached, which brings handlers of its own."""
-    app.register_error_handler(Problem, lambda problem: problem.response())
-    app.register_error_handler(Unreadable, lambda error: Problem(400, "unreadable", str(error)).response())
-    app.register_error_handler(ScoringOff, lambda error: later("no-production-model", str(error)).response())
-    app.register_error_handler(LogUnavailable, _log_unavailable)
     app.register_error_handler(HTTPException, _http)
     for error in (DependencyException, InvalidResourceError):
-        app.register_error_handler(error, lambda _: _nothing_here())
-    app.register_error_handler(Exception, _unforeseen)
+        app.register_error_handler(error, lambda _: nothing_at(request.path).response())
+    app.register_error_handler(Exception, _any)
 
 
-def write_error(connection: socket.socket, status: int, reason: str, message: str) -> None:
-    """Answer a request that never reaches the app, as `gunicorn.util.write_error` does in HTML."""
-    body = Problem(status, "malformed-request", message or reason).body().encode()
-    head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: {CONTENT_TYPE}\r\n"
-    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-
-
-def _nothing_here() -> Response:
-    return Problem(404, "not-found", f"There is nothing at {request.path}.").response()
+def _any(error: Exception) -> Response:
+    return problem_of(error, f"{request.method} {request.url_rule}").response()
 
 
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
     headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
     if status == 404:
-        return _nothing_here()
+        return nothing_at(request.path).response()
     if status == 405:
-        detail = f"{request.path} takes no {request.method}; it takes {headers.get('Allow', 'nothing')}."
-        return Problem(405, "method-not-allowed", detail, headers).response()
-    if status == 413:
-        return _too_large()
-    if isinstance(error, ClientDisconnected):
-        return Problem(400, "incomplete", "The request broke off before its end.", headers).response()
+        return not_allowed(request.method, request.path, headers.get("Allow", "nothing")).response()
     phrase = HTTPStatus(status).phrase
     return Problem(status, phrase.lower().replace(" ", "-"), error.description or phrase, headers).response()
-
-
-def _too_large() -> Response:
-    limit, size = current_app.config["MAX_CONTENT_LENGTH"], request.content_length
-    if size is not None and size <= limit:
-        detail = "The form has too many or too large fields; send one file in a field named 'file', and nothing else."
-    else:
-        has = f"has {size_text(size)}" if size else "is larger than that"
-        detail = f"The limit is {size_text(limit)}, and the request {has}. Send the clients in several files."
-    return Problem(413, "too-large", detail).response()
-
-
-def _log_unavailable(error: LogUnavailable) -> Response:
-    logger.warning("decision log unavailable: %s", error)
-    detail = "The decision log cannot be reached, so nothing was decided and nothing taken. Try again in a moment."
-    return later("no-decision-log", detail).response()
-
-
-def _unforeseen(error: Exception) -> Response:
-    # Without the error's text: it may quote what a client sent.
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s in %s %s\n%s", type(error).__name__, request.method, request.url_rule, frames)
-    return Problem(500, "internal", "Something went wrong here; it is written to the service's log.").response()

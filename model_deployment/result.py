@@ -6,10 +6,12 @@ import dash_ag_grid
 import pyarrow as pa
 from dash import html
 
-from credit_risk.application import ATTRIBUTES, CLIENT_ID, MAX_FAULTS, Attribute
+from credit_risk.application import ATTRIBUTES, CLIENT_ID, Attribute
 from credit_risk.decisions import BatchRecord, DecisionLog, LogUnavailable
-from model_deployment.batches import MAX_EXCEL_ROWS
+from credit_risk.faults import MAX_FAULTS
+from credit_risk.texts import one_line
 from model_deployment.charts import histogram
+from model_deployment.export import MAX_EXCEL_ROWS
 from model_deployment.rows import Rows
 
 # The table asks for so many rows at a time, and forgets the oldest it has beyond so many times that.
@@ -41,8 +43,8 @@ def result(log: DecisionLog, rows: Rows, upload: dict[str, Any], serving: str | 
     rows : Rows
         Reads them.
     upload : dict
-        What the script kept: `name`, the API's `answer` but for the decisions, and `rejected_url` where there is one;
-        or `trouble`, why there is none to show.
+        What the script kept: `name`, the API's `answer` but for the decisions, and `rejected_url` and `rejected_form`
+        where there are rejected rows; or `trouble`, why there is none to show.
     serving : str, optional
         The version that serves now.
     """
@@ -68,7 +70,7 @@ def result(log: DecisionLog, rows: Rows, upload: dict[str, Any], serving: str | 
         said = "; ".join(answer["warnings"])
         parts.append(html.P(f"{said[:1].upper()}{said[1:]}.", className="hint"))
     if answer["rejected"]:
-        parts.append(_rejected(answer["rejected"], answer["n_rejected"], upload))
+        parts.append(_rejected(answer, upload))
     if record is not None and decisions is not None:
         parts.append(histogram(decisions["risk"].to_numpy(), record.threshold))
         parts.append(grid(record, decisions))
@@ -84,11 +86,12 @@ def logged(record: BatchRecord) -> dict[str, Any]:
         "model_version": record.model_version,
         "n_decided": record.n_decided,
         "n_rejected": record.n_rejected,
+        "kinds": [],
         "rejected": [],
         "warnings": [f"rejected: {'; '.join(counts)}"] if counts else [],
     }
     when = f"{record.time:%d %b %Y, %H:%M} UTC"
-    return {"name": f"{record.source or 'Sent by the API'}, {when}", "answer": answer}
+    return {"name": f"{one_line(record.source or '') or 'Sent by the API'}, {when}", "answer": answer}
 
 
 def _summary(answer: dict[str, Any], n_red: int) -> Any:
@@ -128,16 +131,18 @@ def _downloads(record: BatchRecord, name: str) -> list[Any]:
     return [html.Div(links, className="downloads")]
 
 
-def _rejected(faults: list[dict[str, Any]], n_rejected: int, upload: dict[str, Any]) -> Any:
+def _rejected(answer: dict[str, Any], upload: dict[str, Any]) -> Any:
+    faults, n_rejected = answer["rejected"], answer["n_rejected"]
     heading = f"{n_rejected:,} rejected" if n_rejected else "Nothing to decide on"
     parts = [html.Summary(heading), _faults(faults)]
+    if len(faults) > _FEW_FAULTS:
+        parts.insert(1, html.Ul([html.Li(kind["message"]) for kind in answer["kinds"]], className="kinds"))
     if len(faults) == MAX_FAULTS:
         parts.append(html.P(f"What is wrong is told up to {MAX_FAULTS:,} times; there may be more.", className="hint"))
     if upload.get("rejected_url"):
         stem = str(upload["name"]).rsplit(".", 1)[0]
-        link = html.A(
-            "Download the rejected rows", id="rejected", href=upload["rejected_url"], download=f"{stem}-rejected.csv"
-        )
+        name = f"{stem}-rejected.{upload.get('rejected_form', 'csv')}"
+        link = html.A("Download the rejected rows", id="rejected", href=upload["rejected_url"], download=name)
         parts.append(html.P([link, " to mend them and drop that file here."], className="hint"))
     return html.Details(parts, open=True, className="faults")
 

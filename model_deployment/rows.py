@@ -12,10 +12,13 @@ import pyarrow.compute as pc
 
 from credit_risk.decisions import BatchRecord, DecisionLog
 from credit_risk.overrides import overrides_of_batch
+from credit_risk.texts import one_line
 
 # Batches of more rows are read again for each page: a process holds no more than some tens of MB of them.
 KEPT_ROWS = 200_000
 MAX_PAGE = 1000
+# Conditions on one column; our table asks two.
+MAX_CONDITIONS = 10
 
 Asked = Mapping[str, Any]
 
@@ -38,6 +41,7 @@ _NUMBER = {
 _EMPTY = {"blank": lambda blank: blank, "notBlank": pc.invert}
 # Of these people see a percentage, rounded to so many places, and filter by what they see.
 _PERCENT = {"risk": 1, "confidence": 0}
+_HIDDEN = r"[\pC\p{Zl}\p{Zp}]+"
 # So many filters of a column are joined, by and or by or.
 _JOINED = {"AND": pc.and_, "OR": pc.or_}
 _ORDERS = {"asc": "ascending", "desc": "descending"}
@@ -63,7 +67,7 @@ class Rows:
         events = overrides_of_batch(self._log, record.id)
         if not events:
             return table.append_column("override", pa.repeat("", table.num_rows))
-        words = {id: f"{event['prediction']} by {event['by']}" for id, event in events.items()}
+        words = {id: f"{event['prediction']} by {one_line(event['by'])}" for id, event in events.items()}
         places = pc.index_in(table["id"], value_set=pa.array(list(words), pa.string()))
         return table.append_column(
             "override", pc.fill_null(pa.array(list(words.values()), pa.string()).take(places), "")
@@ -81,7 +85,7 @@ class Rows:
         table = _filtered(table, asked.get("filterModel") or {})
         start = max(int(asked.get("startRow") or 0), 0)
         size = min(max(int(asked.get("endRow") or 0) - start, 0), MAX_PAGE)
-        order = [(key["colId"], _ORDERS[key["sort"]]) for key in asked.get("sortModel") or []]
+        order = list({key["colId"]: _ORDERS[key["sort"]] for key in asked.get("sortModel") or []}.items())
         if order:
             # Rows that are equal stay in the file's order.
             chosen = pc.sort_indices(table, [*order, ("row", "ascending")]).slice(start, size)
@@ -91,6 +95,8 @@ class Rows:
     def _read(self, record: BatchRecord) -> pa.Table:
         table = self._log.read(record).combine_chunks()
         names = table.schema.names
+        shown = pc.replace_substring_regex(table["client_id"], _HIDDEN, " ")  # as `one_line` has it
+        table = table.set_column(names.index("client_id"), "client_id", shown)
         table = table.set_column(names.index("warnings"), "warnings", pc.binary_join(table["warnings"], "; "))
         return table.set_column(names.index("row"), "row", pc.add(table["row"], 1))
 
@@ -100,12 +106,18 @@ def _filtered(table: pa.Table, filters: Mapping[str, Any]) -> pa.Table:
         column = table[name]
         if name in _PERCENT:
             column = pc.round(pc.multiply(column, 100.0), _PERCENT[name])
-        conditions = [_condition(column, one) for one in asked.get("conditions") or [asked]]
+        conditions = [_condition(column, one) for one in _bounded(asked.get("conditions") or [asked])]
         mask = conditions[0]
         for other in conditions[1:]:
             mask = _JOINED[asked["operator"]](mask, other)
         table = table.filter(mask)
     return table
+
+
+def _bounded(conditions: list[Any]) -> list[Any]:
+    if len(conditions) > MAX_CONDITIONS:
+        raise ValueError(f"at most {MAX_CONDITIONS} conditions are joined")
+    return conditions
 
 
 def _condition(column: pa.ChunkedArray, asked: Mapping[str, Any]) -> Any:

@@ -10,11 +10,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from credit_risk.application import first_messages
+from credit_risk.caller import at_console
 from credit_risk.decisions import LogUnavailable, open_log
-from credit_risk.registry import Registry
+from credit_risk.faults import first_messages
+from credit_risk.registry import open_registry
 from credit_risk.settings import Settings
 from credit_risk.sheet import Unreadable
+from credit_risk.texts import one_line
 from model_deployment.export import result_csv
 from model_deployment.formats import Upload
 from model_deployment.metrics import Metrics
@@ -29,21 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--name", help="of the file, for the log")
+    parser.add_argument("--name", type=one_line, help="of the file, for the log")
     options = parser.parse_args(arguments)
     settings = Settings()
     log = open_log(settings)
-    registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
-    production = Production(registry, log, settings.model_poll_seconds)
+    registry = open_registry(settings)
+    production = Production(registry, log, settings.model_poll_seconds, follow_alias=settings.follow_alias)
     production.look()
     try:
         scoring = Scoring(production, log, Metrics(), settings.max_explained_rows)
-        batch = scoring.file(Upload(sys.stdin.buffer.read(), options.name)).batch
+        batch = scoring.file(Upload(sys.stdin.buffer.read(), options.name), caller=at_console()).batch
     except (ScoringOff, LogUnavailable, Unreadable) as error:
         print(f"score: {error}", file=sys.stderr)  # noqa: T201
         return 2
     applications = batch.applications
-    for line in [*applications.warnings, *first_messages(applications.faults, applications.n_rejected)]:
+    told = first_messages(applications.faults, applications.kinds, applications.n_rejected)
+    for line in [*applications.warnings, *told]:
         print(f"score: {line}", file=sys.stderr)  # noqa: T201
     if not len(applications):
         return 2

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from credit_risk.application import Applications, Validator
+from credit_risk.application import NAMES, Applications, Validator
+from credit_risk.caller import Caller
 from credit_risk.decisions import RED, AlreadyCommitted, Batch, BatchRecord, DecisionLog
 from credit_risk.model import CreditScorer, Decided
-from credit_risk.registry import DigestMismatch, NoSuchVersion, RegistryUnavailable
+from credit_risk.registry import NoSuchVersion, RegistryUnavailable
+from credit_risk.stored import ModelRefused
+from model_deployment.answer import CHANGES, MAX_CHANGED, REASONS
 from model_deployment.export import write_result
 from model_deployment.formats import Upload
 from model_deployment.metrics import Metrics
@@ -37,7 +40,7 @@ class Scoring:
 
     Every method raises `Unreadable` when the body is no list of applications, `ScoringOff` when no model serves and
     `LogUnavailable` when the decisions cannot be logged. Then nothing is stored. With an idempotency key, a body that
-    was sent before is not decided again: what was committed then is returned.
+    its caller sent before is not decided again: what was committed then is returned.
 
     Parameters
     ----------
@@ -56,32 +59,53 @@ class Scoring:
         body: bytes,
         rows: object,
         *,
+        caller: Caller,
         key: str | None = None,
-        explain: bool = False,
+        extras: frozenset[str] = frozenset(),
         source: str | None = None,
-        preview: bool = False,
     ) -> Scored:
-        """Decide on a JSON list of applications, parsed from a body; nothing rests on a preview."""
+        """Decide on a JSON list of applications, parsed from a body."""
 
         def digest() -> str:
             return hashlib.sha256(body).hexdigest()
 
         return self._decide(
-            lambda validator: validator.rows(rows), source, digest, key, explain=explain, preview=preview
+            lambda validator: validator.rows(rows), source, digest, caller=caller, key=key, extras=extras
         )
 
-    def file(self, sent: Upload, *, key: str | None = None, explain: bool = False) -> Scored:
+    def preview(self, row: object) -> Batch:
+        """Say what the model makes of an application, without a decision: nothing is stored, and nothing rests on it.
+
+        Raises
+        ------
+        ScoringOff
+        """
+        serving = self._production.require()
+        applications = serving.validator.rows([row])
+        return _batch(serving, applications, kind="preview")
+
+    def file(
+        self, sent: Upload, *, caller: Caller, key: str | None = None, extras: frozenset[str] = frozenset()
+    ) -> Scored:
         """Decide on a CSV, Excel or Parquet file of applications."""
         return self._decide(
-            lambda validator: validator.csv(sent.csv), sent.name, lambda: sent.sha256, key, explain=explain
+            lambda validator: sent.parsed(validator.csv, NAMES),
+            sent.name,
+            lambda: sent.sha256,
+            caller=caller,
+            key=key,
+            extras=extras,
         )
 
-    def result(self, sent: Upload, *, key: str | None = None) -> tuple[Batch, IO[bytes]]:
+    def result(self, sent: Upload, *, caller: Caller, key: str | None = None) -> tuple[Batch, IO[bytes]]:
         """Decide on a file, and return the decisions as a CSV in a file that is gone once it is closed.
 
         It is written while the log takes the batch in, which it does only when that came to its end.
         """
-        result = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
+        try:
+            result = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
+        except OSError as error:
+            raise _no_room(error) from None
         written: list[Batch] = []
 
         def write(batch: Batch) -> None:
@@ -89,7 +113,7 @@ class Scoring:
                 write_result(batch, result)
                 result.flush()
             except OSError as error:
-                raise later("no-room", f"The result cannot be written ({error.strerror}).") from error
+                raise _no_room(error) from error
             written.append(batch)
 
         with ThreadPoolExecutor(1) as thread:
@@ -99,7 +123,14 @@ class Scoring:
                 return thread.submit(write, batch).result
 
             hashed = thread.submit(lambda: sent.sha256)  # beside validation
-            scored = self._decide(lambda validator: validator.csv(sent.csv), sent.name, hashed.result, key, begin=begin)
+            scored = self._decide(
+                lambda validator: sent.parsed(validator.csv, NAMES),
+                sent.name,
+                hashed.result,
+                caller=caller,
+                key=key,
+                begin=begin,
+            )
             batch = scored.batch
         if not any(batch is one for one in written):  # but what was committed before, under this key
             result.seek(0)
@@ -112,40 +143,46 @@ class Scoring:
         read: Callable[[Validator], Applications],
         source: str | None,
         digest: Callable[[], str],
-        key: str | None,
         *,
-        explain: bool = False,
-        preview: bool = False,
-        begin: Callable[[Batch], Callable[[], object]] = lambda _: lambda: None,
+        caller: Caller,
+        key: str | None,
+        extras: frozenset[str] = frozenset(),
+        begin: Callable[[Batch], Callable[[], object]] | None = None,
     ) -> Scored:
         """Validate, decide and commit; what `begin` starts beside the commit has to end well before its mark."""
         serving = self._production.require()
         with self._metrics.scoring_seconds.time():
             applications = read(serving.validator)
-            if explain and len(applications) > self._max_explained:
-                detail = f"Reasons are given for at most {self._max_explained:,} clients at a time."
-                raise Problem(413, "too-many-to-explain", detail)
+            self._refuse_too_many(len(applications), extras)
             sha256 = digest()
             sample = sha256 == _SAMPLE
             if sample:
                 applications.warnings.append(PREVIEW)
-            batch = Batch(
-                applications=applications,
-                decided=serving.scorer.decide(applications.codes),
-                model_version=serving.version,
-                digest=serving.digest,
-                threshold=serving.scorer.threshold,
-                base_rate=serving.scorer.prior,
+            batch = _batch(
+                serving,
+                applications,
                 source=source,
                 sha256=sha256,
-                kind="preview" if sample or preview else "decision",
+                kind="preview" if sample else "decision",
                 idempotency_key=key,
+                caller=str(caller),
             )
             try:
-                self._log.commit(batch, begin(batch))
+                if begin is None:
+                    self._log.commit(batch)
+                else:
+                    self._log.commit(batch, begin(batch))
             except AlreadyCommitted as error:
                 return self._again(batch, error.record, serving, read)
         return Scored(batch, serving.scorer)
+
+    def _refuse_too_many(self, n: int, extras: frozenset[str]) -> None:
+        for extra, most, what in (
+            (REASONS, self._max_explained, "Reasons are given"),
+            (CHANGES, min(MAX_CHANGED, self._max_explained), "What would change it is told"),
+        ):
+            if extra in extras and n > most:
+                raise Problem(413, "too-many-to-explain", f"{what} for at most {most:,} clients at a time.")
 
     def _again(
         self, batch: Batch, record: BatchRecord, serving: Serving, read: Callable[[Validator], Applications]
@@ -158,7 +195,7 @@ class Scoring:
         if record.digest != serving.digest:
             try:
                 scorer = self._production.scorer(record.model_version, record.digest)
-            except (RegistryUnavailable, NoSuchVersion, DigestMismatch) as error:
+            except (RegistryUnavailable, NoSuchVersion, ModelRefused) as error:
                 raise _decided_before(record, f"by a version that cannot be had ({error})") from None
             # That version may have known other categories.
             batch = replace(batch, applications=read(Validator(scorer.domain)))
@@ -181,6 +218,23 @@ class Scoring:
             base_rate=record.base_rate,
         )
         return Scored(batch, scorer)
+
+
+def _batch(serving: Serving, applications: Applications, **more: Any) -> Batch:
+    scorer = serving.scorer
+    return Batch(
+        applications=applications,
+        decided=scorer.decide(applications.codes),
+        model_version=serving.version,
+        digest=serving.digest,
+        threshold=scorer.threshold,
+        base_rate=scorer.prior,
+        **more,
+    )
+
+
+def _no_room(error: OSError) -> Problem:
+    return later("no-room", f"The result cannot be written ({error.strerror}).")
 
 
 def _decided_before(record: BatchRecord, how: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Which model serves: found, checked and swapped by a thread that watches the alias `production`.
+"""Which model serves: found, checked and swapped by a thread that watches the approvals in the decision log.
 
 Each worker process has its own, started after the fork. A request takes `serving` once and keeps it to its end, so that
 one file is decided by one version whatever is approved meanwhile.
@@ -12,12 +12,13 @@ from functools import lru_cache
 import numpy as np
 
 from credit_risk.application import NAMES, Validator
-from credit_risk.approvals import Approval, Barred, admitted, approvals
+from credit_risk.approvals import Approval, InForce, decisions, in_force
 from credit_risk.decisions import DecisionLog, LogUnavailable
 from credit_risk.model import CreditScorer
-from credit_risk.registry import DigestMismatch, NoSuchVersion, Registry, RegistryUnavailable
+from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable
+from credit_risk.stored import ModelRefused
 
-# How often the alias is looked at while nothing serves.
+# How often the approvals are looked at while nothing serves.
 OFF_POLL_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
@@ -40,25 +41,31 @@ class Serving:
 
 
 class Production:
-    """The version that the alias `production` points at, as far as it could be loaded.
+    """The version that the approvals say decides, as far as it could be loaded.
 
     Parameters
     ----------
     registry : Registry
-        Where the alias stands.
+        Where the versions are.
     log : DecisionLog
         Where the approvals are.
     poll_seconds : float
-        How often the alias is looked at.
+        How often they are looked at.
+    follow_alias : bool
+        See `approvals.in_force`.
     """
 
-    def __init__(self, registry: Registry, log: DecisionLog, poll_seconds: float) -> None:
+    def __init__(
+        self, registry: Registry, log: DecisionLog, poll_seconds: float, *, follow_alias: bool = False
+    ) -> None:
         self._registry = registry
         self._log = log
         self._poll_seconds = poll_seconds
+        self._follow_alias = follow_alias
         self._serving: Serving | None = None
         self._trouble = "The Production model has not been looked for yet."
         self._log_away = False
+        self._alias_agrees: bool | None = None
         # People look at old decisions one by one.
         self._earlier = lru_cache(maxsize=4)(registry.load)
         self._stopped = threading.Event()
@@ -79,6 +86,11 @@ class Production:
         """Whether the decision log could not be reached at the last look: then nothing is decided."""
         return self._log_away
 
+    @property
+    def alias_agrees(self) -> bool | None:
+        """Whether MLflow's alias is where the approvals are; None where MLflow could not be asked."""
+        return self._alias_agrees
+
     def require(self) -> Serving:
         """Return what serves now.
 
@@ -97,7 +109,7 @@ class Production:
 
         Raises
         ------
-        RegistryUnavailable, NoSuchVersion, DigestMismatch
+        RegistryUnavailable, NoSuchVersion, ModelRefused
             When an earlier one cannot be had.
         """
         serving = self._serving
@@ -117,28 +129,28 @@ class Production:
             self._thread.join(timeout=30)
 
     def look(self) -> None:
-        """Look at the alias once, and load what it points at where that is new."""
+        """Look once which version decides, and load it where that is new."""
         try:
-            approval = admitted(self._registry, self._log)
-            if approval is None:
+            now = in_force(self._registry, self._log, follow_alias=self._follow_alias)
+            self._log_away = False
+            self._alias_agrees = None if now.astray is None else not now.astray
+            approval, serving = now.approval, self._serving
+            if now.goes_on:
+                pass
+            elif approval is None:
                 self._serving = None
-                self._say("There is no Production model. A version must be approved first.")
-                return
-            if self._serving is None or self._serving.version != approval.version:
+            elif serving is None or (serving.version, serving.digest) != (approval.version, approval.digest):
                 self._serving = self._load(approval)
                 logger.info("serving version %s", approval.version)
             else:
-                self._serving = replace(self._serving, approval=approval)
-            self._log_away = False
-            self._say("")
+                self._serving = replace(serving, approval=approval)
+            self._say(_trouble(now))
         except RegistryUnavailable:
             self._say("MLflow cannot be reached.")
         except LogUnavailable:
             self._log_away = True
             self._say("The decision log cannot be reached.")
-        except Barred as error:
-            self._say(f"{error}.")
-        except (DigestMismatch, NoSuchVersion) as error:
+        except (ModelRefused, NoSuchVersion) as error:
             self._say(f"The Production version was refused: {error}.")
 
     def _watch(self) -> None:
@@ -152,16 +164,23 @@ class Production:
             self._stopped.wait(self._poll_seconds if self._serving else min(self._poll_seconds, OFF_POLL_SECONDS))
 
     def _load(self, approval: Approval) -> Serving:
-        version = approval.version
-        # What was approved is what serves. Where nobody approved it here, what was registered.
-        digest = approval.digest or self._registry.version(version).digest
-        scorer = self._registry.load(version, digest)
+        version, digest = approval.version, approval.digest
+        scorer = self._registry.load(version, digest, keep=True)
         scorer.warm_up()  # or the first request would wait for it
         scorer.decide(np.zeros((1, len(NAMES))))  # shows that it scores
-        earlier = [one.version for one in approvals(self._registry, self._log) if one.version != version]
+        earlier = [one.version for one in decisions(self._log) if one.version != version]
         return Serving(version, digest, scorer, Validator(scorer.domain), approval, earlier[-1] if earlier else None)
 
     def _say(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:
             logger.warning("%s", trouble)
         self._trouble = trouble
+
+
+def _trouble(now: InForce) -> str:
+    """Return why nothing serves, or what is to be said beside what does."""
+    if now.astray is None:
+        return "MLflow cannot be reached."
+    if now.approval is None and not now.astray:
+        return "There is no Production model. A version must be approved first."
+    return " ".join(f"{said}." for said in (now.refused, now.astray) if said)

@@ -17,6 +17,13 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Day = Annotated[str, Field(json_schema_extra={"format": "date"})]
+Caller = Annotated[
+    str | None,
+    Field(
+        description="Who sent it: `user: NAME`, `key: NAME`, `command line: NAME`, or `open` where nobody has to say "
+        "who they are; null: from before that was kept."
+    ),
+]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
 
 
@@ -48,6 +55,16 @@ class Fault(_Answer):
     value: str | int | float | bool | None = Field(description="What stands there; shortened where it is long.")
     message: str = Field(description="What is wrong, for people; names the line where there is a file.")
     allowed: list[str] | Numbers | Dates | None = Field(description="What would be right.")
+
+
+class Kind(_Answer):
+    """The faults of rows that have one reason in one column."""
+
+    column: str | None
+    reason: str = Field(description="A word for programs.")
+    n: int = Field(ge=1, description="How many there are in all.")
+    rows: list[Count] = Field(description="The first of them, at most five.")
+    message: str = Field(description="The same for people; names lines where there is a file.")
 
 
 class Reason(_Answer):
@@ -89,6 +106,9 @@ class Decision(_Answer):
     what_would_change_it: Change | None = Field(None, description="On request; null for a green client.")
 
 
+_KINDS = Field(description="What is wrong, by kind, the most frequent first: none is hidden by many of another.")
+
+
 class _Head(_Answer):
     batch: str
     model_version: str
@@ -100,16 +120,19 @@ class Decided(_Head):
     """What one request came to; it is in the decision log."""
 
     decisions: list[Decision]
+    kinds: list[Kind] = _KINDS
     rejected: list[Fault] = Field(description="One entry a fault, at most 1,000; `n_rejected` counts rows.")
     warnings: list[str]
 
 
 class DecidedInBrief(_Head):
-    """The same without the decisions, and with the rejected rows as a CSV to mend and send again."""
+    """The same without the decisions, and with the rejected rows to mend and send again."""
 
+    kinds: list[Kind] = _KINDS
     rejected: list[Fault]
     warnings: list[str]
-    rejected_csv: str | None
+    rejected_csv: str | None = Field(description="Separated as the file was.")
+    rejected_xlsx: str | None = Field(description="Of a workbook: one, in base64.")
 
 
 class Override(_Answer):
@@ -119,6 +142,7 @@ class Override(_Answer):
     by: str
     reason: str
     time: Time
+    caller: Caller
 
 
 class OverrideRequest(BaseModel):
@@ -127,7 +151,7 @@ class OverrideRequest(BaseModel):
     model_config = ConfigDict(strict=True)
 
     prediction: Colour
-    by: Text = Field(description="Who decides; where a known proxy says who asks, that counts.")
+    by: Text = Field(description="Who decides; where a trusted proxy names the user, that name counts.")
     reason: Text = Field(description="Why.")
 
 
@@ -144,6 +168,7 @@ class OutcomeEvent(_Answer):
     outcome: Outcome
     date: Day
     number: int = Field(description="Of the upload that told it, in the order of the decision log's events.")
+    caller: Caller
 
 
 class _LoggedDecision(_Answer):
@@ -159,12 +184,13 @@ class _LoggedDecision(_Answer):
     warnings: list[str]
     model_version: str
     source: str | None = Field(description="Name of the file it came in.")
+    caller: Caller
     kind: Literal["decision", "preview"]
     threshold: Probability
     base_rate: Probability | None
     standing: Colour = Field(description="What holds after overrides.")
     overrides: list[Override]
-    outcomes: list[OutcomeEvent] = Field(description="In order; the last one stands.")
+    outcomes: list[OutcomeEvent] = Field(description="By date; the last one stands.")
     reasons: Reasons | None = Field(description="Null where the version that decided is not to be had.")
     what_would_change_it: Change | None
 
@@ -187,6 +213,12 @@ class Model(_Answer):
     digest: str
     approved_by: str
     approved_at: Time | None
+    alias_agrees: bool | None = Field(
+        description="Whether the alias `production` in MLflow is where the approvals are; null while MLflow is away."
+    )
+    notice: str | None = Field(
+        description="Why another version, the alias's or the one approved last, does not decide; null where all agree."
+    )
 
 
 class OutcomesTaken(_Answer):
@@ -195,7 +227,9 @@ class OutcomesTaken(_Answer):
     upload: str | None = Field(description="The id of what was added to the decision log; null when nothing was.")
     n_added: Count
     n_known: Count = Field(description="Rows that say what the log holds already; they add nothing.")
+    n_open: Count = Field(description="Rows that have neither outcome nor date: of loans that are still open.")
     n_rejected: Count
+    kinds: list[Kind] = _KINDS
     rejected: list[Fault] = Field(description="One entry a fault, at most 1,000; `n_rejected` counts rows.")
     warnings: list[str]
 
@@ -219,8 +253,10 @@ class NothingDecided(Problem):
     n_decided: Count | None = None
     n_rejected: Count | None = None
     decisions: list[Decision] | None = None
+    kinds: list[Kind] | None = None
     rejected: list[Fault] | None = None
     rejected_csv: str | None = None
+    rejected_xlsx: str | None = None
     warnings: list[str] | None = None
 
 
@@ -230,6 +266,8 @@ class NothingTaken(Problem):
     upload: None = None
     n_added: Count
     n_known: Count
+    n_open: Count
     n_rejected: Count
+    kinds: list[Kind]
     rejected: list[Fault]
     warnings: list[str]

@@ -1,8 +1,9 @@
 """Give an empty registry its first Production model, so that a newcomer has one to use.
 
 A one-shot job that can be run again, twice at once, and after being killed at any point: it looks at what is there and
-does what is missing. It trains by the deployment, as everybody does, and approves version 1 in its own name. From then
-on only a person decides: once a version is Production, or anybody else has approved one, it does nothing ever again.
+does what is missing. It trains by the deployment, as everybody does, and approves version 1 in its own name, with the
+approver's credential, which no flow has. From then on only a person decides: once anybody has, it does nothing ever
+again, whatever becomes of the registry.
 """
 
 import argparse
@@ -16,10 +17,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 
-from credit_risk.approvals import APPROVAL, ROLLBACK, Refused, approve
+from credit_risk.approvals import Refused, approve, decisions, in_force, open_collection
 from credit_risk.decisions import DecisionLog, LogUnavailable, open_log
-from credit_risk.registry import PRODUCTION, NoSuchVersion, Registry, RegistryUnavailable, Version
+from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable, open_registry
 from credit_risk.settings import Settings
+from credit_risk.texts import one_line
 from model_orchestration_and_tracking.run import RunFailed, Say, follow, prefect_api, say, start
 
 DEPLOYMENT = "credit-risk-training/sunday-night"
@@ -43,48 +45,27 @@ def bootstrap(registry: Registry, log: DecisionLog, train: Callable[[], None], s
     Refused, NoSuchVersion
         When version 1 cannot become Production.
     """
+    open_collection(log)
     if not registry.versions():
         say("the registry is empty: training the first version")
         train()
-    production = registry.alias(PRODUCTION)
-    if production is not None:
-        say(f"version {production} is Production: nothing to do")
-        _finish(registry, log)
-        return
-    first = registry.versions()[-1]
-    if first.number != FIRST:
+    now, first = in_force(registry, log), registry.versions()[-1]
+    if now.approval is not None:
+        say(f"version {now.approval.version} was decided on, by {one_line(now.approval.by)}: nothing to do")
+    if now.refused:
+        say(now.refused)
+    if now.astray:  # moved by hand, or while the alias was what counted
+        say(now.astray)
+    elif now.approval is None and first.number != FIRST:
         say("the registry's first version was deleted: a person decides which one is Production")
-    elif _decided(log, first):
-        say("a version was Production before: a person decides which one is next")
-    else:
+    elif now.approval is None:
         try:
             approve(registry, log, FIRST, BY, REASON)
         except Refused:
             # Another bootstrap may have been faster by a moment.
-            if registry.alias(PRODUCTION) is None:
+            if not decisions(log):
                 raise
         say(f"version {FIRST} is Production, approved by {BY}")
-        _finish(registry, log)
-
-
-def _decided(log: DecisionLog, first: Version) -> bool:
-    """Return whether this registry's Production was decided on, by us to the end or by anybody else.
-
-    An approval of ours without the mark that we set after it was cut off before the alias moved: it is made again. With
-    the mark and no alias, a person has taken the version out of service.
-    """
-    return any(
-        event["kind"] == BY or (event["kind"] in (APPROVAL, ROLLBACK) and event["by"] != BY)
-        for event in log.events()
-        # A log outlives its registry when somebody starts that one afresh.
-        if datetime.fromisoformat(event["time"]) >= first.created
-    )
-
-
-def _finish(registry: Registry, log: DecisionLog) -> None:
-    """Mark in the log that this registry needs no bootstrap any more."""
-    if not _decided(log, registry.versions()[-1]):
-        log.append_event(BY, FIRST)
 
 
 def train_by_deployment(settings: Settings, timeout: float, say: Say = say) -> None:
@@ -143,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=900, help="seconds that the training run may take (900)")
     options = parser.parse_args(arguments)
     settings = Settings()
-    registry, log = Registry(settings.mlflow_tracking_uri, settings.model_name), open_log(settings)
+    registry, log = open_registry(settings), open_log(settings)
     try:
         until(registry.versions, options.wait)
         until(log.ping, options.wait)

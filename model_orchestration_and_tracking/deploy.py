@@ -1,11 +1,12 @@
-"""Tell the Prefect server what this stack runs: two work pools, the deployments of `prefect.yaml`, and the crash rule.
+"""Tell the Prefect server what this stack runs: two work pools, the deployments of `prefect.yaml`, and two crash rules.
 
 A one-shot job that can be run again at any time: what is there already is brought up to date.
 
-The crash rule is needed because a worker marks a run that it lost as Crashed, but when the worker died with the run,
-Prefect leaves that Running for ever. Each run says every 30 s that it lives (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY` in
-`prefect.yaml`), and the rule has the server mark a run Crashed that has been silent for longer than `SILENCE`. To find
-those that died while the server was down too, it must remember them: set
+The rules are needed because a worker marks a run that it lost as Crashed, but when the worker died with the run,
+Prefect leaves that Pending or Running for ever. Each run says every 30 s that it lives
+(`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`, which its worker starts it with), and one rule has the server mark a run Crashed
+that has been silent for longer than `SILENCE`. The other gives a run that a worker has taken `BEGINNING` to come so
+far. To find those that died while the server was down too, it must remember them: set
 `PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER=P7D` where it runs (by default it forgets them after a minute).
 """
 
@@ -21,18 +22,20 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import prefect
 import yaml
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
+from prefect.events.schemas.events import Event, Resource, ResourceSpecification
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.process import ProcessWorker
 
 from credit_risk.settings import Settings
+from model_orchestration_and_tracking.run import prefect_api
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,11 +44,28 @@ POOLS = {
     "reporting": "Reports on drift, one at a time",
 }
 
-CRASH_RULE = "Mark silent runs as crashed"
+# By default whoever starts a run may say which command it is, where, and in which environment. Here nobody may: it is
+# Prefect's engine in the environment of its worker. A constant `env` would not do: Prefect merges a run's own into it.
+JOB_TEMPLATE = {
+    "job_configuration": {"command": None, "working_dir": None, "stream_output": True},
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+}
 
-# Two heartbeats may get lost on a busy machine, and a run may take as long to import its code before it sends any.
-# The server looks every 5 s, so a killed run is Crashed after 110 s at the latest.
+CRASH_RULE = "Mark silent runs as crashed"
+BEGIN_RULE = "Mark runs that do not begin as crashed"
+
+# Two heartbeats may get lost on a busy machine. The server looks every 5 s, so a killed run is Crashed after 110 s at
+# the latest.
 SILENCE = timedelta(seconds=100)
+
+# From being taken by a worker to running: a new process imports the flow's code, on a busy machine.
+BEGINNING = timedelta(minutes=10)
+
+RUNNING = {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"}
+PENDING = {
+    f"prefect.flow-run.{sign}" for sign in ("Pending", "Submitting", "InfrastructurePending", "pull-step.executed")
+}
+OVER = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")}
 
 
 class DeployFailed(Exception):
@@ -71,20 +91,35 @@ def wait_for_api(url: str, timeout: float) -> None:
         time.sleep(1)
 
 
+def refuse_another_version(client: SyncPrefectClient) -> None:
+    """Return when the server is of the very version that this is; what one sends, another may take for something else.
+
+    Raises
+    ------
+    DeployFailed
+        When it is of another.
+    """
+    server = client.api_version()
+    if server != prefect.__version__:
+        raise DeployFailed(
+            f"the Prefect server is version {server} and this is {prefect.__version__}: "
+            "start both from the same uv.lock (`make upgrade`)"
+        )
+
+
 def ensure_pools(client: SyncPrefectClient) -> None:
-    """Create the work pools that are not there yet."""
+    """Create the work pools that are not there yet, and see that runs have no say in how those are started."""
     for name, description in POOLS.items():
         try:
-            client.read_work_pool(name)
+            standing = client.read_work_pool(name)
         except ObjectNotFound:
-            client.create_work_pool(
-                WorkPoolCreate(
-                    name=name,
-                    description=description,
-                    type=ProcessWorker.type,
-                    base_job_template=ProcessWorker.get_default_base_job_template(),
-                )
+            pool = WorkPoolCreate(
+                name=name, description=description, type=ProcessWorker.type, base_job_template=JOB_TEMPLATE
             )
+            client.create_work_pool(pool)
+        else:
+            if standing.base_job_template != JOB_TEMPLATE:
+                client.update_work_pool(name, WorkPoolUpdate(base_job_template=JOB_TEMPLATE))
 
 
 def deploy_all(client: SyncPrefectClient, settings: Settings, root: Path) -> None:
@@ -105,6 +140,7 @@ def deploy_all(client: SyncPrefectClient, settings: Settings, root: Path) -> Non
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     environment = os.environ | {
         "PREFECT_API_URL": settings.prefect_api_url,
+        "PREFECT_API_AUTH_STRING": settings.prefect_api_auth_string.get_secret_value(),
         "TIMEZONE": settings.timezone,
         "DEPLOYMENT_VERSION": version,
     }
@@ -122,43 +158,65 @@ def _version(root: Path, entrypoints: Sequence[str], timezone: str) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 
-def crash_rule() -> AutomationCore:
-    """Return the automation that marks a run Crashed when it has been silent for longer than `SILENCE`."""
-    signs = ("Pending", "Submitting", "pull-step.executed", "Running", "heartbeat")
-    lives = {f"prefect.flow-run.{sign}" for sign in signs}
-    over = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")}
+def crash_rule(within: timedelta = SILENCE) -> AutomationCore:
+    """Return the automation that marks a run Crashed that ran and has been silent for longer."""
+    message = f"Not heard of for {within.total_seconds():.0f} s: its process is gone."
+    return _rule(CRASH_RULE, RUNNING, RUNNING | OVER, within, message)
+
+
+def begin_rule(within: timedelta = BEGINNING) -> AutomationCore:
+    """Return the automation that marks a run Crashed that a worker took, and that has not begun for longer."""
+    message = f"Taken by a worker, and not begun within {within.total_seconds():.0f} s: its process is gone."
+    return _rule(BEGIN_RULE, PENDING, PENDING | RUNNING | OVER, within, message)
+
+
+def _rule(name: str, after: set[str], expect: set[str], within: timedelta, message: str) -> AutomationCore:
     return AutomationCore(
-        name=CRASH_RULE,
+        name=name,
         description="A run that is neither heard of nor over has lost its process.",
         trigger=EventTrigger(
-            after=lives,
-            expect=lives | over,
+            after=after,
+            expect=expect,
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=SILENCE,
+            within=within,
         ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
-                message=f"Not heard of for {SILENCE.total_seconds():.0f} s: its process is gone.",
-            )
-        ],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
     )
 
 
-def ensure_crash_rule(client: SyncPrefectClient) -> None:
-    """Create the crash rule, or bring the one that is there up to date.
+def ensure_rule(client: SyncPrefectClient, rule: AutomationCore) -> None:
+    """Create a rule, or bring the one of its name that is there up to date.
 
     One that is right already is left alone: an update drops its open windows, and with them runs that have just died.
     """
-    rule = crash_rule()
-    standing = client.read_automations_by_name(CRASH_RULE)
+    standing = client.read_automations_by_name(rule.name)
     if not standing:
         client.create_automation(rule)
     elif rule != AutomationCore(**standing[0].model_dump(exclude={"id"})):
         client.update_automation(standing[0].id, rule)
+
+
+def watch_unfinished(client: SyncPrefectClient) -> None:
+    """Have the rules watch every run that is said to be Pending or Running as if that were just heard.
+
+    What ended before there were rules, or longer ago than they remember, is not over for ever then: an earlier version
+    may have left it, or a backup that was made while it ran.
+    """
+    kinds = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
+    unfinished = client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=kinds)))
+    events = [
+        Event(
+            event=f"prefect.flow-run.{run.state_type.value.capitalize()}",
+            resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run.name}),
+        ).model_dump(mode="json")
+        for run in unfinished
+        if run.state_type
+    ]
+    if events:
+        client.request("POST", "/events", json=events).raise_for_status()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,13 +227,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     settings = Settings()
     try:
-        with temporary_settings({PREFECT_API_URL: settings.prefect_api_url}), get_client(sync_client=True) as client:
+        with prefect_api(settings) as client:
             wait_for_api(settings.prefect_api_url, options.timeout)
+            refuse_another_version(client)
             ensure_pools(client)
             deploy_all(client, settings, ROOT)
-            ensure_crash_rule(client)
+            for rule in (crash_rule(), begin_rule()):
+                ensure_rule(client, rule)
+            watch_unfinished(client)
             names = ", ".join(sorted(deployment.name for deployment in client.read_deployments()))
-            print(f"deployed: {names}; pools {', '.join(POOLS)}; crash rule after {SILENCE.seconds} s")  # noqa: T201
+            print(f"deployed: {names}; pools {', '.join(POOLS)}; crash rules after {SILENCE.seconds} s, {BEGINNING}")  # noqa: T201
     except DeployFailed as failure:
         print(f"deploy: {failure}", file=sys.stderr)  # noqa: T201
         return 1

@@ -21,16 +21,15 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
 
 from credit_risk.application import BAD, LABEL, Floats, InvalidApplications, encode
-from credit_risk.data import read_training
+from credit_risk.data import client_numbers, read_training
 from credit_risk.settings import Settings
 from model_orchestration_and_tracking.baselines import BASELINES
 from model_orchestration_and_tracking.calibration import calibration_error, luck, slope_intercept
 from model_orchestration_and_tracking.fairness import slice_table, slices
 from model_orchestration_and_tracking.metrics import mean_se, metrics
-from model_orchestration_and_tracking.tuning import FOLDS, KEPT, TUNING_FOLDS, tuned
+from model_orchestration_and_tracking.tuning import FOLDS, KEPT, TUNING_FOLDS, client_folds, tuned
 
 OURS = "credit-risk"
 MODELS = (OURS, *BASELINES)
@@ -96,11 +95,10 @@ def evaluate(
     progress : callable
         Called with the number of folds done and of all folds.
     """
-    bad = clients[LABEL].to_numpy() == BAD
+    numbers, bad = client_numbers(clients), clients[LABEL].to_numpy() == BAD
     tasks: list[Fold] = []
     for repeat in range(repeats):
-        split = StratifiedKFold(folds, shuffle=True, random_state=_seed(seed, repeat))
-        tasks += [(repeat, train, test) for train, test in split.split(bad, bad)]
+        tasks += [(repeat, *fold) for fold in client_folds(numbers, bad, folds, _seed(seed, repeat))]
     risks = {name: np.full((repeats, len(clients)), np.nan) for name in models}
     scores: dict[str, dict[str, Floats]] = {
         name: {figure: np.full(len(tasks), np.nan) for figure in FIGURES} for name in models

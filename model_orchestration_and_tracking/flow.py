@@ -9,6 +9,7 @@ version behind.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -21,13 +22,22 @@ from prefect.states import Completed
 from pydantic import Field
 
 from credit_risk.application import LABEL, InvalidApplications, encode
-from credit_risk.approvals import record_gate
+from credit_risk.approvals import Approval, in_force, note_registered
 from credit_risk.blobs import open_blobs
-from credit_risk.data import data_hash, read_training, split
+from credit_risk.data import data_hash, n_repeated, read_training, split
 from credit_risk.decisions import DecisionLog, open_log
-from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, NoSuchVersion, Registry, Version
+from credit_risk.registry import (
+    CHALLENGER,
+    REFERENCE_DIGEST,
+    DigestMismatch,
+    NoSuchVersion,
+    Registry,
+    Version,
+    open_registry,
+)
 from credit_risk.settings import Settings
 from credit_risk.snapshots import LATEST, NoSuchSnapshot, Snapshot, make, pick, read, standing
+from credit_risk.stored import ModelRefused
 from model_orchestration_and_tracking.gate import Gate, judge
 from model_orchestration_and_tracking.tracking import Training, code_hash, git_commit, log_training
 from model_orchestration_and_tracking.trained import Trained, labels_of
@@ -62,9 +72,15 @@ def may_pass(_task: object, _task_run: object, state: State[Any]) -> bool:
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, **RETRIES)
 def load(source: str) -> pd.DataFrame:
     """Read and check the clients."""
-    clients = read_training(source)
+    logger = get_run_logger()
+    clients = read_training(source, logger.warning)
     n_bad = int((clients[LABEL] == "bad").sum())
-    get_run_logger().info("%s: %d clients, %d of them bad", source, len(clients), n_bad)
+    logger.info("%s: %d clients, %d of them bad", source, len(clients), n_bad)
+    if repeated := n_repeated(clients):
+        logger.warning(
+            "%d rows repeat the inputs of another client: all rows of one client stay on one side of split and folds",
+            repeated,
+        )
     return clients
 
 
@@ -126,14 +142,14 @@ def validate(train: pd.DataFrame, test: pd.DataFrame, chosen: list[Validated[Can
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
-def compare(registry: Registry, train: pd.DataFrame, challenger: Validated[Average]) -> Gate:
+def compare(registry: Registry, approval: Approval | None, train: pd.DataFrame, challenger: Validated[Average]) -> Gate:
     """Judge the challenger beside Production, refitted on the same folds."""
-    version = registry.alias(PRODUCTION)
     gate = Gate()
-    if version is not None:
+    if approval is not None:
+        version = approval.version
         try:
-            recipe = Average.of(registry.load(version))
-        except (DigestMismatch, NoSuchVersion) as error:
+            recipe = Average.of(registry.load(version, approval.digest))
+        except (ModelRefused, NoSuchVersion) as error:
             gate = Gate(version, trouble=f"Production cannot be compared with: {error}")
         else:
             folds = judging_folds(train)
@@ -153,18 +169,37 @@ def log(uri: str, training: Training, tried: list[Validated[Candidate]], tags: d
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
-def note_gate(log: DecisionLog, version: Version) -> None:
-    """Write the gate's verdict to the decision log, where nobody can edit it."""
-    record_gate(log, version)
+def note(registry: Registry, log: DecisionLog, version: Version, trained: Trained[Average], gate: Gate) -> None:
+    """Write what was registered, and the gate's verdict, to the decision log, where nobody can edit it.
+
+    Raises
+    ------
+    DigestMismatch
+        When what is stored is not what was trained: somebody was there in between.
+    """
+    digest, reference = registry.digest(version.number), registry.reference_digest(version.number)
+    if not trained.is_stored_as(registry.load(version.number, digest), reference):
+        raise DigestMismatch(f"version {version.number} is stored otherwise than it was trained, and is not noted")
+    tags = gate.tags() | {REFERENCE_DIGEST: reference}
+    note_registered(log, replace(version, digest=digest, tags=tags))
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
-def nothing_new(registry: Registry, tags: Mapping[str, str]) -> str | None:
+def in_production(registry: Registry, log: DecisionLog, follow_alias: bool) -> Approval | None:
+    """Return the decision by which a version is Production."""
+    return in_force(registry, log, follow_alias=follow_alias).approval
+
+
+@task(cache_policy=NO_CACHE, **RETRIES)
+def nothing_new(registry: Registry, approval: Approval | None, tags: Mapping[str, str]) -> str | None:
     """Return the Production version if it was made of the same data, code and parameters."""
-    version = registry.alias(PRODUCTION)
-    if version is None:
+    if approval is None:
         return None
-    found = registry.version(version).tags
+    version = approval.version
+    try:
+        found = registry.version(version).tags
+    except NoSuchVersion:  # whoever deletes it in MLflow keeps nobody from training
+        return None
     return version if all(found.get(name) == tags[name] for name in SAME) else None
 
 
@@ -205,21 +240,24 @@ def credit_risk_training(
         "git_commit": git_commit(),
         "code_hash": code_hash(),
         "n_iter": str(tries),
+        "repeated_rows": str(n_repeated(clients)),
     }
     if snapshot:
         tags |= snapshot.tags | {"data": snapshot.name}
-    registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
-    if same := nothing_new(registry, tags):
+    registry = open_registry(settings)
+    decision_log = open_log(settings)
+    approval = in_production(registry, decision_log, settings.follow_alias)
+    if same := nothing_new(registry, approval, tags):
         message = f"nothing new: {registry.name} version {same}, in Production, has the same data, code and parameters"
         get_run_logger().info(message)
         return Completed(message=message)
     train, test = load_snapshot(settings, snapshot) if snapshot else split(clients)
     tried = tune(train, tries)
     trained, average = validate(train, test, best(tried))
-    training = Training(trained, average, compare(registry, train, average.validated))
+    training = Training(trained, average, compare(registry, approval, train, average.validated))
     run_id, model_uri = log(settings.mlflow_tracking_uri, training, tried, tags)
     version = register(registry, run_id, model_uri, tags | training.gate.tags())
-    note_gate(open_log(settings), version)
+    note(registry, decision_log, version, training.average, training.gate)
     message = f"{registry.name} version {version.number} is the challenger"
     if not training.gate.passed:
         message += ", its gate FAILED"

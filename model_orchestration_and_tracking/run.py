@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFil
 from prefect.client.schemas.objects import FlowRun, Log, State
 from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from credit_risk.settings import Settings
 
@@ -46,7 +46,11 @@ def say(line: str) -> None:
 @contextmanager
 def prefect_api(settings: Settings) -> Iterator[SyncPrefectClient]:
     """Open a client of the Prefect API that the settings name."""
-    with temporary_settings({PREFECT_API_URL: settings.prefect_api_url}), get_client(sync_client=True) as client:
+    there = {
+        PREFECT_API_URL: settings.prefect_api_url,
+        PREFECT_API_AUTH_STRING: settings.prefect_api_auth_string.get_secret_value(),
+    }
+    with temporary_settings(there), get_client(sync_client=True) as client:
         yield client
 
 

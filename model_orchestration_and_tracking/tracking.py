@@ -20,8 +20,9 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 import credit_risk
-from credit_risk.application import ATTRIBUTES, NAMES
-from credit_risk.registry import CARD_FILE, REFERENCE_FILE, log_scorer, requirements
+from credit_risk.application import NAMES
+from credit_risk.logged import log_scorer, requirements
+from credit_risk.registry import CARD_FILE, REFERENCE_FILE
 from model_orchestration_and_tracking import plots
 from model_orchestration_and_tracking.card import card
 from model_orchestration_and_tracking.fairness import frame
@@ -139,9 +140,7 @@ def _log(one: Trained[Candidate] | Trained[Average], compared: Sequence[Trained[
     mlflow.log_metrics(one.metrics)
     for name, figure in figures(one, compared).items():
         mlflow.log_figure(figure, f"figures/{name}.png")
-    # Numbers as floats: a protected one may be absent, which an integer in the signature would forbid.
-    example = one.train[list(NAMES)].head(5).astype({a.name: float for a in ATTRIBUTES if a.kind == "number"})
-    return log_scorer(one.scorer, example)
+    return log_scorer(one.scorer, one.train[list(NAMES)].head(5))
 
 
 def _log_reference(one: Trained[Average]) -> None:

@@ -1,13 +1,16 @@
 """A candidate, or the average of the best, after training: its scorer, and how well it does."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic
+from typing import Any, Generic
 
 import pandas as pd
+import skops.io
 
 from credit_risk.application import LABEL, NAMES, encode
 from credit_risk.model import CreditScorer
+from credit_risk.stored import read
 from model_orchestration_and_tracking.fairness import Slice, slices
 from model_orchestration_and_tracking.metrics import metrics, named
 from model_orchestration_and_tracking.plots import Part
@@ -70,6 +73,17 @@ class Trained(Generic[Tried]):
     def reference(self) -> pd.DataFrame:
         """What drift is measured against: the training clients, their class, their out-of-fold `risk`."""
         return self.train[[*NAMES, LABEL]].assign(risk=self.validated.risk)
+
+    def is_stored_as(self, scorer: CreditScorer, reference_digest: str) -> bool:
+        """Return whether a scorer that was read from the registry, and a file of this SHA-256, are ours."""
+        ours = read(skops.io.dumps(self.scorer))
+        reference = hashlib.sha256(self.reference.to_parquet(index=False)).hexdigest()
+        return (_plain(ours), reference) == (_plain(scorer), reference_digest)
+
+
+def _plain(scorer: CreditScorer) -> dict[str, Any]:
+    """Return all that makes a scorer what it is, as plain values."""
+    return {name: value for name, value in scorer.__getstate__().items() if name != "classes_"}
 
 
 def labels_of(clients: pd.DataFrame) -> Labels:

@@ -11,11 +11,13 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.model_selection import StratifiedKFold
 
-from credit_risk.application import BAD, SCORED_COLUMNS, Floats
+from credit_risk.application import BAD, NAMES, SCORED_COLUMNS, Floats
+from credit_risk.data import client_numbers, first_rows
 from credit_risk.model import DEFAULT_PARAMS, CreditScorer
 from credit_risk.trees import MAX_TREES, binned, path
 from model_orchestration_and_tracking.metrics import mean, metrics
@@ -158,6 +160,24 @@ class Validated(Generic[Tried]):
         return self.metrics["log_loss"]
 
 
+def client_folds(
+    clients: NDArray[np.intp], bad: NDArray[np.bool_], n_folds: int, seed: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Yield the positions (train, test) of each of `n_folds` stratified folds; no client is in both.
+
+    Parameters
+    ----------
+    clients : array of shape (n,)
+        The number of each row's client, see `client_numbers`.
+    bad : array of shape (n,)
+        A client's class is that of its first row.
+    """
+    first = first_rows(clients)
+    for _, drawn in StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(first, bad[first]):
+        in_test = np.isin(clients, clients[first[drawn]])
+        yield np.flatnonzero(~in_test), np.flatnonzero(in_test)
+
+
 class Folds:
     """Training clients in stratified folds, sorted into bins once.
 
@@ -174,8 +194,9 @@ class Folds:
     def __init__(self, codes: Floats, labels: Labels, n_folds: int, seed: int) -> None:
         self._labels = labels
         inputs, bad = codes[:, SCORED_COLUMNS], labels == BAD
+        clients = client_numbers(pd.DataFrame(codes, columns=list(NAMES)))
         self._folds = []
-        for train, test in StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(inputs, bad):
+        for train, test in client_folds(clients, bad, n_folds, seed):
             data = binned(inputs[train], bad[train])
             self._folds.append((test, data, binned(inputs[test], reference=data)))
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from credit_risk.decisions import DecisionLog
 from credit_risk.months import month_of
-from credit_risk.registry import CHALLENGER, DigestMismatch, NoSuchVersion, Registry
+from credit_risk.registry import CHALLENGER, NoSuchVersion, Registry
 from credit_risk.settings import Settings
+from credit_risk.stored import ModelRefused
 from monitoring.book import Book
 from monitoring.challenger import Challenger
 from monitoring.performance import THRESHOLD, expected, out_of_fold
@@ -104,6 +105,6 @@ class Appraisal:
         """Return a version to put in shadow; one that cannot be had is no reason to stop the rest."""
         try:
             return Challenger(number, self._registry.load(number), self._registry.reference(number))
-        except (DigestMismatch, NoSuchVersion) as error:
+        except (ModelRefused, NoSuchVersion) as error:
             logger.warning("the challenger is not put in shadow: %s", error)
             return None

@@ -1,7 +1,8 @@
 """The book of loans: every decision of the last years in short, with its final word and what became of the client.
 
 It is kept by the month of the decision, and read as it grows: decisions, then overrides and outcomes as the events that
-they are. The latest outcome of a decision stands. Some 30 bytes a decision are kept, and nothing that names a client.
+they are. Of a decision's outcomes the one of the latest date stands. Some 30 bytes a decision are kept, and nothing
+that names a client.
 """
 
 from collections.abc import Sequence
@@ -70,11 +71,17 @@ class Month:
         self.changes += 1
 
     def put(self, keys: Ints, **values: Any) -> None:
-        """Alter decisions, where they are in the book; of several alterations of one the last stands."""
+        """Alter decisions, where they are in the book; of several alterations of one the last stands.
+
+        An outcome alters nothing where the book has one of a later day.
+        """
         known = self.rows["key"]
         places = np.searchsorted(known, keys)
         there = places < len(known)
         there[there] = known[places[there]] == keys[there]  # not those of a file that is lost
+        if "outcome_day" in values:
+            held = self.rows[places[there]]
+            there[there] = (held["outcome"] == OPEN) | (held["outcome_day"] <= values["outcome_day"][there])
         for name, value in values.items():
             self.rows[name][places[there]] = value[there]
         self.changes += 1

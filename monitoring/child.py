@@ -23,11 +23,11 @@ def run(settings: Settings, pages: Connection) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
     from credit_risk.decisions import open_log
-    from credit_risk.registry import Registry
+    from credit_risk.registry import open_registry
     from monitoring.figures import page
     from monitoring.refresh import Refresher, evidently
 
-    registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
+    registry = open_registry(settings)
     refresher = Refresher(open_log(settings), registry, settings, evidently)
     while True:
         pages.send_bytes(page(refresher.refresh()))

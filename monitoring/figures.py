@@ -128,6 +128,10 @@ class Figures:
         The Production version.
     trained : datetime
         When that was registered.
+    alias_astray : bool
+        Whether MLflow's alias says that another version is in Production.
+    refused : bool
+        Whether the services do not take the version that the last decision or the alias names.
     reported : datetime
         When the report flow last completed.
     seconds : float
@@ -144,6 +148,8 @@ class Figures:
     quality: Quality = field(default_factory=Quality)
     model_version: str | None = None
     trained: datetime | None = None
+    alias_astray: bool | None = None
+    refused: bool | None = None
     reported: datetime | None = None
     seconds: float | None = None
     time: datetime | None = None
@@ -163,6 +169,8 @@ class Figures:
             "newest": self.newest and self.newest.as_dict(),
             "quality": self.quality.as_dict(),
             "model_version": self.model_version,
+            "alias_astray": self.alias_astray,
+            "refused": self.refused,
             "seconds": self.seconds,
         }
 
@@ -229,6 +237,16 @@ def _times(figures: Figures) -> Iterable[Metric]:
             "credit_risk_model_trained_timestamp_seconds",
             "When the version in Production was registered",
             figures.trained,
+        ),
+        (
+            "credit_risk_alias_mismatch",
+            "1 where MLflow's alias production is elsewhere than the last approval",
+            None if figures.alias_astray is None else int(figures.alias_astray),
+        ),
+        (
+            "credit_risk_model_refused",
+            "1 where the version that the last approval or the alias names is refused, so that it is not in Production",
+            None if figures.refused is None else int(figures.refused),
         ),
         ("credit_risk_last_report_timestamp_seconds", "When the report flow last completed", figures.reported),
         ("credit_risk_refresh_duration_seconds", "Of the last refresh with something new", figures.seconds),

@@ -1,22 +1,18 @@
 """What the Prefect server knows of our flows: how their runs ended, and when one last came to a good end."""
 
-import json
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from typing import Any
 
+from credit_risk.prefect_api import PrefectAPI
+
 # By their names at the server: the training flow is another service's, and not imported.
 FLOWS = ("credit-risk-training", "evidently-report")
 ENDINGS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 LATE = "late"
 KEPT = timedelta(days=7)
-SECONDS = 5
-
-# A proxy from the environment would be asked for 127.0.0.1 too.
-_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 class FlowsUnknown(ConnectionError):
@@ -49,13 +45,8 @@ class FlowRuns:
         return self.ending in ("failed", "crashed")
 
 
-def flow_runs(api: str, flow: str, now: datetime | None = None) -> FlowRuns:
+def flow_runs(api: PrefectAPI, flow: str, now: datetime | None = None) -> FlowRuns:
     """Ask the Prefect server how the runs of a flow went.
-
-    Parameters
-    ----------
-    api : str
-        The address of its API.
 
     Raises
     ------
@@ -66,7 +57,7 @@ def flow_runs(api: str, flow: str, now: datetime | None = None) -> FlowRuns:
     since = {"after_": ((now or datetime.now(UTC)) - KEPT).isoformat()}
     try:
         runs = {ending.lower(): _count(api, about, state=ending, end_time=since) for ending in ENDINGS}
-        runs[LATE] = int(_ask(api, "flow_runs/count", about | {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}))
+        runs[LATE] = int(api.ask("flow_runs/count", about | {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}))
         last = _last(api, about, ENDINGS)
         completed = _last(api, about, ("COMPLETED",))
         since_when = completed["end_time"] if completed else _deployed(api, about)
@@ -81,24 +72,17 @@ def flow_runs(api: str, flow: str, now: datetime | None = None) -> FlowRuns:
     )
 
 
-def _count(api: str, about: dict[str, Any], state: str, end_time: dict[str, str]) -> int:
+def _count(api: PrefectAPI, about: dict[str, Any], state: str, end_time: dict[str, str]) -> int:
     runs = {"state": {"type": {"any_": [state]}}, "end_time": end_time}
-    return int(_ask(api, "flow_runs/count", about | {"flow_runs": runs}))
+    return int(api.ask("flow_runs/count", about | {"flow_runs": runs}))
 
 
-def _last(api: str, about: dict[str, Any], states: tuple[str, ...]) -> dict[str, Any]:
+def _last(api: PrefectAPI, about: dict[str, Any], states: tuple[str, ...]) -> dict[str, Any]:
     """Return the run that was the last to end in one of these states; an empty one when none has."""
     runs = {"state": {"type": {"any_": [*states]}}, "end_time": {"is_null_": False}}
-    found = _ask(api, "flow_runs/filter", about | {"flow_runs": runs, "sort": "END_TIME_DESC", "limit": 1})
+    found = api.ask("flow_runs/filter", about | {"flow_runs": runs, "sort": "END_TIME_DESC", "limit": 1})
     return dict(found[0]) if found else {}
 
 
-def _deployed(api: str, about: dict[str, Any]) -> str | None:
-    return min((d["created"] for d in _ask(api, "deployments/filter", about)), default=None)
-
-
-def _ask(api: str, path: str, question: dict[str, Any]) -> Any:
-    body = json.dumps(question).encode()
-    request = urllib.request.Request(f"{api}/{path}", body, {"Content-Type": "application/json"})  # noqa: S310 - a setting
-    with _open(request, timeout=SECONDS) as response:
-        return json.load(response)
+def _deployed(api: PrefectAPI, about: dict[str, Any]) -> str | None:
+    return min((d["created"] for d in api.ask("deployments/filter", about)), default=None)

@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from credit_risk.documents import Documents, LogUnavailable, open_documents
+from credit_risk.prefect_api import PrefectAPI
 from credit_risk.settings import Settings
 from monitoring.flows import FLOWS, FlowRuns, FlowsUnknown, flow_runs
 
@@ -31,7 +32,7 @@ class Neighbours:
     flows: tuple[FlowRuns, ...] = ()
 
 
-def look(documents: Documents, api: str) -> Neighbours:
+def look(documents: Documents, api: PrefectAPI) -> Neighbours:
     """Ask the decision log and the Prefect server."""
     try:
         documents.ping()
@@ -55,10 +56,11 @@ def page(neighbours: Neighbours) -> bytes:
 def keep_looking(settings: Settings, take: Callable[[bytes], None]) -> None:
     """Look now and then, in a thread of its own, and hand over each page."""
     documents = open_documents(settings.decision_log)
+    api = PrefectAPI(settings.prefect_api_url, settings.prefect_api_auth_string.get_secret_value())
 
     def watch() -> None:
         while True:
-            take(page(look(documents, settings.prefect_api_url)))
+            take(page(look(documents, api)))
             time.sleep(INTERVAL_SECONDS)
 
     threading.Thread(target=watch, name="neighbours", daemon=True).start()

@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from credit_risk.approvals import Approval, in_force
 from credit_risk.decisions import DecisionLog, LogUnavailable
 from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable
 from credit_risk.settings import Settings
+from credit_risk.stored import ModelRefused
 from monitoring.appraisal import Appraisal
 from monitoring.drift import Tester
 from monitoring.figures import Figures, Recent
 from monitoring.totals import Counting
-from monitoring.window import REFRESH, REPORT, Window, serving_version
+from monitoring.window import REFRESH, REPORT, Window
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,9 @@ class Refresher:
         self._tester = tester
         self._counting = Counting(log)
         self._appraisal = Appraisal(log, registry, settings)
+        self._approval: Approval | None = None
         self._window: Window | None = None
+        self._served: tuple[str, str] | None = None
         self._due = False
         self._trouble: dict[str, str] = {}
 
@@ -57,7 +61,7 @@ class Refresher:
         for name, part in parts.items():
             try:
                 part(now)
-            except (LogUnavailable, RegistryUnavailable, NoSuchVersion) as error:
+            except (LogUnavailable, RegistryUnavailable, NoSuchVersion, ModelRefused) as error:
                 if self._trouble.get(name) != str(error):
                     logger.warning("%s cannot be brought up to date: %s", name, error)
                 self._trouble[name] = str(error)
@@ -70,10 +74,18 @@ class Refresher:
 
     def _look_up(self, now: datetime) -> None:
         """Look which version decides."""
-        number = serving_version(self._registry, self._log)
-        if number != self.figures.model_version:
-            trained = self._registry.version(number).created if number else None
-            self.figures = replace(self.figures, model_version=number, trained=trained)
+        found = in_force(self._registry, self._log, follow_alias=self._settings.follow_alias)
+        if not found.goes_on:
+            self._approval = found.approval
+        number = self._approval.version if self._approval else None
+        trained = self.figures.trained if number == self.figures.model_version else None
+        self.figures = replace(self.figures, model_version=number, trained=trained)
+        if found.astray is None:
+            raise RegistryUnavailable("MLflow cannot be asked where its alias is")
+        refused = bool(found.refused) or found.alias_refused
+        self.figures = replace(self.figures, alias_astray=bool(found.astray), refused=refused)
+        if number is not None and trained is None:
+            self.figures = replace(self.figures, trained=self._registry.version(number).created)
 
     def _count(self, now: datetime) -> None:
         """Count the batches that were committed since the last time, at first all."""
@@ -94,7 +106,7 @@ class Refresher:
     def _measure(self, now: datetime) -> None:
         """Measure drift, where there are other decisions in the window or another version in Production."""
         started = time.perf_counter()
-        window = self._window_of(self.figures.model_version)
+        window = self._window_of(self._approval)
         self._due |= window.advance(now)
         if not self._due:
             return
@@ -110,13 +122,17 @@ class Refresher:
         self._log.put_report(REFRESH, self.figures.as_dict())
         self._due = False
 
-    def _window_of(self, version: str | None) -> Window:
-        """Return the window against a version's reference: the one at hand, or all read anew from the log."""
+    def _window_of(self, approval: Approval | None) -> Window:
+        """Return the window against what a version was trained on: the one at hand, or all read anew from the log."""
         challenger = self._appraisal.challenger
-        window = self._window
-        if window is None or window.version != version or window.challenger is not challenger:
-            reference = None if version is None else self._registry.reference(version)
+        window, served = self._window, (approval.version, approval.digest) if approval else None
+        if window is None or self._served != served or window.challenger is not challenger:
+            version = reference = None
+            if approval is not None:
+                version = approval.version
+                reference = self._registry.reference(version, approval.reference_digest)
             self._window = window = Window(self._log, self._settings, version, reference, challenger)
+            self._served = served
             self._due = True
         return window
 

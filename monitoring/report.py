@@ -18,15 +18,16 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from credit_risk.application import BAD, GOOD, LABEL
+from credit_risk.approvals import Approval, InForce, in_force
 from credit_risk.blobs import BlobExists, open_blobs
 from credit_risk.decisions import DecisionLog, open_log
 from credit_risk.documents import open_documents
-from credit_risk.registry import Registry
+from credit_risk.registry import Registry, open_registry
 from credit_risk.settings import Settings
 from monitoring.retraining import consider
 from monitoring.shelf import LATEST, page_name, remove_old, remove_old_refreshes
 from monitoring.summary import summary
-from monitoring.window import REPORT, Window, read_window, serving_version
+from monitoring.window import REPORT, Window, read_window
 
 # A server that is being restarted is back within half a minute.
 RETRIES: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [2, 10, 30], "cache_policy": NO_CACHE}
@@ -41,9 +42,9 @@ class Report:
 
 
 @task(**RETRIES)
-def look_up(registry: Registry, log: DecisionLog) -> str | None:
-    """Return the version that decides."""
-    return serving_version(registry, log)
+def look_up(registry: Registry, log: DecisionLog, follow_alias: bool) -> InForce:
+    """Return which version decides, and whether it is taken."""
+    return in_force(registry, log, follow_alias=follow_alias)
 
 
 @task(**RETRIES)
@@ -53,9 +54,9 @@ def read(log: DecisionLog, settings: Settings, version: str, reference: pd.DataF
 
 
 @task(**RETRIES)
-def reference_of(registry: Registry, version: str) -> pd.DataFrame:
-    """Return what a version was trained on."""
-    return registry.reference(version)
+def reference_of(registry: Registry, approval: Approval) -> pd.DataFrame:
+    """Return what a version was trained on, as it was approved."""
+    return registry.reference(approval.version, approval.reference_digest)
 
 
 @task(**RETRIES)
@@ -127,12 +128,13 @@ def evidently_report() -> State[str]:
     """Report on the recent decisions against what the version in Production was trained on."""
     settings = Settings()
     log = open_log(settings)
-    registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
+    registry = open_registry(settings)
     figures: dict[str, Any] = {"flow_run": runtime.flow_run.id, "page": None}
-    version = look_up(registry, log)
-    window = None if version is None else read(log, settings, version, reference_of(registry, version))
+    now = look_up(registry, log, settings.follow_alias)
+    approval = None if now.refused else now.approval
+    window = None if approval is None else read(log, settings, approval.version, reference_of(registry, approval))
     if window is None:
-        message = "no report: no version is in Production"
+        message = f"no report: {now.refused or 'no version is in Production'}"
     elif not window.enough:
         message = f"no report: {len(window)} decisions, and it takes {window.minimum}"
     else:
@@ -146,6 +148,6 @@ def evidently_report() -> State[str]:
     store_figures(log, figures | {"message": message})
     clear(settings)
     get_run_logger().info(message)
-    if version is not None:
-        retrain(log, registry, settings, version, figures.get("drift"))
+    if approval is not None:
+        retrain(log, registry, settings, approval.version, figures.get("drift"))
     return Completed(message=message)

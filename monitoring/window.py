@@ -15,9 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from credit_risk.application import LABEL, NAMES
-from credit_risk.approvals import Barred, admitted
 from credit_risk.decisions import GREEN, BatchLost, BatchRecord, DecisionLog, decision_schema
-from credit_risk.registry import Registry
 from credit_risk.settings import Settings
 from monitoring.cells import RISK, Cells
 from monitoring.challenger import Challenger
@@ -36,16 +34,6 @@ PAGE = 5000
 ROWS = 50_000
 
 logger = logging.getLogger(__name__)
-
-
-def serving_version(registry: Registry, log: DecisionLog) -> str | None:
-    """Return the version that decides: Production, or what decided last where Production is barred."""
-    try:
-        approval = admitted(registry, log)
-    except Barred:
-        last = next(log.latest_batches(limit=1), None)
-        return last.model_version if last else None
-    return approval.version if approval else None
 
 
 class Window:

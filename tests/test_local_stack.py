@@ -8,15 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 from conftest import wait_for
+from credit_risk.decisions import open_log
 from credit_risk.settings import Settings
-from tools import processes
-from tools.local import ROOT, Failed, Stack
-from tools.services import SERVICES
+from tools import passwords, processes
+from tools.archive import Failed
+from tools.local import ROOT, Stack
+from tools.services import CREDENTIALS, RUNS, SERVICES, environment_of
 
 
 def stack_of(tmp_path, **values):
@@ -40,13 +44,108 @@ def test_a_log_and_a_bucket_elsewhere_are_kept(tmp_path):
 
 
 def test_a_secret_reaches_services_as_it_is_and_is_nobody_elses_to_read(tmp_path):
-    stack = stack_of(tmp_path, api_keys="first, second", smtp_password="p")
+    stack = stack_of(tmp_path, api_keys=f"first:{'0' * 64}", smtp_password="p")
     environment = stack.environment()
-    assert (environment["API_KEYS"], environment["SMTP_PASSWORD"]) == ("first, second", "p")
+    assert (environment["API_KEYS"], environment["SMTP_PASSWORD"]) == (f"first:{'0' * 64}", "p")
+    made = passwords.make(stack.secrets)
     with stack.lock():
         stack.remember(environment)
-        assert (stack.run_dir / "environment.json").stat().st_mode & 0o077 == 0
-        assert stack.remembered() == environment
+        kept = stack.run_dir / "environment.json"
+        assert kept.stat().st_mode & 0o077 == 0
+        assert made["prefect-login"] not in kept.read_text()
+        assert stack.remembered() == passwords.filled(environment, stack.secrets)
+        assert stack.remembered()["PREFECT_API_AUTH_STRING"] == f"admin:{made['prefect-login']}"
+
+
+def test_a_service_starts_with_its_own_credentials_alone(tmp_path):
+    stack = stack_of(tmp_path, api_keys=f"k:{'0' * 64}", smtp_password="p", alert_webhook_url="https://x")
+    given = stack.environment()
+    assert set(CREDENTIALS) <= set(given)
+    assert {name for names in CREDENTIALS.values() for name in names} <= {service.name for service in SERVICES}
+    held = {s.name: set(environment_of(s.name, given)) & set(CREDENTIALS) for s in SERVICES}
+    mlflow = {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+    assert held["training-worker"] == {"DECISION_LOG", "PREFECT_API_AUTH_STRING", *mlflow}
+    assert held["reporting-worker"] == held["training-worker"]
+    assert environment_of("training-worker", given)["MLFLOW_TRACKING_USERNAME"] == "training"
+    assert held["prefect-server"] == {"PREFECT_SERVER_API_AUTH_STRING"}
+    assert held["mlflow"] == held["prometheus"] == set()
+    assert given.keys() - CREDENTIALS.keys() <= environment_of("mlflow", given).keys()
+
+
+def test_a_service_is_started_with_what_it_is_given(tmp_path):
+    stack = stack_of(tmp_path, api_keys=f"k:{'0' * 64}")
+    made = passwords.make(stack.secrets)
+    given = os.environ | stack.environment() | {processes.STACK: str(stack.var), processes.SERVICE: "training-worker"}
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.service", sys.executable, "-c", code],
+        cwd=ROOT,
+        env=given,
+        capture_output=True,
+        text=True,
+    )
+    started = json.loads(done.stdout)
+    assert started["PREFECT_API_AUTH_STRING"] == f"admin:{made['prefect-login']}"
+    assert RUNS.items() <= started.items()
+    assert "API_KEYS" not in started
+
+
+def others_can(path):
+    return path.lstat().st_mode & 0o077 and not path.is_symlink()
+
+
+def test_what_earlier_versions_let_others_read_is_taken_from_them(tmp_path):
+    log = tmp_path / "elsewhere.db"
+    stack = stack_of(tmp_path, decision_log=f"sqlite:///{log}")
+    (stack.var / "prefect").mkdir(parents=True)
+    state = [log, tmp_path / "elsewhere.db-wal", stack.var / "mlflow.db", stack.var / "prefect" / "prefect.db"]
+    for file in state:
+        file.touch()
+        file.chmod(0o644)
+    stranger = tmp_path / "stranger"
+    stranger.touch()
+    stranger.chmod(0o644)
+    (stack.var / "link").symlink_to(stranger)
+    stack.var.chmod(0o755)
+    stack.close()
+    assert stack.var.stat().st_mode & 0o777 == 0o700
+    assert not any(others_can(file) for file in state)
+    assert others_can(stranger)
+
+
+def test_another_user_reads_nothing():
+    """Nor where the folders above are open to everybody, and the state was so in an earlier version."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        stack = stack_of(Path(place))
+        stack.var.mkdir()
+        stack.var.chmod(0o755)
+        log = f"sqlite:///{stack.var}/decisions.db"
+        open_log(Settings(_env_file=None, var_dir=stack.var, decision_log=log)).append_event("note", "1")
+        passwords.make(stack.secrets)
+        files = [stack.var / "decisions.db", stack.secrets / "prefect-login"]
+        files[0].chmod(0o644)
+        if os.geteuid():
+            stack.close()
+            assert stack.var.stat().st_mode & 0o077 == 0
+            return
+        assert read_as_nobody(files[0])
+        stack.close()
+        assert not any(map(read_as_nobody, files))
+
+
+def read_as_nobody(file):
+    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    return subprocess.run(["cat", file], capture_output=True, **nobody).returncode == 0
+
+
+def test_a_folder_that_everybody_may_write_to_is_no_place_for_state(tmp_path):
+    stack = stack_of(tmp_path)
+    stack.var.mkdir()
+    stack.var.chmod(0o1777)
+    with pytest.raises(Failed, match="name a folder that is yours alone"):
+        stack.close()
+    assert stack.var.stat().st_mode & 0o7777 == 0o1777
 
 
 def test_a_relative_log_and_bucket_are_taken_from_the_repository(tmp_path):
@@ -60,6 +159,20 @@ def test_a_relative_log_and_bucket_are_taken_from_the_repository(tmp_path):
 def test_every_address_is_what_a_client_on_this_machine_uses(tmp_path):
     environment = stack_of(tmp_path, host="0.0.0.0").environment()
     assert all(s.address(environment).startswith("http://127.0.0.1:") for s in SERVICES if s.port)
+
+
+def test_each_service_asks_mlflow_as_the_user_that_may_do_what_it_does(tmp_path):
+    given = stack_of(tmp_path).environment()
+    assert given["MLFLOW_TRACKING_USERNAME"] == "approver"  # a person's commands
+    users = {s.name: environment_of(s.name, given).get("MLFLOW_TRACKING_PASSWORD") for s in SERVICES}
+    assert {name for name, login in users.items() if login == "{secret:mlflow-training}"} == {"training-worker"}
+    assert {name for name, login in users.items() if login == "{secret:mlflow-approver}"} == {"first-model"}
+    readers = {"risk-o-meter", "evidently-exporter", "reporting-worker"}
+    assert {name for name, login in users.items() if login == "{secret:mlflow-serving}"} == readers
+    assert {name for name, login in users.items() if login is None} == {s.name for s in SERVICES} - readers - {
+        "training-worker",
+        "first-model",
+    }
 
 
 def test_services_and_supervisords_programs_are_the_same():
@@ -172,7 +285,7 @@ def test_a_process_that_ignores_sigterm_is_killed(marked, tmp_path):
 def test_a_service_ends_what_an_earlier_start_of_it_left(marked, tmp_path):
     mark = str(tmp_path)
     left, other = marked(mark, "mlflow"), marked(mark, "prefect-server")
-    as_marked = {processes.STACK: mark, processes.SERVICE: "mlflow"}
+    as_marked = {processes.STACK: mark, processes.SERVICE: "mlflow", "VAR_DIR": mark}
     done = subprocess.run(
         [sys.executable, "-m", "tools.service", "echo", "started"],
         cwd=ROOT,

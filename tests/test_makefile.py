@@ -13,7 +13,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 
 
 def make(*arguments, cwd=ROOT, **variables):
-    unset = {"VERSION", "BY", "REASON", "CONFIRM", "STACK", "MAKEFLAGS", "MAKELEVEL"}
+    unset = {"VERSION", "BY", "REASON", "CONFIRM", "FROM", "TO", "STACK", "MAKEFLAGS", "MAKELEVEL"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
@@ -44,9 +44,12 @@ def test_a_rule_without_a_line_of_help_is_not_there():
     ("target", "variables", "hint"),
     [
         ("approve", {"VERSION": "3", "BY": "Ann"}, 'VERSION=3 BY="your name" REASON="why"'),
+        ("adopt", {"VERSION": "3", "BY": "Ann"}, 'VERSION=3 BY="your name" REASON="why"'),
         ("outcomes", {"FILE": "is not there"}, "FILE=outcomes.csv"),
         ("rollback", {"BY": "Ann"}, 'BY="your name" REASON="why"'),
         ("reset", {}, "CONFIRM=1"),
+        ("backup", {}, "TO=/safe/place"),
+        ("restore", {}, "FROM=/safe/place"),
     ],
 )
 def test_a_target_that_needs_more_says_what(target, variables, hint):
@@ -84,8 +87,18 @@ def test_with_containers_the_command_runs_in_one(place):
     said = dispatched(place, "approvals").stdout.splitlines()
     assert said == [
         "stack: docker compose, in training-worker",
-        "docker [compose] [exec] [-T] [training-worker] [python] [-m] [credit_risk] [approvals]",
+        "docker [compose] [exec] [-T] [training-worker] [with-secrets] [python] [-m] [credit_risk] [approvals]",
     ]
+
+
+def test_with_containers_an_approval_runs_in_one_of_its_own(place):
+    """No container that lasts holds what the approver may do, least of all one that runs flows."""
+    (place / "compose-runs").touch()
+    for target in ("approve", "adopt", "rollback"):
+        said = dispatched(place, target, VERSION="3", BY="Ann", REASON="why").stdout.splitlines()
+        assert said[0] == "stack: docker compose, in approver"
+        run = "docker [compose] [run] [--rm] [-T] [--no-deps] [approver] [python] [-m] [credit_risk]"
+        assert said[1].startswith(f"{run} [{target}] ")
 
 
 def test_with_containers_no_local_environment_is_needed(place):
@@ -139,13 +152,15 @@ def test_a_file_of_outcomes_goes_to_the_command_with_its_name(place):
     (place / "local-runs").touch()
     (place / "my outcomes.csv").touch()
     said = dispatched(place, "outcomes", FILE="my outcomes.csv").stdout
-    assert said.splitlines()[-1].endswith("[credit_risk] [outcomes] [--name] [my outcomes.csv]")
+    assert said.splitlines()[-1].endswith("[model_deployment.outcomes] [--name] [my outcomes.csv]")
 
 
 def test_training_data_are_made_where_training_runs(place):
     (place / "compose-runs").touch()
     said = dispatched(place, "training-data").stdout
-    assert said.splitlines()[-1].endswith("[training-worker] [python] [-m] [credit_risk] [training-data]")
+    assert said.splitlines()[-1].endswith(
+        "[training-worker] [with-secrets] [python] [-m] [credit_risk] [training-data]"
+    )
 
 
 def test_clean_and_reset_refuse_while_it_runs(place):
@@ -167,3 +182,14 @@ def test_clean_keeps_the_state_and_reset_removes_it(place):
     assert (place / "var/__pycache__").exists()
     assert dispatched(place, "reset", CONFIRM="1").returncode == 0
     assert not (place / "var").exists()
+
+
+def test_the_state_is_kept_and_put_back_by_whatever_python_there_is(place):
+    (place / "bin/python3").write_text('#!/bin/sh\nprintf "python3"; printf " [%s]" "$@"; echo\n')
+    (place / "bin/python3").chmod(0o755)
+    assert dispatched(place, "backup", TO="a b").stdout == "python [-m] [tools.backup] [make] [a b]\n"
+    shutil.rmtree(place / ".venv")
+    assert dispatched(place, "restore", FROM="a").stdout == "python3 [-m] [tools.backup] [restore] [a]\n"
+    confirmed = dispatched(place, "restore", FROM="a", CONFIRM="1").stdout
+    assert confirmed == "python3 [-m] [tools.backup] [restore] [a] [--replace]\n"
+    assert dispatched(place, "upgrade").stdout == "python3 [-m] [tools.backup] [upgrade]\n"

@@ -26,7 +26,11 @@ fi
 case $stack in
 compose)
     say "docker compose, in $service"
-    exec docker compose exec -T "$service" "$@"
+    case $service in
+    # No service, but a container for one command: what only they may know is in none that lasts.
+    approver | passwords) exec docker compose run --rm -T --no-deps "$service" "$@" ;;
+    *) exec docker compose exec -T "$service" with-secrets "$@" ;;
+    esac
     ;;
 local)
     say "local"

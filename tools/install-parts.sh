@@ -1,7 +1,7 @@
 #!/bin/bash
 # Install the real parts that the tests use and a laptop need not have: Chromium with its driver, Prometheus with promtool,
-# its Alertmanager, a MongoDB-compatible server (FerretDB on SQLite) and a Cloud Storage one (fake-gcs-server).
-# What is on PATH already is left alone. Debian or Ubuntu, root or sudo; Go for the last two.  BIN=/where/to/put/them
+# its Alertmanager, a MongoDB-compatible server (FerretDB on SQLite), a Cloud Storage one (fake-gcs-server), and gitleaks.
+# What is on PATH already is left alone. Debian or Ubuntu, root or sudo; Go for the last three. BIN=/where/to/put/them
 set -euo pipefail
 
 if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then sed -n '2,4s/^# //p' "$0"; exit; fi
@@ -9,6 +9,7 @@ if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then sed -n '2,4s/^# //p' "$0"; e
 BIN=${BIN:-/usr/local/bin}
 FAKE_GCS_SERVER=v1.56.0
 FERRETDB=v1.24.2
+GITLEAKS=v8.30.1
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 have() { command -v "$1" >/dev/null; }
@@ -49,6 +50,12 @@ if ! have ferretdb; then
   echo "$FERRETDB" >"$work/ferretdb-src/build/version/version.txt"
   (cd "$work/ferretdb-src" && go build -o "$work/bin/ferretdb" ./cmd/ferretdb)
   as_root install -D "$work/bin/ferretdb" "$BIN/ferretdb"
+fi
+
+if ! have gitleaks; then
+  say "gitleaks $GITLEAKS"
+  GOBIN=$work/bin go install "github.com/zricethezav/gitleaks/v8@$GITLEAKS"
+  as_root install -D "$work/bin/gitleaks" "$BIN/gitleaks"
 fi
 
 say "all parts are there"

@@ -9,6 +9,7 @@ import fcntl
 import http.client
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +19,13 @@ from xmlrpc.client import ServerProxy
 from pydantic import SecretStr
 from supervisor.xmlrpc import SupervisorTransport
 
-from credit_risk.settings import Settings
-from tools.services import reachable
+from credit_risk.settings import Settings, words
+from tools.archive import Failed
+from tools.exposure import bind_address, names, reachable
+from tools.passwords import PREFECT_LOGIN, filled
+from tools.services import SERVICES, mlflow_login
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-class Failed(Exception):
-    """What was asked for cannot be done; the message is one line for the console."""
 
 
 class Stack:
@@ -36,29 +36,34 @@ class Stack:
         self.var = (ROOT / settings.var_dir).resolve()
         self.run_dir = self.var / "run"
         self.log_dir = self.var / "log"
+        self.secrets = self.var / "secrets"
 
     def environment(self) -> dict[str, str]:
-        """Return all settings as services are to see them: absolute paths, and the addresses of this stack."""
+        """Return all settings as services are to see them: absolute paths, and the addresses of this stack.
+
+        Its own secrets are named in it only (see passwords.py), and filled in for each process that has them.
+        """
         settings = self.settings
         values = {name.upper(): _word(value) for name, value in settings.model_dump().items()}
-        client = reachable(settings.host)
-        api = f"http://{client}:{settings.prefect_port}/api"
+        hosts = [*words(settings.allowed_hosts), *names(settings.host)]
+        values["ALLOWED_HOSTS"] = ",".join(dict.fromkeys(hosts))
+        binds = {s.port: bind_address(s.name, values) for s in SERVICES if s.port}
+        values |= {port.replace("_PORT", "_ADDRESS"): address for port, address in binds.items()}
         values |= {
             "VAR_DIR": str(self.var),
-            "MLFLOW_TRACKING_URI": f"http://{client}:{settings.mlflow_port}",
+            "MLFLOW_TRACKING_URI": f"http://{reachable(binds['MLFLOW_PORT'])}:{settings.mlflow_port}",
+            **mlflow_login("approver"),  # for a person's commands; services have logins of their own
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DO_NOT_TRACK": "1",
-            "PREFECT_API_URL": api,
+            "PREFECT_API_URL": f"http://{reachable(binds['PREFECT_PORT'])}:{settings.prefect_port}/api",
+            "PREFECT_API_AUTH_STRING": PREFECT_LOGIN,
+            "PREFECT_SERVER_API_AUTH_STRING": PREFECT_LOGIN,
             "PREFECT_HOME": str(self.var / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             # A person waits for the run that he started; ten seconds is the default.
             "PREFECT_WORKER_QUERY_SECONDS": "3",
-            "PREFECT_SERVER_UI_API_URL": api,
-            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            # The server writes its pages there, with the API's address in them: two stacks must not share them.
+            # The server writes its pages there: two stacks must not share them.
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(self.var / "prefect" / "ui"),
-            # For a week, the crash rule also finds the runs that died while the server was down.
-            "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
         }
         if "decision_log" not in settings.model_fields_set:
             values["DECISION_LOG"] = f"sqlite:///{self.var / 'decisions.db'}"
@@ -66,10 +71,36 @@ class Stack:
             values["DECISION_LOG"] = f"sqlite:///{ROOT / settings.decision_log.removeprefix('sqlite:///')}"
         if "bucket" not in settings.model_fields_set:
             values["BUCKET"] = str(self.var / "bucket")
+        if "scrape_key_file" not in settings.model_fields_set:
+            values["SCRAPE_KEY_FILE"] = str(self.secrets / "scrape-key")
+        values["SCRAPE_KEY_FILE"] = str(ROOT / values["SCRAPE_KEY_FILE"])
         for name in ("BUCKET", "DATA"):
             if "://" not in values[name]:
                 values[name] = str(ROOT / values[name])
         return values
+
+    def close(self) -> None:
+        """Take from other users of the machine what earlier versions let them read.
+
+        Raises
+        ------
+        Failed
+            When others may write there: then it is no place of this user's own.
+        """
+        self.var.mkdir(parents=True, exist_ok=True)
+        if self.var.stat().st_mode & stat.S_IWOTH:
+            raise Failed(f"VAR_DIR={self.var} is open to everybody: name a folder that is yours alone")
+        self.var.chmod(0o700)
+        log = self.environment()["DECISION_LOG"].removeprefix("sqlite:///")  # it may be elsewhere
+        for name in (log, f"{log}-wal", f"{log}-shm", *self._files()):
+            with contextlib.suppress(FileNotFoundError):
+                mode = os.lstat(name).st_mode
+                if stat.S_ISREG(mode) and mode & 0o077:
+                    os.chmod(name, mode & 0o700)
+
+    def _files(self) -> Iterator[str]:
+        for folder, _, files in os.walk(self.var):
+            yield from (os.path.join(folder, file) for file in files)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -119,7 +150,7 @@ class Stack:
         if self.runner() is None:
             return {}
         with contextlib.suppress(FileNotFoundError, ValueError):
-            return dict(json.loads((self.run_dir / "environment.json").read_text()))
+            return filled(json.loads((self.run_dir / "environment.json").read_text()), self.secrets)
         return {}
 
     def call(self, method: str, *arguments: object) -> Any:

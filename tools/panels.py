@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from credit_risk.settings import Settings
 from tools.drawing import FAINT, INK, PAPER, Floats, Panel, Series, draw
-from tools.services import reachable
+from tools.exposure import bind_address, reachable
 
 ROOT = Path(__file__).resolve().parents[1]
 DASHBOARDS = ROOT / "grafana" / "dashboards"
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.panels", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    url = f"http://{reachable(settings.host)}:{settings.prometheus_port}"
+    url = f"http://{reachable(bind_address('prometheus', {'HOST': settings.host}))}:{settings.prometheus_port}"
     parser.add_argument("--prometheus", metavar="URL", default=url, help=f"whose figures to draw ({url})")
     parser.add_argument("--minutes", type=float, default=20, help="how far back to look (20)")
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=ROOT / "docs", help="where to draw (docs/)")

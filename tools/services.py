@@ -1,5 +1,6 @@
 """What the local stack consists of: each service, what it waits for, and how to tell that it is well."""
 
+import base64
 import json
 import shutil
 import urllib.error
@@ -7,15 +8,14 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
+
+from credit_risk.prefect_api import PrefectAPI
+from tools.exposure import bind_address, reachable
 
 # A proxy from the environment would be asked for 127.0.0.1 too.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
-
-
-def reachable(host: str) -> str:
-    """Return where a service that is bound to `host` is reached from this machine."""
-    return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Service:
 
     def address(self, environment: Mapping[str, str]) -> str:
         """Return where it answers on this machine; empty when it has no port."""
-        return f"http://{reachable(environment['HOST'])}:{environment[self.port]}" if self.port else ""
+        host = reachable(bind_address(self.name, environment))
+        return f"http://{host}:{environment[self.port]}" if self.port else ""
 
 
 # The order of the table.
@@ -94,6 +95,59 @@ SERVICES = (
     Service("first-model", ("mlflow", "deployments"), job=True),
 )
 
+_WORKERS = ("training-worker", "reporting-worker")
+_FLOWS_ASKED = ("deployments", "first-model", *_WORKERS, "evidently-exporter")
+_LOG_USED = ("risk-o-meter", "evidently-exporter", "first-model", *_WORKERS)
+
+# Who has which credential; a service that is not named starts without it. docker-compose.yml hands out the same.
+CREDENTIALS = {
+    "ALERT_WEBHOOK_URL": ("alertmanager",),
+    "SMTP_USER": ("alertmanager",),
+    "SMTP_PASSWORD": ("alertmanager",),
+    "API_KEYS": ("risk-o-meter", "evidently-exporter"),
+    "DECISION_LOG": _LOG_USED,
+    "PREFECT_SERVER_API_AUTH_STRING": ("prefect-server",),
+    "PREFECT_API_AUTH_STRING": _FLOWS_ASKED,
+    "MLFLOW_TRACKING_USERNAME": (),
+    "MLFLOW_TRACKING_PASSWORD": (),
+}
+
+# Who asks MLflow as which of its users (see mlflow_server.py).
+MLFLOW_USERS = {
+    "first-model": "approver",
+    "training-worker": "training",
+    "reporting-worker": "serving",
+    "risk-o-meter": "serving",
+    "evidently-exporter": "serving",
+}
+
+# What a worker starts its runs with; nobody else has a say in that (see JOB_TEMPLATE in deploy.py).
+RUNS = {
+    # A run says every 30 s that it lives; the crash rule of deploy.py listens. Prefect takes no less than 30.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # Log lines are sent every half second, so that whoever follows a run sees it move.
+    "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
+    # A run has time, and MLflow may be restarting.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+}
+
+
+def environment_of(name: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return what a service is started with, of what the whole stack was given."""
+    kept = {variable: value for variable, value in given.items() if name in CREDENTIALS.get(variable, (name,))}
+    if user := MLFLOW_USERS.get(name):
+        kept |= mlflow_login(user)
+    return kept | RUNS if name in _WORKERS else kept
+
+
+def mlflow_login(user: str) -> dict[str, str]:
+    """Return what MLflow's clients log in with; an MLflow without a login does not mind."""
+    return {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": f"{{secret:mlflow-{user}}}"}
+
 
 @dataclass(frozen=True)
 class Health:
@@ -116,8 +170,11 @@ def health(service: Service, environment: Mapping[str, str], process: Mapping[st
     if service.job:
         return Health("at work")
     if service.pool:
-        return _worker(service, environment["PREFECT_API_URL"], process["start"])
-    return _answer(service.address(environment) + service.health, service.body)
+        return _worker(service, environment, process["start"])
+    login = f"{environment['MLFLOW_TRACKING_USERNAME']}:{environment['MLFLOW_TRACKING_PASSWORD']}"
+    return _answer(
+        service.address(environment) + service.health, service.body, login if service.name == "mlflow" else ""
+    )
 
 
 def ending(process: Mapping[str, Any]) -> str:
@@ -125,9 +182,9 @@ def ending(process: Mapping[str, Any]) -> str:
     return "by a signal" if process["exitstatus"] == -1 else f"exit status {process['exitstatus']}"
 
 
-def _answer(url: str, body: bytes | None) -> Health:
+def _answer(url: str, body: bytes | None, login: str) -> Health:
     try:
-        answer = _fetch(url, body)
+        answer = _fetch(url, body, login)
     except urllib.error.HTTPError as error:
         with error:
             detail = _member(error.read(), "detail") or f"answers {error.code}"
@@ -138,10 +195,11 @@ def _answer(url: str, body: bytes | None) -> Health:
     return Health(f"ready, model version {version}" if version else "ready", ready=True, alive=True)
 
 
-def _worker(service: Service, api: str, started: float) -> Health:
+def _worker(service: Service, environment: Mapping[str, str], started: float) -> Health:
     """Say whether a worker has asked its pool for runs since it was started."""
+    api = _prefect(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
     try:
-        workers = json.loads(_fetch(f"{api}/work_pools/{service.pool}/workers/filter", b"{}"))
+        workers = api.ask(f"work_pools/{service.pool}/workers/filter", {})
     except OSError:
         return Health("its server does not answer")
     heard = [w["last_heartbeat_time"] for w in workers if w["name"] == service.name and w["last_heartbeat_time"]]
@@ -150,8 +208,16 @@ def _worker(service: Service, api: str, started: float) -> Health:
     return Health("has not asked for runs yet")
 
 
-def _fetch(url: str, body: bytes | None = None) -> bytes:
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - our own address
+@cache
+def _prefect(address: str, login: str) -> PrefectAPI:
+    return PrefectAPI(address, login, timeout=3)
+
+
+def _fetch(url: str, body: bytes | None, login: str) -> bytes:
+    headers = {"Content-Type": "application/json"}
+    if login:
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    request = urllib.request.Request(url, body, headers)  # noqa: S310 - our own address
     with _open(request, timeout=3) as response:
         return bytes(response.read())
 

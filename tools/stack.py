@@ -23,14 +23,18 @@ from xmlrpc.client import Fault
 
 from pydantic import ValidationError
 
-from credit_risk.settings import Settings
-from tools import processes
-from tools.local import ROOT, Failed, Stack
+from credit_risk.settings import Settings, faults
+from tools import passwords, processes
+from tools.archive import Failed
+from tools.exposure import is_open
+from tools.local import ROOT, Stack
 from tools.services import SERVICES, Health, health
 
+SCRAPE_KEY = "/run/secrets/scrape-key"  # where prometheus.yml has it, in containers
 NOT_RUNNING = 3  # the exit status of `status` when nothing runs, as init scripts have it
 PATIENCE = 900  # seconds until a start that leads nowhere is given up; one that keeps dying is given up at once
 HESITATION = 5  # seconds that a service may take to load the model that is there
+TRIAL = 120  # seconds for which it may try a model that is new to it, in a process of its own, on a busy machine
 LOOK = 0.3  # seconds between two looks at what starts
 GONE = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 MISSING = {
@@ -52,21 +56,21 @@ class Console:
     """What a person sees: on a terminal one line that changes, elsewhere a line for each step."""
 
     def __init__(self) -> None:
-        self._live = sys.stdout.isatty()
+        self.live = sys.stdout.isatty()
 
     def progress(self, text: str) -> None:
         """Show what goes on right now."""
-        if self._live:
+        if self.live:
             self._write(f"\r\033[K{text[: shutil.get_terminal_size().columns - 1]}")
 
     def step(self, text: str) -> None:
         """Say that a step is done, where `progress` shows nothing."""
-        if not self._live:
+        if not self.live:
             self._write(f"{text}\n")
 
     def say(self, text: str) -> None:
         """Print what is to stay."""
-        self._write(("\r\033[K" if self._live else "") + text + "\n")
+        self._write(("\r\033[K" if self.live else "") + text + "\n")
 
     def _write(self, text: str) -> None:
         with contextlib.suppress(OSError):  # a terminal that was closed must not keep us from stopping the services
@@ -108,7 +112,7 @@ class Start:
         if not alone or not now.alive:
             return False
         self.alone_at = self.alone_at or time.monotonic()
-        return time.monotonic() - self.alone_at > 2 * self.poll
+        return time.monotonic() - self.alone_at > 2 * self.poll + TRIAL
 
     def failed(self, now: Health) -> bool:
         """Say whether it keeps dying, or has led nowhere for too long."""
@@ -137,6 +141,7 @@ class Run:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         with self.stack.lock():
+            self.stack.close()
             if processes.of_stack(str(self.stack.var)):
                 self.console.say("an earlier run was killed: ending what it left")
                 halt(self.stack, self.console)
@@ -168,7 +173,7 @@ class Run:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
-                    probe.bind((self.environment["HOST"], port))
+                    probe.bind((self.environment[name.replace("_PORT", "_ADDRESS")], port))
                 except OSError as error:
                     why = error.strerror
                     if error.errno == errno.EADDRINUSE:
@@ -179,11 +184,14 @@ class Run:
 
     def _prepare(self) -> None:
         self.stack.log_dir.mkdir(exist_ok=True)
+        passwords.make(self.stack.secrets)
         self.stack.remember(self.environment)
         # Prometheus' files as compose has them, but for the addresses of what it scrapes and whom it tells.
         files = self.stack.var / "prometheus"
         addressed = ("targets", "alertmanagers")
         shutil.copytree(ROOT / "prometheus", files, ignore=shutil.ignore_patterns(*addressed), dirs_exist_ok=True)
+        config = files / "prometheus.yml"
+        config.write_text(config.read_text().replace(SCRAPE_KEY, self.environment["SCRAPE_KEY_FILE"]))
         addresses = {s.name: s.address(self.environment).removeprefix("http://") for s in self.services if s.port}
         for folder in addressed:
             groups = json.loads((ROOT / "prometheus" / folder / "compose.json").read_text())
@@ -233,6 +241,7 @@ class Run:
 
     def _start(self, supervisord: subprocess.Popen[bytes]) -> None:
         """Start every service as soon as those before it are ready, until all are."""
+        environment = self.stack.remembered()
         starts: dict[str, Start] = {}
         ready: list[str] = []
         while len(ready) < len(self.services) and not self.stopping:
@@ -248,7 +257,7 @@ class Run:
                             self.stack.call("startProcess", name, False)
                         starts[name] = Start(poll=self.stack.settings.model_poll_seconds)
                     continue
-                now = health(service, self.environment, known[name])
+                now = health(service, environment, known[name])
                 starts[name].see(now, known[name]["pid"])
                 if starts[name].over(now, alone=len(ready) == len(self.services) - 1):
                     ready.append(name)
@@ -269,7 +278,8 @@ class Run:
 
     def _present(self) -> None:
         self.console.say(f"ready in {time.monotonic() - self.began:.0f} s\n")
-        self.console.say(table(self.stack, self.environment))
+        self.console.say(table(self.stack, self.stack.remembered()))
+        self.console.say(f"\n{what_is_open(self.environment)}\n\n{logins(self.stack, self.environment, self.console)}")
         riskometer = next(s for s in SERVICES if s.name == "risk-o-meter")
         self.console.say(
             WHAT_NEXT.format(
@@ -327,6 +337,21 @@ def table(stack: Stack, environment: Mapping[str, str]) -> str:
     return "\n".join(f"{name:{widths[0]}}  {address:{widths[1]}}  {state}" for name, address, state in rows)
 
 
+def what_is_open(environment: Mapping[str, str]) -> str:
+    """Say which services other machines reach, a line for each."""
+    doors = [service for service in SERVICES if service.possible and service.port]
+    lines = [f"open to the network: {s.name}, by its login" for s in doors if is_open(s.name, environment)]
+    rest = "everything else answers" if lines else "every service answers"
+    return "\n".join([*lines, f"{rest} on this machine only"])
+
+
+def logins(stack: Stack, environment: Mapping[str, str], console: Console) -> str:
+    """Return what a person types where a page asks for a login; into a file, how to see it."""
+    if not console.live:
+        return "logins, once:  see `make passwords`"
+    return f"logins, once:\n{passwords.typed(stack.secrets, mlflow=is_open('mlflow', environment))}"
+
+
 def tail(log: Path, lines: int = 15) -> str:
     """Return the last lines of a log file, indented."""
     text = log.read_text(errors="replace") if log.exists() else "(there is no such file)"
@@ -337,6 +362,7 @@ def status(stack: Stack, console: Console) -> int:
     """Print the table; 0 when a stack runs, else `NOT_RUNNING`."""
     if environment := stack.remembered():
         console.say(table(stack, environment))
+        console.say(f"\n{logins(stack, environment, console)}")
         return 0
     if processes.of_stack(str(stack.var)):
         console.say(
@@ -398,6 +424,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("running", help="say nothing; exit status 0 when a stack runs")
     options = parser.parse_args(arguments)
     os.chdir(ROOT)
+    os.umask(0o077)  # the state is its user's alone
     console = Console()
     try:
         stack = Stack(Settings())
@@ -416,8 +443,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case _:
                 return 0 if stack.remembered() else NOT_RUNNING
     except ValidationError as error:
-        for fault in error.errors():
-            console.say(f"{str(fault['loc'][0]).upper()}={fault['input']}: {fault['msg']}")
+        for line in faults(error):
+            console.say(line)
     except Failed as failed:
         console.say(str(failed))
     return 1

@@ -18,11 +18,12 @@ import pandas as pd
 import requests
 
 from credit_risk.application import BAD, LABEL, Validator
+from credit_risk.approvals import in_force
 from credit_risk.data import read_training, split
 from credit_risk.decisions import GREEN, RED, Batch, open_log
 from credit_risk.outcomes import take
 from credit_risk.overrides import override
-from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.registry import open_registry
 from credit_risk.settings import Settings
 
 MONTHS_AGO = (15, 14, 13)
@@ -45,10 +46,11 @@ def balances_fall(clients: pd.DataFrame, random: np.random.Generator) -> pd.Data
 def past(settings: Settings, clients: pd.DataFrame) -> None:
     """Write decisions of earlier months into the log, with a few overrides, and what became of the clients since."""
     log = open_log(settings)
-    registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
-    version = registry.alias(PRODUCTION)
-    assert version is not None, "no version is in Production"
-    scorer, digest = registry.load(version), registry.digest(version)
+    registry = open_registry(settings)
+    approval = in_force(registry, log, follow_alias=settings.follow_alias).approval
+    assert approval is not None, "no version is in Production"
+    version, digest = approval.version, approval.digest
+    scorer = registry.load(version, digest)
     lines = ["decision_id,outcome,date"]
     for months in MONTHS_AGO:
         decided_at = datetime.now(UTC) - timedelta(days=30.4 * months)

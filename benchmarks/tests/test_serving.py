@@ -43,18 +43,21 @@ def echo():
         server.shutdown()
 
 
-def test_a_load_asks_on_one_connection_and_takes_nothing_but_success(echo):
+@pytest.mark.parametrize("connections", [1, 5])
+def test_a_load_asks_on_its_connections_and_takes_nothing_but_success(echo, connections):
     url = f"http://127.0.0.1:{echo.server_port}"
-    load = ask(f"{url}/ok?x=1", b"x" * 200_000, seconds=0.1, warm_up=1)
+    load = ask(f"{url}/ok?x=1", b"x" * 200_000, 0.1, connections, warm_up=2)
     assert 0 < load.p99 < 10
-    assert load.per_second == pytest.approx(len(load.seconds) / load.seconds.sum())
-    assert len(echo.connections) == 1
+    assert len(load.seconds) >= connections
+    assert load.per_second == pytest.approx(len(load.seconds) / load.passed)
+    assert load.seconds.sum() <= load.passed * connections
+    assert len(echo.connections) == 2 * connections  # those that warmed it up, and those that were measured
     with pytest.raises(RuntimeError, match="500"):
         ask(f"{url}/not", b"x", seconds=0.1)
 
 
 def test_p99_is_that_of_the_slowest_hundredth():
-    assert Load(np.arange(1, 102) / 1000).p99 == pytest.approx(0.1)
+    assert Load(np.arange(1, 102) / 1000, 1).p99 == pytest.approx(0.1)
 
 
 def test_a_line_says_whether_the_bar_is_met():
@@ -85,5 +88,5 @@ def test_memory_is_that_of_the_peak():
 def test_it_prints_a_table_with_each_bar(capsys):
     assert main(["--rows", "20000", "--seconds", "0.5", "--rounds", "1"]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
-    assert len(rows) == 12 + has_browser() + 3 * bool(shutil.which("ferretdb"))
+    assert len(rows) == 16 + has_browser() + bool(shutil.which("ferretdb"))
     assert all(row.endswith(("| yes |", "| no |")) for row in rows)

@@ -1,8 +1,24 @@
-"""A decision log on each of its stores."""
+"""A decision log on each of its stores, and a registry on a real MLflow."""
 
+import sys
+
+import mlflow
 import pytest
 
+from credit_risk.application import NAMES
+from credit_risk.data import read_training
 from credit_risk.decisions import open_log
+from credit_risk.logged import log_scorer
+from credit_risk.model import CreditScorer
+from credit_risk.registry import REFERENCE_FILE, Registry
+
+
+@pytest.fixture(scope="module", autouse=True)
+def path():
+    """Keep what MLflow puts into `sys.path`, each model's code, from the tests that come after."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
 
 
 @pytest.fixture(params=["sqlite + folder", "mongodb + bucket"])
@@ -13,3 +29,50 @@ def stores(request, settings, on_servers):
 @pytest.fixture
 def log(stores):
     return open_log(stores)
+
+
+@pytest.fixture(scope="module")
+def clients():
+    return read_training("data/credit-g.csv")
+
+
+@pytest.fixture(scope="module")
+def scorer(clients):
+    return CreditScorer(num_boost_round=10).fit(clients, clients["class"])
+
+
+@pytest.fixture
+def no_trial(monkeypatch):
+    """A scorer's trial takes seconds, and has tests of its own."""
+    monkeypatch.setattr("credit_risk.registry.try_scorer", lambda data: None)
+
+
+@pytest.fixture
+def registry(mlflow_server, request):
+    return Registry(mlflow_server, f"test-{request.node.name}")
+
+
+@pytest.fixture(scope="module")
+def logged(mlflow_server, scorer, clients):
+    mlflow.set_tracking_uri(mlflow_server)
+    mlflow.set_experiment("tests")
+    with mlflow.start_run() as run:
+        return run.info.run_id, log_scorer(scorer, clients[list(NAMES)].head(3))
+
+
+@pytest.fixture
+def register(registry, logged):
+    run_id, uri = logged
+    return lambda **tags: registry.register(run_id, uri, tags)
+
+
+@pytest.fixture
+def logged_with_reference(mlflow_server, scorer, clients, tmp_path):
+    """A run of the test's own, whose files it may change, and its model."""
+    mlflow.set_tracking_uri(mlflow_server)
+    mlflow.set_experiment("tests")
+    reference = tmp_path / REFERENCE_FILE
+    clients.head(3).assign(risk=0.1).to_parquet(reference, index=False)
+    with mlflow.start_run() as run:
+        mlflow.log_artifact(str(reference))
+        return run.info.run_id, log_scorer(scorer, clients[list(NAMES)].head(3))

@@ -9,7 +9,7 @@ import pytest
 
 from credit_risk.application import ATTRIBUTES, GOOD, LABEL, NAMES, InvalidApplications
 from credit_risk.blobs import open_blobs
-from credit_risk.data import data_hash, read_training, split
+from credit_risk.data import data_hash, n_repeated, read_training, split
 from data import make_data
 from data import split as split_script
 
@@ -69,6 +69,30 @@ def test_the_readme_lists_every_category_with_its_number_of_clients(frame):
             assert listed[a.name] == {c: int(counts.get(c, 0)) for c in a.categories}
         elif a.maximum <= 4:
             assert listed[a.name] == {str(code): int(counts.get(code, 0)) for code in range(1, a.maximum + 1)}
+
+
+def test_rows_with_equal_inputs_are_never_on_both_sides_of_the_split(frame):
+    extract = pd.concat([frame, frame.sample(300, random_state=1), frame.head(5).assign(**{LABEL: GOOD})])
+    train, test = split(extract.reset_index(drop=True))
+    assert not set(train[list(NAMES)].apply(tuple, axis=1)) & set(test[list(NAMES)].apply(tuple, axis=1))
+    assert len(train) + len(test) == 1305
+    # Further rows of a client move nobody: the distinct clients are drawn as the data's own are.
+    assert set(test.index) >= set(split(frame)[1].index)
+
+
+def test_rows_with_an_absent_attribute_are_equal_too(frame):
+    absent = frame.assign(age=float("nan"))
+    train, test = split(pd.concat([absent, absent], ignore_index=True))
+    assert (len(train), len(test)) == (1600, 400)
+    assert set(train.index[:800] + 1000) == set(train.index[800:])
+    assert n_repeated(pd.concat([absent, absent])) == 1000
+
+
+def test_a_class_needs_twenty_different_clients(lines, tmp_path):
+    bad = [line for line in lines[1:] if line.endswith(",bad")]
+    good = [line for line in lines[1:] if line.endswith(",good")]
+    with pytest.raises(InvalidApplications, match="class is 'bad' for 19 clients only"):
+        read_training(written(tmp_path / "few.csv", [lines[0], *good, *bad[:19] * 5]))
 
 
 def test_arff_to_csv(tmp_path, capsys):

@@ -239,6 +239,65 @@ def test_what_was_never_committed_is_never_seen_and_swept(log, monkeypatch, most
     assert log.read(kept).num_rows == 2
 
 
+def test_a_preview_is_gone_after_a_day_and_its_number_is_not_given_again(log):
+    now = datetime.now(UTC)
+    old = log.commit(batch(2, kind="preview", time=now - timedelta(days=30)))
+    fresh = log.commit(batch(2, kind="preview", time=now - timedelta(hours=23)))
+    decided = log.commit(batch(2, time=now - timedelta(days=30)))
+    yesterday = log.commit(batch(2, kind="preview", time=now - timedelta(hours=25)))
+    for _ in range(2):
+        assert log.sweep() == 0
+        assert log.decision(f"{old.id}-0") is None
+        assert (log.read(old).num_rows, log.read(yesterday).num_rows) == (0, 0)
+        assert log.read(fresh, decided).num_rows == 4
+    assert log.commit(batch()).seq == yesterday.seq + 1
+    assert log.batch(old.id) == old
+
+
+def test_a_caller_sees_their_own_batches_and_no_others(log, monkeypatch):
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 2)  # so that the bigger ones are files
+    one, other = log.of("key: one"), log.of("key: other")
+    mine = [log.commit(batch(n, caller="key: one")) for n in (2, 3)]
+    theirs = [log.commit(batch(n, caller=caller)) for n in (2, 3) for caller in ("key: other", "open", "user: one")]
+    since, until = mine[0].time, theirs[-1].time + timedelta(seconds=1)
+    assert [record.caller for record in mine] == ["key: one"] * 2
+    for record in mine:
+        assert one.batch(record.id) == record
+        assert one.decision(f"{record.id}-1")["client_id"] == "c1"
+        assert other.batch(record.id) is None
+        assert other.decision(f"{record.id}-1") is None
+    assert one.batches() == mine == one.between(since, until) == list(one.latest_batches())[::-1]
+    everybody = [*mine, *theirs]
+    assert one.records([record.id for record in everybody]) == mine
+    assert set(one.briefs([f"{record.id}-0" for record in everybody])) == {f"{record.id}-0" for record in mine}
+    assert {brief.id for brief in one.briefs_of(["c1"])} == {f"{record.id}-1" for record in mine}
+    assert {row["batch"] for row in one.decisions_of("c1", 2)} == {record.id for record in mine}
+    assert log.batches() == everybody
+    assert len(log.decisions_of("c1", 50)) == len(everybody)
+
+
+def test_an_idempotency_key_is_its_callers_own(log):
+    first = log.commit(batch(idempotency_key="invoice-1", caller="key: one"))
+    second = log.commit(batch(idempotency_key="invoice-1", caller="key: other"))
+    assert first.id != second.id
+    for caller, record in (("key: one", first), ("key: other", second)):
+        with pytest.raises(AlreadyCommitted) as again:
+            log.commit(batch(idempotency_key="invoice-1", caller=caller))
+        assert again.value.record == record
+
+
+def test_a_batch_from_before_callers_were_kept_is_shown_to_no_key(log):
+    log.commit(batch())
+    (document,) = log._documents.find("batches", {})
+    del document["caller"]
+    log._documents.insert("batches", [document | {"_id": 2, "id": "old", "idempotency_key": "k"}])
+    assert log.batch("old").caller is None
+    assert log.of("key: one").batch("old") is None
+    assert log.of("None").batches() == []
+    with pytest.raises(AlreadyCommitted):  # nobody had to say who they were
+        log.commit(batch(idempotency_key="k"))
+
+
 def test_sqlite_is_opened_while_another_process_writes_to_it_for_the_first_time(settings):
     path = settings.decision_log.removeprefix("sqlite:///")
     with closing(sqlite3.connect(path, check_same_thread=False)) as other:

@@ -57,7 +57,7 @@ def test_probabilities_and_classes(scorer, parts):
     p = scorer.predict_proba(test)
     assert scorer.classes_.tolist() == [BAD, GOOD]
     np.testing.assert_allclose(p.sum(axis=1), 1)
-    np.testing.assert_array_equal(scorer.predict(test) == BAD, p[:, 0] >= 0.5)
+    np.testing.assert_array_equal(scorer.predict(test) == BAD, p[:, 0] >= scorer.threshold)
 
 
 def test_it_is_a_scikit_learn_estimator(scorer):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow.compute as pc
@@ -19,6 +20,7 @@ from .test_decisions import IN_AN_HOUR, at_once, batch
 
 GREEN, RED = 0.1, 0.4
 TODAY = datetime.now(UTC).date().isoformat()
+EARLIER = (datetime.now(UTC).date() - timedelta(days=20)).isoformat()
 MADE = datetime.now(UTC) - timedelta(days=40)
 
 
@@ -83,8 +85,44 @@ def test_the_latest_stands_and_all_are_kept(log, granted):
     assert len({o["_id"] for o in outcomes(log, granted[0])}) == 3
 
 
+def test_the_later_date_stands_whatever_the_order_of_the_rows(log, granted):
+    newest_first = text((granted[0], "defaulted", TODAY), (granted[0], "repaid", EARLIER))
+    taken = take(log, newest_first)
+    assert (counts(taken), taken.warnings) == ((2, 0, 0), [])
+    assert said(log, granted[0]) == [("repaid", EARLIER), ("defaulted", TODAY)]
+    (row,) = (
+        read_outcomes(log, MADE - timedelta(1), MADE + timedelta(1)).filter(pc.field("id") == granted[0]).to_pylist()
+    )
+    assert (row["outcome"], str(row["outcome_date"])) == ("defaulted", TODAY)
+
+
+def test_an_older_date_that_comes_later_is_kept_and_said_but_does_not_stand(log, granted):
+    take(log, text((granted[0], "defaulted", TODAY)))
+    late = text((granted[1], "repaid", TODAY), (granted[0], "repaid", EARLIER), (granted[0], "repaid", EARLIER))
+    taken = take(log, late)
+    assert counts(taken) == (2, 1, 0)
+    (warning,) = taken.warnings
+    assert "do not change it: line 3." in warning
+    assert said(log, granted[0]) == [("repaid", EARLIER), ("defaulted", TODAY)]
+    # What is in the log already says nothing new, in a file of its own neither.
+    assert counts(take(log, text((granted[0], "repaid", EARLIER)))) == (0, 1, 0)
+
+
+def test_a_file_that_contradicts_itself_is_told_both_lines_and_neither_is_taken(log, granted):
+    file = text((granted[0], "defaulted", TODAY), (granted[1], "repaid", TODAY), (granted[0], "repaid", TODAY))
+    taken = take(log, file)
+    assert counts(taken) == (1, 0, 2)
+    assert [(fault.row, fault.column, fault.value) for fault in taken.faults] == [
+        (0, "outcome", "defaulted"),
+        (2, "outcome", "repaid"),
+    ]
+    assert taken.faults[0].message.startswith("line 2: line 4 says repaid of the same decision on the same date")
+    assert taken.faults[1].message.startswith("line 4: line 2 says defaulted")
+    assert said(log, granted[0]) == []
+
+
 def test_a_file_that_comes_again_adds_nothing_and_undoes_no_correction(log, granted):
-    first = text((granted[0], "repaid", "2026-10-30"), (granted[0], "defaulted", TODAY), (granted[1], "repaid", TODAY))
+    first = text((granted[0], "repaid", EARLIER), (granted[0], "defaulted", TODAY), (granted[1], "repaid", TODAY))
     assert counts(take(log, first)) == (3, 0, 0)
     assert counts(take(log, text((granted[1], "defaulted", TODAY)))) == (1, 0, 0)
     before = log.last_event()
@@ -125,9 +163,9 @@ def test_what_is_wrong_is_said_row_by_row_and_the_rest_taken(log, granted):
             (f"{preview}-0", "repaid", TODAY),
             ("nonsense", "repaid", TODAY),
             (granted[1], "paid", TODAY),
-            (granted[1], "", ""),
+            (granted[1], "", TODAY),
             (granted[1], "repaid", tomorrow),
-            (granted[1], "repaid", "31.12.2025"),
+            (granted[1], "repaid", "12/31/2025"),
             (granted[1], "repaid", "2020-01-31"),
             ("", "paid", "2026-02-30"),
             (f"{refused}-1",),
@@ -142,9 +180,8 @@ def test_what_is_wrong_is_said_row_by_row_and_the_rest_taken(log, granted):
         (4, "decision_id", "nonsense"),
         (5, "outcome", "paid"),
         (6, "outcome", None),
-        (6, "date", None),
         (7, "date", str(tomorrow)),
-        (8, "date", "31.12.2025"),
+        (8, "date", "12/31/2025"),
         (9, "date", "2020-01-31"),
         (10, "decision_id", None),
         (10, "outcome", "paid"),
@@ -332,3 +369,104 @@ def test_a_period_is_read_with_its_final_words_and_standing_outcomes(log, monkey
         log.events("outcomes", last.upload)[0]["_id"]
     ]
     assert read_outcomes(log, now, now + timedelta(days=1)).num_rows == 0
+
+
+def test_one_client_of_many_decisions_in_every_row_costs_no_product_of_both(log, granted):
+    """10,000 rows that name one client with 3,000 decisions were minutes."""
+    many = batch(3000, GREEN, time=MADE)
+    many.applications.client_id[:] = ["c"] * 3000
+    record = log.commit(many)
+    began = time.process_time()
+    found = take(log, text(*[("c", "repaid", TODAY)] * 10_000, header=("client_id", "outcome", "date")))
+    assert time.process_time() - began < 10
+    assert found.n_rejected == 10_000
+    assert found.reasons == {("client_id", "ambiguous_client"): 10_000}
+    assert f"{record.id}-2999" in found.faults[0].allowed
+
+
+def test_one_day_of_many_rows_costs_no_product_of_them(log, granted):
+    rows = [(granted[0], word, TODAY) for word in ("repaid", "defaulted") for _ in range(15_000)]
+    began = time.process_time()
+    found = take(log, text(*rows))
+    assert time.process_time() - began < 10
+    assert counts(found) == (0, 0, 30_000)
+    assert found.faults[0].message == (
+        "line 2: line 15002 says defaulted of the same decision on the same date; keep the line that is true"
+    )
+
+
+def test_an_id_of_many_letters_is_named_in_few(log):
+    found = take(log, text(("x" * 1_000_000, "repaid", TODAY)))
+    assert len(found.faults[0].message) < 200
+
+
+@pytest.mark.parametrize("logged", ["1952489", "1952489.0"])
+@pytest.mark.parametrize("sent", ["1952489", "1952489.0", "1952489,00"])
+def test_an_id_that_was_a_number_is_found_as_a_float_too(log, logged, sent):
+    made = batch(3, GREEN, time=MADE)
+    made.applications.client_id[1] = logged  # as the log has those of before
+    record = log.commit(made)
+    assert counts(by_client(log, sent)) == (1, 0, 0)
+    assert said(log, f"{record.id}-1") == [("repaid", TODAY)]
+    rows = [(f"{record.id}-1", sent, "repaid", TODAY)]
+    assert counts(take(log, text(*rows, header=("decision_id", "client_id", "outcome", "date")))) == (0, 1, 0)
+
+
+def test_an_id_in_scientific_notation_finds_nobody_and_is_told(log, granted):
+    assert "in scientific notation" in by_client(log, "1,95249E+09").warnings[0]
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "NA", "NULL"])
+def test_rows_without_outcome_and_date_are_of_loans_still_open(log, granted, nothing):
+    rows = [(granted[0], "repaid", TODAY), (granted[1], nothing, nothing), ("x", nothing, nothing), ("y", "", "")]
+    taken = take(log, text(*rows))
+    assert (counts(taken), taken.n_open, taken.faults) == ((1, 0, 0), 3, [])
+    (mark,) = log.events("outcomes")
+    assert (mark["n_open"], mark["n_rejected"]) == (3, 0)
+    half = take(log, text((granted[1], nothing, TODAY), (granted[1], "repaid", nothing)))
+    assert (counts(half), half.n_open) == ((0, 0, 2), 0)
+    assert [fault.column for fault in half.faults] == ["outcome", "date"]
+
+
+def test_a_file_of_open_loans_alone_leaves_no_mark(log, granted):
+    taken = take(log, text(*((id, "", "") for id in granted)))
+    assert (taken.upload, taken.n_open, taken.faults) == (None, 3, [])
+    assert log.events("outcomes") == []
+
+
+def test_a_rare_fault_is_told_beside_thousands_of_others(log, granted):
+    flood = [(granted[0], "paid", TODAY)] * 1500 + [("nobody", "repaid", TODAY)] * 1500
+    taken = take(log, text(*flood, (granted[0], "repaid", "1/2/2026"), (granted[0], "repaid", TODAY), (granted[1],)))
+    assert counts(taken) == (1, 0, 3002)
+    assert len(taken.faults) == 1000
+    assert [fault.row for fault in taken.faults[-7:]] == [1500, 1501, 1502, 1503, 1504, 3000, 3002]
+    assert [(kind.column, kind.reason, kind.n, kind.rows) for kind in taken.kinds] == [
+        ("outcome", "unknown_category", 1500, [0, 1, 2, 3, 4]),
+        ("decision_id", "unknown_decision", 1500, [1500, 1501, 1502, 1503, 1504]),
+        ("date", "not_a_date", 1, [3000]),
+        (None, "shape", 1, [3002]),
+    ]
+    assert taken.kinds[1].message == (
+        "1,500 times (line 1502, 1503, 1504, 1505, 1506, ...), the first: there is no decision nobody"
+    )
+    assert taken.kinds[2].message.startswith("line 3002: date '1/2/2026' has slashes")
+
+
+def test_dates_that_can_mean_one_day_are_taken_and_said(log):
+    record = log.commit(batch(6, GREEN, time=MADE))
+    day = date.fromisoformat(EARLIER)
+    ways = [
+        EARLIER,
+        f"{day:%d.%m.%Y}",
+        f"{day.day}.{day.month}.{day.year}",
+        f"{EARLIER}T13:45:00+02:00",
+        f"{EARLIER} 23:59:59",
+        f"{EARLIER} 00:00:00",
+    ]
+    taken = take(log, text(*((f"{record.id}-{i}", "repaid", way) for i, way in enumerate(ways))))
+    assert counts(taken) == (6, 0, 0)
+    assert [said(log, f"{record.id}-{i}") for i in range(6)] == [[("repaid", EARLIER)]] * 6
+    assert taken.warnings == [
+        f"date: 2 values like '{ways[1]}' read as day.month.year",
+        f"date: 2 values like '{ways[3]}' taken without the time",
+    ]

@@ -94,13 +94,25 @@
     radio.click();
   }
 
+  /* The rejected rows of an answer as a file: a workbook, or a CSV with the mark by which spreadsheets know UTF-8. */
+  function rejected(answer) {
+    if (answer.rejected_xlsx) {
+      const bytes = Uint8Array.from(atob(answer.rejected_xlsx), (letter) => letter.charCodeAt(0));
+      return new Blob([bytes], { type: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" });
+    }
+    return answer.rejected_csv && new Blob(["\ufeff", answer.rejected_csv], { type: "text/csv;charset=utf-8" });
+  }
+
   function show(file, answer) {
-    const again = answer.rejected_csv && new Blob(["\ufeff", answer.rejected_csv], { type: "text/csv;charset=utf-8" });
+    const again = rejected(answer);
+    const form = answer.rejected_xlsx ? "xlsx" : "csv";
     delete answer.rejected_csv;
+    delete answer.rejected_xlsx;
     sent.set(answer.batch, file);
     choice(file.name + ", " + new Date().toLocaleTimeString(), {
       name: file.name,
       rejected_url: again && URL.createObjectURL(again),
+      rejected_form: form,
       answer,
     });
     document.getElementById("spoken").textContent =

@@ -1,5 +1,6 @@
-"""Fixtures of the Risk-O-Meter: small trained models, the app in this process, and the real one under gunicorn."""
+"""Fixtures of the Risk-O-Meter: small trained models, the app in this process, and the real server."""
 
+import asyncio
 import csv
 import io
 import json
@@ -10,28 +11,27 @@ import threading
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import mlflow
 import psutil
 import pytest
-from flask import Flask
-from flask.testing import FlaskClient
+from werkzeug.test import Client
 
-from conftest import free_port, running, wait_for
-from credit_risk.approvals import approve
+from conftest import free_port, put_in_service, running, wait_for
 from credit_risk.data import read_training
 from credit_risk.decisions import DecisionLog, open_log
+from credit_risk.logged import log_scorer
 from credit_risk.model import CreditScorer
-from credit_risk.registry import DigestMismatch, Registry, RegistryUnavailable, Version, log_scorer
+from credit_risk.registry import DigestMismatch, Registry, RegistryUnavailable, Version
 from credit_risk.settings import Settings
-from model_deployment.app import create_app
+from model_deployment.app import App, create_app
 from model_deployment.serving import Production
 
 ROOT = Path(__file__).parents[2]
@@ -76,12 +76,13 @@ def as_csv() -> Callable[..., str]:
 
 @dataclass
 class StubRegistry:
-    """A registry in memory: versions "1" and "2", and an alias that a test moves."""
+    """A registry in memory: versions "1" and "2", and an alias that stands at the first one."""
 
     scorers: list[CreditScorer]
     production: str | None = "1"
     away: bool = False
     tampered: set[str] = field(default_factory=set)
+    undigested: set[str] = field(default_factory=set)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def alias(self, alias: str) -> str | None:
@@ -90,9 +91,16 @@ class StubRegistry:
 
     def version(self, number: str) -> Version:
         self._answer()
-        return Version(number, "run", f"digest-{number}", datetime(2026, 11, 1, tzinfo=UTC), self.tags.get(number, {}))
+        digest = "" if number in self.undigested else f"digest-{number}"
+        return Version(number, "run", digest, datetime(2026, 11, 1, tzinfo=UTC), self.tags.get(number, {}))
 
-    def load(self, number: str, digest: str | None = None) -> CreditScorer:
+    def why_refused(self, number: str, digest: str) -> str:
+        self._answer()
+        if not digest:
+            return f"version {number} was registered without a digest"
+        return f"version {number} is another file now" if number in self.tampered else ""
+
+    def load(self, number: str, digest: str | None = None, *, keep: bool = False) -> CreditScorer:
         self._answer()
         if number in self.tampered:
             raise DigestMismatch(f"version {number} is another file now")
@@ -113,26 +121,98 @@ def log(settings: Settings) -> DecisionLog:
     return open_log(settings)
 
 
+def decide_for(log: DecisionLog, version: str, by: str = "Ann", **more: Any) -> dict[str, Any]:
+    """Write the approval of a stub's version into the log."""
+    fields = {"by": by, "reason": "better", "digest": f"digest-{version}", "forced": False, **more}
+    return log.append_approval("approval", version, **fields)
+
+
+@pytest.fixture
+def appoint(registry: StubRegistry, log: DecisionLog) -> Callable[..., None]:
+    """A function that has a version decide: its approval in the log, and the alias after it."""
+
+    def decide(version: str, by: str = "Ann", **more: Any) -> None:
+        decide_for(log, version, by, **more)
+        registry.production = version
+
+    return decide
+
+
+@pytest.fixture
+def disapprove(registry: StubRegistry, log: DecisionLog, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """A function after which nobody has ever approved a version."""
+
+    def forget() -> None:
+        registry.production = None
+        monkeypatch.setattr(log, "approvals", list)
+
+    return forget
+
+
 @pytest.fixture
 def production(registry: StubRegistry, log: DecisionLog) -> Production:
-    """Version 1, loaded; nothing watches, a test looks when it wants to."""
+    """Version 1, approved by Ann and loaded; nothing watches, a test looks when it wants to."""
+    decide_for(log, "1")
     production = Production(registry, log, poll_seconds=10)  # type: ignore[arg-type]
     production.look()
     return production
 
 
 @pytest.fixture
-def app(settings: Settings, production: Production, log: DecisionLog) -> Flask:
+def app(settings: Settings, production: Production, log: DecisionLog) -> App:
     return create_app(settings.model_copy(update={"max_upload_mb": 1}), production=production, log=log)
 
 
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
+def client_of(app: App) -> Client:
+    """Return a client that asks an app through ASGI, as the server does, but in this process."""
+
+    def ask(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        said: list[MutableMapping[str, Any]] = []
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            said.append(message)
+
+        body = environ["wsgi.input"].read()
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        asyncio.run(app(_scope(environ), receive, send))
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in said[0]["headers"]]
+        start_response(f"{said[0]['status']} said", headers)
+        return [part.get("body", b"") for part in said[1:]]
+
+    return Client(ask)
+
+
+def _scope(environ: dict[str, Any]) -> dict[str, Any]:
+    names = {name: name[5:] for name in environ if name.startswith("HTTP_")}
+    names |= {name: name for name in ("CONTENT_TYPE", "CONTENT_LENGTH") if environ.get(name)}
+    path = environ["PATH_INFO"].encode("latin-1")
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": environ["REQUEST_METHOD"],
+        "scheme": "http",
+        "path": path.decode(errors="replace"),
+        "raw_path": quote(path).encode(),
+        "query_string": environ["QUERY_STRING"].encode("latin-1"),
+        "headers": [
+            (header.lower().replace("_", "-").encode(), environ[name].encode("latin-1"))
+            for name, header in names.items()
+        ],
+        "server": (environ["SERVER_NAME"], environ["SERVER_PORT"]),
+        "client": ("127.0.0.1", "12345"),
+    }
 
 
 @pytest.fixture
-def send_file(client: FlaskClient) -> Callable[..., Any]:
+def client(app: App) -> Client:
+    return client_of(app)
+
+
+@pytest.fixture
+def send_file(client: Client) -> Callable[..., Any]:
     """A function that uploads text or bytes as a file and returns the answer."""
 
     def send(content: str | bytes, name: str = "clients.csv", query: str = "") -> Any:
@@ -147,7 +227,7 @@ def send_file(client: FlaskClient) -> Callable[..., Any]:
 
 @dataclass
 class Server:
-    """A Risk-O-Meter under gunicorn."""
+    """A Risk-O-Meter that runs."""
 
     url: str
     port: int
@@ -197,14 +277,13 @@ def serving(folder: Path, settings: Mapping[str, str], through: Sequence[str] = 
         "BUCKET": str(folder / "var/bucket"),
         "PROMETHEUS_MULTIPROC_DIR": str(folder / "var/metrics"),
         "RISKOMETER_PORT": str(port),
-        "HOST": "127.0.0.1",
         "PYTHONPATH": str(ROOT),
         **settings,
     }
-    command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "model_deployment/gunicorn.conf.py")]
+    command = [sys.executable, "-m", "model_deployment.server"]
     (folder / "var").mkdir(parents=True, exist_ok=True)
-    log_file = folder / "gunicorn.log"
-    with running([*through, *command, "model_deployment.app:create_app()"], log_file, env) as process:
+    log_file = folder / "server.log"
+    with running([*through, *command], log_file, env) as process:
         server = Server(f"http://127.0.0.1:{port}", port, _settings(env), log_file, process)
         wait_for(lambda: server.get("/healthz")[0] == 200, seconds=120, what="the Risk-O-Meter")
         yield server
@@ -231,7 +310,7 @@ def register_version(tracking_uri: str, name: str, scorer: CreditScorer, **tags:
 def approve_version(server: Server, version: str, by: str = "Ann Example") -> None:
     """Approve a version as `make approve` does."""
     registry = Registry(server.settings.mlflow_tracking_uri, server.settings.model_name)
-    approve(registry, open_log(server.settings), version, by, "it is better")
+    put_in_service(registry, open_log(server.settings), version, by)
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,16 @@ import random
 import threading
 
 import numpy as np
+import plotly.utils
 import pytest
 
 from credit_risk.application import NAMES, SCORED, Validator
 from credit_risk.decisions import LogUnavailable
+from model_deployment import page
 from model_deployment.app import create_app
+from model_deployment.serving import Production
+
+from .conftest import client_of, decide_for
 
 
 def is_problem(answer, status):
@@ -27,7 +32,16 @@ def test_one_application_is_decided_as_the_model_decides(client, clients, scorer
     answer = client.post("/api/v1/score", json=clients[:1])
     assert answer.status_code == 200
     body = answer.get_json()
-    assert list(body) == ["batch", "model_version", "n_decided", "n_rejected", "decisions", "rejected", "warnings"]
+    assert list(body) == [
+        "batch",
+        "model_version",
+        "n_decided",
+        "n_rejected",
+        "decisions",
+        "kinds",
+        "rejected",
+        "warnings",
+    ]
     decided = scorers[0].decide(Validator().rows(clients[:1]).codes)
     (decision,) = body["decisions"]
     assert decision == {
@@ -226,8 +240,8 @@ def test_a_form_of_many_fields_is_413_without_a_word_on_its_size(client):
     assert "one file" in body["detail"]
 
 
-def test_without_a_production_model_it_is_503_and_nothing_is_stored(client, clients, production, registry, log):
-    registry.production = None
+def test_without_a_production_model_it_is_503_and_nothing_is_stored(client, clients, production, disapprove, log):
+    disapprove()
     production.look()
     assert "no Production model" in is_problem(client.post("/api/v1/score", json=clients[:1]), 503)["detail"]
     assert client.post("/api/v1/score", json=clients[:1]).headers["Retry-After"]
@@ -239,7 +253,7 @@ def test_without_a_production_model_it_is_503_and_nothing_is_stored(client, clie
 
 def test_without_a_decision_log_it_is_503(settings, production, clients):
     away = settings.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/nobody?serverSelectionTimeoutMS=100"})
-    client = create_app(away, production=production).test_client()
+    client = client_of(create_app(away, production=production))
     body = is_problem(client.post("/api/v1/score", json=clients[:1]), 503)
     assert "nothing was decided" in body["detail"]
     is_problem(client.get("/readyz"), 503)
@@ -266,7 +280,7 @@ def test_a_log_that_fails_halfway_holds_nothing_and_works_again_by_itself(
     assert [r.n_decided for r in log.latest_batches(kind=None)] == [1]
 
 
-def test_one_file_is_decided_by_one_version(client, clients, scorers, registry, production):
+def test_one_file_is_decided_by_one_version(client, clients, scorers, appoint, production):
     codes = Validator().rows(clients).codes
     risks = {str(i + 1): scorer.risk(codes) for i, scorer in enumerate(scorers)}
     assert not np.allclose(risks["1"], risks["2"])
@@ -274,7 +288,7 @@ def test_one_file_is_decided_by_one_version(client, clients, scorers, registry, 
 
     def approve_to_and_fro():
         while not done.is_set():
-            registry.production = random.choice("12")
+            appoint(random.choice("12"))
             production.look()
 
     thread = threading.Thread(target=approve_to_and_fro)
@@ -291,13 +305,46 @@ def test_one_file_is_decided_by_one_version(client, clients, scorers, registry, 
     assert seen == {"1", "2"}
 
 
-def test_the_model_is_named_with_who_approved_it(client):
+def test_the_model_is_named_with_who_approved_it(client, production):
     assert client.get("/api/v1/model").get_json() == {
         "version": "1",
         "digest": "digest-1",
-        "approved_by": "unknown, moved in MLflow",
-        "approved_at": None,
+        "approved_by": "Ann",
+        "approved_at": production.require().approval.time.isoformat(),
+        "alias_agrees": True,
+        "notice": None,
     }
+
+
+def test_an_alias_that_was_moved_is_told(client, production, registry):
+    registry.production = "2"
+    production.look()
+    found = client.get("/api/v1/model").get_json()
+    assert (found["version"], found["approved_by"], found["alias_agrees"]) == ("1", "Ann", False)
+    assert found["notice"].startswith("The alias production in MLflow points at version 2, but the last decision")
+
+
+@pytest.mark.parametrize("follow_alias", [False, True])
+def test_an_alias_on_a_version_without_a_digest_is_told(settings, registry, log, follow_alias, monkeypatch):
+    decide_for(log, "1")
+    production = Production(registry, log, 10, follow_alias=follow_alias)
+    registry.production, registry.undigested = "2", {"2"}
+    production.look()
+    found = client_of(create_app(settings, production=production, log=log)).get("/api/v1/model").get_json()
+    banner = json.dumps(page.banner(production), cls=plotly.utils.PlotlyJSONEncoder)
+    assert (found["version"], found["alias_agrees"]) == ("1", False)
+    assert "registered without a digest" in found["notice"]
+    assert "registered without a digest" in banner
+    assert "Version 1 serves on." in banner
+
+
+def test_an_approved_version_that_is_refused_is_told(client, production, registry, appoint):
+    appoint("2", "Bo")
+    registry.tampered = {"2"}
+    production.look()
+    found = client.get("/api/v1/model").get_json()
+    assert (found["version"], found["approved_by"]) == ("1", "Ann")
+    assert found["notice"] == "The Production version was refused: version 2 is another file now."
 
 
 def test_the_schema_is_that_of_an_application(client):

@@ -8,12 +8,11 @@ import pytest
 from credit_risk.application import ATTRIBUTE, Validator
 from credit_risk.decisions import open_log
 from credit_risk.settings import Settings
-from model_deployment import formats
 from model_deployment.app import create_app
 from model_deployment.serving import Production
 
-from .bad_input import CLIENTS, CSV_FILES, EXCEL_FILES, JSON_BODIES, PARQUET_FILES, SMALL
-from .conftest import StubRegistry
+from .bad_input import CLIENTS, CSV_FILES, EXCEL_FILES, JSON_BODIES, PARQUET_FILES
+from .conftest import StubRegistry, client_of, decide_for
 
 FILES = [
     *((case, "clients.csv") for case in CSV_FILES),
@@ -33,13 +32,11 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(log, scorers):
+    decide_for(log, "1")
     production = Production(StubRegistry(scorers), log, poll_seconds=10)
     production.look()
     app = create_app(Settings(_env_file=None, max_upload_mb=10), production=production, log=log)
-    with pytest.MonkeyPatch.context() as patch:
-        for limit in ("MAX_SHEET", "MAX_TEXT"):
-            patch.setattr(formats, limit, SMALL)
-        yield app.test_client()
+    return client_of(app)
 
 
 @pytest.fixture(scope="module")

@@ -107,8 +107,8 @@ def test_what_is_not_there(client, address):
     is_problem(client.get(f"/api/v1/batches/{address}"), 404)
 
 
-def test_without_its_version_a_batch_has_no_reasons_and_says_so(client, batch, registry, production):
-    registry.production = "2"
+def test_without_its_version_a_batch_has_no_reasons_and_says_so(client, batch, registry, production, appoint):
+    appoint("2")
     production.look()
     registry.tampered = {"1"}
     rows = table_of(client.get(f"/api/v1/batches/{batch['batch']}.csv"))

@@ -432,6 +432,36 @@ def test_past_files_and_decisions_are_found_opened_and_printed(page, server, wri
     WebDriverWait(page, 20).until(lambda b: len(cells(b, "prediction")) == 3)
 
 
+def test_no_text_of_a_client_or_a_clerk_is_markup_on_any_view(page, server, write, clients):
+    markup = "<img src=x onerror=window.ran=1>"
+
+    def assert_inert():
+        assert page.execute_script("return window.ran") is None
+        assert page.find_elements(By.CSS_SELECTOR, "img[src=x]") == []
+
+    rows = [row | {"client_id": f"{markup}{i}", f"note {markup}": markup} for i, row in enumerate(clients[:30])]
+    upload(page, write([*rows, rows[0] | {"purpose": markup}], f"{markup}.csv"))
+    summary(page, ["31 clients", "1 rejected"])
+    assert markup in faults(page)[0]
+    open_row(page, "red")
+    opened(page, f"Client {markup}")
+    page.find_element(By.ID, "override-by").send_keys(markup)
+    page.find_element(By.ID, "override-reason").send_keys(markup)
+    page.find_element(By.ID, "override-set").click()
+    opened(page, f"Set by {markup}")
+    assert_inert()
+
+    page.find_element(By.ID, "to-history").click()
+    page.find_element(By.ID, "find-text").send_keys(f"{markup}.csv", Keys.ENTER)
+    wait_for(lambda: f"{markup}.csv" in text(page, "#found"), 20, "the file in the history")
+    assert_inert()
+    (event,) = [e for e in server.decisions().events("override") if e["by"] == markup]
+    page.get(f"{server.url}/decision?id={event['key']}")
+    opened(page, f"Set by {markup}")
+    assert_inert()
+    assert [e["message"] for e in page.get_log("browser") if "Content Security" in e["message"]] == []
+
+
 def test_axe_finds_nothing_serious_on_any_view(page, write, clients):
     rows = [row | {"client_id": f"C-{i}"} for i, row in enumerate(clients[:5])]
     upload(page, write([*rows, rows[0] | {"purpose": "yacht"}]))

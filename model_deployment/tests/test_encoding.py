@@ -17,11 +17,11 @@ import pytest
     ],
 )
 def test_what_is_answered_is_compact_and_read_back_as_it_was(app, value, text):
-    assert app.json.dumps(value) == text
+    assert app.flask.json.dumps(value) == text
     if "when" not in value:
         assert json.loads(text) == value
 
 
 def test_what_is_no_json_is_an_error(app):
     with pytest.raises(TypeError):
-        app.json.dumps({"a": object()})
+        app.flask.json.dumps({"a": object()})

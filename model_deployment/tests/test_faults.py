@@ -32,7 +32,7 @@ from model_deployment import sweeping
 from model_deployment.app import create_app
 
 from .bad_input import parquet
-from .conftest import serving
+from .conftest import client_of, serving
 
 JSON = {"Content-Type": "application/json"}
 NO_TIME = timedelta(hours=-1)  # the sweep's, for what was written just now
@@ -153,6 +153,7 @@ def on_a_small_disk(tmp_path, register, mlflow_server, scorers):
         "MLFLOW_TRACKING_URI": mlflow_server,
         "MODEL_NAME": "small disk",
         "MODEL_POLL_SECONDS": "0.2",
+        "FOLLOW_ALIAS": "true",  # nobody but that process can write to its log
         "TMPDIR": str(tmp_path / "var" / "tmp"),
         "PROMETHEUS_MULTIPROC_DIR": "",
     }
@@ -274,7 +275,7 @@ def test_on_mongodb_the_log_goes_and_comes_back(settings, production, relay, mon
     through = relay.url(f"http://{address}").removeprefix("http://")
     there = settings.model_copy(update={"decision_log": f"mongodb://{through}/{name}"})
     log = open_log(there)
-    client = create_app(there, production=production, log=log).test_client()
+    client = client_of(create_app(there, production=production, log=log))
     rows = {"json": clients[:2]}
     assert client.post("/api/v1/score", **rows).status_code == 200
     before = log.batches()
@@ -411,20 +412,20 @@ def test_what_a_killed_worker_left_is_swept_by_those_after_it(log, scorers, clie
 
 
 @pytest.mark.slow
-def test_a_file_is_decided_by_one_version_while_the_alias_is_moved_to_and_fro(
-    alone, register, mlflow_server, scorers, clients
+def test_a_file_is_decided_by_one_version_while_others_are_approved_to_and_fro(
+    alone, register, mlflow_server, scorers, clients, approve_on
 ):
     register(mlflow_server, "alone", scorers[1])
     codes = Validator().rows(clients).codes
     risks = {str(number): scorer.risk(codes).tolist() for number, scorer in enumerate(scorers, start=1)}
-    registry, done = Registry(mlflow_server, "alone"), threading.Event()
-    first = int(registry.alias(PRODUCTION))
+    done = threading.Event()
+    first = int(Registry(mlflow_server, "alone").alias(PRODUCTION))
 
     def move():
         number = first
         while not done.is_set():
             number = 2 * first + 1 - number
-            registry.set_alias(PRODUCTION, str(number))
+            approve_on(alone, str(number))
             time.sleep(0.3)
 
     thread = threading.Thread(target=move)

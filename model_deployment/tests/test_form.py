@@ -5,9 +5,12 @@ import json
 import plotly.utils
 import pytest
 
+from credit_risk.caller import Caller
 from model_deployment import form
 from model_deployment.metrics import Metrics
 from model_deployment.scoring import Scoring
+
+ANN = Caller("ann", "user")
 
 
 def text_of(parts):
@@ -33,41 +36,62 @@ def test_the_form_has_a_labelled_field_for_each_attribute():
 
 
 def test_what_is_not_filled_in_yet_is_said_and_nothing_is_decided(scoring, production, log, typed):
-    parts, off = form.preview(scoring, production, log, typed | {"duration": "", "housing": " "})
+    parts, off = form.preview(scoring, production, typed | {"duration": "", "housing": " "})
     assert "To be filled in: Duration, Housing." in text_of(parts)
     assert off
     assert list(log.latest_batches(kind=None)) == []
 
 
-def test_what_is_typed_is_judged_as_a_preview(scoring, production, log, typed):
-    parts, off = form.preview(scoring, production, log, typed)
+def test_what_is_typed_is_judged_and_kept_nowhere(scoring, production, log, typed):
+    parts, off = form.preview(scoring, production, typed)
     assert "Preview: nothing rests on it" in text_of(parts)
     assert "What raises the risk" in text_of(parts)
     assert not off
-    (record,) = log.latest_batches(kind=None)
-    assert (record.kind, record.source) == ("preview", form.SOURCE)
+    assert list(log.latest_batches(kind=None)) == []
 
 
 def test_a_value_that_is_not_allowed_is_named(scoring, production, log, typed):
-    parts, off = form.preview(scoring, production, log, typed | {"duration": "500"})
+    parts, off = form.preview(scoring, production, typed | {"duration": "500"})
     assert "duration '500' is outside 1 to 120." in text_of(parts)
+    assert off
+
+
+def test_what_can_be_two_numbers_is_refused_and_what_is_read_otherwise_is_said(scoring, production, log, typed):
+    parts, off = form.preview(scoring, production, typed | {"credit_amount": "400.000"})
+    assert "credit_amount '400.000' may be 400000 or 400; write it without a separator." in text_of(parts)
+    assert off
+    parts, off = form.preview(scoring, production, typed | {"client_id": "NA"})
+    assert "client_id: 'NA' taken as no value." in text_of(parts)
+    assert not off
+    parts, off, _ = form.take(scoring, production, log, typed | {"client_id": "NA"}, "key-1", ANN)
+    assert "client_id: 'NA' taken as no value." in text_of(parts)
     assert off
 
 
 def test_a_decision_is_taken_once_however_often_it_is_pressed(scoring, production, log, typed):
     for _ in range(2):
-        parts, off = form.take(scoring, production, log, typed, "key-1")
+        parts, off, id = form.take(scoring, production, log, typed, "key-1", ANN)
         assert "Decision taken." in text_of(parts)
         assert off
     (record,) = log.latest_batches(kind=None)
-    assert record.kind == "decision"
-    form.take(scoring, production, log, typed, "key-2")
+    assert (record.kind, record.caller, f"{record.id}-0") == ("decision", "user: ann", id)
+    form.take(scoring, production, log, typed, "key-2", ANN)
     assert len(log.batches()) == 2
 
 
-def test_without_a_model_it_says_so_and_may_be_tried_again(scoring, production, registry, log, typed):
-    registry.production = None
+def test_without_a_model_it_says_so_and_may_be_tried_again(scoring, production, disapprove, log, typed):
+    disapprove()
     production.look()
-    parts, off = form.take(scoring, production, log, typed, "key-1")
+    parts, off, id = form.take(scoring, production, log, typed, "key-1", ANN)
     assert "There is no Production model" in text_of(parts)
     assert not off
+    assert id is None
+
+
+@pytest.mark.parametrize("key", ["", "k" * 201])
+def test_a_key_that_is_too_long_decides_nothing(scoring, production, log, typed, key):
+    parts, off, id = form.take(scoring, production, log, typed, key, ANN)
+    assert "An Idempotency-Key has 1 to 200 characters." in text_of(parts)
+    assert not off
+    assert id is None
+    assert log.batches() == []

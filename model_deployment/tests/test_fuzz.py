@@ -16,7 +16,7 @@ from model_deployment.app import create_app
 from model_deployment.serving import Production
 
 from .bad_input import CLIENTS, CSV, NAMES, body, csv_of, excel, parquet, table
-from .conftest import StubRegistry
+from .conftest import StubRegistry, client_of, decide_for
 
 FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(FEW, max_examples=1500)
@@ -31,9 +31,10 @@ def log(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ask(log, scorers):
     """A function that sends bytes as a file, or as JSON, and returns the answer, which is as every answer has to be."""
+    decide_for(log, "1")
     production = Production(StubRegistry(scorers), log, poll_seconds=10)
     production.look()
-    client = create_app(Settings(_env_file=None), production=production, log=log).test_client()
+    client = client_of(create_app(Settings(_env_file=None), production=production, log=log))
 
     def send(data, as_json=False):
         if as_json:

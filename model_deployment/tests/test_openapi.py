@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 
 from credit_risk.application import json_schema
+from model_deployment import endpoint
 from model_deployment.openapi import OPERATIONS
 
 from .test_outcomes_api import TODAY
@@ -49,10 +50,11 @@ def test_it_is_valid_openapi_3_1(described):
 def test_every_route_is_described_and_every_description_is_a_route(app, described):
     routes = {
         (re.sub(r"<([^>]+)>", r"{\1}", rule.rule), method.lower())
-        for rule in app.url_map.iter_rules()
+        for rule in app.flask.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
         if rule.rule.startswith("/api/")
     }
+    routes.add((endpoint.PATH, "post"))
     assert routes == {(path, method) for path, methods in described["paths"].items() for method in methods}
 
 

@@ -1,21 +1,27 @@
 """`POST /api/v1/outcomes`: a file of what became of clients, and `make outcomes`."""
 
+import csv
 import io
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import openpyxl
+import pyarrow as pa
 import pytest
 
-from credit_risk.__main__ import main
 from credit_risk.application import Validator
 from credit_risk.decisions import Batch, LogUnavailable, open_log
 from credit_risk.model import Decided, confidence
 from credit_risk.outcomes import outcomes
 from model_deployment.app import create_app
+from model_deployment.outcomes import main
 
+from .bad_input import saved
+from .conftest import client_of
 from .test_api import is_problem
+from .test_formats import parquet
 
 TODAY = datetime.now(UTC).date().isoformat()
 HEADER = "decision_id,outcome,date\n"
@@ -43,7 +49,7 @@ def test_good_rows_are_taken_beside_bad_ones(tell, decided, client):
     answer = tell(text)
     assert answer.status_code == 200
     body = answer.get_json()
-    assert list(body) == ["upload", "n_added", "n_known", "n_rejected", "rejected", "warnings"]
+    assert list(body) == ["upload", "n_added", "n_known", "n_open", "n_rejected", "kinds", "rejected", "warnings"]
     assert (body["n_added"], body["n_known"], body["n_rejected"], body["warnings"]) == (1, 0, 2, [])
     assert body["rejected"] == [
         {
@@ -146,7 +152,7 @@ def big_batch(n: int) -> Batch:
 
 def test_a_hundred_thousand_outcomes_are_taken_and_a_correction_found(settings, production, log):
     record = log.commit(big_batch(100_000))
-    client = create_app(settings, production=production, log=log).test_client()
+    client = client_of(create_app(settings, production=production, log=log))
     lines = [f"{record.id}-{i},repaid,{TODAY}\n" for i in range(100_000)]
     answer = client.post("/api/v1/outcomes", data=HEADER + "".join(lines), content_type="text/csv").get_json()
     assert (answer["n_added"], answer["n_rejected"]) == (100_000, 0)
@@ -163,11 +169,13 @@ def test_a_hundred_thousand_outcomes_are_taken_and_a_correction_found(settings, 
 def command(settings, monkeypatch, capsys):
     """A function that hands text to the command, in this process: exit code, standard output, standard error."""
 
-    def run(text: str, **env: str) -> tuple[int, str, str]:
+    def run(text: str | bytes, **env: str) -> tuple[int, str, str]:
         for name, value in ({"DECISION_LOG": settings.decision_log, "BUCKET": settings.bucket} | env).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        code = main(["outcomes", "--name", "out.csv"])
+        monkeypatch.setattr(
+            sys, "stdin", io.TextIOWrapper(io.BytesIO(text if isinstance(text, bytes) else text.encode()))
+        )
+        code = main(["--name", "out.csv"])
         return code, *capsys.readouterr()
 
     return run
@@ -179,15 +187,20 @@ def test_the_command_takes_a_file_and_says_what_was_wrong(command, decided, sett
     assert code == 1
     assert f"outcomes: line 3: decision {red} is red" in err
     assert "2 rows read" in err
-    assert out == "1 added, 0 known already, 1 rejected\n"
+    assert out == "1 added, 0 known already, 0 still open, 1 rejected\n"
     assert [o["outcome"] for o in outcomes(open_log(settings), green)] == ["repaid"]
-    assert command(f"{HEADER}{green},repaid,{TODAY}\n")[:2] == (0, "0 added, 1 known already, 0 rejected\n")
+    assert command(f"{HEADER}{green},repaid,{TODAY}\n")[:2] == (
+        0,
+        "0 added, 1 known already, 0 still open, 0 rejected\n",
+    )
 
 
 def test_the_command_says_the_first_of_many_faults(command):
     code, out, err = command(HEADER + f"nobody,repaid,{TODAY}\n" * 30)
-    assert (code, out) == (2, "0 added, 0 known already, 30 rejected\n")
-    assert err.count("there is no decision nobody") == 20
+    assert (code, out) == (2, "0 added, 0 known already, 0 still open, 30 rejected\n")
+    lines = [line for line in err.splitlines() if "there is no decision nobody" in line]
+    assert "30 times (line 2, 3, 4, 5, 6, ...), the first: there is no decision nobody" in lines[0]
+    assert len(lines) == 21
     assert "and more; 30 rows were rejected in all" in err
 
 
@@ -205,3 +218,98 @@ def test_the_command_ends_with_2_when_nothing_was_taken(command, text, env, word
     assert code == 2
     assert words in err
     assert all(line.startswith("outcomes: ") for line in err.splitlines())
+
+
+# As people have them: a result's download with two columns more, in Excel, in Germany
+
+
+@pytest.fixture
+def result(client, clients, as_csv):
+    """The result of forty clients, as rows to fill in: none of them has an outcome yet."""
+    rows = [client | {"client_id": f"C-{i}"} for i, client in enumerate(clients[:40])]
+    data = {"file": (io.BytesIO(as_csv(rows).encode()), "clients.csv")}
+    text = client.post("/api/v1/files", data=data, headers={"Accept": "text/csv"}).text
+    return [row | {"outcome": "", "date": ""} for row in csv.DictReader(io.StringIO(text))]
+
+
+def test_of_a_book_of_open_loans_the_one_mistake_is_told(result, tell, as_csv):
+    rows = result * 50
+    green = [i for i, row in enumerate(rows) if row["prediction"] == "green"]
+    rows[green[0]] = rows[green[0]] | {"outcome": "repaid", "date": TODAY}
+    rows[green[-1]] = rows[green[-1]] | {"outcome": "repayed", "date": TODAY}
+    body = tell(as_csv(rows)).get_json()
+    assert (body["n_added"], body["n_open"], body["n_rejected"]) == (1, len(rows) - 2, 1)
+    assert ["repayed" in fault["message"] for fault in body["rejected"]] == [True]
+    assert [kind["n"] for kind in body["kinds"]] == [1]
+
+
+def test_open_loans_alone_are_nothing_wrong(result, tell, as_csv, command):
+    answer = tell(as_csv(result))
+    assert answer.status_code == 200
+    body = answer.get_json()
+    assert (body["upload"], body["n_added"], body["n_open"], body["n_rejected"]) == (None, 0, 40, 0)
+    code, out, _ = command(as_csv(result))
+    assert (code, out) == (0, "0 added, 0 known already, 40 still open, 0 rejected\n")
+
+
+def workbook_of(rows, hidden=()):
+    book = openpyxl.Workbook()
+    book.active.title = "Outcomes"
+    for row in [list(rows[0]), *(list(row.values()) for row in rows)]:
+        book.active.append(row)
+    book.create_sheet("Old", 0).append(hidden)
+    book["Old"].sheet_state = "hidden"
+    return saved(book)
+
+
+@pytest.fixture
+def outcomes_book(decided):
+    made = datetime.now(UTC)
+    today = datetime(made.year, made.month, made.day)  # noqa: DTZ001 - as a workbook has it
+    rows = [{"decision_id": id, "outcome": "repaid", "date": today} for id in decided["green"]]
+    return workbook_of([*rows, rows[0] | {"outcome": None, "date": None}], ("client_id", "outcome", "date"))
+
+
+def test_a_workbook_is_taken_and_its_sheet_named(client, outcomes_book, decided, log):
+    answer = client.post("/api/v1/outcomes", data={"file": (io.BytesIO(outcomes_book), "out.xlsx")}).get_json()
+    assert (answer["n_added"], answer["n_open"], answer["n_rejected"]) == (len(decided["green"]), 1, 0)
+    first, second = answer["warnings"]
+    assert (first, second[:31]) == ("sheet 'Outcomes' read", "sheet 'Old', which is hidden, h")
+    assert [event["source"] for event in log.events("outcomes")] == ["out.xlsx"]
+    again = client.post("/api/v1/outcomes", data=outcomes_book, content_type="text/csv").get_json()
+    assert (again["n_added"], again["n_known"]) == (0, len(decided["green"]))
+
+
+def test_the_command_takes_a_workbook_too(command, outcomes_book, decided):
+    code, out, err = command(outcomes_book)
+    n = len(decided["green"])
+    assert (code, out) == (0, f"{n} added, 0 known already, 1 still open, 0 rejected\n")
+    assert "outcomes: sheet 'Outcomes' read" in err
+
+
+def test_parquet_is_taken(client, decided):
+    table = pa.table({"decision_id": decided["green"], "outcome": ["repaid"] * len(decided["green"])})
+    days = pa.array([datetime.now(UTC).date()] * table.num_rows)
+    data = parquet(table.append_column("date", days))
+    answer = client.post("/api/v1/outcomes", data={"file": (io.BytesIO(data), "out.parquet")}).get_json()
+    assert (answer["n_added"], answer["n_rejected"]) == (len(decided["green"]), 0)
+
+
+def test_a_date_as_german_excel_saves_it_is_taken(client, clients, tell):
+    best = min(
+        client.post("/api/v1/score", json=[row | {"client_id": "CASE-1"} for row in clients[:30]]).get_json()[
+            "decisions"
+        ],
+        key=lambda d: d["risk"],
+    )
+    day = datetime.now(UTC).date()
+    body = tell(f"\ufeffdecision_id;outcome;date\r\n{best['id']};repaid;{day:%d.%m.%Y}\r\n").get_json()
+    assert (body["n_added"], body["warnings"]) == (1, [f"date: '{day:%d.%m.%Y}' read as day.month.year"])
+    refused = is_problem(tell(f"decision_id;outcome;date\n{best['id']};repaid;{day:%m/%d/%Y}\n"), 422)
+    assert "has slashes, by which some mean day/month and others month/day" in refused["detail"]
+
+
+def test_an_empty_workbook_is_400_with_its_sheet(client):
+    data = workbook_of([{"a": 1}])
+    detail = is_problem(client.post("/api/v1/outcomes", data={"file": (io.BytesIO(data), "out.xlsx")}), 400)["detail"]
+    assert "sheet 'Outcomes' read" in detail

@@ -15,8 +15,12 @@ from credit_risk.model import CreditScorer
 from credit_risk.overrides import override
 from model_deployment import history, page
 from model_deployment.app import create_app
+from model_deployment.panel import panel
 from model_deployment.result import logged, result
 from model_deployment.rows import Rows
+
+from .conftest import client_of
+from .test_api import is_problem
 
 
 def text_of(component):
@@ -38,27 +42,26 @@ def grid_of(parts):
     return grid
 
 
-def test_the_banner_says_which_version_serves_and_who_approved_it(production, registry, log):
-    log.append_event("approval", "2", by="Ann", reason="better", digest="digest-2", forced=False)
-    registry.production = "2"
+def test_the_banner_says_which_version_serves_and_who_approved_it(production, appoint, log):
+    appoint("2")
     text = banner_after_a_look(production)
     assert "Model version 2" in text
     assert "approved by Ann, " in text
     assert "UTC" in text
 
 
-def test_the_banner_says_how_many_the_cost_threshold_accepts(production, registry):
+def test_the_banner_says_how_many_the_cost_threshold_accepts(production, registry, appoint):
     train = read_training("data/train.csv")
     risk = np.where(np.arange(len(train)) % 10 < 4, 0.1, 0.3)  # 4 of 10 below 1/6
     registry.scorers = [CreditScorer(num_boost_round=5).fit(train, train["class"], risk)] * 2
-    registry.production = "2"
+    appoint("2")
     text = banner_after_a_look(production)
     assert "It accepts about 4 of 10 clients like those it was trained on" in text
     assert "a bad client accepted costs 5, a good one refused 1" in text
 
 
-def test_the_banner_says_why_scoring_is_off(production, registry):
-    registry.production = None
+def test_the_banner_says_why_scoring_is_off(production, disapprove):
+    disapprove()
     text = banner_after_a_look(production)
     assert "Scoring is off." in text
     assert "There is no Production model." in text
@@ -75,17 +78,15 @@ def test_the_banner_says_that_scoring_is_off_while_the_log_is_away(production, l
         raise LogUnavailable("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(log, "events", away)
+        patch.setattr(log, "approvals", away)
         text = banner_after_a_look(production)
     assert "Scoring is off." in text
     assert "The decision log cannot be reached." in text
     assert "Scoring is off." not in banner_after_a_look(production)
 
 
-def test_the_banner_says_for_a_day_that_a_version_is_new(production, registry, log):
-    for version in ("1", "2"):
-        log.append_event("approval", version, by="Ann", reason="better", digest=f"digest-{version}", forced=False)
-    registry.production = "2"
+def test_the_banner_says_for_a_day_that_a_version_is_new(production, appoint, log):
+    appoint("2")
     assert "New: version 2 took over from version 1." in banner_after_a_look(production)
     serving = production.serving
     yesterday = serving.approval.time - timedelta(days=1, seconds=1)
@@ -178,19 +179,13 @@ def test_it_is_said_that_more_may_be_wrong_than_is_told(send_file, clients, as_c
         assert ("there may be more" in text_of(result(log, Rows(log), upload_of(body)))) is more
 
 
-@pytest.mark.parametrize(("address", "user"), [("127.0.0.1", "ann@bank"), ("10.0.0.9", None)])
-def test_who_asks_is_believed_from_a_known_proxy_alone(settings, production, log, clients, address, user):
-    behind = settings.model_copy(update={"user_header": "X-Forwarded-User"})
-    client = create_app(behind, production=production, log=log).test_client()
-    (decision,) = client.post("/api/v1/score", json=clients[:1]).get_json()["decisions"]
-    answer = client.post(
-        f"/api/v1/decisions/{decision['id']}/override",
-        json={"prediction": "green" if decision["prediction"] == "red" else "red", "by": "Eve", "reason": "x"},
-        headers={"X-Forwarded-User": "ann@bank"},
-        environ_base={"REMOTE_ADDR": address},
-    )
-    assert answer.status_code == 201
-    assert answer.get_json()["by"] == (user or "Eve")
+def test_the_kinds_of_many_faults_come_before_them(send_file, clients, as_csv, log):
+    wrong = [clients[1] | {"purpose": "yacht"}] * 1200 + [clients[1] | {"duration": "six"}]
+    shown = text_of(result(log, Rows(log), upload_of(send_file(as_csv([clients[0], *wrong])).get_json())))
+    many, one = "1,200 times (line 3, 4, 5, 6, 7, ...), the first: purpose", "line 1203: duration 'six'"
+    assert shown.index(many) < shown.index(one) < shown.index("there may be more")
+    few = text_of(result(log, Rows(log), upload_of(send_file(as_csv([clients[0], *wrong[:3]])).get_json())))
+    assert "3 times" not in few
 
 
 @pytest.mark.parametrize("path", ["/", "/client", "/history", "/decision?id=x"])
@@ -198,3 +193,46 @@ def test_each_view_has_an_address(client, path):
     answer = client.get(path)
     assert answer.status_code == 200
     assert "<!DOCTYPE html>" in answer.get_data(as_text=True)
+
+
+FORGED = "Ann\n2026-01-01: approved\u202e\u2028x"
+
+
+def test_texts_of_people_are_shown_on_one_line(client, send_file, clients, as_csv, log, production):
+    (decision,) = client.post("/api/v1/score", json=[clients[0] | {"client_id": FORGED}]).get_json()["decisions"]
+    other = "green" if decision["prediction"] == "red" else "red"
+    body = {"prediction": other, "by": FORGED, "reason": FORGED}
+    answer = client.post(f"/api/v1/decisions/{decision['id']}/override", json=body).get_json()
+    assert answer["by"] == answer["reason"] == "Ann 2026-01-01: approved x"
+    # As an override of before is in the log.
+    log.append_event("override", decision["id"], prediction=decision["prediction"], by=FORGED, reason=FORGED)
+    record = log.batch(decision["id"].rpartition("-")[0])
+    shown = [
+        text_of(panel(log, production, decision["id"])),
+        text_of(history.found(log, FORGED, None, None, None)),
+        json.dumps(Rows(log).page(record, {"startRow": 0, "endRow": 9})[0], ensure_ascii=False, default=str),
+    ]
+    for text in shown:
+        assert "Ann 2026-01-01: approved x" in text
+        for hidden in ("\u202e", "\u2028", "\\n2026"):
+            assert hidden not in text
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"[" + b"[]," * 200_000 + b"[]]", 413),
+        (b'"' + b"x" * 5_000_000 + b'"', 413),
+        (b"[]", 400),
+        (b"no JSON", 400),
+        (b'{"output": "nothing.children", "inputs": []}', 400),
+        (b'{"output": ["banner.children"], "inputs": []}', 400),
+        (b'{"output": "banner.children", "inputs": []}', 400),
+        (b'{"output": "banner.children", "inputs": [1]}', 400),
+        (b'{"output": "banner.children", "inputs": [{"value": 1}]}', 400),
+        (b'{"output": "banner.children", "inputs": [{"id": "clock", "property": "n_intervals"}], "output": 1}', 400),
+    ],
+)
+def test_what_the_page_never_asks_does_not_reach_its_callbacks(client, settings, production, log, sent, status):
+    client = client_of(create_app(settings.model_copy(update={"max_upload_mb": 10}), production=production, log=log))
+    is_problem(client.post("/_dash-update-component", data=sent, content_type="application/json"), status)

@@ -8,10 +8,13 @@ from pydantic import SecretStr
 
 from credit_risk.application import Validator
 from credit_risk.decisions import Batch, LogUnavailable
+from credit_risk.keys import digest
 from model_deployment.app import create_app
 from model_deployment.openapi import OPERATIONS, PUBLIC
 from model_deployment.scoring import Scoring
 from model_deployment.shapes import Problem
+
+from .conftest import client_of
 
 POSTS = [operation for operation in OPERATIONS if operation.method == "post"]
 KNOWN = "01KB0000000000000000000000"
@@ -90,8 +93,8 @@ def test_403_from_another_web_page(client, good):
 
 
 def test_401_without_a_key(settings, production, log):
-    locked = settings.model_copy(update={"api_keys": SecretStr("a-key")})
-    client = create_app(locked, production=production, log=log).test_client()
+    locked = settings.model_copy(update={"api_keys": SecretStr(f"branch-12:{digest('k' * 32)}")})
+    client = client_of(create_app(locked, production=production, log=log))
     for operation in OPERATIONS:
         answer = ask(client, operation)
         if operation.path in PUBLIC:
@@ -162,7 +165,7 @@ class Away:
 
 
 def test_503_without_the_log(settings, production, good):
-    client = create_app(settings, production=production, log=Away()).test_client()
+    client = client_of(create_app(settings, production=production, log=Away()))
     for operation in OPERATIONS:
         if 503 in operation.problems and operation.id != "model":
             answer = ask(client, operation, **good.get(operation.id, dict)())
@@ -170,8 +173,8 @@ def test_503_without_the_log(settings, production, good):
             assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_503_without_a_model(client, registry, production, good):
-    registry.production = None
+def test_503_without_a_model(client, disapprove, production, good):
+    disapprove()
     production.look()
     for operation in OPERATIONS:
         if operation.id in ("score", "files", "model"):
@@ -179,10 +182,10 @@ def test_503_without_a_model(client, registry, production, good):
             assert kind(answer, 503) == "no-production-model"
 
 
-def test_409_for_a_key_whose_version_is_gone(client, registry, production, clients):
+def test_409_for_a_key_whose_version_is_gone(client, registry, production, clients, appoint):
     more = {"json": clients[:1], "headers": {"Idempotency-Key": "k"}}
     client.post("/api/v1/score", **more)
-    registry.production = "2"
+    appoint("2")
     production.look()
     registry.tampered = {"1"}
     assert kind(client.post("/api/v1/score", **more), 409) == "decided-before"
@@ -192,11 +195,11 @@ def test_500_for_what_nobody_foresaw(app, good, monkeypatch):
     def fail(**_):
         raise ZeroDivisionError("Main Street")
 
-    for endpoint in app.view_functions:
+    for endpoint in app.flask.view_functions:
         if endpoint.startswith(("api.", "docs.")):
-            monkeypatch.setitem(app.view_functions, endpoint, fail)
-    monkeypatch.setattr(Scoring, "rows", lambda *_, **__: fail())  # what takes the express lane asks no view
+            monkeypatch.setitem(app.flask.view_functions, endpoint, fail)
+    monkeypatch.setattr(Scoring, "rows", lambda *_, **__: fail())
     for operation in OPERATIONS:
-        answer = ask(app.test_client(), operation, **good.get(operation.id, dict)())
+        answer = ask(client_of(app), operation, **good.get(operation.id, dict)())
         assert kind(answer, 500) == "internal"
         assert "Main Street" not in answer.text

@@ -1,74 +1,173 @@
-"""Bodies come in a few at a time, and a client that stops sending is not waited for."""
+"""Bodies come in whole or not at all, and nobody is waited for who sends less than a least rate."""
 
+import asyncio
+import io
+import resource
 import tempfile
-import threading
 
 import pytest
 from werkzeug.datastructures import FileStorage
 
-from model_deployment.app import create_app
-from model_deployment.receiving import content
+from model_deployment import receiving
+from model_deployment.problems import Problem
+from model_deployment.receiving import IN_MEMORY, Receiver, content
+
+LIMIT = 3_000_000
+FORM = "multipart/form-data; boundary=b"
 
 
-class Trickle:
-    """A request body that stops until it is let go."""
+def coming(*parts, pause=0.0, end=True):
+    """Return what gives a body in parts, as a server does; without `end` nothing comes after them."""
+    left = list(parts)
 
-    def __init__(self):
-        self.begun, self.go = threading.Event(), threading.Event()
+    async def receive():
+        await asyncio.sleep(pause)
+        if left:
+            part = left.pop(0)
+            return {"type": "http.request", "body": part, "more_body": True} if isinstance(part, bytes) else part
+        if not end:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": b"", "more_body": False}
 
-    def read(self, size=-1):
-        self.begun.set()
-        self.go.wait(30)
-        return b""
-
-
-class Stalled:
-    """A request body whose connection timed out."""
-
-    def read(self, size=-1):
-        raise TimeoutError
+    return receive
 
 
-def post(client, body):
-    headers = {"CONTENT_LENGTH": "10", "CONTENT_TYPE": "application/json"}
-    return client.post("/api/v1/score", environ_overrides={"wsgi.input": body, **headers})
+def take(receive, type="application/json", length=None, receiver=None):
+    return asyncio.run((receiver or Receiver(LIMIT, 2)).take(type, length, receive))
+
+
+def refused(receive, **more):
+    with pytest.raises(Problem) as error:
+        take(receive, **more)
+    return error.value.status, error.value.kind
+
+
+def form(*files, field="file"):
+    parts = [
+        b'--b\r\nContent-Disposition: form-data; name="%b"; filename="f%d"\r\n\r\n%b\r\n' % (field.encode(), i, data)
+        for i, data in enumerate(files)
+    ]
+    return b"".join([*parts, b"--b--\r\n"])
+
+
+def in_pieces(data, size):
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("size", [0, 1, IN_MEMORY, IN_MEMORY + 1, LIMIT])
+@pytest.mark.parametrize("said", [True, False])
+def test_a_body_is_had_whole(size, said):
+    data = bytes(i % 251 for i in range(size))
+    body = take(coming(*in_pieces(data, 300_000)), length=size if said else None)
+    assert (body.stream.read(), body.size, body.files) == (data, size, [])
+    body.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, IN_MEMORY + 1, 2_000_000])
+@pytest.mark.parametrize("piece", [1_000, 65_536, 400_000])
+def test_a_file_is_had_whole_however_it_comes(size, piece):
+    data = bytes(i % 251 for i in range(size))
+    body = take(coming(*in_pieces(form(data), piece)), FORM)
+    (file,) = body.files
+    assert bytes(content(file)) == data
+    assert file.filename == "f0"
+    body.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "type", "n"),
+    [
+        (form(b"1", b"2", b"3"), FORM, 3),
+        (form(b"1", field="other"), FORM, 0),
+        (form(), FORM, 0),
+        (form(b"1")[:-10], FORM, 0),
+        (b"no form", FORM, 0),
+        (form(b"1"), "multipart/form-data", 0),
+        (form(b"1"), "multipart/form-data; boundary=\xff", 0),
+    ],
+)
+def test_files_are_counted_and_what_is_no_form_has_none(data, type, n):
+    assert len(take(coming(data), type).files) == n
+
+
+@pytest.mark.parametrize("data", [form(*[b""] * 1001), form(b"", b"x" * 600_000), b"--b\r\nA: " + b"x" * 600_000])
+def test_a_form_of_too_much_is_refused(data):
+    assert refused(coming(data), type=FORM) == (413, "too-large")
+
+
+def test_a_body_over_the_limit_is_refused_before_it_comes_or_when_it_shows():
+    assert refused(coming(end=False), length=LIMIT + 1) == (413, "too-large")
+    assert refused(coming(*[b"x" * 1_000_000] * 4)) == (413, "too-large")
+
+
+def test_a_body_that_breaks_off_is_refused():
+    assert refused(coming(b"[", {"type": "http.disconnect"}), length=10) == (400, "incomplete")
+
+
+def test_who_sends_too_slowly_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(receiving, "GRACE_SECONDS", 0.2)
+    assert refused(coming(b"[", end=False), length=10) == (408, "too-slow")
+    # A byte now and then keeps nobody waiting either, but who sends at the rate has all the time it takes.
+    assert refused(coming(*[b" "] * 100, pause=0.05)) == (408, "too-slow")
+    assert take(coming(*[b" " * 200] * 10, pause=0.05)).size == 2000
+
+
+def test_only_so_many_big_ones_come_in_at_a_time_and_small_ones_beside_them():
+    async def several():
+        receiver, go = Receiver(LIMIT, 2), asyncio.Event()
+
+        def big():
+            given = coming(b"x" * 700_000)
+
+            async def receive():
+                message = await given()
+                if not message["body"]:
+                    await go.wait()
+                return message
+
+            return receiver.take(None, None, receive)
+
+        held = [asyncio.ensure_future(big()) for _ in range(2)]
+        await asyncio.sleep(0.3)
+        with pytest.raises(Problem, match="2 uploads are under way") as busy:
+            await big()
+        assert (busy.value.status, busy.value.headers["Retry-After"]) == (503, "5")
+        assert (await receiver.take(None, None, coming(b"x" * 1000))).size == 1000
+        go.set()
+        assert [body.size for body in await asyncio.gather(*held)] == [700_000] * 2
+        assert (await big()).size == 700_000
+
+    asyncio.run(several())
 
 
 @pytest.fixture
-def app(settings, production, log):
-    return create_app(settings.model_copy(update={"riskometer_uploads": 1}), production=production, log=log)
+def full_disk():
+    """Let no file have more bytes than a body may have in memory; what is written beyond fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (IN_MEMORY, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_one_body_too_many_is_asked_to_come_back_and_what_needs_no_body_is_answered(app, client, clients):
-    slow = Trickle()
-    thread = threading.Thread(target=lambda: post(app.test_client(), slow))
-    thread.start()
-    try:
-        assert slow.begun.wait(10)
-        busy = client.post("/api/v1/score", json=clients[:1])
-        assert (busy.status_code, busy.content_type) == (503, "application/problem+json")
-        assert busy.headers["Retry-After"]
-        assert client.get("/healthz").status_code == 200
-        assert client.get("/").status_code == 200
-    finally:
-        slow.go.set()
-        thread.join()
-    assert client.post("/api/v1/score", json=clients[:1]).status_code == 200
+def test_a_disk_that_was_full_from_the_start_is_said(full_disk, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)  # as in a process that has written no file yet
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    assert refused(coming(b"x" * 700_000)) == (503, "no-space")
 
 
-def test_a_client_that_stops_sending_gets_a_problem_and_gives_its_place_back(client, clients):
-    for _ in range(2):
-        answer = post(client, Stalled())
-        assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
-        assert "broke off" in answer.get_json(force=True)["detail"]
-    assert client.post("/api/v1/score", json=clients[:1]).status_code == 200
+@pytest.mark.parametrize("size", [999, 8192, 100_000, 700_000])
+@pytest.mark.parametrize("type", ["text/csv", FORM])
+def test_a_full_disk_is_said_in_whatever_pieces_the_body_comes(full_disk, type, size):
+    data = b"x" * 800_000
+    body = form(data) if type == FORM else data
+    assert refused(coming(*in_pieces(body, size)), type=type) == (503, "no-space")
 
 
 @pytest.mark.parametrize("size", [0, 1, 512_001, 3_000_000])
-def test_a_file_is_had_whole_from_memory_and_from_disk_and_outlives_its_upload(size):
+def test_a_file_outlives_its_upload(size):
     data = bytes(i % 251 for i in range(size))
-    with tempfile.SpooledTemporaryFile(max_size=512_000) as spooled:
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as spooled:
         spooled.write(data)
-        spooled.seek(0)
         found = content(FileStorage(spooled, "clients.csv"))
     assert bytes(found) == data
+    assert bytes(content(FileStorage(io.BytesIO(data), "clients.csv"))) == data if size <= IN_MEMORY else True

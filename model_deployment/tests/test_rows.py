@@ -99,6 +99,7 @@ def test_overrides_are_seen_at_once_and_can_be_asked_for(ask, log, record):
     [
         {"sortModel": [{"colId": "no such column", "sort": "asc"}]},
         {"sortModel": [{"colId": "risk", "sort": "sideways"}]},
+        {"filterModel": {"duration": {"operator": "OR", "conditions": [number("equals", 6)] * 1000}}},
         {"filterModel": {"no such column": text("equals", "x")}},
         {"filterModel": {"risk": number("like", 1)}},
         {"filterModel": {"risk": number("equals", None)}},

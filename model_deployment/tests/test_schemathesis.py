@@ -23,6 +23,8 @@ from credit_risk.decisions import Batch
 from model_deployment import docs
 from model_deployment.openapi import CSV, DOCUMENT, EXCEL, PARQUET
 
+from .conftest import client_of
+
 LIMIT = 1_000_000
 # A batch of decisions that is in the log whenever a test runs.
 KNOWN = "01KB0000000000000000000000"
@@ -114,7 +116,7 @@ of_what_is_there = api.include(path_regex="/(decisions|batches)/")
 
 @pytest.fixture(autouse=True)
 def _on_stage(app, log, scorers):
-    stage.app = app
+    stage.app = client_of(app).application
     applications = Validator().csv(CLIENTS)
     decided = scorers[0].decide(applications.codes)
     sha256 = hashlib.sha256(CLIENTS).hexdigest()

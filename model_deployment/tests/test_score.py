@@ -7,18 +7,24 @@ import sys
 
 import pytest
 
+from conftest import put_in_service
+from credit_risk.caller import at_console
 from credit_risk.decisions import open_log
-from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.registry import Registry
 from model_deployment.score import main
 
 from .conftest import register_version
 
 
 @pytest.fixture(scope="module")
-def model(mlflow_server, scorers):
-    """The name of a registered model that has a Production version."""
-    version = register_version(mlflow_server, "score", scorers[0])
-    Registry(mlflow_server, "score").set_alias(PRODUCTION, version)
+def registered(mlflow_server, scorers):
+    return register_version(mlflow_server, "score", scorers[0])
+
+
+@pytest.fixture
+def model(mlflow_server, registered, settings):
+    """The name of a registered model that has a Production version, in the test's log."""
+    put_in_service(Registry(mlflow_server, "score"), open_log(settings), registered)
     return "score"
 
 
@@ -70,6 +76,7 @@ def test_a_file_is_decided_and_logged(score, model, clients, as_csv, settings):
     assert b"line 7: purpose 'yacht' is not one of" in done.stderr
     assert b"5 decided by version 1, " in done.stderr
     (record,) = open_log(settings).batches()
+    assert record.caller == str(at_console())
     assert (record.source, record.n_decided, record.n_rejected) == ("clients.csv", 5, 1)
     assert rows[0]["decision_id"] == f"{record.id}-0"
 

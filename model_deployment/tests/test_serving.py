@@ -7,18 +7,14 @@ import plotly.utils
 import pytest
 import requests
 
-from conftest import wait_for
-from credit_risk.approvals import approve
+from conftest import put_in_service, wait_for
+from credit_risk.approvals import Refused, approve, note_registered
 from credit_risk.decisions import LogUnavailable
 from credit_risk.registry import PRODUCTION, Registry
 from model_deployment import page
 from model_deployment.serving import Production, ScoringOff
 
-
-@pytest.fixture
-def approved(log):
-    """Version 2 is approved by Ann, in the log."""
-    return log.append_event("approval", "2", by="Ann", reason="better", digest="digest-2", forced=False)
+from .conftest import decide_for
 
 
 def test_nothing_serves_before_the_first_look(registry, log):
@@ -28,18 +24,18 @@ def test_nothing_serves_before_the_first_look(registry, log):
         production.require()
 
 
-def test_an_approved_version_is_swapped_in_and_names_its_approver(production, registry, approved):
-    assert production.require().approval.by == "unknown, moved in MLflow"
-    registry.production = "2"
+def test_an_approved_version_is_swapped_in_and_names_its_approver(production, appoint):
+    assert production.require().version == "1"
+    appoint("2", "Bo")
     production.look()
     serving = production.require()
-    assert (serving.version, serving.digest, serving.approval.by) == ("2", "digest-2", "Ann")
+    assert (serving.version, serving.digest, serving.approval.by) == ("2", "digest-2", "Bo")
     assert production.trouble == ""
 
 
-def test_a_request_keeps_the_version_that_it_began_with(production, registry):
+def test_a_request_keeps_the_version_that_it_began_with(production, appoint):
     begun = production.require()
-    registry.production = "2"
+    appoint("2")
     production.look()
     assert begun.version == "1"
     assert production.require().version == "2"
@@ -55,8 +51,8 @@ def test_the_model_at_hand_serves_on_while_mlflow_is_away(production, registry):
     assert production.trouble == ""
 
 
-def test_a_version_whose_file_was_changed_is_refused_and_the_old_one_serves_on(production, registry):
-    registry.production = "2"
+def test_a_version_whose_file_was_changed_is_refused_and_the_old_one_serves_on(production, registry, appoint):
+    appoint("2")
     registry.tampered = {"2"}
     production.look()
     assert production.require().version == "1"
@@ -66,48 +62,76 @@ def test_a_version_whose_file_was_changed_is_refused_and_the_old_one_serves_on(p
 FAILED = {"gate": "failed", "gate_reasons": "AUC 0.70 against 0.80"}
 
 
-def test_a_version_whose_gate_failed_does_not_decide_because_its_alias_was_moved(production, registry):
+def test_an_alias_that_was_moved_by_hand_changes_nothing_and_is_told(production, registry):
+    registry.production = "2"
+    production.look()
+    assert production.require().version == "1"
+    assert "points at version 2" in production.trouble
+    assert "make approve VERSION=2" in production.trouble
+    text = json.dumps(page.banner(production), cls=plotly.utils.PlotlyJSONEncoder)
+    assert "points at version 2" in text
+    assert "Version 1 serves on." in text
+
+
+def test_by_the_setting_an_alias_that_was_moved_by_hand_is_followed(registry, log):
+    decide_for(log, "1")
+    production = Production(registry, log, 10, follow_alias=True)
+    registry.production = "2"
+    production.look()
+    assert (production.require().version, production.require().approval.by) == ("2", "unknown, moved in MLflow")
+    assert production.trouble == ""
+
+
+def test_by_the_setting_a_version_whose_gate_failed_does_not_decide(registry, log):
+    decide_for(log, "1")
+    production = Production(registry, log, 10, follow_alias=True)
     registry.tags["2"] = FAILED
     registry.production = "2"
     production.look()
     assert production.require().version == "1"
     assert "Version 2 does not decide, for its gate failed: AUC 0.70 against 0.80." in production.trouble
     assert "make approve VERSION=2 FORCE=1" in production.trouble
-    text = json.dumps(page.banner(production), cls=plotly.utils.PlotlyJSONEncoder)
-    assert "its gate failed: AUC 0.70 against 0.80" in text
-    assert "Version 1 serves on." in text
 
 
-def test_only_a_forced_approval_helps_a_failed_gate(production, registry, approved, log):
-    registry.tags["2"] = FAILED
-    registry.production = "2"
+def test_by_the_setting_and_without_approvals_what_serves_goes_on_where_the_alias_is_refused(registry, log):
+    production = Production(registry, log, 10, follow_alias=True)
     production.look()
-    assert production.require().version == "1"
-    log.append_event("approval", "2", by="Ann", reason="I know why", digest="digest-2", forced=True)
+    registry.production, registry.undigested = "2", {"2"}
     production.look()
-    assert production.require().version == "2"
-    assert production.trouble == ""
+    assert (production.require().version, production.alias_agrees) == ("1", False)
+    assert "version 2 was registered without a digest" in production.trouble
+    registry.production = None
+    production.look()
+    assert production.serving is None
 
 
-def test_with_nothing_in_service_a_failed_gate_leaves_scoring_off(registry, log):
-    registry.tags["1"] = FAILED
+def test_an_alias_alone_puts_nothing_into_service(registry, log):
     production = Production(registry, log, 10)
     production.look()
-    with pytest.raises(ScoringOff, match="its gate failed"):
+    with pytest.raises(ScoringOff, match=r"Version 1 has the alias production in MLflow, but nobody has approved it"):
         production.require()
 
 
-def test_the_digest_that_was_approved_is_what_must_load(production, registry, approved, monkeypatch):
+def test_a_number_that_was_approved_anew_is_loaded_anew(production, appoint, scorers, registry):
+    """A registry that was made anew gives its numbers again."""
+    registry.scorers = scorers[::-1]
+    appoint("1", digest="another")
+    production.look()
+    assert production.require().digest == "another"
+    assert production.require().scorer is scorers[1]
+
+
+def test_the_digest_that_was_approved_is_what_must_load(production, registry, appoint, monkeypatch):
     asked = []
     load = registry.load
-    monkeypatch.setattr(registry, "load", lambda number, digest=None: asked.append((number, digest)) or load(number))
-    registry.production = "2"
+    monkeypatch.setattr(registry, "load", lambda *words, **_: asked.append(words) or load(words[0]))
+    appoint("2")
     production.look()
     assert asked == [("2", "digest-2")]
 
 
-def test_scoring_is_off_when_the_alias_is_taken_away(production, registry):
-    registry.production = None
+def test_scoring_is_off_where_nobody_has_approved_a_version(production, disapprove):
+    disapprove()
     production.look()
     with pytest.raises(ScoringOff, match="no Production model"):
         production.require()
@@ -117,25 +141,26 @@ def test_a_log_that_is_away_leaves_the_model_alone(production, registry, log, mo
     def away(*_):
         raise LogUnavailable("gone")
 
-    monkeypatch.setattr(log, "events", away)
+    monkeypatch.setattr(log, "approvals", away)
     production.look()
     assert production.require().version == "1"
     assert production.trouble == "The decision log cannot be reached."
 
 
-def test_while_nothing_serves_the_alias_is_looked_at_more_often(registry, log):
+def test_while_nothing_serves_the_approvals_are_looked_at_more_often(registry, log, appoint):
     registry.production = None
     production = Production(registry, log, poll_seconds=600)
     production.start()
     try:
         wait_for(lambda: "no Production model" in production.trouble, 10, "the first look")
-        registry.production = "1"
+        appoint("1")
         wait_for(lambda: production.serving, 10, "the model")
     finally:
         production.stop()
 
 
 def test_the_watch_survives_whatever_a_look_raises(registry, log, monkeypatch, caplog):
+    decide_for(log, "1")
     looked = threading.Event()
     production = Production(registry, log, 0.01)
     look, calls = production.look, []
@@ -161,10 +186,11 @@ def test_the_watch_survives_whatever_a_look_raises(registry, log, monkeypatch, c
 def stored(mlflow_server, register, scorers, log, request):
     """A registry on a real MLflow: version 1 is in service by Ann's approval, the gate of version 2 failed."""
     name = f"test-{request.node.name}"
-    register(mlflow_server, name, scorers[0], gate="passed", gate_reasons="nothing to compare with")
-    register(mlflow_server, name, scorers[1], **FAILED)
     registry = Registry(mlflow_server, name)
-    approve(registry, log, "1", "Ann", "the first")
+    register(mlflow_server, name, scorers[0], gate="passed", gate_reasons="nothing to compare with")
+    put_in_service(registry, log, "1", "Ann")
+    register(mlflow_server, name, scorers[1], **FAILED)
+    note_registered(log, registry.version("2"))
     return registry
 
 
@@ -184,17 +210,17 @@ def test_on_mlflow_a_failed_gate_serves_only_by_a_forced_approval(stored, looked
     old = looked()
     assert old.require().approval.by == "Ann"
     stored.set_alias(PRODUCTION, "2")
-    assert looked(old).require().version == "1"
-    why = "Version 2 does not decide, for its gate failed: AUC 0.70 against 0.80. make approve VERSION=2 FORCE=1 "
-    assert old.trouble.startswith(why)
-    started = looked()
-    with pytest.raises(ScoringOff) as off:
-        started.require()
-    assert str(off.value) == old.trouble
-    assert why in json.dumps(page.banner(started), cls=plotly.utils.PlotlyJSONEncoder)
+    stored._client.set_model_version_tag(stored.name, "2", "gate", "passed")
+    for worker in (looked(old), looked()):
+        assert worker.require().version == "1"
+        assert "points at version 2" in worker.trouble
+        assert worker.alias_agrees is False
+    with pytest.raises(Refused, match=r"AUC 0\.70 against 0\.80, and its tag was edited since"):
+        approve(stored, log, "2", "Bo", "the branch has changed")
     approve(stored, log, "2", "Bo", "the branch has changed", forced=True)
-    for worker in (looked(old), looked(started)):
+    for worker in (looked(old), looked()):
         assert (worker.require().version, worker.require().approval.by, worker.trouble) == ("2", "Bo", "")
+        assert worker.alias_agrees is True
 
 
 def test_on_mlflow_a_changed_file_serves_by_no_approval(stored, looked, log):

@@ -1,13 +1,25 @@
 """What is told to the Prefect server, but for what test_stack.py sees there."""
 
 import ast
+from datetime import timedelta
 from pathlib import Path
 
+import prefect
 import pytest
 import yaml
 
 from model_orchestration_and_tracking import deploy as module
-from model_orchestration_and_tracking.deploy import POOLS, SILENCE, DeployFailed, crash_rule, main, wait_for_api
+from model_orchestration_and_tracking.deploy import (
+    BEGINNING,
+    POOLS,
+    SILENCE,
+    DeployFailed,
+    begin_rule,
+    crash_rule,
+    main,
+    wait_for_api,
+)
+from tools.services import RUNS
 
 PLAN = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
 
@@ -21,19 +33,44 @@ def test_each_deployment_has_a_flow_and_a_pool():
 
 
 def test_the_rule_waits_for_more_than_two_heartbeats_and_acts_within_two_minutes():
-    for entry in PLAN:
-        heartbeat = int(entry["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
-        assert 3 * heartbeat < SILENCE.total_seconds()
+    assert 3 * int(RUNS["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) < SILENCE.total_seconds()
     # The server looks every 5 s.
     assert SILENCE.total_seconds() + 10 < 120
 
 
-def test_the_rule_ends_runs_that_are_silent_but_not_those_that_are_over():
-    trigger = crash_rule().trigger
-    assert trigger.after < trigger.expect
-    assert trigger.expect - trigger.after == {
-        f"prefect.flow-run.{s}" for s in ("Completed", "Failed", "Crashed", "Cancelled")
-    }
+OVER = {f"prefect.flow-run.{s}" for s in ("Completed", "Failed", "Crashed", "Cancelled")}
+
+
+def test_the_rules_end_runs_that_are_silent_but_not_those_that_are_over():
+    running, beginning = crash_rule().trigger, begin_rule().trigger
+    assert running.expect - running.after == OVER
+    assert beginning.expect - beginning.after == running.after | OVER  # whoever runs has begun
+
+
+def test_a_run_that_is_imported_slowly_is_not_taken_for_dead():
+    """On a busy machine that takes minutes, and there is no heartbeat before it is done."""
+    assert timedelta(minutes=10) == BEGINNING
+    assert not crash_rule().trigger.after & begin_rule().trigger.after
+
+
+def test_a_server_of_another_version_is_refused_in_one_line(monkeypatch, settings, capsys):
+    class Server:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def api_version(self):
+            return "3.0.1"
+
+    monkeypatch.setattr(module, "Settings", lambda: settings)
+    monkeypatch.setattr(module, "prefect_api", lambda settings: Server())
+    monkeypatch.setattr(module, "wait_for_api", lambda url, timeout: None)
+    assert main([]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"the Prefect server is version 3.0.1 and this is {prefect.__version__}" in said
 
 
 def test_another_time_zone_or_flow_is_another_version(tmp_path):

@@ -12,18 +12,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
+from prefect import flow
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
+from conftest import put_in_service
 from credit_risk import snapshots
 from credit_risk.application import NAMES, PROTECTED, InvalidApplications, Validator, encode
-from credit_risk.approvals import Refused, approve
+from credit_risk.approvals import Refused, approve, history, open_collection
 from credit_risk.blobs import open_blobs
 from credit_risk.data import data_hash, read_training, split
 from credit_risk.decisions import Batch, open_log
+from credit_risk.logged import log_scorer
 from credit_risk.model import CreditScorer, Decided, confidence
 from credit_risk.outcomes import take
-from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry, log_scorer
+from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry
+from credit_risk.settings import Settings
 from credit_risk.trees import MAX_LEAVES, MAX_TREES
 from model_orchestration_and_tracking import flow as module
 from model_orchestration_and_tracking import tracking, tuning
@@ -107,7 +111,7 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     scorer = registry.load(number)
     _, test = split(clients)
     right = np.mean(scorer.predict(test) == test["class"])
-    assert right == pytest.approx(parent.data.metrics["test_accuracy"])
+    assert right == pytest.approx(parent.data.metrics["decision_test_accuracy"])
     assert scorer.accepted_ is not None, "it can explain its decisions"
     assert len(scorer.trees) == sum(int(run.data.params["num_boost_round"]) for run in runs) <= MAX_TREES
     assert all(len(tree.value) <= MAX_LEAVES for tree in scorer.trees)
@@ -141,6 +145,9 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
 
     assert card.endswith("\n## Approval\n\nNobody has approved it yet.\n")
     log = open_log(settings)
+    (note,) = log.events("registered", number)
+    assert (note["digest"], note["run_id"], note["gate"]) == (registry.digest(number), version.run_id, "passed")
+    assert note["reference_digest"] == registry.reference_digest(number)
     approve(registry, log, number, "Ada", "better than none")
     registry.sign(number, "another line.")
     signed = text("model_card.md")
@@ -152,9 +159,67 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     assert client.get_run(version.run_id).data.tags["mlflow.note.content"] == signed
 
 
+def test_what_is_stored_otherwise_than_it_was_trained_is_not_noted(registry, settings, monkeypatch):
+    """Whoever reaches MLflow may be there between logging and registering, too."""
+    log_training = module.log_training
+    clients = read_training("data/train.csv")
+
+    def overwritten(*arguments):
+        run_id, _ = log_training(*arguments)
+        with mlflow.start_run(run_id=run_id):
+            another = CreditScorer(num_boost_round=5).fit(clients, clients["class"])
+            return run_id, log_scorer(another, clients[list(NAMES)].head(2))
+
+    monkeypatch.setattr(module, "log_training", overwritten)
+    monkeypatch.setattr(module.note, "retry_delay_seconds", 0)
+    state = credit_risk_training(n_iter=1, return_state=True)
+    assert "is stored otherwise than it was trained, and is not noted" in state.message
+    log = open_log(settings)
+    assert log.events("registered") == []
+    with pytest.raises(Refused, match="registered by nobody we know"):
+        approve(registry, log, "1", "Ada", "its metrics are fine", forced=True)
+
+
+@pytest.fixture
+def on_mongodb(registry, mongodb_url, monkeypatch):
+    """A log on MongoDB that the flow writes to."""
+    monkeypatch.setenv("DECISION_LOG", mongodb_url)
+    return open_log(Settings(_env_file=None))
+
+
+def test_code_that_runs_as_a_flow_cannot_approve(registry, on_mongodb, in_role):
+    """As docker-compose.yml gives rights: what a flow asks of MongoDB is held against its worker's role."""
+    with in_role("approver"):
+        open_collection(on_mongodb)
+    with in_role("training"):
+        number = credit_risk_training(n_iter=1)
+    with in_role("approver"):
+        approve(registry, on_mongodb, number, "Ada", "better than none")
+    standing = history(on_mongodb)
+
+    @flow
+    def hostile(decide):
+        decide()
+
+    def as_training(decide):
+        with in_role("training"):
+            hostile(decide)
+
+    def forge():
+        on_mongodb.append_event("approval", number, by="CEO", reason="x", digest="0" * 64, forced=True)
+
+    def decide():
+        on_mongodb.append_approval("approval", number, by="CEO", reason="x", digest="0" * 64, forced=True)
+
+    as_training(forge)  # where approvals stood once; it counts for nothing there
+    assert history(on_mongodb) == standing
+    with pytest.raises(AssertionError, match=r"training has no right to: \[\('approvals', 'insert'\)\]"):
+        as_training(decide)
+
+
 @pytest.mark.slow
 def test_the_gate_stands_between_a_worse_recipe_and_production(registry, mlflow_server, monkeypatch, settings):
-    registry.set_alias(PRODUCTION, credit_risk_training(n_iter=2))
+    approve(registry, open_log(settings), credit_risk_training(n_iter=2), "Ada", "better than none")
     same = credit_risk_training(n_iter=3)
     assert registry.version(same).tags["gate"] == "passed"
     assert registry.version(same).tags["gate_reasons"] == "nowhere worse than version 1"
@@ -181,15 +246,19 @@ def test_the_gate_stands_between_a_worse_recipe_and_production(registry, mlflow_
     assert version.tags["gate_reasons"] in card
 
 
-def test_a_production_version_whose_file_has_changed_fails_the_gate(registry, mlflow_server, monkeypatch):
+def test_a_production_version_whose_file_has_changed_fails_the_gate(registry, mlflow_server, monkeypatch, settings):
     mlflow.set_tracking_uri(mlflow_server)
     clients = read_training("data/train.csv")
     with mlflow.start_run() as run:
         uri = log_scorer(CreditScorer(num_boost_round=10).fit(clients, clients["class"]), clients[list(NAMES)].head(2))
-    registry.set_alias(PRODUCTION, registry.register(run.info.run_id, uri).number)
+    put_in_service(registry, open_log(settings), registry.register(run.info.run_id, uri).number)
 
-    def changed(_self, number, digest=None):
-        raise DigestMismatch(f"version {number} was stored as aa... and is now bb...")
+    load = Registry.load
+
+    def changed(self, number, digest=None, **more):
+        if number == "1":
+            raise DigestMismatch("version 1 was stored as aa... and is now bb...")
+        return load(self, number, digest, **more)
 
     monkeypatch.setattr(Registry, "load", changed)
     version = registry.version(credit_risk_training(n_iter=1))
@@ -198,8 +267,8 @@ def test_a_production_version_whose_file_has_changed_fails_the_gate(registry, ml
 
 
 @pytest.mark.slow
-def test_nothing_new_registers_nothing(registry, monkeypatch):
-    registry.set_alias(PRODUCTION, credit_risk_training(n_iter=1))
+def test_nothing_new_registers_nothing(registry, monkeypatch, settings):
+    approve(registry, open_log(settings), credit_risk_training(n_iter=1), "Ada", "better than none")
     state = credit_risk_training(n_iter=1, return_state=True)
     assert state.is_completed()
     assert state.message.startswith("nothing new: ")
@@ -236,7 +305,7 @@ def test_the_latest_snapshot_is_trained_on_and_the_card_tells_its_bias(registry,
     assert f"{snapshot.name}, SHA-256 {snapshot.sha256}: {850 - n_test} (" in card
     assert f"(10 bad, {n_test} for the test)" in card
     assert "Learnt from accepted clients only: 50 of the 1050 clients were accepted here, and 20.0 % of them" in card
-    registry.set_alias(PRODUCTION, version.number)
+    approve(registry, open_log(settings), version.number, "Ada", "it has learnt")
 
     state = credit_risk_training(n_iter=1, fresh=True, return_state=True)
     assert state.message.startswith("nothing new: "), "the same outcomes"

@@ -6,20 +6,34 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import requests
 from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from prefect.states import Pending
+from prefect.workers.process import ProcessWorker
 
-from conftest import answers, free_port, running, wait_for
-from credit_risk.approvals import approvals
+from conftest import PREFECT_LOGIN, prefect_server, running, wait_for
+from credit_risk.approvals import history
 from credit_risk.decisions import open_log
 from credit_risk.registry import CHALLENGER, PRODUCTION, Registry
 from credit_risk.settings import Settings
-from model_orchestration_and_tracking.deploy import CRASH_RULE, POOLS
-from model_orchestration_and_tracking.run import start
+from model_orchestration_and_tracking.deploy import (
+    BEGIN_RULE,
+    CRASH_RULE,
+    JOB_TEMPLATE,
+    POOLS,
+    begin_rule,
+    ensure_rule,
+    watch_unfinished,
+)
+from model_orchestration_and_tracking.run import follow, start
+from tools.services import RUNS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -30,33 +44,29 @@ TRAINING = "credit-risk-training/sunday-night"
 def stack(mlflow_server, tmp_path_factory):
     """A Prefect server, and the environment in which everything of this stack runs."""
     folder = tmp_path_factory.mktemp("stack")
-    port = free_port()
-    env = {
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db",
-        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
-        "MLFLOW_TRACKING_URI": mlflow_server,
-        "MODEL_NAME": "stack",
-        "DECISION_LOG": f"sqlite:///{folder}/decisions.db",
-        "BUCKET": str(folder / "bucket"),
-        "TIMEZONE": "Europe/Berlin",
-        "DATA": "data/credit-g.csv",
-        "N_ITER": "5",
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with pytest.MonkeyPatch.context() as patch, running(command, folder / "server.log", env):
+    with pytest.MonkeyPatch.context() as patch, prefect_server(folder, schedules=True) as api:
+        env = {
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_API_URL": api,
+            "PREFECT_API_AUTH_STRING": PREFECT_LOGIN,
+            "MLFLOW_TRACKING_URI": mlflow_server,
+            "MODEL_NAME": "stack",
+            "DECISION_LOG": f"sqlite:///{folder}/decisions.db",
+            "BUCKET": str(folder / "bucket"),
+            "TIMEZONE": "Europe/Berlin",
+            "DATA": "data/credit-g.csv",
+            "N_ITER": "5",
+        }
         for name, value in env.items():
             patch.setenv(name, value)
-        wait_for(lambda: answers(f"{env['PREFECT_API_URL']}/health"), 120, "Prefect")
-        with temporary_settings({PREFECT_API_URL: env["PREFECT_API_URL"]}):
+        with temporary_settings({PREFECT_API_URL: api, PREFECT_API_AUTH_STRING: PREFECT_LOGIN}):
             yield folder
 
 
 @contextmanager
 def worker(folder):
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "training", "--type", "process"]
-    with running([*command, "--limit", "1"], folder / "worker.log") as process:
+    with running([*command, "--limit", "1"], folder / "worker.log", RUNS) as process:
         yield process
 
 
@@ -84,7 +94,7 @@ def deployed(stack):
     return stack
 
 
-def test_pools_deployments_schedules_and_one_crash_rule(deployed):
+def test_pools_deployments_schedules_and_one_crash_rule_of_each_kind(deployed):
     with get_client(sync_client=True) as client:
         assert {pool.name for pool in client.read_work_pools()} >= set(POOLS)
         deployments = {found.name: found for found in client.read_deployments()}
@@ -96,7 +106,8 @@ def test_pools_deployments_schedules_and_one_crash_rule(deployed):
             "sunday-night": ("training", [("0 23 * * 0", "Europe/Berlin")]),
             "every-3-hours": ("reporting", [("0 */3 * * *", "Europe/Berlin")]),
         }
-        assert len(client.read_automations_by_name(CRASH_RULE)) == 1
+        for rule in (CRASH_RULE, BEGIN_RULE):
+            assert len(client.read_automations_by_name(rule)) == 1
 
 
 def test_a_schedule_that_somebody_paused_stays_paused(deployed):
@@ -108,10 +119,96 @@ def test_a_schedule_that_somebody_paused_stays_paused(deployed):
         client.resume_deployment(found.id)
 
 
+@pytest.fixture
+def hostile(tmp_path):
+    """Job variables that ran whatever one liked, each by itself, and the file that is there once one of them has."""
+    marker = tmp_path / "pwned"
+    for module in ("sitecustomize", "prefect"):  # by PYTHONPATH, and by the folder that a process starts in
+        (tmp_path / f"{module}.py").write_text(f"open({str(marker)!r}, 'w').write('ran')")
+    variables = {
+        "command": f"sh -c 'id > {marker}'",
+        "env": {"PYTHONPATH": str(tmp_path)},
+        "working_dir": str(tmp_path),
+        "env.PYTHONPATH": str(tmp_path),
+        "stream_output": False,
+    }
+    return variables, marker
+
+
+def ask(method, path, login=None, **headers):
+    """Return a function that sends a body to the API, as anybody may, and returns the answer."""
+    auth = tuple(login.split(":")) if login else None
+    return lambda body: requests.request(
+        method, f"{os.environ['PREFECT_API_URL']}/{path}", json=body, auth=auth, headers=headers, timeout=60
+    )
+
+
+def with_token(login):
+    """Return the headers that somebody with the login gets by asking for them."""
+    token = ask("GET", "csrf-token?client=test", login)(None).json()["token"]
+    return {"Prefect-Csrf-Client": "test", "Prefect-Csrf-Token": token}
+
+
+def test_no_page_and_nobody_without_the_login_starts_a_run(deployed, hostile):
+    variables, marker = hostile
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(TRAINING)
+        runs = len(client.read_flow_runs())
+        start = f"deployments/{deployment.id}/create_flow_run"
+        body = {"state": {"type": "SCHEDULED"}, "job_variables": {"command": variables["command"]}}
+        stolen = with_token(PREFECT_LOGIN)
+        for more in ({}, {"Origin": "https://evil.example"}, {"Host": "evil.example"}, stolen):
+            refused = 400 if "Host" in more else 401 if more is stolen else 403
+            assert ask("POST", "deployments/filter", **more)({}).status_code == refused
+            assert ask("POST", start, **more)(body).status_code == refused
+        preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+        assert ask("OPTIONS", start, **preflight)(None).status_code == 400
+        # A page of the very browser in which somebody is logged in has no token either.
+        assert ask("POST", start, PREFECT_LOGIN, Origin="https://evil.example")(body).status_code == 403
+        assert len(client.read_flow_runs()) == runs
+    assert not marker.exists()
+
+
+def test_with_the_login_a_run_has_no_say_in_how_it_is_started(deployed, hostile, tmp_path):
+    variables, marker = hostile
+    headers = with_token(PREFECT_LOGIN)
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(TRAINING)
+        start_path = f"deployments/{deployment.id}/create_flow_run"
+        run = start(client, TRAINING, {"data": f"{tmp_path}/none.csv"})
+        for name, value in variables.items():
+            body = {"state": {"type": "SCHEDULED"}, "job_variables": {name: value}}
+            assert ask("POST", start_path, PREFECT_LOGIN, **headers)(body).status_code == 422, name
+            changed = ask("PATCH", f"flow_runs/{run.id}", PREFECT_LOGIN, **headers)({"job_variables": {name: value}})
+            assert changed.status_code == 422, name
+        # Prefect lets a deployment's be changed unchecked; the worker takes no notice.
+        changed = ask("PATCH", f"deployments/{deployment.id}", PREFECT_LOGIN, **headers)({"job_variables": variables})
+        assert changed.status_code == 204
+        assert client.read_deployment(deployment.id).job_variables["command"] == variables["command"]
+        with worker(deployed):
+            state = follow(client, run, timeout=300)
+        client.update_deployment(deployment.id, DeploymentUpdate(job_variables={}))
+    assert "none.csv" in state.message  # so it was the flow that ran
+    assert not marker.exists()
+
+
+def test_pools_of_an_earlier_version_are_closed_too(deployed):
+    with get_client(sync_client=True) as client:
+        for pool in POOLS:
+            client.update_work_pool(
+                pool, WorkPoolUpdate(base_job_template=ProcessWorker.get_default_base_job_template())
+            )
+        assert cli("deploy").returncode == 0
+        assert all(client.read_work_pool(pool).base_job_template == JOB_TEMPLATE for pool in POOLS)
+
+
 @pytest.fixture(scope="module")
 def bootstrapped(deployed):
     with worker(deployed):
-        for expected in ("version 1 is Production, approved by bootstrap", "version 1 is Production: nothing to do"):
+        for expected in (
+            "version 1 is Production, approved by bootstrap",
+            "version 1 was decided on, by bootstrap: nothing to do",
+        ):
             done = cli("bootstrap")
             assert done.returncode == 0, done.stderr
             assert expected in done.stdout
@@ -123,7 +220,7 @@ def bootstrapped(deployed):
 def test_first_model(bootstrapped):
     registry, log = Registry(bootstrapped.mlflow_tracking_uri, "stack"), open_log(bootstrapped)
     assert registry.alias(PRODUCTION) == registry.alias(CHALLENGER) == "1"
-    assert [(a.version, a.by) for a in approvals(registry, log)] == [("1", "bootstrap")]
+    assert [(a.version, a.by) for a in history(log)] == [("1", "bootstrap")]
 
 
 def test_a_run_on_demand_ends_with_its_exit_code(deployed, bootstrapped, tmp_path):
@@ -182,3 +279,37 @@ def test_a_run_that_is_killed_with_its_worker_is_crashed_within_two_minutes(depl
     versions = registry.versions()
     assert len(versions) == len(before) + 1
     assert all(version.tags["data"] != str(path) for version in versions)
+
+
+@pytest.fixture
+def impatient(deployed):
+    """A client of a server that gives runs 15 s to begin, where ten minutes are the rule."""
+    with get_client(sync_client=True) as client:
+        ensure_rule(client, begin_rule(timedelta(seconds=15)))
+        yield client
+        ensure_rule(client, begin_rule())
+
+
+def test_a_run_that_is_killed_with_its_worker_before_it_runs_is_crashed_too(deployed, impatient):
+    with worker(deployed) as process:
+        run = start(impatient, TRAINING, {"n_iter": 1})
+        wait_for(lambda: impatient.read_flow_run(run.id).state.is_pending(), 180, "the worker")
+        os.killpg(process.pid, signal.SIGKILL)
+        for pid in processes_of(run):
+            os.kill(pid, signal.SIGKILL)
+    assert impatient.read_flow_run(run.id).state.is_pending()
+    state = wait_for(lambda: (s := impatient.read_flow_run(run.id).state).is_crashed() and s, 60, "the crash")
+    assert "not begun within 15 s" in state.message
+
+
+def test_what_an_earlier_version_left_pending_is_crashed_too(deployed):
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run_from_deployment(client.read_deployment_by_name(TRAINING).id)
+        client.set_flow_run_state(run.id, Pending())
+        # An upgrade brings the rule up to date, which makes the server forget what it was waiting for.
+        ensure_rule(client, begin_rule(timedelta(seconds=10)))
+        try:
+            watch_unfinished(client)
+            wait_for(lambda: client.read_flow_run(run.id).state.is_crashed(), 60, "the crash")
+        finally:
+            ensure_rule(client, begin_rule())

@@ -15,6 +15,7 @@ from model_orchestration_and_tracking.tuning import (
     Validated,
     best,
     candidates,
+    client_folds,
     cross_validate,
     search,
     tuned,
@@ -48,6 +49,22 @@ def test_candidates_stay_within_what_the_fast_paths_take():
 def test_no_candidate_is_an_error(n):
     with pytest.raises(ValueError, match="at least 1 candidate"):
         candidates(n)
+
+
+def test_a_client_who_is_in_the_data_twice_is_never_judged_by_a_scorer_that_saw_it(train):
+    codes, labels = train
+    once = cross_validate(quick(leaves=8), codes, labels, n_folds=4, seed=0)
+    twice = cross_validate(quick(leaves=8), np.vstack([codes, codes]), np.hstack([labels, labels]), n_folds=4, seed=0)
+    assert twice.auc == pytest.approx(once.auc, abs=0.03)
+
+
+def test_folds_keep_the_rows_of_a_client_together_and_test_each_row_once():
+    clients = np.repeat(np.arange(40), np.arange(40) % 3 + 1)
+    folds = list(client_folds(clients, clients % 2 == 0, 5, seed=0))
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(len(clients)))
+    for fitted, tested in folds:
+        assert not set(clients[fitted]) & set(clients[tested])
+        assert len(fitted) + len(tested) == len(clients)
 
 
 def test_cross_validation_gives_every_client_a_risk_from_a_scorer_that_had_not_seen_it(train):

@@ -23,13 +23,14 @@ import requests
 import scipy.stats
 from sklearn.model_selection import StratifiedKFold
 
-from conftest import answers, free_port, running, variables, wait_for
+from conftest import answers, free_port, put_in_service, running, variables, wait_for
 from credit_risk.application import BAD, LABEL, NAMES, Applications, Validator, encode
 from credit_risk.data import read_training, split
 from credit_risk.decisions import GREEN, Batch, BatchRecord, DecisionLog, open_log
+from credit_risk.logged import log_scorer
 from credit_risk.model import CreditScorer, Decided
 from credit_risk.outcomes import Taken, take
-from credit_risk.registry import PRODUCTION, REFERENCE_FILE, Registry, log_scorer
+from credit_risk.registry import REFERENCE_FILE, Registry
 from credit_risk.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -160,12 +161,12 @@ def log(settings: Settings) -> DecisionLog:
 def register(mlflow_server, clients, scorer, reference, tmp_path_factory) -> Callable[..., str]:
     """A function that stores a scorer as a new version of a model and returns its number.
 
-    It moves to Production, but `other` than the usual scorer becomes the challenger only. All versions of a scorer are
-    of one run.
+    It is approved in `log`, where that is given; `other` than the usual scorer stays the challenger only. All versions
+    of a scorer are of one run.
     """
 
     @cache
-    def log(scorer: CreditScorer, with_reference: bool) -> tuple[str, str]:
+    def store_run(scorer: CreditScorer, with_reference: bool) -> tuple[str, str]:
         mlflow.set_tracking_uri(mlflow_server)
         with mlflow.start_run() as run:
             if with_reference:
@@ -174,11 +175,17 @@ def register(mlflow_server, clients, scorer, reference, tmp_path_factory) -> Cal
                 mlflow.log_artifact(str(path))
             return run.info.run_id, log_scorer(scorer, clients[0][list(NAMES)].head(2))
 
-    def store(name: str, *, with_reference: bool = True, other: CreditScorer | None = None) -> str:
+    def store(
+        name: str,
+        log: DecisionLog | None = None,
+        *,
+        with_reference: bool = True,
+        other: CreditScorer | None = None,
+    ) -> str:
         registry = Registry(mlflow_server, name)
-        number = registry.register(*log(other or scorer, with_reference)).number
-        if other is None:
-            registry.set_alias(PRODUCTION, number)
+        number = registry.register(*store_run(other or scorer, with_reference)).number
+        if log is not None:
+            put_in_service(registry, log, number)
         return number
 
     return store
@@ -188,8 +195,20 @@ def register(mlflow_server, clients, scorer, reference, tmp_path_factory) -> Cal
 def served(settings: Settings, mlflow_server, register, request) -> Settings:
     """Settings whose registry has version 1 in Production, of a model of the test's own."""
     name = f"{request.path.stem}-{request.node.name}"[:80].replace("/", "-").replace(":", "-")
-    assert register(name) == "1"
+    assert register(name, open_log(settings)) == "1"
     return settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": name})
+
+
+@pytest.fixture
+def on_another_log(served) -> Callable[[Settings], Settings]:
+    """A function that approves the served version in the log of other settings too, and returns these."""
+
+    def approve_there(settings: Settings) -> Settings:
+        registry = Registry(served.mlflow_tracking_uri, served.model_name)
+        put_in_service(registry, open_log(settings), "1")
+        return settings
+
+    return approve_there
 
 
 @pytest.fixture
@@ -217,10 +236,9 @@ def serve(tmp_path) -> Callable[[Settings], AbstractContextManager[dict[str, int
         own |= {"exporter_interval_seconds": 1, "model_poll_seconds": 1}
         environment = variables(settings.model_copy(update=own))
         environment |= {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "counts")}
-        gunicorn = ["gunicorn", "--config", "model_deployment/gunicorn.conf.py", "model_deployment.app:create_app()"]
         with (
             running([sys.executable, "-m", "monitoring.exporter"], tmp_path / "exporter.log", environment),
-            running([sys.executable, "-m", *gunicorn], tmp_path / "risk-o-meter.log", environment),
+            running([sys.executable, "-m", "model_deployment.server"], tmp_path / "risk-o-meter.log", environment),
         ):
             for url in (f"{ports['risk-o-meter']}/readyz", f"{ports['evidently-exporter']}/healthz"):
                 wait_for(lambda url=url: answers(f"http://127.0.0.1:{url}"), 120, url)
@@ -255,13 +273,21 @@ def watch(prometheus_binary, tmp_path) -> Callable[..., AbstractContextManager[P
     files = tmp_path / "prometheus"
 
     @contextmanager
-    def run(jobs: Mapping[str, int], alertmanager: int | None = None, *, at_once: bool = False) -> Iterator[Prometheus]:
+    def run(
+        jobs: Mapping[str, int],
+        alertmanager: int | None = None,
+        *,
+        at_once: bool = False,
+        scrape_key: str = "s" * 32,
+    ) -> Iterator[Prometheus]:
         shutil.copytree(ROOT / "prometheus", files, ignore=shutil.ignore_patterns("targets", "alertmanagers"))
         targets = [{"targets": [f"127.0.0.1:{port}"], "labels": {"job": job}} for job, port in jobs.items()]
         alertmanagers = [{"targets": [f"127.0.0.1:{alertmanager}"]}] if alertmanager else []
         for name, groups in (("targets", targets), ("alertmanagers", alertmanagers)):
             (files / name).mkdir()
             (files / name / "local.json").write_text(json.dumps(groups))
+        (tmp_path / "scrape-key").write_text(scrape_key)
+        _replace(files / "prometheus.yml", "/run/secrets/scrape-key", str(tmp_path / "scrape-key"))
         _replace(files / "prometheus.yml", r"_(interval|timeout): \d+s", r"_\1: 1s")
         if at_once:
             _replace(files / "rules" / "alerts.yml", r"for: \d+.", "for: 0s")

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 import requests
+from pydantic import SecretStr
 
 from conftest import answers, free_port, running, wait_for
+from credit_risk.keys import digest
 from monitoring.exporter import Server, serving
-from monitoring.site import Site
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "prometheus" / "alertmanager.sh"
@@ -95,7 +96,7 @@ def alertmanager(alertmanager_binary, tmp_path) -> Iterator[Callable[..., int]]:
 
 
 def test_an_alert_reaches_a_webhook_and_a_mailbox(alertmanager, webhook, mailbox, watch, settings):
-    server = Server("127.0.0.1", free_port(), Site(settings))
+    server = Server("127.0.0.1", free_port(), settings)
     whom = {"ALERT_WEBHOOK_URL": webhook[0], "ALERT_MAIL_TO": "ops@bank.example", "SMTP_HOST": mailbox[0]}
     with (
         serving(server),
@@ -144,3 +145,14 @@ def test_mail_without_a_mail_server_is_one_line(tmp_path):
     done = subprocess.run(["sh", SCRIPT, tmp_path / "c.yml", "true"], env=told, capture_output=True, text=True)
     assert done.returncode != 0
     assert done.stderr.rstrip().endswith("ALERT_MAIL_TO needs SMTP_HOST, such as smtp.example.com:587")
+
+
+@pytest.mark.parametrize(("key", "up"), [("s" * 32, "1"), ("x" * 32, "0")])
+def test_prometheus_reads_closed_figures_with_its_key(watch, settings, tmp_path, key, up):
+    (tmp_path / "its-key").write_text("s" * 32)
+    keys = SecretStr(f"ops:{digest('k' * 32)}")
+    closed = settings.model_copy(update={"api_keys": keys, "scrape_key_file": tmp_path / "its-key"})
+    server = Server("127.0.0.1", free_port(), closed)
+    with serving(server), watch({"evidently-exporter": server.server_port}, scrape_key=key) as prometheus:
+        (seen,) = wait_for(lambda: prometheus.ask('up{job="evidently-exporter"}'), 30, "a scrape")
+        assert seen["value"][1] == up

@@ -1,18 +1,23 @@
 """How good decisions are, end to end: a real log on both backends, a real registry, gauges as they are scraped."""
 
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
+import skops.io
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from conftest import put_in_service
 from credit_risk import decisions
 from credit_risk.application import BAD, LABEL, NAMES, encode
 from credit_risk.decisions import open_log
 from credit_risk.outcomes import take
 from credit_risk.overrides import override
-from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.registry import DIGEST, REFERENCE_DIGEST, REFERENCE_FILE, Registry
+from credit_risk.stored import MODEL_FILE
 from monitoring.figures import page
 from monitoring.performance import THRESHOLD
 from monitoring.quality import Quality
@@ -26,8 +31,8 @@ NAMES_OF_MODELS = ("production", "challenger")
 
 
 @pytest.fixture(params=["sqlite", "mongodb + bucket"])
-def stack(request, served, on_servers):
-    return served if request.param == "sqlite" else on_servers(served)
+def stack(request, served, on_servers, on_another_log):
+    return served if request.param == "sqlite" else on_another_log(on_servers(served))
 
 
 def named(found, name):
@@ -148,7 +153,7 @@ def test_the_challenger_in_shadow(served, log, draw, decide, register, other):
     for by in risks:  # each looks best by its own risks
         assert cost[by, by] == min(cost[decided, by] for decided in risks)
     assert not named(found, "shadow_observed_cost")
-    Registry(served.mlflow_tracking_uri, served.model_name).set_alias(PRODUCTION, "2")
+    put_in_service(Registry(served.mlflow_tracking_uri, served.model_name), log, "2")
     after = subject.refresh()
     assert (after.model_version, after.quality.challenger, after.quality.shadow) == ("2", None, None)
 
@@ -183,6 +188,43 @@ def test_a_challenger_that_cannot_be_had_stops_nothing(served, log, draw, decide
     assert figures.quality.challenger is figures.quality.shadow is None
     assert figures.quality.estimated is not None
     assert figures.time is not None
+
+
+def put(registry, address, data):
+    path = address.removeprefix("mlflow-artifacts:/")
+    requests.put(f"{registry._uri}/api/2.0/mlflow-artifacts/artifacts/{path}", data, timeout=30).raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("trees", "version 2 is not taken: it is no scorer of ours: tree 2: a node or a leaf is not reached"),
+        ("reference", "the reference was tried out, and it was refused"),
+    ],
+    ids=["trees", "reference"],
+)
+def test_a_hostile_challenger_stops_nothing(served, log, draw, decide, register, other, caplog, what, said):
+    """The files are those of whoever reaches MLflow, who has their digests recorded as well."""
+    decide(log, draw(120))
+    registry = Registry(served.mlflow_tracking_uri, served.model_name)
+    challenger = copy(other)  # in a run of its own
+    register(served.model_name, other=challenger)
+    client, version = registry._client, registry.version("2")
+    if what == "trees":
+        model = client.get_model_version(registry.name, "2").source.removeprefix("models:/")
+        challenger.model_text_ = other.model_text_.replace("left_child=1", "left_child=0", 1)
+        put(registry, f"{client.get_logged_model(model).artifact_location}/{MODEL_FILE}", skops.io.dumps(challenger))
+        client.set_model_version_tag(registry.name, "2", DIGEST, registry.digest("2"))
+    else:
+        put(registry, f"{client.get_run(version.run_id).info.artifact_uri}/{REFERENCE_FILE}", b"PAR1junkPAR1")
+        client.set_model_version_tag(registry.name, "2", REFERENCE_DIGEST, registry.reference_digest("2"))
+    subject = refresher(served)
+    figures = subject.refresh()
+    assert f"not put in shadow: {said}" in caplog.text
+    assert figures.quality.challenger is None
+    assert figures.time is not None
+    decide(log, draw(10))
+    assert subject.refresh().quality.estimated is not None
 
 
 def test_a_registry_that_goes_away_leaves_the_shadow(served, log, draw, decide, register, other, monkeypatch):

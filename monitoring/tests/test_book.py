@@ -70,10 +70,12 @@ def test_it_says_what_the_log_says_event_by_event(log, draw, decide, become):
     override(log, red[0], "green", "Ann", "knows him")
     check(log, book)
     today = NOW.date()
-    say(log, f"{red[0]},defaulted,{today}", f"{green[1]},defaulted,{today}", f"{green[1]},repaid,{today}")
+    before = today - timedelta(days=1)
+    say(log, f"{red[0]},defaulted,{today}", f"{green[1]},repaid,{today}", f"{green[1]},defaulted,{before}")
     check(log, book)
     say(log, f"{green[1]},defaulted,{today}")  # a correction
     say(log, f"{green[1]},defaulted,{today}")  # a duplicate
+    say(log, f"{green[1]},repaid,{before}")  # of an older date, which does not stand
     check(log, book)
     assert rows(book)["outcome"].tolist().count(2) == rows(Book(log, 24))["outcome"].tolist().count(2)
     check(log, Book(log, 24))

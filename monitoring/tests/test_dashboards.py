@@ -16,7 +16,7 @@ import requests
 import yaml
 from matplotlib.text import Text
 
-from conftest import need, prefect_server, running, variables, wait_for
+from conftest import PREFECT_LOGIN, need, prefect_server, running, variables, wait_for
 from credit_risk.decisions import GREEN, RED
 from credit_risk.overrides import override
 from tools import panels
@@ -92,9 +92,12 @@ EXPORTER = {
     "credit_risk_shadow_observed_cost": {"decisions"},
     "credit_risk_production_model_info": {"model_version"},
     "credit_risk_model_trained_timestamp_seconds": set(),
+    "credit_risk_alias_mismatch": set(),
+    "credit_risk_model_refused": set(),
     "credit_risk_last_report_timestamp_seconds": set(),
     "credit_risk_refresh_duration_seconds": set(),
     "credit_risk_refresh_timestamp_seconds": set(),
+    "credit_risk_exporter_refusals_total": {"reason"},
     "credit_risk_decision_log_up": set(),
     "credit_risk_flow_runs": {"flow", "state"},
     "credit_risk_flow_last_run_failed": {"flow"},
@@ -102,6 +105,7 @@ EXPORTER = {
     "credit_risk_flow_last_completed_timestamp_seconds": {"flow"},
 }
 RISKOMETER = {
+    "riskometer_refusals_total": {"reason"},
     "riskometer_request_duration_seconds_bucket": {"route", "method", "status", "le"},
     "riskometer_request_duration_seconds_count": {"route", "method", "status"},
     "riskometer_request_duration_seconds_sum": {"route", "method", "status"},
@@ -148,7 +152,7 @@ def prefect(served, tmp_path) -> Iterator[str]:
     folder, log = tmp_path / "prefect", tmp_path / "deploy.log"
     folder.mkdir()
     with prefect_server(folder, schedules=True) as api:
-        home = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api}
+        home = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": PREFECT_LOGIN}
         with running([sys.executable, "-m", "model_orchestration_and_tracking.deploy"], log, home) as deploy:
             assert deploy.wait(120) == 0, log.read_text()
         yield api
@@ -192,7 +196,7 @@ def prometheus(services, watch) -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_every_panel_has_data_and_every_metric_its_name(prometheus, served, register):
+def test_every_panel_has_data_and_every_metric_its_name(prometheus, served, register, log):
     ask = prometheus.ask
 
     def has_data(query: str) -> bool:
@@ -222,7 +226,7 @@ def test_every_panel_has_data_and_every_metric_its_name(prometheus, served, regi
 
     # Another version takes over: each dashboard marks the moment, once and with its number.
     began = time.time()
-    assert register(served.model_name) == "3"  # after the challenger
+    assert register(served.model_name, log) == "3"  # after the challenger
     (query,) = annotations()
     wait_for(lambda: ask('credit_risk_production_model_info{model_version="3"}'), 60, "the next version")
     time.sleep(8)

@@ -2,11 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import pytest
 
 import monitoring.exporter as exporter_module
 from conftest import free_port, variables, wait_for
+from credit_risk.blobs import open_blobs
+from credit_risk.documents import open_documents
 from credit_risk.settings import Settings
 
 pytestmark = pytest.mark.timeout(180)
@@ -168,3 +171,30 @@ def test_a_scrape_does_not_wait_while_a_million_decisions_are_computed(served, l
     p99 = {one: float(np.percentile(times, 99)) * 1000 for one, times in took.items()}
     # In a thread of the same process it was 83 to 142 ms, against 3.5 ms at rest.
     assert p99[busy] < max(10, 1.5 * p99[idle]), f"{p99[busy]:.1f} ms, and {p99[idle]:.1f} ms at rest in the same run"
+
+
+def test_who_says_nothing_or_does_not_read_keeps_nobody_out(settings, tmp_path):
+    """Three hundred idle connections, half of them within a head, and ten readers of a report who do not read."""
+    alone = settings.model_copy(update={"exporter_port": free_port()})
+    id, name = "01K00000000000000000000000", "reports/2026-11-25T120000Z.html"
+    open_blobs(alone.bucket).put(name, b"x" * 8_000_000)
+    report = {"_id": id, "kind": "report", "time": "2026-11-25T12:00:00+00:00", "body": {"page": name}}
+    open_documents(alone.decision_log).insert("reports", [report])
+    with exporter(alone) as process, ExitStack() as stack:
+        for _ in range(10):
+            reader = stack.enter_context(closing(socket.socket()))
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.connect(("127.0.0.1", alone.exporter_port))
+            reader.sendall(f"GET /reports/{id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert reader.recv(8) == b"HTTP/1.1"
+        for n in range(300):
+            idle = stack.enter_context(closing(socket.create_connection(("127.0.0.1", alone.exporter_port))))
+            idle.sendall(b"GET / HTTP/1.1\r\nX: " if n % 2 else b"")
+        for path in ("/healthz", "/metrics", "/runbook", "/reports"):
+            took = []
+            for _ in range(5):  # the machine may be busy
+                began = time.perf_counter()
+                assert get(alone, path)
+                took.append(time.perf_counter() - began)
+            assert min(took) < 1, path
+        assert psutil.Process(process.pid).num_threads() < exporter_module.CONNECTIONS + 20

@@ -14,7 +14,6 @@ from matplotlib.text import Text
 
 from conftest import free_port, wait_for
 from monitoring.exporter import Server, serving
-from monitoring.site import Site
 from tools.drawing import words
 from tools.panels import Prometheus, picture
 
@@ -26,7 +25,7 @@ FIRST_OF_TYPE = {p["type"]: p for d in DASHBOARDS for p in reversed(d["panels"])
 @pytest.fixture
 def asked(settings, watch):
     """A Prometheus that scrapes an exporter which knows nothing yet, and itself; asked about the last seconds."""
-    server = Server("127.0.0.1", free_port(), Site(settings))
+    server = Server("127.0.0.1", free_port(), settings)
     with serving(server), watch({"evidently-exporter": server.server_port}) as prometheus:
         wait_for(lambda: prometheus.ask('count_over_time(up{job="evidently-exporter"}[1m]) > 2'), what="scrapes")
         yield Prometheus(prometheus.address, time.time() - 5, time.time())

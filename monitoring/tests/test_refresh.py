@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from credit_risk.decisions import open_log
 from credit_risk.model import confidence
-from credit_risk.registry import Registry
+from credit_risk.registry import Registry, open_registry
 from monitoring.figures import Figures, page
 from monitoring.refresh import Refresher, evidently
 from monitoring.window import REFRESH, REPORT
@@ -114,13 +114,84 @@ def test_a_new_production_version_is_followed(served, log, draw, decide, registe
     decide(log, draw(120))
     subject = refresher(served)
     subject.refresh()
-    register(served.model_name)
+    register(served.model_name, log)
     figures = subject.refresh()
     assert figures.model_version == "2"
     assert (
         figures.totals.decisions["green", "2"] == 0
     )  # served from the start, so that the first decision is an increase
     assert figures.drift.unjudged == {"risk": "empty"}  # the new version has decided nothing yet
+
+
+def test_an_alias_that_was_moved_is_told_and_not_followed(served, log, draw, decide, register, other):
+    """The version that the exporter says is in Production is the one that decides (see `credit_risk.approvals`)."""
+    decide(log, draw(120))
+    subject = refresher(served)
+    assert samples(subject.refresh())["credit_risk_alias_mismatch",] == 0
+    registry = Registry(served.mlflow_tracking_uri, served.model_name)
+    registry.set_alias("production", register(served.model_name, other=other))
+    figures = subject.refresh()
+    assert (figures.model_version, samples(figures)["credit_risk_alias_mismatch",]) == ("1", 1)
+    followed = refresher(served.model_copy(update={"follow_alias": True})).refresh()
+    assert (followed.model_version, samples(followed)["credit_risk_alias_mismatch",]) == ("2", 0)
+
+
+@pytest.mark.parametrize("follow_alias", [False, True])
+def test_an_alias_on_a_version_that_is_refused_is_told(served, log, draw, decide, follow_alias):
+    """Whoever registers a version by hand, without a digest, and moves the alias there."""
+    settings = served.model_copy(update={"follow_alias": follow_alias})
+    decide(log, draw(120))
+    subject = refresher(settings)
+    before = subject.refresh()
+    registry = Registry(served.mlflow_tracking_uri, served.model_name)
+    real = registry._client.get_model_version(served.model_name, "1")
+    hand = registry._client.create_model_version(
+        served.model_name, real.source, real.run_id, model_id=real.source.removeprefix("models:/")
+    )
+    registry.set_alias("production", hand.version)
+    assert subject.refresh().drift is before.drift, "the reference is still version 1's"
+    for figures in (subject.figures, refresher(settings).refresh()):
+        found = samples(figures)
+        assert figures.model_version == "1"
+        assert found["credit_risk_production_model_info", "1"] == 1
+        assert (found["credit_risk_model_refused",], found["credit_risk_alias_mismatch",]) == (1, 1)
+        assert figures.drift.features == before.drift.features
+    registry.set_alias("production", "1")
+    assert samples(subject.refresh())["credit_risk_model_refused",] == 0
+
+
+def test_an_approved_version_that_is_refused_is_not_measured_against(served, log, draw, decide, register):
+    """What is stored of it is not what was approved: who has the earlier one loaded goes on with that."""
+    decide(log, draw(120))
+    subject = refresher(served)
+    before = subject.refresh()
+    assert samples(before)["credit_risk_model_refused",] == 0
+    log.append_approval("approval", register(served.model_name), by="Bo", reason="r", digest="v2:0", forced=False)
+    figures = subject.refresh()
+    assert (figures.model_version, figures.drift, figures.trained) == ("1", before.drift, before.trained)
+    assert samples(figures)["credit_risk_model_refused",] == 1
+    started = refresher(served).refresh()
+    assert (started.model_version, started.drift) == (None, None)
+    assert samples(started)["credit_risk_model_refused",] == 1
+
+
+def test_a_registry_that_was_deleted_leaves_what_decides(served, log, draw, decide):
+    decide(log, draw(120))
+    Refresher(log, open_registry(served), served).refresh()
+    registry = Registry(served.mlflow_tracking_uri, served.model_name)
+    registry._client.delete_registered_model(served.model_name)
+    figures = Refresher(log, open_registry(served), served).refresh()  # which has kept the version
+    assert (figures.model_version, figures.alias_astray, figures.refused, figures.time) == ("1", True, False, None)
+    lost = refresher(served).refresh()
+    assert (lost.model_version, lost.refused, lost.drift) == (None, True, None)
+
+
+def test_another_reference_than_was_approved_is_refused(served, log, draw, decide, monkeypatch):
+    decide(log, draw(120))
+    subject = refresher(served)
+    monkeypatch.setattr(subject._registry, "_run_file", lambda *_: b"another")
+    figures = subject.refresh()
+    assert (figures.model_version, figures.drift, figures.time) == ("1", None, None)
 
 
 def test_a_log_that_is_away_leaves_the_last_figures(served, log, draw, decide, monkeypatch):
@@ -168,7 +239,7 @@ def test_no_version_in_production_is_no_trouble(settings, mlflow_server, log, dr
 
 
 def test_a_version_without_reference_has_no_verdict(settings, mlflow_server, register, log, draw, decide):
-    register("no-reference", with_reference=False)
+    register("no-reference", log, with_reference=False)
     decide(log, draw(120))
     bare = settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": "no-reference"})
     figures = refresher(bare).refresh()
@@ -181,11 +252,14 @@ def test_an_empty_exporter_serves_no_false_zeros():
 
 
 @pytest.mark.parametrize("backend", ["mongodb + bucket"])
-def test_the_same_on_the_other_backend(served, draw, decide, mongodb_url, gcs_url, backend):
-    other = served.model_copy(update={"decision_log": mongodb_url, "bucket": gcs_url})
+def test_the_same_on_the_other_backend(
+    served, draw, decide, become, in_role, mongodb_url, gcs_url, backend, on_another_log
+):
+    other = on_another_log(served.model_copy(update={"decision_log": mongodb_url, "bucket": gcs_url}))
     log = open_log(other)
-    decide(log, draw(150))
-    figures = refresher(other).refresh()
+    become(log, decide(log, draw(150, labelled=True)))
+    with in_role("exporter"):
+        figures = refresher(other).refresh()
     assert sum(figures.totals.decisions.values()) == 150
     assert len(figures.drift.features) == 21
     assert log.reports(REFRESH, limit=1)[0]["body"]["n_window"] == 150

@@ -10,9 +10,11 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 import pytest
 import yaml
 
+from conftest import PREFECT_LOGIN
 from credit_risk.blobs import open_blobs
 from credit_risk.decisions import open_log
 from credit_risk.documents import open_documents
+from credit_risk.prefect_api import PrefectAPI
 from monitoring import neighbours, report
 from monitoring.flows import FLOWS, FlowRuns, FlowsUnknown, flow_runs
 from monitoring.shelf import LATEST
@@ -20,7 +22,7 @@ from monitoring.window import REFRESH, REPORT
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("prefect_api")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("prefect_api")]
 
 
 def test_a_report_is_stored_as_page_and_figures(served, log, draw, decide, run_report):
@@ -93,6 +95,14 @@ def test_too_little_data_is_a_completed_run_that_says_so(served, log, draw, deci
     assert document["body"]["page"] is None
 
 
+def test_a_version_that_is_refused_is_not_reported_on(served, log, draw, decide, register, run_report):
+    decide(log, draw(120))
+    log.append_approval("approval", register(served.model_name), by="Bo", reason="r", digest="v2:0", forced=False)
+    state = run_report(served)
+    assert state.is_completed()
+    assert state.message.startswith("no report: The Production version was refused: version 2 was stored as v2:0")
+
+
 def test_no_production_version_is_a_completed_run_that_says_so(settings, mlflow_server, log, draw, decide, run_report):
     decide(log, draw(120))
     none = settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": "nobody-trained-this"})
@@ -101,11 +111,12 @@ def test_no_production_version_is_a_completed_run_that_says_so(settings, mlflow_
     assert state.message == "no report: no version is in Production"
 
 
-def test_the_same_on_the_other_backend(served, draw, decide, run_report, mongodb_url, gcs_url):
-    other = served.model_copy(update={"decision_log": mongodb_url, "bucket": gcs_url})
+def test_the_same_on_the_other_backend(served, draw, decide, run_report, in_role, mongodb_url, gcs_url, on_another_log):
+    other = on_another_log(served.model_copy(update={"decision_log": mongodb_url, "bucket": gcs_url}))
     log = open_log(other)
     decide(log, draw(120, labelled=True))
-    assert run_report(other).is_completed()
+    with in_role("reporting"):
+        assert run_report(other).is_completed()
     (document,) = log.reports(REPORT)
     assert open_blobs(gcs_url).names("reports/") == [document["body"]["page"], LATEST]
 
@@ -124,7 +135,7 @@ def test_old_reports_are_removed_by_the_next_run(served, log, draw, decide, run_
     run_report(served)
     assert len(open_blobs(served.bucket).names("reports/")) == 2
     log.put_report(REFRESH, {})
-    none = {"model_name": "nobody-trained-this", "report_keep_days": 1e-9}
+    none = {"drift_min_rows": 1000, "report_keep_days": 1e-9}
     assert run_report(served.model_copy(update=none)).is_completed()
     assert open_blobs(served.bucket).names("reports/") == []
     assert log.reports(REPORT) == []
@@ -135,22 +146,23 @@ def test_old_reports_are_removed_by_the_next_run(served, log, draw, decide, run_
 
 def test_prefect_says_how_the_flows_went(served, log, draw, decide, run_report, settings, prefect_api):
     decide(log, draw(99))
+    api = PrefectAPI(prefect_api, PREFECT_LOGIN)
     began = datetime.now(UTC)
     run_report(served)
-    went = flow_runs(prefect_api, "evidently-report")
+    went = flow_runs(api, "evidently-report")
     assert (went.failed, went.runs["failed"], went.runs["late"]) == (False, went.runs["failed"], 0)
     assert began <= went.completed <= datetime.now(UTC)
     state = run_report(served.model_copy(update={"bucket": "gs://"}))
-    failed = flow_runs(prefect_api, "evidently-report")
+    failed = flow_runs(api, "evidently-report")
     assert failed.failed
     assert (failed.last, failed.ending) == (str(state.state_details.flow_run_id), "failed")
     assert failed.runs["failed"] == went.runs["failed"] + 1
     assert failed.runs["completed"] == went.runs["completed"]
     assert failed.completed == went.completed
-    assert flow_runs(prefect_api, "nobody-deployed-this") == FlowRuns(
+    assert flow_runs(api, "nobody-deployed-this") == FlowRuns(
         "nobody-deployed-this", dict.fromkeys(went.runs, 0), last=None, ending=None, completed=None
     )
-    served_as = neighbours.page(neighbours.look(open_documents(settings.decision_log), prefect_api)).decode()
+    served_as = neighbours.page(neighbours.look(open_documents(settings.decision_log), api)).decode()
     assert "credit_risk_decision_log_up 1.0" in served_as
     assert 'credit_risk_flow_last_run_failed{flow="evidently-report"} 1.0' in served_as
 
@@ -162,9 +174,10 @@ def test_flows_are_those_that_are_deployed():
 
 
 def test_a_prefect_that_is_away_is_said(settings):
+    api = PrefectAPI("http://127.0.0.1:1/api")
     with pytest.raises(FlowsUnknown):
-        flow_runs("http://127.0.0.1:1/api", "evidently-report")
-    seen = neighbours.look(open_documents(settings.decision_log), "http://127.0.0.1:1/api")
+        flow_runs(api, "evidently-report")
+    seen = neighbours.look(open_documents(settings.decision_log), api)
     assert (seen.log_up, seen.flows) == (True, ())
 
 
@@ -179,7 +192,7 @@ def test_a_prefect_that_dies_while_it_answers_is_away_too(settings, said):
 
     with ThreadingTCPServer(("127.0.0.1", 0), Dying) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        api = f"http://127.0.0.1:{server.server_address[1]}"
+        api = PrefectAPI(f"http://127.0.0.1:{server.server_address[1]}")
         seen = neighbours.look(open_documents(settings.decision_log), api)
         server.shutdown()
     assert (seen.log_up, seen.flows) == (True, ())

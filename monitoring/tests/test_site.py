@@ -1,5 +1,7 @@
 """The hosted reports: a list, each report in its sandbox, and nothing else that a hostile caller asks for."""
 
+import io
+import json
 import socket
 import threading
 import time
@@ -11,15 +13,18 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from conftest import free_port, wait_for
+from credit_risk.access_log import AccessLog
 from credit_risk.blobs import open_blobs
 from credit_risk.decisions import open_log
 from credit_risk.documents import open_documents
+from credit_risk.keys import digest
 from monitoring import shelf, site, window
-from monitoring.exporter import Server, serving
+from monitoring.exporter import Handler, Server, serving
 from monitoring.shelf import LATEST, page_name, remove_old, remove_old_refreshes
-from monitoring.site import AT_A_TIME, PER_PAGE, Site
+from monitoring.site import PER_PAGE, Site
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOSTILE = ["../../decisions.db", "..%2f..%2fdecisions.db", "%2e%2e/x", "latest.html", "x" * 26, "", "\x00", "{}"]
@@ -52,7 +57,7 @@ def put(stores):
 
 @pytest.fixture
 def exporter(settings) -> Iterator[Server]:
-    server = Server("127.0.0.1", free_port(), Site(settings))
+    server = Server("127.0.0.1", free_port(), settings)
     server.page = b"a 1\n" * 500
     # As `serving` does, but that it looks more often whether it is to end.
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
@@ -151,7 +156,9 @@ def test_by_a_foreign_name_there_is_nothing_to_read(exporter, put, host):
         answer, text = get(exporter, path, host)
         assert answer.status == 400
         assert "report" not in text
-    assert get(exporter, "/metrics", host)[0].status == 200  # Prometheus asks by the service's name
+    for path in ("/metrics", "/healthz"):
+        assert get(exporter, path, host)[0].status == 400
+        assert get(exporter, path, "evidently-exporter")[0].status == 200  # as Prometheus asks
 
 
 def test_no_reports_yet(exporter):
@@ -160,7 +167,7 @@ def test_no_reports_yet(exporter):
 
 def test_a_log_that_is_away_is_said_and_metrics_go_on(settings):
     away = settings.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"})
-    server = Server("127.0.0.1", free_port(), Site(away))
+    server = Server("127.0.0.1", free_port(), away)
     with serving(server):
         answer, text = get(server, "/reports")
         assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
@@ -199,17 +206,95 @@ def test_readers_at_the_same_time_are_bounded_and_scrapes_go_on(exporter, put, m
     assert np.percentile(took, 90) < 0.25
 
 
-def test_a_reader_counts_until_he_has_it_all(exporter, put):
+def test_a_reader_counts_until_he_has_it_all(exporter, put, monkeypatch):
+    monkeypatch.setattr(exporter.site, "_readers", threading.BoundedSemaphore(4))
     page = 32_000_000  # more than sockets hold, however far the kernel lets the sender's grow
     id = put(html="x" * page)
-    slow = [_slow_reader(exporter) for _ in range(AT_A_TIME)]
+    slow = [_slow_reader(exporter) for _ in range(4)]
     for reader in slow:
         reader.request("GET", f"/reports/{id}", headers={"Host": "localhost"})
         reader.sock.recv(1, socket.MSG_PEEK)  # it is being answered, so it has its place
-    assert get(exporter, "/reports")[0].status == 503
-    assert get(exporter, "/metrics")[0].status == 200
+    assert get(exporter, f"/reports/{id}")[0].status == 503
+    for path in ("/reports", "/runbook", "/metrics", "/healthz"):
+        assert get(exporter, path)[0].status == 200
     assert all(len(reader.getresponse().read()) == page for reader in slow)
-    wait_for(lambda: get(exporter, "/reports")[0].status == 200, 10, "a free place")
+    wait_for(lambda: get(exporter, f"/reports/{id}")[0].status == 200, 10, "a free place")
+
+
+def test_who_does_not_read_is_given_up(exporter, put, monkeypatch):
+    monkeypatch.setattr(Handler, "timeout", 0.5)
+    monkeypatch.setattr(exporter.site, "_readers", threading.BoundedSemaphore(1))
+    id = put(html="x" * 32_000_000)
+    slow = _slow_reader(exporter)
+    slow.request("GET", f"/reports/{id}", headers={"Host": "localhost"})
+    slow.sock.recv(1, socket.MSG_PEEK)
+
+    def is_free() -> bool:
+        slow.sock.recv(1000)  # a little at a time is too slow
+        return get(exporter, f"/reports/{id}", method="HEAD")[0].status == 200
+
+    wait_for(is_free, 20, "a free place")
+
+
+@pytest.fixture
+def closed(settings, tmp_path) -> Iterator[Server]:
+    """An exporter with keys, and a user's name from who asks."""
+    (tmp_path / "scrape-key").write_text("s" * 32)
+    more = {
+        "api_keys": SecretStr(f"ops:{digest('k' * 32)}"),
+        "user_header": "X-Forwarded-User",
+        "trusted_proxies": "127.0.0.2",
+        "scrape_key_file": tmp_path / "scrape-key",
+    }
+    server = Server("127.0.0.1", free_port(), settings.model_copy(update=more))
+    server.page = b"a 1\n"
+    with serving(server):
+        yield server
+
+
+PROXIED = {"X-Forwarded-User": "ann"}
+KEY, SCRAPE, WRONG = ({"Authorization": f"Bearer {key * 32}"} for key in "ksx")
+
+
+@pytest.mark.parametrize(
+    ("headers", "peer", "figures", "pages"),
+    [
+        ({}, "127.0.0.1", 403, 403),
+        (PROXIED, "127.0.0.1", 403, 403),
+        (PROXIED, "127.0.0.2", 200, 200),
+        (KEY, "127.0.0.1", 200, 200),
+        (SCRAPE, "127.0.0.1", 200, 401),
+        (WRONG, "127.0.0.1", 401, 401),
+    ],
+)
+def test_where_it_is_closed_figures_and_pages_want_a_user_or_a_key(closed, put, headers, peer, figures, pages):
+    def status(path: str) -> int:
+        connection = HTTPConnection("127.0.0.1", closed.server_port, source_address=(peer, 0))
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+
+    report = f"/reports/{put()}"
+    assert status("/healthz") == 200
+    assert status("/metrics") == figures
+    for path in ("/runbook", "/reports", report, "//runbook", "/metrics/"):
+        assert status(path) in (pages, 404 if pages == 200 else pages)
+    assert status(report) == pages
+
+
+def test_who_reads_a_report_is_told(closed, put):
+    id, lines = put(), io.StringIO()
+    closed.access_log.close()
+    closed.access_log = AccessLog(lines)
+    connection = HTTPConnection("127.0.0.1", closed.server_port, source_address=("127.0.0.2", 0))
+    connection.request("GET", f"/reports/{id}?x=1", headers=PROXIED)
+    assert connection.getresponse().status == 200
+    wait_for(lambda: lines.getvalue().count("\n") == 1, what="the first line")
+    get(closed, f"/reports/{id}")
+    wait_for(lambda: lines.getvalue().count("\n") == 2, what="both lines")
+    read, refused = map(json.loads, lines.getvalue().splitlines())
+    assert (read["who"], read["what"], read["id"], read["route"]) == ("ann", "report", id, "/reports/<id>")
+    assert (refused["what"], refused["reason"], refused["status"]) == ("refused", "no-user", 403)
+    assert b'credit_risk_exporter_refusals_total{reason="no-user"} 1.0' in closed.metrics()
 
 
 def _slow_reader(exporter: Server) -> HTTPConnection:
@@ -256,11 +341,11 @@ def test_the_same_on_the_other_backend(settings, mongodb_url, gcs_url):
     blobs.put(name, b"<h1>a report</h1>")
     id = log.put_report(window.REPORT, {"page": name, "model_version": "1", "window": {"n": 1}, "drift": None})
     hosted = Site(other)
-    assert hosted.answer(f"/reports/{id}", "localhost").body == b"<h1>a report</h1>"
-    assert hosted.answer("/reports/latest", "localhost").headers["Location"] == f"/reports/{id}"
-    assert hosted.answer(f"/reports?before={quote('2020-01-01')}", "localhost").body.count(b"None here")
+    assert hosted.answer(f"/reports/{id}").body == b"<h1>a report</h1>"
+    assert hosted.answer("/reports/latest").headers["Location"] == f"/reports/{id}"
+    assert hosted.answer(f"/reports?before={quote('2020-01-01')}").body.count(b"None here")
     assert remove_old(open_documents(mongodb_url), blobs, days=1, now=datetime.now(UTC) + timedelta(days=2)) == 1
-    assert hosted.answer(f"/reports/{id}", "localhost").status == 404
+    assert hosted.answer(f"/reports/{id}").status == 404
 
 
 def test_the_runbook_is_a_page():

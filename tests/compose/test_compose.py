@@ -7,6 +7,7 @@ version, a report needs decisions.
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +19,15 @@ import pytest
 import requests
 
 from conftest import free_port, wait_for
+from credit_risk.prefect_api import PrefectAPI
+from tools import archive, handout
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "credit-risk-test"
 PORTS = ("MLFLOW", "PREFECT", "RISKOMETER", "PROMETHEUS", "ALERTMANAGER", "EXPORTER", "GRAFANA")
-JOBS = {"bucket", "deployments", "first-model"}
+JOBS = {"passwords", "postgres-roles", "mongo-roles", "bucket-owner", "bucket", "deployments", "first-model"}
+# What the volumes of earlier versions were made with.
+EARLIER = "local-only"
 CLIENTS = 150
 
 if not (UP := os.environ.get("COMPOSE_UP", "")):
@@ -56,17 +61,41 @@ class Stack:
         lines = self.compose("ps", "--all", "--format", "json").splitlines()
         return {c["Service"]: c for c in map(json.loads, filter(lambda line: line.startswith("{"), lines))}
 
+    def prefect(self) -> PrefectAPI:
+        return PrefectAPI(self.url("PREFECT", "/api"), f"admin:{self.secrets()['prefect-login']}", timeout=20)
+
     def blobs(self, prefix: str) -> list[str]:
         """Return the names in the bucket, as the storage server tells them."""
         url = f"http://fake-gcs-server:4443/storage/v1/b/credit-risk/o?prefix={prefix}"
         listed = json.loads(self.compose("exec", "-T", "fake-gcs-server", "wget", "-qO-", url))
         return [item["name"] for item in listed.get("items", [])]
 
-    def mongo(self, script: str) -> Any:
-        """Evaluate a line in MongoDB's own shell, not through our reader."""
-        url = "mongodb://credit-risk:local-only@mongo:27017/credit_risk?authSource=admin"
+    def secrets(self) -> dict[str, str]:
+        """Return the secrets by name, as the job that makes them keeps them."""
+        said = self.compose("run", "--rm", "-T", "--no-deps", "passwords", "grep", "-r", "", "/secrets/kept")
+        lines = (line.removeprefix("/secrets/kept/").partition(":") for line in said.splitlines() if "/kept/" in line)
+        return {name: secret for name, _, secret in lines}
+
+    def secret(self, name: str) -> str:
+        return self.secrets()[name]
+
+    def mongo(self, script: str, user: str = "credit-risk", password: str = "") -> Any:
+        """Evaluate a line in MongoDB's own shell, not through our reader; as the administrator, or who is named."""
+        login = f"{user}:{password or self.secret('mongo-admin')}"
+        url = f"mongodb://{login}@mongo:27017/credit_risk?authSource=admin"
         said = self.compose("exec", "-T", "mongo", "mongosh", "--quiet", url, "--eval", f"EJSON.stringify({script})")
         return json.loads(said.strip().splitlines()[-1])
+
+    def postgres(self, user: str, password: str, query: str) -> str:
+        """Ask PostgreSQL over TCP, as its clients do."""
+        psql = ("psql", "-h", "postgres", "-U", user, "-d", user, "-qtAc", query)
+        return self.compose("exec", "-T", "-e", f"PGPASSWORD={password}", "postgres", *psql)
+
+    def reaches(self, name: str, host: str, port: int) -> bool:
+        """Return whether a container of ours gets a connection."""
+        call = f"import socket; socket.create_connection(({host!r}, {port}), 3)"
+        command = ["docker", "compose", "exec", "-T", name, "python", "-c", call]
+        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True).returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +139,51 @@ def test_every_container_is_well(stack: Stack) -> None:
             assert (container["State"], container["Health"]) == ("running", "healthy"), name
 
 
-def test_no_container_but_the_emulator_runs_as_root(stack: Stack) -> None:
-    lasting = set(stack.containers()) - JOBS
-    roots = {name for name in lasting if stack.compose("exec", "-T", name, "id", "-u").split()[-1] == "0"}
-    assert roots <= {"fake-gcs-server"}
+def test_no_container_that_lasts_runs_as_root(stack: Stack) -> None:
+    for name in set(stack.containers()) - JOBS:
+        assert stack.compose("exec", "-T", name, "id", "-u").split()[-1] != "0", name
+
+
+def test_no_container_shows_a_secret(stack: Stack) -> None:
+    """Neither by `docker inspect` nor by what its processes are called with."""
+    secrets = stack.secrets()
+    assert set(secrets) == set(handout.MADE)
+    assert len(set(secrets.values())) == len(secrets)
+    shown = stack.run("docker", "inspect", *stack.compose("ps", "--all", "--quiet").split())
+    # The stand-in for MongoDB, where its image cannot be had, takes its password as an argument.
+    shown += "\n".join(line for line in stack.compose("top").splitlines() if " ferretdb " not in line)
+    assert not [name for name, secret in secrets.items() if secret in shown]
+
+
+def test_each_container_sees_its_own_secrets(stack: Stack) -> None:
+    wanted = handout.folders(dict.fromkeys(handout.MADE, "x"), {})
+    for name in set(stack.containers()) - JOBS:
+        found = stack.compose("exec", "-T", name, "sh", "-c", "ls /run/secrets 2>/dev/null || true").split()
+        assert set(found) == set(wanted.get(name, ())), name
+
+
+def test_a_container_reaches_what_it_asks_and_nothing_else(stack: Stack) -> None:
+    port = {"postgres": 5432, "mongo": 27017, "fake-gcs-server": 4443, "mlflow": 5051, "prefect-server": 4200}
+    asks = {
+        "mlflow": {"postgres", "fake-gcs-server"},
+        "prefect-server": {"postgres"},
+        "training-worker": {"mongo", "fake-gcs-server", "mlflow", "prefect-server"},
+        "reporting-worker": {"mongo", "fake-gcs-server", "mlflow", "prefect-server"},
+        "risk-o-meter": {"mongo", "fake-gcs-server", "mlflow"},
+        "evidently-exporter": {"mongo", "fake-gcs-server", "mlflow", "prefect-server"},
+    }
+    for name, asked in asks.items():
+        reached = {server for server in port if server != name and stack.reaches(name, server, port[server])}
+        assert reached == asked, name
+    # By number too, as a name may only not be known: from a network without a gateway there is no way to another.
+    address = {
+        name: {n: v["IPAddress"] for n, v in json.loads(found)[0]["NetworkSettings"]["Networks"].items()}
+        for name in ("postgres", "prefect-server")
+        for found in [stack.run("docker", "inspect", stack.compose("ps", "--quiet", name).strip())]
+    }
+    for name, networks in address.items():
+        for ip in networks.values():
+            assert not stack.reaches("risk-o-meter", ip, port[name]), (name, ip)
 
 
 def test_mlflow_serves_the_browser_and_nobody_elses(stack: Stack) -> None:
@@ -131,12 +201,21 @@ def test_prefect_names_an_api_that_the_browser_reaches(stack: Stack) -> None:
     for path in ("/", "/dashboard", "/v2/dashboard"):
         assert page(stack.url("PREFECT", path)).status_code == 200
     api = requests.get(stack.url("PREFECT", "/ui-settings"), timeout=20).json()["api_url"]
-    assert api == stack.url("PREFECT", "/api")
-    assert requests.get(f"{api}/health", timeout=20).json() is True
+    assert api == "/api"
+    assert requests.get(stack.url("PREFECT", f"{api}/health"), timeout=20).json() is True
+
+
+def test_prefect_wants_its_login_and_no_other_name(stack: Stack) -> None:
+    asked = stack.url("PREFECT", "/api/csrf-token?client=test")
+    login = ("admin", stack.secrets()["prefect-login"])
+    assert requests.get(asked, timeout=20).status_code == 401
+    assert requests.get(asked, auth=login, timeout=20).status_code == 200
+    assert requests.get(asked, auth=login, headers={"Host": "rebound.example"}, timeout=20).status_code == 400
+    assert requests.post(stack.url("PREFECT", "/api/deployments/filter"), auth=login, timeout=20).status_code == 403
 
 
 def test_both_deployments_are_there_with_their_schedules(stack: Stack) -> None:
-    found = requests.post(stack.url("PREFECT", "/api/deployments/filter"), json={}, timeout=20).json()
+    found = stack.prefect().ask("deployments/filter", {})
     schedules = {d["work_pool_name"]: [s["schedule"]["cron"] for s in d["schedules"]] for d in found}
     assert schedules == {"training": ["0 23 * * 0"], "reporting": ["0 */3 * * *"]}
 
@@ -234,8 +313,37 @@ def test_jobs_change_nothing_when_they_run_again(stack: Stack) -> None:
     for job in sorted(JOBS):
         stack.compose("run", "--rm", "-T", "--no-deps", job)
     assert challenger(stack)["version"] == "2"
-    found = requests.post(stack.url("PREFECT", "/api/deployments/filter"), json={}, timeout=20).json()
+    found = stack.prefect().ask("deployments/filter", {})
     assert len(found) == 2
+
+
+def test_a_volume_of_an_earlier_version_starts_and_gets_its_own_passwords(stack: Stack) -> None:
+    """Everybody was the administrator of MongoDB then, and every password the same."""
+    secrets = stack.secrets()
+    root = secrets["postgres-admin"]
+    experiments = "SELECT count(*) FROM experiments"
+    before = stack.postgres("mlflow", secrets["postgres-mlflow"], experiments)
+    decided = stack.mongo("db.decisions.find({}).toArray().length")
+    for role in ("mlflow", "prefect", "postgres"):
+        stack.postgres("postgres", root, f"ALTER ROLE {role} PASSWORD '{EARLIER}'")
+    for user in handout.LOG_USERS:
+        stack.mongo(f"db.getSiblingDB('admin').dropUser('{user}')")
+    stack.mongo(f"db.getSiblingDB('admin').updateUser('credit-risk', {{pwd: '{EARLIER}'}})")
+    stack.compose("down", "--timeout", "60")
+    stack.run("docker", "volume", "rm", f"{PROJECT}_secrets")
+
+    stack.run("bash", "-c", UP)
+
+    new = stack.secrets()
+    assert not set(new.values()) & set(secrets.values())
+    assert stack.postgres("mlflow", new["postgres-mlflow"], experiments) == before
+    assert stack.mongo("db.decisions.find({}).toArray().length") == decided
+    for role in ("postgres", "mlflow", "prefect"):
+        with pytest.raises(AssertionError, match="password authentication failed"):
+            stack.postgres(role, EARLIER, "SELECT 1")
+    for user in ("credit-risk", *handout.LOG_USERS):
+        with pytest.raises(AssertionError, match="Authentication failed"):
+            stack.mongo("1", user, EARLIER)
 
 
 def test_state_outlives_the_containers(stack: Stack) -> None:
@@ -247,3 +355,39 @@ def test_state_outlives_the_containers(stack: Stack) -> None:
     assert stack.mongo("db.decisions.find({}).toArray().length") == decided
     soon(lambda: requests.get(stack.url("RISKOMETER", "/readyz"), timeout=20).ok, 60, "the model")
     assert requests.get(stack.url("RISKOMETER", "/api/v1/model"), timeout=20).json()["version"] == "2"
+
+
+def test_a_backup_comes_back_after_the_loss_of_every_volume(stack: Stack, tmp_path: Path) -> None:
+    kept, approvals = str(tmp_path / "kept"), stack.run("make", "approvals")
+    decided = stack.mongo("db.decisions.find({}).toArray().length")
+    blobs, login = stack.blobs(""), stack.secret("prefect-login")
+    stack.run("make", "backup", TO=kept)
+    with pytest.raises(AssertionError, match="CONFIRM=1"):
+        stack.run("make", "restore", FROM=kept)
+    stack.compose("down", "--volumes", "--timeout", "60")
+    assert f"the decision log is whole: {decided:,} decisions" in stack.run("make", "restore", FROM=kept)
+    said = stack.run("make", "upgrade", TO=str(tmp_path / "before-upgrade"))
+    assert f"the decision log is whole: {decided:,} decisions" in said
+    soon(lambda: ready(stack), 60, "the model")
+    assert requests.get(stack.url("RISKOMETER", "/api/v1/model"), timeout=20).json()["version"] == "2"
+    assert stack.run("make", "approvals") == approvals
+    assert set(blobs) <= set(stack.blobs(""))
+    assert stack.secret("prefect-login") == login
+    csv = b"".join((ROOT / "data" / "credit-g.csv").read_bytes().splitlines(keepends=True)[:4])
+    answer = requests.post(stack.url("RISKOMETER", "/api/v1/files"), files={"file": ("clients.csv", csv)}, timeout=60)
+    assert answer.json()["n_decided"] == 3
+
+
+def test_a_restore_that_fails_leaves_the_state(stack: Stack, tmp_path: Path) -> None:
+    kept, decided = tmp_path / "kept", stack.mongo("db.decisions.find({}).toArray().length")
+    stack.run("make", "backup", TO=str(kept))
+    spoilt = tmp_path / "spoilt"
+    with archive.new(spoilt, "compose") as part:  # its digests are right, and it is none all the same
+        for file in kept.iterdir():
+            shutil.copy(file, part)
+        (part / "decisions.tar").write_bytes((kept / "decisions.tar").read_bytes()[:-20_000])
+    with pytest.raises(AssertionError, match="everything is as it was"):
+        stack.run("make", "restore", FROM=str(spoilt), CONFIRM="1")
+    stack.run("bash", "-c", UP)
+    assert stack.mongo("db.decisions.find({}).toArray().length") == decided
+    soon(lambda: ready(stack), 60, "the model")

@@ -1,0 +1,85 @@
+import io
+import json
+import queue
+
+import pytest
+
+from credit_risk import access_log
+from credit_risk.access_log import AccessLog, Entry
+from credit_risk.caller import Caller
+
+ID = "01K00000000000000000000000"
+ANN = Caller("ann", "user")
+
+
+def lines(*writes: tuple) -> list[dict]:
+    stream = io.StringIO()
+    log = AccessLog(stream)
+    for write in writes:
+        log.write(*write)
+    log.close()
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_says_when_who_from_where_what_and_with_which_result():
+    (line,) = lines((Entry("override", f"{ID}-0"), ANN, "10.0.0.7", "POST", "/decisions/<id>", 201))
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "who": "ann",
+        "kind": "user",
+        "address": "10.0.0.7",
+        "method": "POST",
+        "route": "/decisions/<id>",
+        "what": "override",
+        "id": f"{ID}-0",
+        "status": 201,
+    }
+
+
+def test_a_refusal_says_why_and_a_callback_how_it_went():
+    entry = Entry()
+    entry.refuse("no-user")
+    refused, took = lines(
+        (entry, None, "::1", "BREW", "unmatched", 403),
+        (Entry("take", f"{ID}-0", 422), ANN, None, "POST", "/_dash", 200),
+    )
+    assert (refused["what"], refused["reason"], refused["who"], refused["method"]) == (
+        "refused",
+        "no-user",
+        None,
+        "other",
+    )
+    assert took["status"] == 422
+
+
+def test_without_a_word_of_what_it_does_a_request_has_no_line():
+    assert lines((Entry(), ANN, None, "GET", "/", 200)) == []
+
+
+@pytest.mark.parametrize("id", ["Erika Mustermann", f"{ID}-", f"{ID}\n", f"{ID}-0x", "", None])
+def test_what_is_no_id_of_ours_is_left_out(id):
+    (line,) = lines((Entry("decision", id), ANN, None, "GET", "/decisions/<id>", 404))
+    assert line["id"] is None
+
+
+def test_a_name_cannot_forge_a_line():
+    (line,) = lines((Entry("score", ID), Caller('x"}\n{"who": "CEO"\u202e', "user"), None, "POST", "/", 200))
+    assert line["who"] == 'x"}\n{"who": "CEO"\u202e'
+
+
+def test_what_finds_no_room_is_counted(monkeypatch):
+    monkeypatch.setattr(access_log, "MAX_WAITING", 2)
+    stream = io.StringIO()
+    log = AccessLog(stream)
+    log._listener.stop()  # as if it had no time
+    for _ in range(5):
+        log.write(Entry("score", ID), ANN, None, "POST", "/", 200)
+    waiting: queue.Queue = log._waiting.queue
+    assert waiting.qsize() == 2
+    log._listener.start()
+    log._listener.stop()
+    log._listener.start()
+    log.write(Entry("score", ID), ANN, None, "POST", "/", 200)
+    log.close()
+    written = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line.get("n") or line["what"] for line in written] == ["score", "score", 3, "score"]

@@ -1,0 +1,57 @@
+"""Training and the approver ask MongoDB for no more than tools/mongo-roles.json lets them."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from credit_risk.application import LABEL, Validator
+from credit_risk.approvals import adopt, approve, history, in_force, note_registered, rollback
+from credit_risk.blobs import open_blobs
+from credit_risk.data import read_training
+from credit_risk.decisions import Batch, open_log
+from credit_risk.model import Decided, confidence
+from credit_risk.outcomes import take
+from credit_risk.snapshots import make, read, standing
+
+
+@pytest.fixture
+def log(settings, mongodb_url):
+    return open_log(settings.model_copy(update={"decision_log": mongodb_url}))
+
+
+def test_training_takes_what_matured_and_notes_what_it_registered(settings, log, in_role, registry, register):
+    base = read_training("data/credit-g.csv")
+    clients = base.head(30).assign(duration=6)
+    applications = Validator().rows(clients.drop(columns=LABEL).to_dict("records"))
+    risk = np.full(len(applications), 0.1)
+    long_ago = datetime.now(UTC) - timedelta(days=900)
+    decided = Decided(risk, risk >= 1 / 6, confidence(risk))
+    record = log.commit(Batch(applications, decided, "1", "abc", 1 / 6, time=long_ago))
+    day = (long_ago + timedelta(days=400)).date()
+    rows = [f"{record.id}-{row},{'defaulted' if row % 5 == 0 else 'repaid'},{day}" for row in range(30)]
+    take(log, "\n".join(["decision_id,outcome,date", *rows]).encode())
+    version = register()
+
+    with in_role("training"):
+        snapshot, new = make(log, open_blobs(settings.bucket), base, settings.data, 12)
+        assert new
+        assert standing(log) == snapshot
+        assert sum(map(len, read(open_blobs(settings.bucket), snapshot))) == len(base) + 30
+        note_registered(log, version)
+        assert in_force(registry, log).approval is None
+        assert history(log) == []
+
+
+def test_the_approver_approves_adopts_and_rolls_back(log, in_role, registry, register):
+    for _ in range(2):
+        note_registered(log, register())
+    register()
+    with in_role("approver"):
+        approve(registry, log, "1", "Ann", "the first")
+        approve(registry, log, "2", "Ann", "better")
+        adopt(registry, log, "3", "Ann", "made elsewhere")
+        approve(registry, log, "3", "Ann", "better still")
+        assert rollback(registry, log, "Ann", "worse").version == "2"
+        assert in_force(registry, log).approval.version == "2"
+        assert len(history(log)) == 5

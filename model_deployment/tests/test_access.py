@@ -1,0 +1,374 @@
+"""The Risk-O-Meter's door, attacked: a real server behind a proxy, with keys, asked by those who may and who may not.
+
+The proxy is whoever asks from 127.0.0.2; 127.0.0.1, where everybody else on the machine is, is not trusted.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from typing import Any, NamedTuple
+
+import pytest
+
+from conftest import wait_for
+from credit_risk.keys import digest
+from credit_risk.overrides import overrides
+
+from .conftest import ROOT, Server, approve_version, register_version, serving
+
+pytestmark = pytest.mark.timeout(300)
+ALPHA, BETA, SCRAPE = "alpha-" + "a" * 40, "beta-" + "b" * 40, "s" * 48
+PROXY, STRANGER = "127.0.0.2", "127.0.0.1"
+CALLBACK = "/_dash-update-component"
+SECRET = "Erika-Mustermann-4711"  # a client's name, which no log may have
+
+Headers = list[tuple[str, str]]
+
+
+class Answer(NamedTuple):
+    status: int
+    text: str
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.text)
+
+
+class Door:
+    """Asks a server as anybody can: any header, also twice, from any address of this machine."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.callbacks = json.loads(self.ask("GET", "/_dash-dependencies", headers=named("ann")).text)
+
+    def ask(self, method: str, path: str, body: Any = None, *, headers: Headers = [], peer: str = "") -> Answer:  # noqa: B006
+        """Return the answer to a request: who sends a user's name unasked is the proxy, unless `peer` is another."""
+        by_proxy = any(name.lower() == "x-forwarded-user" for name, _ in headers)
+        source = peer or (PROXY if by_proxy else STRANGER)
+        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=30, source_address=(source, 0))
+        kind = "text/csv" if isinstance(body, str) else "application/json"
+        data = b"" if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
+        try:
+            connection.putrequest(method, path)
+            for name, value in [("Content-Type", kind), *headers]:
+                connection.putheader(name, value)
+            if data:
+                connection.putheader("Content-Length", str(len(data)))
+            connection.endheaders(data)
+            response = connection.getresponse()
+            return Answer(response.status, response.read().decode(errors="replace"))
+        finally:
+            connection.close()
+
+    def call(self, part: str, values: list[Any], headers: Headers, peer: str = "") -> Answer:
+        """Run a callback of the page, found by a part of its output."""
+        it = next(d for d in self.callbacks if part in d["output"])
+        n, output = len(it["inputs"]), it["output"]
+        several = output.startswith("..")
+        outputs = [_spec(one) for one in output.strip(".").split("...")] if several else _spec(output)
+        body = {
+            "output": output,
+            "outputs": outputs,
+            "changedPropIds": ["{id}.{property}".format(**it["inputs"][0])],
+            "inputs": [dict(i, value=v) for i, v in zip(it["inputs"], values, strict=False)],
+            "state": [dict(s, value=v) for s, v in zip(it["state"], values[n:], strict=False)],
+        }
+        return self.ask("POST", CALLBACK, body, headers=headers, peer=peer)
+
+    def score(self, row: dict[str, Any], headers: Headers) -> dict[str, Any]:
+        answer = self.ask("POST", "/api/v1/score", [row], headers=headers)
+        assert answer.status == 200, answer.text
+        return dict(answer.body)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what the access log says."""
+        lines = self.server.log_file.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith('{"time"')]
+
+
+def _spec(output: str) -> dict[str, str]:
+    id, _, name = output.split("@")[0].rpartition(".")
+    return {"id": id, "property": output.rpartition(".")[2] if name else ""}
+
+
+def named(*users: str) -> Headers:
+    return [("X-Forwarded-User", user) for user in users]
+
+
+def bearer(key: str) -> Headers:
+    return [("Authorization", f"Bearer {key}")]
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory, mlflow_server, scorers) -> Iterator[Door]:
+    folder = tmp_path_factory.mktemp("closed")
+    (folder / "scrape-key").write_text(SCRAPE)
+    settings = {
+        "MLFLOW_TRACKING_URI": mlflow_server,
+        "MODEL_NAME": "closed",
+        "MODEL_POLL_SECONDS": "1",
+        "RISKOMETER_PROCESSES": "1",
+        "USER_HEADER": "X-Forwarded-User",
+        "TRUSTED_PROXIES": "127.0.0.2/32",
+        "API_KEYS": f"alpha:{digest(ALPHA)},beta:{digest(BETA)}",
+        "SCRAPE_KEY_FILE": str(folder / "scrape-key"),
+    }
+    version = register_version(mlflow_server, "closed", scorers[0])
+    with serving(folder, settings) as server:
+        approve_version(server, version)
+        wait_for(lambda: server.get("/readyz")[0] == 200, 120, "the Production model")
+        yield Door(server)
+
+
+@pytest.fixture
+def decided(door, clients) -> dict[str, Any]:
+    """A decision that the holder of one key had made."""
+    return dict(door.score(clients[0] | {"client_id": SECRET}, bearer(ALPHA))["decisions"][0])
+
+
+@pytest.fixture
+def override_by(door, decided) -> Callable[..., Answer]:
+    """A function that sets that decision to the other colour: `override_by("CEO", headers, peer)`."""
+
+    def send(by: str, headers: Headers, peer: str = "") -> Answer:
+        other = "green" if decided["prediction"] == "red" else "red"
+        body = {"prediction": other, "by": by, "reason": "because"}
+        return door.ask("POST", f"/api/v1/decisions/{decided['id']}/override", body, headers=headers, peer=peer)
+
+    return send
+
+
+def attacks(decided: dict[str, Any], row: dict[str, Any]) -> dict[str, tuple[str, list[Any]]]:
+    """Return the callbacks of finding 6: what reads, overrides and decides."""
+    other = "green" if decided["prediction"] == "red" else "red"
+    batch = decided["id"].rpartition("-")[0]
+    return {
+        "history": ("found.children", [1, "history", 0, "", None, None]),
+        "rows": ("decisions.getRowsResponse", [{"startRow": 0, "endRow": 3, "context": {"batch": batch}}]),
+        "batch": ("shown.data", [f"?batch={batch}"]),
+        "decision": ("panel.children", [decided["id"]]),
+        "override": ("overridden.data", [1, other, "Chief Risk Officer", "no key", decided["id"]]),
+        "take": ("judged.children", [{"application": row, "take": True, "key": "k"}]),
+        "preview": ("judged.children", [{"application": row, "take": False, "key": "k"}]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("headers", "peer", "status"),
+    [
+        ([], STRANGER, 403),
+        ([], PROXY, 403),
+        (bearer("x" * 43), STRANGER, 401),
+        (bearer(SCRAPE), STRANGER, 401),
+        (named("CEO"), STRANGER, 403),
+        (named("CEO", "ann"), PROXY, 403),
+    ],
+)
+def test_without_a_user_or_key_the_pages_callbacks_do_nothing(door, decided, clients, headers, peer, status):
+    log = door.server.decisions()
+    before = len(log.batches())
+    for part, values in attacks(decided, clients[1]).values():
+        answer = door.call(part, values, headers, peer)
+        assert answer.status == status
+        assert answer.body["type"].startswith("urn:risk-o-meter:")
+        assert SECRET not in answer.text
+    assert len(log.batches()) == before
+    assert overrides(log, decided["id"]) == []
+
+
+def test_with_a_user_they_do_what_a_clerk_asks(door, decided, clients):
+    log = door.server.decisions()
+    for what, (part, values) in attacks(decided, clients[1]).items():
+        answer = door.call(part, values, named("ann"))
+        assert answer.status == 200, what
+        assert SECRET in answer.text or what in ("batch", "history", "take", "preview"), what
+    (event,) = overrides(log, decided["id"])
+    assert (event["by"], event["caller"]) == ("ann", "user: ann")
+    (record,) = log.latest_batches(limit=1)
+    assert record.caller == "user: ann"
+
+
+@pytest.mark.parametrize(
+    ("sent", "peer", "status"),
+    [
+        (named("CEO"), "127.0.0.1", 403),  # not from the proxy
+        ([], "127.0.0.1", 403),
+        ([], PROXY, 403),
+        (named("CEO", "alice"), PROXY, 403),
+        (named("CEO,alice"), PROXY, 403),
+        ([("X_Forwarded_User", "CEO")], PROXY, 403),
+        ([("x-forwarded-user", "")], PROXY, 403),
+        ([*named("CEO"), *bearer(ALPHA)], "127.0.0.1", 403),
+    ],
+)
+def test_nobody_signs_with_anothers_name(door, decided, override_by, sent, peer, status):
+    answer = override_by("CFO", sent, peer)
+    assert answer.status == status
+    assert overrides(door.server.decisions(), decided["id"]) == []
+
+
+def test_a_user_signs_with_their_own_name_whatever_they_send(override_by):
+    answer = override_by("CEO", named("ann@bank"))
+    assert answer.status == 201
+    assert (answer.body["by"], answer.body["caller"]) == ("ann@bank", "user: ann@bank")
+
+
+def test_a_keys_holder_signs_as_given_and_the_key_is_told_with_it(door, decided, override_by):
+    answer = override_by("Bo", bearer(ALPHA))
+    assert (answer.status, answer.body["by"], answer.body["caller"]) == (201, "Bo", "key: alpha")
+    seen = door.ask("GET", f"/api/v1/decisions/{decided['id']}", headers=named("ann")).body
+    assert seen["caller"] == "key: alpha"
+    assert [one["caller"] for one in seen["overrides"]] == ["key: alpha"]
+
+
+def test_what_one_key_had_decided_another_does_not_find(door, decided, clients, override_by):
+    batch = decided["id"].rpartition("-")[0]
+    theirs = door.score(clients[2], bearer(BETA))
+    assert door.ask("GET", f"/api/v1/decisions/{decided['id']}", headers=bearer(BETA)).status == 404
+    for form in ("csv", "xlsx"):
+        assert door.ask("GET", f"/api/v1/batches/{batch}.{form}", headers=bearer(BETA)).status == 404
+        assert door.ask("GET", f"/api/v1/batches/{batch}.{form}", headers=bearer(ALPHA)).status == 200
+        assert door.ask("GET", f"/api/v1/batches/{theirs['batch']}.{form}", headers=named("ann")).status == 200
+    assert override_by("Bo", bearer(BETA)).status == 404
+    for column, value in (("client_id", SECRET), ("decision_id", decided["id"])):
+        csv = f"{column},outcome,date\n{value},repaid,{datetime.now(UTC):%Y-%m-%d}\n"
+        told = door.ask("POST", "/api/v1/outcomes", csv, headers=bearer(BETA))
+        assert told.status == 422
+        assert told.body["detail"].startswith(("Line 2: there is no decision", "There is no decision")), told.text
+    for what, (part, values) in attacks(decided, clients[1]).items():
+        answer = door.call(part, values, bearer(BETA))
+        assert answer.status in (200, 204), what
+        assert SECRET not in answer.text, what
+        assert batch not in answer.text, what
+    assert overrides(door.server.decisions(), decided["id"]) == []
+
+
+def test_an_idempotency_key_is_its_callers_own(door, clients):
+    key = [("Idempotency-Key", "invoice-1")]
+    first = door.score(clients[0], [*bearer(ALPHA), *key])
+    other = door.score(clients[1], [*bearer(BETA), *key])
+    assert first["batch"] != other["batch"]
+    again = door.ask("POST", "/api/v1/score", [clients[1]], headers=[*bearer(ALPHA), *key])
+    assert again.status == 422
+    assert first["batch"] in again.text
+    assert door.score(clients[0], [*bearer(ALPHA), *key]) == first
+    assert door.score(clients[1], [*bearer(BETA), *key]) == other
+    took = door.call("judged.children", [{"application": clients[0], "take": True, "key": "k" * 5000}], named("ann"))
+    assert "An Idempotency-Key has 1 to 200 characters" in took.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/client",
+        "/api/v1/model",
+        "//api/v1/model",
+        "/%61pi/v1/model",
+        "/api%2fv1/model",
+        "/x/../api/v1/model",
+        "/api/v1/../v1/model",
+        "/api/v1/model/",
+        "/API/v1/model",
+        "/api/v1/docs/",
+        "/healthz/../api/v1/model",
+        "/healthz;/api/v1/model",
+        "/_dash-layout",
+        "/_dash-dependencies",
+        "/assets/riskometer.js",
+        "/metrics",
+        "/metrics/",
+        "/nowhere",
+    ],
+)
+def test_no_spelling_of_a_path_opens_it(door, path):
+    for headers, status in (([], 403), (bearer("k" * 43), 401)):
+        answer = door.ask("GET", path, headers=headers)
+        assert answer.status == status
+        assert "version" not in answer.body
+
+
+def test_probes_and_the_apis_description_are_open_and_name_no_version(door):
+    assert door.ask("GET", "/healthz").body == {"status": "ok"}
+    assert door.ask("GET", "/readyz").body == {"status": "ready"}
+    for path in ("/api/v1/docs", "/api/v1/openapi.json", "/assets/riskometer.css", "/assets/logo.svg"):
+        assert door.ask("GET", path).status == 200
+
+
+def test_prometheus_reads_the_figures_and_nothing_else(door):
+    figures = door.ask("GET", "/metrics", headers=bearer(SCRAPE))
+    assert figures.status == 200
+    before = float(re.search(r'riskometer_refusals_total\{reason="wrong-key"\} (\S+)', figures.text)[1])
+    assert door.ask("GET", "/api/v1/model", headers=bearer(SCRAPE)).status == 401
+    figures = door.ask("GET", "/metrics", headers=bearer(SCRAPE)).text
+    assert f'riskometer_refusals_total{{reason="wrong-key"}} {before + 1}' in figures
+    for headers in (named("ann"), bearer(BETA)):
+        assert door.ask("GET", "/metrics", headers=headers).status == 200
+
+
+def test_who_asks_is_told_with_no_word_of_a_client(door, decided, clients, override_by):
+    batch, row = decided["id"].rpartition("-")[0], clients[1] | {"client_id": SECRET}
+    override_by("Bo", bearer(ALPHA))
+    door.ask("GET", f"/api/v1/decisions/{decided['id']}?x={SECRET}", headers=named("ann"))
+    door.ask("GET", f"/api/v1/decisions/{SECRET}", headers=named("ann"))
+    door.ask("GET", f"/api/v1/batches/{batch}.csv", headers=bearer(BETA))
+    door.ask("POST", f"/api/v1/{SECRET}", headers=bearer("w" * 43))
+    for part, values in attacks(decided, row).values():
+        door.call(part, values, named("ann"))
+    expected = {
+        ("score", "alpha", "key", batch, 200),
+        ("override", "alpha", "key", decided["id"], 201),
+        ("decision", "ann", "user", decided["id"], 200),
+        ("decision", "ann", "user", None, 404),
+        ("export", "beta", "key", batch, 404),
+        ("refused", None, None, None, 401),
+        ("history", "ann", "user", None, 200),
+        ("rows", "ann", "user", batch, 200),
+        ("batch", "ann", "user", batch, 200),
+        ("override", "ann", "user", decided["id"], 422),  # it is that colour by now
+    }
+
+    def told() -> set[tuple[Any, ...]]:
+        return {tuple(line[name] for name in ("what", "who", "kind", "id", "status")) for line in door.lines()}
+
+    wait_for(lambda: expected <= told(), 10, "all lines")
+    assert any(line["what"] == "take" and line["id"] and line["status"] == 201 for line in door.lines())
+    assert {line["address"] for line in door.lines()} == {PROXY, STRANGER}
+    assert {line.get("reason") for line in door.lines() if line["what"] == "refused"} >= {"wrong-key"}
+    assert not [line for line in door.lines() if line["what"] == "preview"]
+    logged = door.server.log_file.read_text()
+    for word in (SECRET, ALPHA, BETA, SCRAPE, "w" * 43, "because", "no key", "credit_amount", clients[1]["purpose"]):
+        assert word not in logged
+
+
+def test_keys_are_nowhere_as_they_are(door):
+    settings = door.server.settings.api_keys.get_secret_value()
+    for key in (ALPHA, BETA):
+        assert key not in settings
+        assert digest(key) in settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"USER_HEADER": "X-Forwarded-User"},
+            "TRUSTED_PROXIES=: Value error, USER_HEADER is believed from these alone",
+        ),
+        ({"API_KEYS": "my-plain-key"}, "API_KEYS: Value error, entry 1 is not NAME:SHA256 (keys are stored hashed)"),
+    ],
+)
+@pytest.mark.parametrize("service", ["model_deployment.server", "monitoring.exporter"])
+def test_a_door_that_would_stand_open_is_not_opened(tmp_path, settings, said, service):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | settings
+    command = [sys.executable, "-m", service]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == 1
+    assert "my-plain-key" not in done.stderr

@@ -1,0 +1,116 @@
+"""The decision log in MongoDB and the bucket on a storage server, out into a tar and back in."""
+
+import io
+import tarfile
+
+import bson
+import pymongo
+import pytest
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import PyMongoError
+
+from credit_risk.blobs import open_blobs
+from credit_risk.decisions import open_log
+from credit_risk.tests.test_decisions import batch
+from credit_risk.verify import verify
+from tools.keeper import COLLECTIONS, NotEmpty, load_bucket, load_log, save_bucket, save_log
+
+
+@pytest.fixture
+def log(settings, on_servers):
+    log = open_log(on_servers(settings))
+    log.commit(batch(3))
+    log.append_event("registered", "1", run_id="r", time_taken=1.5, nested={"a": [None, "ü"]})
+    log.append_approval("approval", "1")
+    return log
+
+
+@pytest.fixture
+def database(mongodb_url):
+    with pymongo.MongoClient(mongodb_url) as client:
+        yield client.get_default_database().with_options(bson.CodecOptions(RawBSONDocument))
+
+
+def saved(save, what):
+    out = io.BytesIO()
+    save(what, out)
+    return lambda: io.BytesIO(out.getvalue())
+
+
+def names(database):
+    return set(database.list_collection_names())
+
+
+def test_a_log_comes_back_as_it_was(log, database):
+    before, events, kept = verify(log), log.events(), saved(save_log, database)
+    log.commit(batch(2))
+    log.append_event("registered", "2")
+    load_log(database, kept(), replace=True)
+    assert verify(log) == before
+    assert log.events() == events
+    assert names(database) <= set(COLLECTIONS)
+    log.commit(batch(1))  # and it goes on, in order
+    assert verify(log).decisions == before.decisions + 1
+
+
+def test_a_log_comes_back_where_none_was(log, database):
+    before, kept = verify(log), saved(save_log, database)
+    for name in COLLECTIONS:
+        database.drop_collection(name)
+    load_log(database, kept(), replace=False)
+    assert verify(log) == before
+
+
+def test_mongorestore_could_read_it(log, database):
+    with tarfile.open(fileobj=saved(save_log, database)()) as tar:
+        assert tar.getnames() == [f"{name}.bson" for name in COLLECTIONS]
+        decisions = bson.decode_all(tar.extractfile("decisions.bson").read())
+    assert [d["client_id"] for d in decisions] == ["c0", "c1", "c2"]
+
+
+def test_what_is_there_goes_only_where_that_is_said(log, database):
+    before, kept = verify(log), saved(save_log, database)
+    with pytest.raises(NotEmpty, match="has decisions"):
+        load_log(database, kept(), replace=False)
+    assert verify(log) == before
+
+
+def test_a_tar_that_breaks_off_changes_nothing(log, database):
+    before, kept = verify(log), saved(save_log, database)().getvalue()
+    with pytest.raises((tarfile.TarError, bson.errors.InvalidBSON)):
+        load_log(database, io.BytesIO(kept[:-12_000]), replace=True)
+    assert verify(log) == before
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_a_failure_while_collections_change_places_changes_nothing(log, database, monkeypatch, nth):
+    kept = saved(save_log, database)
+    log.commit(batch(2))
+    before, calls, rename = verify(log), [], pymongo.collection.Collection.rename
+
+    def fail(collection, name, *more):
+        calls.append(name)
+        if len(calls) == nth:
+            raise PyMongoError("no")
+        return rename(collection, name, *more)
+
+    monkeypatch.setattr(pymongo.collection.Collection, "rename", fail)
+    with pytest.raises(PyMongoError, match="no"):
+        load_log(database, kept(), replace=True)
+    assert verify(log) == before
+
+
+def test_a_bucket_comes_back_as_it_was(gcs_url):
+    blobs = open_blobs(gcs_url)
+    blobs.put("mlflow/1/model", b"trees")
+    blobs.put("reports/latest.html", b"one")
+    kept = saved(save_bucket, blobs)
+    blobs.put("reports/latest.html", b"two", overwrite=True)
+    blobs.put("later", b"x")
+    with pytest.raises(NotEmpty, match="has files"):
+        load_bucket(blobs, kept(), replace=False)
+    load_bucket(blobs, kept(), replace=True)
+    assert {name: blobs.get(name) for name in blobs.names()} == {
+        "mlflow/1/model": b"trees",
+        "reports/latest.html": b"one",
+    }

@@ -1,0 +1,80 @@
+"""The stack's own secrets: made once, whoever asks first, and nobody else's to read."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tools.local import ROOT
+from tools.passwords import SECRETS, filled, make, read
+
+
+def test_each_is_long_and_fits_into_an_address(tmp_path):
+    made = make(tmp_path / "secrets")
+    assert set(made) == set(SECRETS)
+    assert all(re.fullmatch("[A-Za-z0-9]{43}", secret) for secret in made.values())
+    assert len(set(made.values())) == len(made)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_nobody_else_reads_them(tmp_path, umask):
+    folder = tmp_path / "secrets"
+    folder.mkdir(mode=0o755)
+    before = os.umask(umask)
+    try:
+        make(folder)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+
+
+def test_what_is_there_stays(tmp_path):
+    first = make(tmp_path)
+    (tmp_path / "scrape-key").unlink()
+    (tmp_path / "prefect-login").write_text("my own\n")
+    again = make(tmp_path)
+    assert again["prefect-login"] == read(tmp_path, "prefect-login") == "my own"
+    assert again["scrape-key"] not in (first["scrape-key"], "")
+
+
+def test_those_who_start_at_once_agree(tmp_path):
+    with ThreadPoolExecutor(20) as pool:
+        made = list(pool.map(lambda _: make(tmp_path / "secrets"), range(20)))
+    assert all(secrets == made[0] for secrets in made)
+    assert {file.name for file in (tmp_path / "secrets").iterdir()} == set(SECRETS)  # and nothing is left over
+
+
+def passwords(**variables):
+    command = [sys.executable, "-S", "-m", "tools.passwords"]  # -S: the standard library alone
+    environment = {name: value for name, value in os.environ.items() if name not in ("VAR_DIR", "SECRETS_DIR")}
+    return subprocess.run(command, cwd=ROOT, env=environment | variables, capture_output=True, text=True)
+
+
+def test_the_command_prints_what_a_person_types(tmp_path):
+    made = make(tmp_path / "secrets")
+    login, people, admin = (made[name] for name in ("prefect-login", "mlflow-people", "mlflow-admin"))
+    for where in ({"VAR_DIR": str(tmp_path)}, {"SECRETS_DIR": str(tmp_path / "secrets")}):
+        assert passwords(**where).stdout == (
+            f"Prefect  admin:{login}  (all of it, in its one field)\n"
+            f"MLflow   user people, password {people}  (where HOST opens it)\n"
+            f"         user admin, password {admin}  (adds users at /signup)\n"
+        )
+
+
+def test_where_none_were_made_it_says_so(tmp_path):
+    said = passwords(VAR_DIR=str(tmp_path))
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr == f"passwords: No such file or directory: {tmp_path}/secrets/prefect-login\n"
+
+
+def test_variables_that_name_a_secret_are_filled(tmp_path):
+    made = make(tmp_path)
+    named = {"A": "admin:{secret:prefect-login}@x/{secret:scrape-key}", "B": "{ secret:scrape-key} {secret} $A"}
+    assert filled(named, tmp_path) == named | {"A": f"admin:{made['prefect-login']}@x/{made['scrape-key']}"}
+    with pytest.raises(FileNotFoundError):
+        filled({"A": "{secret:no-such}"}, tmp_path)
