@@ -79,9 +79,9 @@ upgrade: ## After an upgrade of uv.lock: back up (TO=backups/before-upgrade-TIME
 
 ### Checks
 test: $(ENVIRONMENT) ## All tests that take seconds, and the whole stack once (arguments: ARGS="-k drift"; one at a time: ARGS=-n0)
-	@$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not compose" $(ARGS)
-test-slow: $(ENVIRONMENT) ## Only the slow ones, one at a time, for some measure
-	@$(PY) -m pytest -m "slow and not compose" $(ARGS)
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not compose" $(ARGS)
+test-slow: $(ENVIRONMENT) ## Only the slow ones; some measure, so the machine is theirs
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not compose" $(ARGS)
 test-all: test test-slow ## Both
 test-compose: $(ENVIRONMENT) ## Bring docker-compose.yml up and use it (by another command: COMPOSE_UP=...)
 	@$(PY) -m pytest -m compose tests/compose $(ARGS)

@@ -33,6 +33,15 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 
+# Files of tests that take minutes; begun last, they would run on beside idle processes.
+FIRST = ("test_end_to_end.py", "test_flow.py", "test_stack.py", "test_faults.py", "test_open_stack.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the longest files run first, the rest as they were found."""
+    items.sort(key=lambda item: item.path.name not in FIRST)
+
+
 def need(program: str, how: str) -> str:
     """Return the path of a program, or skip (fail, where parts are required) saying how to get it."""
     path = shutil.which(program)
@@ -104,6 +113,20 @@ def put_in_service(registry: Registry, log: DecisionLog, number: str, by: str = 
     """Note a version as training does, and approve it as `make approve` does."""
     note_registered(log, registry.version(number))
     approve(registry, log, number, by, "it is better")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def little_code() -> Iterator[None]:
+    """Log models with one module of those that go with them; each look at a version takes a request for each file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("credit_risk.logged.modules", lambda: ["__init__"])
+        yield
+
+
+@pytest.fixture
+def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare a scorer's trial, which takes seconds and has tests of its own."""
+    monkeypatch.setattr("credit_risk.registry.try_scorer", lambda data: None)
 
 
 def variables(settings: Settings) -> dict[str, str]:

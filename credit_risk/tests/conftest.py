@@ -42,12 +42,6 @@ def scorer(clients):
 
 
 @pytest.fixture
-def no_trial(monkeypatch):
-    """A scorer's trial takes seconds, and has tests of its own."""
-    monkeypatch.setattr("credit_risk.registry.try_scorer", lambda data: None)
-
-
-@pytest.fixture
 def registry(mlflow_server, request):
     return Registry(mlflow_server, f"test-{request.node.name}")
 

@@ -96,7 +96,9 @@ def test_the_digest_covers_every_file_and_stays_as_it_is(registry, store, artifa
     assert digest == f"v2:{found.stdout.split()[0]}"
 
 
-@pytest.mark.parametrize("name", [MODEL_FILE, "MLmodel", "requirements.txt", "code/credit_risk/model.py", "code/a.py"])
+@pytest.mark.parametrize(
+    "name", [MODEL_FILE, "MLmodel", "requirements.txt", "code/credit_risk/__init__.py", "code/a.py"]
+)
 def test_a_changed_or_added_file_is_another_version(registry, store, artifacts, name):
     version = store()
     stored = artifacts(version)

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from conftest import answers, free_port, running, wait_for
+from credit_risk import logged
 from credit_risk.application import LABEL, NAMES, PROTECTED, InvalidApplications, encode
 from credit_risk.logged import log_scorer
 from credit_risk.model import CreditScorer
@@ -20,6 +21,17 @@ from credit_risk.registry import PRODUCTION, Registry
 
 TEST = "data/test.csv"
 NUMBERS = ["duration", "credit_amount", "age", "num_dependents"]
+
+
+ALL_MODULES = logged.modules
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_code(little_code):
+    """A model is logged with all that goes with it, as outside the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logged, "modules", ALL_MODULES)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def under_prefect(prefect_api):
 
 
 @pytest.fixture
-def registry(mlflow_server, monkeypatch, request, settings):
+def registry(mlflow_server, monkeypatch, request, settings, no_trial):
     """An empty registry, and the settings that lead the flow to it."""
     name = request.node.name
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
