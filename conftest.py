@@ -20,11 +20,11 @@ import pymongo.monitoring
 import pytest
 from pydantic import SecretStr
 
-from credit_risk.approvals import approve, note_registered
-from credit_risk.decisions import DecisionLog
-from credit_risk.documents import INDEXES, create_indexes
-from credit_risk.registry import Registry
+from credit_risk.decision_log.decisions import DecisionLog
+from credit_risk.registry.approvals import approve, note_registered
+from credit_risk.registry.registry import Registry
 from credit_risk.settings import Settings
+from credit_risk.storage.documents import INDEXES, create_indexes
 from tools.mongo_roles import ROLES, privileges
 
 PREFECT_LOGIN = "admin:of-the-tests"  # of every Prefect server here, and of settings
@@ -119,14 +119,14 @@ def put_in_service(registry: Registry, log: DecisionLog, number: str, by: str = 
 def little_code() -> Iterator[None]:
     """Log models with one module of those that go with them; each look at a version takes a request for each file."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("credit_risk.logged.modules", lambda: ["__init__"])
+        patch.setattr("credit_risk.registry.logged.modules", lambda: ["__init__.py"])
         yield
 
 
 @pytest.fixture
 def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare a scorer's trial, which takes seconds and has tests of its own."""
-    monkeypatch.setattr("credit_risk.registry.try_scorer", lambda data: None)
+    monkeypatch.setattr("credit_risk.registry.registry.try_scorer", lambda data: None)
 
 
 def variables(settings: Settings) -> dict[str, str]:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from monitoring.cells import FEATURES, MEASURED, RISK, Cells
-from monitoring.drift import ALPHA, judge
+from monitoring.drift.bins import FEATURES, MEASURED, RISK, Cells
+from monitoring.drift.drift import ALPHA, judge
 
 SIZES = (100, 1000, 5000)
 # Which category is doubled, from the rarest to the most frequent.

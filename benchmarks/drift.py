@@ -25,16 +25,16 @@ from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.alarms import SIZES, false_alarms, power, usual_false_alarms
 from benchmarks.servers import appoint, mlflow_server
-from credit_risk.application import LABEL, NAMES, Validator, encode
-from credit_risk.data import read_training, split
-from credit_risk.decisions import Batch, DecisionLog, open_log
-from credit_risk.logged import log_scorer
-from credit_risk.model import CreditScorer
-from credit_risk.registry import REFERENCE_FILE, Registry
+from credit_risk.decision_log.decisions import Batch, DecisionLog, open_log
+from credit_risk.registry.logged import log_scorer
+from credit_risk.registry.registry import REFERENCE_FILE, Registry
+from credit_risk.schema.application import LABEL, NAMES, Validator, encode
+from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
-from monitoring.cells import FEATURES, MEASURED, RISK
-from monitoring.drift import Drift
-from monitoring.refresh import Refresher, evidently
+from credit_risk.training_data.data import read_training, split
+from monitoring.drift.bins import FEATURES, MEASURED, RISK
+from monitoring.drift.drift import Drift
+from monitoring.exporter.collector import Refresher, evidently
 from tools.stories import balances_fall
 
 FEW = 10_000
@@ -170,10 +170,10 @@ def evidently_seconds(reference: pd.DataFrame, decisions: pd.DataFrame) -> Secon
 
 def evidently_verdict(reference: pd.DataFrame, decisions: pd.DataFrame) -> set[str]:
     """Return the features that drifted by our rule, with the p-values that Evidently computes over all decisions."""
-    from monitoring import evidence
-    from monitoring.drift import compare
+    from monitoring.drift import evidently_adapter
+    from monitoring.drift.drift import compare
 
-    return set(compare(reference, decisions, tester=evidence.p_values).drifted)
+    return set(compare(reference, decisions, tester=evidently_adapter.p_values).drifted)
 
 
 def alarms(world: World, windows: int) -> list[str]:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from benchmarks.progress import say
-from credit_risk.application import LABEL, SCORED_COLUMNS, Floats, encode
-from credit_risk.data import read_training
-from credit_risk.model import CreditScorer
+from credit_risk.schema.application import LABEL, SCORED_COLUMNS, Floats, encode
+from credit_risk.scoring.model import CreditScorer
+from credit_risk.training_data.data import read_training
 
 EXPLAINED_BY_LIGHTGBM = 20_000
 # One client alone is scored so many times.

@@ -25,11 +25,11 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from benchmarks.progress import say
-from credit_risk.application import BAD, LABEL, Floats, encode
-from credit_risk.data import read_training
-from credit_risk.trees import MAX_BIN
+from credit_risk.schema.application import BAD, LABEL, Floats, encode
+from credit_risk.scoring.trees import MAX_BIN
+from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking.baselines import alphabetical
-from model_orchestration_and_tracking.metrics import auc
+from model_orchestration_and_tracking.evaluation.metrics import auc
 from model_orchestration_and_tracking.tuning import ROUNDS, Candidate, Folds, Labels, best, candidates
 
 N_CANDIDATES = 5

@@ -15,15 +15,15 @@ from typing import NamedTuple
 import mlflow
 import psutil
 
-from credit_risk.application import LABEL
-from credit_risk.approvals import approve, note_registered
-from credit_risk.blobs import open_blobs
-from credit_risk.data import read_training
-from credit_risk.decisions import DecisionLog, LogUnavailable
-from credit_risk.documents import open_documents
-from credit_risk.logged import log_scorer
-from credit_risk.model import CreditScorer
-from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable
+from credit_risk.registry.approvals import approve, note_registered
+from credit_risk.registry.logged import log_scorer
+from credit_risk.registry.registry import PRODUCTION, Registry
+from credit_risk.schema.application import LABEL
+from credit_risk.scoring.model import CreditScorer
+from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.documents import open_documents
+from credit_risk.training_data.data import read_training
 
 PATIENCE = 180
 _QUIET = {

@@ -36,9 +36,9 @@ from benchmarks.load import Load, ask
 from benchmarks.page import has_browser, seconds_to_result
 from benchmarks.progress import say
 from benchmarks.servers import Riskometer, ferretdb, mlflow_server, mlflow_serving, registered, riskometer
-from credit_risk.application import ATTRIBUTES, LABEL, SCORED, decode
-from credit_risk.data import read_training
-from credit_risk.model import CreditScorer
+from credit_risk.schema.application import ATTRIBUTES, LABEL, SCORED, decode
+from credit_risk.scoring.model import CreditScorer
+from credit_risk.training_data.data import read_training
 
 _PART = "risk-o-meter-benchmark"
 

@@ -7,7 +7,9 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 from pydantic import ValidationError
 
-from credit_risk.approvals import (
+from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable, open_log
+from credit_risk.decision_log.verify import verify
+from credit_risk.registry.approvals import (
     Approval,
     Refused,
     adopt,
@@ -16,15 +18,13 @@ from credit_risk.approvals import (
     in_force,
     rollback,
 )
-from credit_risk.blobs import open_blobs
-from credit_risk.data import read_training
-from credit_risk.decisions import DecisionLog, LogUnavailable, open_log
-from credit_risk.registry import NoSuchVersion, Registry, RegistryUnavailable, open_registry
+from credit_risk.registry.registry import NoSuchVersion, Registry, RegistryUnavailable, open_registry
+from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings, describe
-from credit_risk.snapshots import make
-from credit_risk.stored import ModelRefused
+from credit_risk.storage.blobs import open_blobs
 from credit_risk.texts import one_line
-from credit_risk.verify import verify
+from credit_risk.training_data.data import read_training
+from credit_risk.training_data.snapshots import make
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ Both are committed, so that somebody with nothing but Docker has clients to uplo
 import argparse
 from pathlib import Path
 
-from credit_risk.data import SPLIT_SEED, read_training, split
+from credit_risk.training_data.data import SPLIT_SEED, read_training, split
 
 HERE = Path(__file__).parent
 

@@ -11,25 +11,29 @@ from typing import Any, NamedTuple
 
 from flask import Flask
 
-from credit_risk.access_log import AccessLog
-from credit_risk.caller import Caller
-from credit_risk.decisions import DecisionLog, open_log
-from credit_risk.registry import open_registry
+from credit_risk.access.access_log import AccessLog
+from credit_risk.access.caller import Caller
+from credit_risk.decision_log.decisions import DecisionLog, open_log
+from credit_risk.registry.registry import open_registry
 from credit_risk.settings import Settings
-from model_deployment import api, docs, endpoint, page, probes, problems, sweeping
-from model_deployment.access import Access
-from model_deployment.encoding import Json
-from model_deployment.endpoint import Endpoint
-from model_deployment.metrics import Metrics
-from model_deployment.openapi import JSON
-from model_deployment.problems import Problem, later, not_allowed, problem_of
-from model_deployment.receiving import Receive, Receiver
-from model_deployment.request import Answer, Request, encoded, refusal
-from model_deployment.scoring import Scoring
-from model_deployment.sending import Headers, Send, Sender
-from model_deployment.serving import Production
-from model_deployment.site import Site
-from model_deployment.workload import Workload
+from model_deployment.api import docs, probes, problems, routes
+from model_deployment.api import score as endpoint
+from model_deployment.api.openapi import JSON, PUBLIC
+from model_deployment.api.problems import problem_of
+from model_deployment.api.score import Endpoint
+from model_deployment.http import orphan_cleanup
+from model_deployment.http.access import Access
+from model_deployment.http.json_provider import Json
+from model_deployment.http.problem import Problem, later, not_allowed
+from model_deployment.http.receiving import Receive, Receiver
+from model_deployment.http.request import Answer, Request, encoded, refusal
+from model_deployment.http.sending import Headers, Send, Sender
+from model_deployment.http.site import Site
+from model_deployment.http.workload import Workload
+from model_deployment.scoring.live_model import Production
+from model_deployment.scoring.metrics import Metrics
+from model_deployment.scoring.service import Scoring
+from model_deployment.ui import page
 
 # On every answer.
 HARDENED = {
@@ -39,6 +43,8 @@ HARDENED = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 HEALTHZ = "/healthz"
+# Probes, and what describes the API, with its style: whoever writes a client reads it before there is a key.
+UNLOCKED = (HEALTHZ, "/readyz", *PUBLIC, "/assets/riskometer.css", "/assets/logo.svg")
 # After bodies of more bytes memory is given back: some .2 GB that lie free between what stays.
 _BIG_BODY = 10_000_000
 _libc = ctypes.CDLL(None)
@@ -65,16 +71,16 @@ def create_app(
         registry = open_registry(settings)
         production = Production(registry, log, settings.model_poll_seconds, follow_alias=settings.follow_alias)
         production.start()
-        sweeping.start(log)
+        orphan_cleanup.start(log)
     limit = settings.max_upload_mb * 1_000_000
     metrics = Metrics()
-    access = Access(settings)
+    access = Access(settings, UNLOCKED)
     scoring = Scoring(production, log, metrics, settings.max_explained_rows)
     flask = Flask(__name__, static_folder=None)
     flask.config["MAX_CONTENT_LENGTH"] = limit
     flask.json = Json(flask)
     metrics.show(flask)
-    flask.register_blueprint(api.blueprint(scoring, production, log))
+    flask.register_blueprint(routes.blueprint(scoring, production, log))
     flask.register_blueprint(docs.blueprint(limit))
     flask.register_blueprint(probes.blueprint(production, log, named=not access.closed))
     policy = page.attach(flask, production, log, scoring)

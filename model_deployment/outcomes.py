@@ -10,15 +10,15 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from credit_risk.caller import at_console
-from credit_risk.decisions import DecisionLog, LogUnavailable, open_log
-from credit_risk.faults import first_messages
-from credit_risk.outcome_file import COLUMNS
-from credit_risk.outcomes import Taken, take
+from credit_risk.access.caller import at_console
+from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable, open_log
+from credit_risk.decision_log.outcome_file import COLUMNS
+from credit_risk.decision_log.outcomes import Taken, take
+from credit_risk.schema.csv_reader import Unreadable
+from credit_risk.schema.faults import first_messages
 from credit_risk.settings import Settings
-from credit_risk.sheet import Unreadable
 from credit_risk.texts import one_line
-from model_deployment.formats import Upload
+from model_deployment.files.formats import Upload
 
 
 def taken_from(sent: Upload, log: DecisionLog, say: Callable[[str], None] = lambda _: None, *, caller: str) -> Taken:

@@ -10,18 +10,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from credit_risk.caller import at_console
-from credit_risk.decisions import LogUnavailable, open_log
-from credit_risk.faults import first_messages
-from credit_risk.registry import open_registry
+from credit_risk.access.caller import at_console
+from credit_risk.decision_log.decisions import LogUnavailable, open_log
+from credit_risk.registry.registry import open_registry
+from credit_risk.schema.csv_reader import Unreadable
+from credit_risk.schema.faults import first_messages
 from credit_risk.settings import Settings
-from credit_risk.sheet import Unreadable
 from credit_risk.texts import one_line
-from model_deployment.export import result_csv
-from model_deployment.formats import Upload
-from model_deployment.metrics import Metrics
-from model_deployment.scoring import Scoring
-from model_deployment.serving import Production, ScoringOff
+from model_deployment.files.export import result_csv
+from model_deployment.files.formats import Upload
+from model_deployment.scoring.live_model import Production, ScoringOff
+from model_deployment.scoring.metrics import Metrics
+from model_deployment.scoring.service import Scoring
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

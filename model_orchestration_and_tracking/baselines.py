@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from credit_risk.application import ATTRIBUTES, SCORED_COLUMNS, Floats, encode
+from credit_risk.schema.application import ATTRIBUTES, SCORED_COLUMNS, Floats, encode
 
 _CATEGORIES = [a.name for a in ATTRIBUTES if a.kind == "category"]
 _NUMBERS = [a.name for a in ATTRIBUTES if a.kind == "number"]

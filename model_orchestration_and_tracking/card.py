@@ -9,12 +9,12 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.stats import t
 
-from credit_risk.application import ATTRIBUTE, BAD, LABEL, PROTECTED, SCORED
-from credit_risk.registry import UNSIGNED
-from model_orchestration_and_tracking.calibration import calibration_error, luck, slope_intercept
-from model_orchestration_and_tracking.fairness import slice_table
+from credit_risk.registry.registry import UNSIGNED
+from credit_risk.schema.application import ATTRIBUTE, BAD, LABEL, PROTECTED, SCORED
+from model_orchestration_and_tracking.evaluation.calibration import calibration_error, luck, slope_intercept
+from model_orchestration_and_tracking.evaluation.fairness import slice_table
+from model_orchestration_and_tracking.evaluation.metrics import mean_se, metrics
 from model_orchestration_and_tracking.gate import Gate
-from model_orchestration_and_tracking.metrics import mean_se, metrics
 from model_orchestration_and_tracking.trained import Trained
 from model_orchestration_and_tracking.tuning import Average
 

@@ -22,13 +22,13 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 
-from credit_risk.application import BAD, LABEL, Floats, InvalidApplications, encode
-from credit_risk.data import client_numbers, read_training
+from credit_risk.schema.application import BAD, LABEL, Floats, InvalidApplications, encode
 from credit_risk.settings import Settings
+from credit_risk.training_data.data import client_numbers, read_training
 from model_orchestration_and_tracking.baselines import BASELINES
-from model_orchestration_and_tracking.calibration import calibration_error, luck, slope_intercept
-from model_orchestration_and_tracking.fairness import slice_table, slices
-from model_orchestration_and_tracking.metrics import mean_se, metrics
+from model_orchestration_and_tracking.evaluation.calibration import calibration_error, luck, slope_intercept
+from model_orchestration_and_tracking.evaluation.fairness import slice_table, slices
+from model_orchestration_and_tracking.evaluation.metrics import mean_se, metrics
 from model_orchestration_and_tracking.tuning import FOLDS, KEPT, TUNING_FOLDS, client_folds, tuned
 
 OURS = "credit-risk"

@@ -3,9 +3,9 @@
     load -> tune -> cross-validate and average the five best -> compare with Production -> log -> register
 
 To the data that the settings name come clients who were accepted here, once there is a snapshot of them
-(`credit_risk.snapshots`). How each step is done stands in the modules beside this one; here is the order, what is tried
-again, and what a person sees meanwhile. Registering is the last step, so a run that is killed on the way leaves no
-version behind.
+(`credit_risk.training_data.snapshots`). How each step is done stands in the modules beside this one; here is the
+order, what is tried again, and what a person sees meanwhile. Registering is the last step, so a run that is killed on
+the way leaves no version behind.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from credit_risk.application import LABEL, InvalidApplications, encode
-from credit_risk.approvals import Approval, in_force, note_registered
-from credit_risk.blobs import open_blobs
-from credit_risk.data import data_hash, n_repeated, read_training, split
-from credit_risk.decisions import DecisionLog, open_log
-from credit_risk.registry import (
+from credit_risk.decision_log.decisions import DecisionLog, open_log
+from credit_risk.registry.approvals import Approval, in_force, note_registered
+from credit_risk.registry.registry import (
     CHALLENGER,
     REFERENCE_DIGEST,
     DigestMismatch,
@@ -35,9 +32,12 @@ from credit_risk.registry import (
     Version,
     open_registry,
 )
+from credit_risk.schema.application import LABEL, InvalidApplications, encode
+from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings
-from credit_risk.snapshots import LATEST, NoSuchSnapshot, Snapshot, make, pick, read, standing
-from credit_risk.stored import ModelRefused
+from credit_risk.storage.blobs import open_blobs
+from credit_risk.training_data.data import data_hash, n_repeated, read_training, split
+from credit_risk.training_data.snapshots import LATEST, NoSuchSnapshot, Snapshot, make, pick, read, standing
 from model_orchestration_and_tracking.gate import Gate, judge
 from model_orchestration_and_tracking.tracking import Training, code_hash, git_commit, log_training
 from model_orchestration_and_tracking.trained import Trained, labels_of

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from model_orchestration_and_tracking.fairness import MIN_GATED, Slice, slices
-from model_orchestration_and_tracking.metrics import mean_se
+from model_orchestration_and_tracking.evaluation.fairness import MIN_GATED, Slice, slices
+from model_orchestration_and_tracking.evaluation.metrics import mean_se
 from model_orchestration_and_tracking.tuning import Average, Validated
 
 # What is compared, what it is called, and whether more of it is better.

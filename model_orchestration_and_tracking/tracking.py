@@ -20,12 +20,12 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 import credit_risk
-from credit_risk.application import NAMES
-from credit_risk.logged import log_scorer, requirements
-from credit_risk.registry import CARD_FILE, REFERENCE_FILE
+from credit_risk.registry.logged import log_scorer, requirements
+from credit_risk.registry.registry import CARD_FILE, REFERENCE_FILE
+from credit_risk.schema.application import NAMES
 from model_orchestration_and_tracking import plots
 from model_orchestration_and_tracking.card import card
-from model_orchestration_and_tracking.fairness import frame
+from model_orchestration_and_tracking.evaluation.fairness import frame
 from model_orchestration_and_tracking.gate import Gate
 from model_orchestration_and_tracking.trained import Trained
 from model_orchestration_and_tracking.tuning import Average, Candidate, Validated
@@ -75,8 +75,10 @@ def code_hash() -> str:
     Unlike the commit it is known without git, says which changes are in a dirty tree, and ignores what is no code.
     """
     found = hashlib.sha256()
-    for path in sorted(path for folder in _CODE for path in folder.glob("*.py")):
-        found.update(f"{path.parent.name}/{path.name}\n".encode() + path.read_bytes())
+    for folder in _CODE:
+        for path in sorted(folder.rglob("*.py")):
+            if "tests" not in path.relative_to(folder).parts:
+                found.update(f"{path.relative_to(folder.parent)}\n".encode() + path.read_bytes())
     found.update(" ".join(requirements()).encode())
     return found.hexdigest()
 

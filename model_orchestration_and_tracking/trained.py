@@ -8,11 +8,11 @@ from typing import Any, Generic
 import pandas as pd
 import skops.io
 
-from credit_risk.application import LABEL, NAMES, encode
-from credit_risk.model import CreditScorer
-from credit_risk.stored import read
-from model_orchestration_and_tracking.fairness import Slice, slices
-from model_orchestration_and_tracking.metrics import metrics, named
+from credit_risk.schema.application import LABEL, NAMES, encode
+from credit_risk.scoring.model import CreditScorer
+from credit_risk.scoring.stored import read
+from model_orchestration_and_tracking.evaluation.fairness import Slice, slices
+from model_orchestration_and_tracking.evaluation.metrics import metrics, named
 from model_orchestration_and_tracking.plots import Part
 from model_orchestration_and_tracking.tuning import Labels, Tried, Validated
 

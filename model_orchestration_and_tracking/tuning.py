@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.model_selection import StratifiedKFold
 
-from credit_risk.application import BAD, NAMES, SCORED_COLUMNS, Floats
-from credit_risk.data import client_numbers, first_rows
-from credit_risk.model import DEFAULT_PARAMS, CreditScorer
-from credit_risk.trees import MAX_TREES, binned, path
-from model_orchestration_and_tracking.metrics import mean, metrics
+from credit_risk.schema.application import BAD, NAMES, SCORED_COLUMNS, Floats
+from credit_risk.scoring.model import DEFAULT_PARAMS, CreditScorer
+from credit_risk.scoring.trees import MAX_TREES, binned, path
+from credit_risk.training_data.data import client_numbers, first_rows
+from model_orchestration_and_tracking.evaluation.metrics import mean, metrics
 
 Labels = NDArray[np.str_]
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from credit_risk.application import NAMES, SCORED_COLUMNS, Floats, codes_of, encode
-from credit_risk.model import CreditScorer
+from credit_risk.schema.application import NAMES, SCORED_COLUMNS, Floats, codes_of, encode
+from credit_risk.scoring.model import CreditScorer
 
 
 class Challenger:

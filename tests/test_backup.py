@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from credit_risk.decisions import open_log
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.verify import verify
 from credit_risk.settings import Settings
 from credit_risk.tests.test_decisions import batch
-from credit_risk.verify import verify
 from tools import archive, backup, passwords
 from tools.archive import Failed
 from tools.local import ROOT, Stack

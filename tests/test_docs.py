@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.shapes import Decided
+from model_deployment.api.schemas import Decided
 
 ROOT = Path(__file__).parents[1]
 _FILES = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout

@@ -9,10 +9,10 @@ import pytest
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
-from credit_risk.blobs import open_blobs
-from credit_risk.decisions import open_log
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.verify import verify
+from credit_risk.storage.blobs import open_blobs
 from credit_risk.tests.test_decisions import batch
-from credit_risk.verify import verify
 from tools.keeper import COLLECTIONS, NotEmpty, load_bucket, load_log, save_bucket, save_log
 
 

@@ -8,10 +8,10 @@ import pytest
 from pymongo.errors import OperationFailure
 
 from conftest import free_port, need, running, wait_for
-from credit_risk.approvals import decisions
-from credit_risk.decisions import open_log
-from credit_risk.documents import BY_HAND, INDEXES
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.registry.approvals import decisions
 from credit_risk.settings import Settings
+from credit_risk.storage.documents import BY_HAND, INDEXES
 from tools.mongo_roles import DATABASE, EARLIER, ROLES, connect, open_approvals, privileges, set_up
 
 ADMIN = "credit-risk"

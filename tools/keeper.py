@@ -22,7 +22,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from credit_risk.blobs import Blobs, open_blobs
+from credit_risk.storage.blobs import Blobs, open_blobs
 from tools.mongo_roles import DATABASE, EARLIER, connect
 
 # Outcomes name decisions, approvals name events, batches' marks come after their decisions.

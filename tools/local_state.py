@@ -14,9 +14,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from credit_risk.decisions import open_log
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.verify import verify
 from credit_risk.settings import Settings
-from credit_risk.verify import verify
 from tools import processes
 from tools.archive import Failed
 from tools.local import ROOT, Stack

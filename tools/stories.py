@@ -17,14 +17,14 @@ import numpy as np
 import pandas as pd
 import requests
 
-from credit_risk.application import BAD, LABEL, Validator
-from credit_risk.approvals import in_force
-from credit_risk.data import read_training, split
-from credit_risk.decisions import GREEN, RED, Batch, open_log
-from credit_risk.outcomes import take
-from credit_risk.overrides import override
-from credit_risk.registry import open_registry
+from credit_risk.decision_log.decisions import GREEN, RED, Batch, open_log
+from credit_risk.decision_log.outcomes import take
+from credit_risk.decision_log.overrides import override
+from credit_risk.registry.approvals import in_force
+from credit_risk.registry.registry import open_registry
+from credit_risk.schema.application import BAD, LABEL, Validator
 from credit_risk.settings import Settings
+from credit_risk.training_data.data import read_training, split
 
 MONTHS_AGO = (15, 14, 13)
 A_MONTH = 150  # clients

@@ -14,9 +14,9 @@ from benchmarks.load import Load, ask
 from benchmarks.page import has_browser
 from benchmarks.scoring import many_clients
 from benchmarks.serving import Line, main, pandas_way, peak_memory, pyarrow_way
-from credit_risk.application import LABEL, decode
-from credit_risk.data import read_training
-from credit_risk.model import CreditScorer
+from credit_risk.schema.application import LABEL, decode
+from credit_risk.scoring.model import CreditScorer
+from credit_risk.training_data.data import read_training
 
 
 class Echo(BaseHTTPRequestHandler):

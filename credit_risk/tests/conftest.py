@@ -5,12 +5,12 @@ import sys
 import mlflow
 import pytest
 
-from credit_risk.application import NAMES
-from credit_risk.data import read_training
-from credit_risk.decisions import open_log
-from credit_risk.logged import log_scorer
-from credit_risk.model import CreditScorer
-from credit_risk.registry import REFERENCE_FILE, Registry
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.registry.logged import log_scorer
+from credit_risk.registry.registry import REFERENCE_FILE, Registry
+from credit_risk.schema.application import NAMES
+from credit_risk.scoring.model import CreditScorer
+from credit_risk.training_data.data import read_training
 
 
 @pytest.fixture(scope="module", autouse=True)

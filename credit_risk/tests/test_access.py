@@ -3,11 +3,11 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from credit_risk import approvals
-from credit_risk.access import METRICS, REASONS, AccessDenied, AccessPolicy
-from credit_risk.caller import Caller, at_console
-from credit_risk.decisions import open_log
+from credit_risk.access.caller import Caller, at_console
+from credit_risk.access.policy import METRICS, REASONS, AccessDenied, AccessPolicy
+from credit_risk.decision_log.decisions import open_log
 from credit_risk.keys import digest
+from credit_risk.registry import approvals
 from credit_risk.settings import Settings, read_settings
 
 KEY, OTHER, SCRAPE = "k" * 43, "o" * 43, "s" * 43

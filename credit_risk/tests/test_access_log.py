@@ -4,9 +4,9 @@ import queue
 
 import pytest
 
-from credit_risk import access_log
-from credit_risk.access_log import AccessLog, Entry
-from credit_risk.caller import Caller
+from credit_risk.access import access_log
+from credit_risk.access.access_log import AccessLog, Entry
+from credit_risk.access.caller import Caller
 
 ID = "01K00000000000000000000000"
 ANN = Caller("ann", "user")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_risk.application import (
+from credit_risk.schema.application import (
     ATTRIBUTES,
     NAMES,
     PROTECTED,
@@ -227,7 +227,7 @@ def test_names_in_quotes_change_no_line(monkeypatch):
     good = as_csv(CLIENT).decode().splitlines()
     bad = good[1].replace("radio/tv", "yacht")
     data = "\n".join([good[0], good[1], bad, "", "too,few", *good[1:] * 40, bad]).encode()
-    monkeypatch.setattr("credit_risk.sheet._BLOCK", 3000)
+    monkeypatch.setattr("credit_risk.schema.csv_reader._BLOCK", 3000)
     one, other = Validator().csv(data), Validator().csv(quoted_names(data))
     assert [f.message.split(":")[0] for f in one.faults] == ["line 3", "line 5", "line 46"]
     assert (one.faults, one.rows.tolist()) == (other.faults, other.rows.tolist())
@@ -249,7 +249,7 @@ def test_a_file_that_is_read_in_many_blocks_gets_the_verdict_of_one(monkeypatch)
         return [a.codes.tolist(), a.rows.tolist(), a.outside.tolist(), a.faults, a.reasons, a.warnings, *texts]
 
     whole = verdict()
-    monkeypatch.setattr("credit_risk.sheet._BLOCK", 3000)
+    monkeypatch.setattr("credit_risk.schema.csv_reader._BLOCK", 3000)
     assert verdict() == whole
 
 

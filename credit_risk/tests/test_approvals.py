@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from credit_risk.__main__ import main
-from credit_risk.application import NAMES
-from credit_risk.approvals import (
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.registry.approvals import (
     UNKNOWN,
     InForce,
     Refused,
@@ -23,10 +23,10 @@ from credit_risk.approvals import (
     open_collection,
     rollback,
 )
-from credit_risk.decisions import open_log
-from credit_risk.logged import log_scorer
-from credit_risk.registry import PRODUCTION, REFERENCE_FILE, DigestMismatch, NoSuchVersion, Registry
-from credit_risk.stored import ModelRefused
+from credit_risk.registry.logged import log_scorer
+from credit_risk.registry.registry import PRODUCTION, REFERENCE_FILE, DigestMismatch, NoSuchVersion, Registry
+from credit_risk.schema.application import NAMES
+from credit_risk.scoring.stored import ModelRefused
 
 pytestmark = pytest.mark.usefixtures("no_trial")
 
@@ -416,7 +416,7 @@ def test_a_version_that_fails_its_trial_is_neither_approved_nor_rolled_back_to(r
     def fails(data):
         raise ModelRefused("the scorer was tried out, and that process crashed (SIGSEGV)")
 
-    monkeypatch.setattr("credit_risk.registry.try_scorer", fails)
+    monkeypatch.setattr("credit_risk.registry.registry.try_scorer", fails)
     with pytest.raises(Refused, match=r"version 3 would be refused by the services: .* crashed \(SIGSEGV\)"):
         approve(registry, log, "3", "Ada", "it looks good", forced=True)
     with pytest.raises(Refused, match="version 1 would be refused by the services"):

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import requests
 
-from credit_risk.application import LABEL, NAMES, encode
-from credit_risk.approvals import approve, note_registered
-from credit_risk.decisions import open_log
-from credit_risk.kept import Kept
-from credit_risk.logged import log_scorer
-from credit_risk.registry import (
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.registry.approvals import approve, note_registered
+from credit_risk.registry.kept import Kept
+from credit_risk.registry.logged import log_scorer
+from credit_risk.registry.registry import (
     DIGEST,
     REFERENCE_DIGEST,
     DigestMismatch,
@@ -22,7 +21,8 @@ from credit_risk.registry import (
     Registry,
     RegistryUnavailable,
 )
-from credit_risk.stored import MODEL_FILE, ModelRefused
+from credit_risk.schema.application import LABEL, NAMES, encode
+from credit_risk.scoring.stored import MODEL_FILE, ModelRefused
 
 pytestmark = pytest.mark.usefixtures("no_trial")
 

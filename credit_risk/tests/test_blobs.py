@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from credit_risk.blobs import BlobExists, BlobMissing, open_blobs
+from credit_risk.storage.blobs import BlobExists, BlobMissing, open_blobs
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from credit_risk.application import ATTRIBUTES, GOOD, LABEL, NAMES, InvalidApplications
-from credit_risk.blobs import open_blobs
-from credit_risk.data import data_hash, n_repeated, read_training, split
+from credit_risk.schema.application import ATTRIBUTES, GOOD, LABEL, NAMES, InvalidApplications
+from credit_risk.storage.blobs import open_blobs
+from credit_risk.training_data.data import data_hash, n_repeated, read_training, split
 from data import make_data
 from data import split as split_script
 

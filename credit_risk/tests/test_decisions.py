@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-import credit_risk.decisions as decisions
-import credit_risk.documents as documents
+import credit_risk.decision_log.decisions as decisions
+import credit_risk.storage.documents as documents
 from conftest import wait_for
-from credit_risk.application import Validator
-from credit_risk.decisions import AlreadyCommitted, Batch, BatchLost, LogUnavailable, open_log, plain
-from credit_risk.model import Decided, confidence
+from credit_risk.decision_log.decisions import AlreadyCommitted, Batch, BatchLost, LogUnavailable, open_log, plain
+from credit_risk.schema.application import Validator
+from credit_risk.scoring.model import Decided, confidence
 
 from .test_application import CLIENT
 

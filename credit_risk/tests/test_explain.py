@@ -8,12 +8,12 @@ import skops.io
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
-from credit_risk.application import ATTRIBUTE, NAMES, PROTECTED, SCORED, encode
-from credit_risk.changes import LEVERS, what_would_change_it
-from credit_risk.data import read_training, split
-from credit_risk.meanings import MEANINGS
-from credit_risk.model import TRUSTED, CreditScorer, NotExplainable
-from credit_risk.reasons import LEAST_EFFECT, MOST, TEXTS
+from credit_risk.schema.application import ATTRIBUTE, NAMES, PROTECTED, SCORED, encode
+from credit_risk.schema.code_book import MEANINGS
+from credit_risk.scoring.counterfactual import LEVERS, what_would_change_it
+from credit_risk.scoring.model import TRUSTED, CreditScorer, NotExplainable
+from credit_risk.scoring.reason_codes import LEAST_EFFECT, MOST, TEXTS
+from credit_risk.training_data.data import read_training, split
 
 AT = {name: NAMES.index(name) for name in NAMES}
 

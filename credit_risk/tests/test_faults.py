@@ -2,9 +2,9 @@
 
 import pytest
 
-from credit_risk.application import InvalidApplications, Validator
-from credit_risk.data import parse_training
-from credit_risk.faults import FIRSTS, MAX_FAULTS, chosen, first_messages, kinds
+from credit_risk.schema.application import InvalidApplications, Validator
+from credit_risk.schema.faults import FIRSTS, MAX_FAULTS, chosen, first_messages, kinds
+from credit_risk.training_data.data import parse_training
 
 from .test_application import CLIENT, as_csv
 
@@ -40,7 +40,7 @@ def test_a_rare_fault_is_told_beside_thousands_of_others(found, word, offset):
 
 
 def test_kinds_are_found_in_whichever_part_of_a_large_file_they_stand(monkeypatch):
-    monkeypatch.setattr("credit_risk.sheet._BLOCK", 20_000)
+    monkeypatch.setattr("credit_risk.schema.csv_reader._BLOCK", 20_000)
     ragged = as_csv(*flooded(), CLIENT) + b"a,b\n"
     rest = as_csv(*[CLIENT | {"age": 5, "client_id": ""}] * 7, *[CLIENT | {"client_id": ""}] * 900).partition(b"\n")[2]
     a = Validator().csv(ragged + rest)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from credit_risk.formulas import harmless, harmless_text
+from credit_risk.schema.formulas import harmless, harmless_text
 
 SIGNS = "=+-@＝＋－＠"
 HARMLESS = [

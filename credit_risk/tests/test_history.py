@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from credit_risk import decisions
-from credit_risk.history import PAGE, search
+from credit_risk.decision_log import decisions
+from credit_risk.decision_log.history import PAGE, search
 
 from .test_decisions import batch
 

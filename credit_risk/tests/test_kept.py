@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from credit_risk.kept import MAX_FILES, Kept
+from credit_risk.registry.kept import MAX_FILES, Kept
 
 
 def digest(data):
@@ -76,7 +76,7 @@ def test_one_process_at_a_time(tmp_path):
     program = """
 import sys, time
 from pathlib import Path
-from credit_risk.kept import Kept
+from credit_risk.registry.kept import Kept
 with Kept(Path(sys.argv[1])).alone():
     print(f"{time.time()}", flush=True)
     time.sleep(0.5)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import skops.io
 
-from credit_risk.application import ATTRIBUTES, BAD, NAMES, SCORED, SCORED_COLUMNS, encode
-from credit_risk.data import read_training
-from credit_risk.kernel import Kernel, Unsuited
-from credit_risk.loops import BLOCK, _compiled, add_up
-from credit_risk.model import DEFAULT_PARAMS, MANY_ROWS, TRUSTED, CreditScorer
-from credit_risk.trees import MAX_TREES, binned, grow, merge, parse, write
+from credit_risk.schema.application import ATTRIBUTES, BAD, NAMES, SCORED, SCORED_COLUMNS, encode
+from credit_risk.scoring._numba import BLOCK, _compiled, add_up
+from credit_risk.scoring.model import DEFAULT_PARAMS, MANY_ROWS, TRUSTED, CreditScorer
+from credit_risk.scoring.table_scorer import Kernel, Unsuited
+from credit_risk.scoring.trees import MAX_TREES, binned, grow, merge, parse, write
+from credit_risk.training_data.data import read_training
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ import pytest
 import requests
 
 from conftest import answers, free_port, running, wait_for
-from credit_risk import logged
-from credit_risk.application import LABEL, NAMES, PROTECTED, InvalidApplications, encode
-from credit_risk.logged import log_scorer
-from credit_risk.model import CreditScorer
-from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.registry import logged
+from credit_risk.registry.logged import log_scorer
+from credit_risk.registry.registry import PRODUCTION, Registry
+from credit_risk.schema.application import LABEL, NAMES, PROTECTED, InvalidApplications, encode
+from credit_risk.scoring.model import CreditScorer
 
 TEST = "data/test.csv"
 NUMBERS = ["duration", "credit_amount", "age", "num_dependents"]
@@ -128,8 +128,9 @@ def test_as_a_scikit_learn_model_it_decides_by_its_costs_too(uri, costly, given)
 
 def test_the_modules_with_it_need_no_other_of_ours(uri, tmp_path):
     code = mlflow.artifacts.download_artifacts(f"{uri}/code", dst_path=str(tmp_path))
-    modules = ", ".join(f"credit_risk.{module.stem}" for module in Path(code).rglob("[!_]*.py"))
-    command = [sys.executable, "-P", "-c", f"import {modules}; print(credit_risk.stored.__file__)"]
+    files = (file.relative_to(code) for file in Path(code).rglob("*.py") if file.name != "__init__.py")
+    modules = ", ".join(".".join(file.with_suffix("").parts) for file in files)
+    command = [sys.executable, "-P", "-c", f"import {modules}; print(credit_risk.scoring.stored.__file__)"]
     env = os.environ | {"PYTHONPATH": code}
     done = subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True, text=True)
     assert done.stdout.startswith(code)

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from credit_risk.application import ATTRIBUTES, json_schema
-from credit_risk.meanings import MEANINGS, meaning
+from credit_risk.schema.application import ATTRIBUTES, json_schema
+from credit_risk.schema.code_book import MEANINGS, meaning
 
 README = Path("data/README.md").read_text()
 

@@ -4,9 +4,9 @@ import skops.io
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
-from credit_risk.application import BAD, GOOD, PROTECTED, SCORED, encode
-from credit_risk.data import read_training, split
-from credit_risk.model import TRUSTED, CreditScorer, confidence
+from credit_risk.schema.application import BAD, GOOD, PROTECTED, SCORED, encode
+from credit_risk.scoring.model import TRUSTED, CreditScorer, confidence
+from credit_risk.training_data.data import read_training, split
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_risk.application import (
+from credit_risk.decision_log.outcome_file import OutcomeFile
+from credit_risk.schema.application import (
     ATTRIBUTE,
     ATTRIBUTES,
     CLIENT_ID,
@@ -19,9 +20,8 @@ from credit_risk.application import (
     decode,
     encode,
 )
-from credit_risk.data import parse_training, read_training
-from credit_risk.outcome_file import OutcomeFile
-from credit_risk.sheet import Unreadable
+from credit_risk.schema.csv_reader import Unreadable
+from credit_risk.training_data.data import parse_training, read_training
 
 from .test_application import CLIENT, as_csv
 

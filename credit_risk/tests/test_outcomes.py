@@ -8,13 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow.compute as pc
 import pytest
 
-import credit_risk.decisions as decisions
-import credit_risk.outcome_file
-import credit_risk.outcomes
-from credit_risk.decisions import LogUnavailable, open_log
-from credit_risk.outcomes import OUTCOME_SCHEMA, outcomes, read_outcomes, take
-from credit_risk.overrides import override
-from credit_risk.sheet import Unreadable
+import credit_risk.decision_log.decisions as decisions
+import credit_risk.decision_log.outcome_file
+import credit_risk.decision_log.outcomes
+from credit_risk.decision_log.decisions import LogUnavailable, open_log
+from credit_risk.decision_log.outcomes import OUTCOME_SCHEMA, outcomes, read_outcomes, take
+from credit_risk.decision_log.overrides import override
+from credit_risk.schema.csv_reader import Unreadable
 
 from .test_decisions import IN_AN_HOUR, at_once, batch
 
@@ -268,7 +268,7 @@ def test_what_is_no_file_of_outcomes(log, data):
 
 
 def test_a_file_of_too_many_rows_is_refused(log, granted, monkeypatch):
-    monkeypatch.setattr(credit_risk.outcome_file, "MAX_ROWS", 2)
+    monkeypatch.setattr(credit_risk.decision_log.outcome_file, "MAX_ROWS", 2)
     with pytest.raises(Unreadable, match="the file has 3 rows; send at most 2 at a time"):
         take(log, text(*((id, "repaid", TODAY) for id in granted)))
 
@@ -296,26 +296,26 @@ def test_the_same_file_from_many_at_once_is_taken_once(log, stores, granted):
 
 
 def test_an_override_of_another_decision_does_not_matter(log, granted, monkeypatch):
-    meant = credit_risk.outcomes._new
+    meant = credit_risk.decision_log.outcomes._new
 
     def overriding(*arguments, **more):
         override(log, granted[1], "red", "Ann", "income not proven")
         return meant(*arguments, **more)
 
-    monkeypatch.setattr(credit_risk.outcomes, "_new", overriding)
-    monkeypatch.setattr(credit_risk.outcomes, "ATTEMPTS", 1)
+    monkeypatch.setattr(credit_risk.decision_log.outcomes, "_new", overriding)
+    monkeypatch.setattr(credit_risk.decision_log.outcomes, "ATTEMPTS", 1)
     assert counts(take(log, text((granted[0], "repaid", TODAY)))) == (1, 0, 0)
 
 
 def test_an_override_that_comes_meanwhile_counts(log, granted, monkeypatch):
-    meant = credit_risk.outcomes._new
+    meant = credit_risk.decision_log.outcomes._new
 
     def overriding(*arguments, **more):
         override(log, granted[0], "red", "Ann", "income not proven")
         return meant(*arguments, **more)
 
-    monkeypatch.setattr(credit_risk.outcomes, "_new", overriding)
-    monkeypatch.setattr(credit_risk.outcomes, "ATTEMPTS", 1)
+    monkeypatch.setattr(credit_risk.decision_log.outcomes, "_new", overriding)
+    monkeypatch.setattr(credit_risk.decision_log.outcomes, "ATTEMPTS", 1)
     with pytest.raises(LogUnavailable):
         take(log, text((granted[0], "repaid", TODAY)))
     monkeypatch.undo()

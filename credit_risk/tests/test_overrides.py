@@ -2,7 +2,7 @@
 
 import pytest
 
-from credit_risk.overrides import (
+from credit_risk.decision_log.overrides import (
     NoSuchDecision,
     NotAllowed,
     override,

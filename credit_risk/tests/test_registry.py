@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from credit_risk.application import encode
-from credit_risk.registry import DigestMismatch, NoSuchVersion, Registry, RegistryUnavailable
+from credit_risk.registry.registry import DigestMismatch, NoSuchVersion, Registry, RegistryUnavailable
+from credit_risk.schema.application import encode
 
 
 def killed(*_arguments, **_fields):

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from credit_risk.application import LABEL, Validator
-from credit_risk.approvals import adopt, approve, history, in_force, note_registered, rollback
-from credit_risk.blobs import open_blobs
-from credit_risk.data import read_training
-from credit_risk.decisions import Batch, open_log
-from credit_risk.model import Decided, confidence
-from credit_risk.outcomes import take
-from credit_risk.snapshots import make, read, standing
+from credit_risk.decision_log.decisions import Batch, open_log
+from credit_risk.decision_log.outcomes import take
+from credit_risk.registry.approvals import adopt, approve, history, in_force, note_registered, rollback
+from credit_risk.schema.application import LABEL, Validator
+from credit_risk.scoring.model import Decided, confidence
+from credit_risk.storage.blobs import open_blobs
+from credit_risk.training_data.data import read_training
+from credit_risk.training_data.snapshots import make, read, standing
 
 
 @pytest.fixture

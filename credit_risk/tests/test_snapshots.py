@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_risk import snapshots
 from credit_risk.__main__ import main
-from credit_risk.application import LABEL, NAMES, Validator
-from credit_risk.blobs import open_blobs
-from credit_risk.data import data_hash, read_training, split
-from credit_risk.decisions import Batch, open_log
-from credit_risk.matured import matured
-from credit_risk.model import Decided, confidence
-from credit_risk.outcomes import take
-from credit_risk.overrides import override
-from credit_risk.snapshots import NoSuchSnapshot, decision_ids, make, pick, read, standing
+from credit_risk.decision_log.decisions import Batch, open_log
+from credit_risk.decision_log.outcomes import take
+from credit_risk.decision_log.overrides import override
+from credit_risk.schema.application import LABEL, NAMES, Validator
+from credit_risk.scoring.model import Decided, confidence
+from credit_risk.storage.blobs import open_blobs
+from credit_risk.training_data import snapshots
+from credit_risk.training_data.data import data_hash, read_training, split
+from credit_risk.training_data.outcome_maturation import matured
+from credit_risk.training_data.snapshots import NoSuchSnapshot, decision_ids, make, pick, read, standing
 
 from .test_decisions import at_once
 from .test_outcomes import text

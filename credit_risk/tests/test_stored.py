@@ -12,10 +12,10 @@ import pytest
 import skops.io
 from sklearn.base import clone
 
-from credit_risk.application import encode
-from credit_risk.data import read_training
-from credit_risk.model import CreditScorer
-from credit_risk.stored import MAX_BYTES, ModelRefused, read
+from credit_risk.schema.application import encode
+from credit_risk.scoring.model import CreditScorer
+from credit_risk.scoring.stored import MAX_BYTES, ModelRefused, read
+from credit_risk.training_data.data import read_training
 
 
 @pytest.fixture(scope="module")

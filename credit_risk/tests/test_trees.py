@@ -9,10 +9,10 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from credit_risk.application import BAD, SCORED, SCORED_COLUMNS, encode
-from credit_risk.data import read_training
-from credit_risk.model import DEFAULT_PARAMS
-from credit_risk.trees import MAX_TREES, MONOTONE, binned, grow, merge, parse, path, write
+from credit_risk.schema.application import BAD, SCORED, SCORED_COLUMNS, encode
+from credit_risk.scoring.model import DEFAULT_PARAMS
+from credit_risk.scoring.trees import MAX_TREES, MONOTONE, binned, grow, merge, parse, path, write
+from credit_risk.training_data.data import read_training
 
 
 @pytest.fixture(scope="module")
@@ -236,9 +236,9 @@ AGREE = """
 import sys
 import lightgbm as lgb
 import numpy as np
-from credit_risk.application import NAMES, SCORED_COLUMNS
-from credit_risk.kernel import Kernel
-from credit_risk.trees import parse, write
+from credit_risk.schema.application import NAMES, SCORED_COLUMNS
+from credit_risk.scoring.table_scorer import Kernel
+from credit_risk.scoring.trees import parse, write
 
 codes = np.random.default_rng(0).integers(0, 60, (200, len(NAMES))).astype(float)
 texts = sys.stdin.read().split("\\1")

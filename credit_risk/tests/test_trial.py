@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 import skops.io
 
-from credit_risk import trial
-from credit_risk.application import LABEL, NAMES
-from credit_risk.data import read_training
-from credit_risk.model import CreditScorer
-from credit_risk.stored import ModelRefused
-from credit_risk.trial import read_reference, try_scorer
+from credit_risk.registry import trial
+from credit_risk.registry.trial import read_reference, try_scorer
+from credit_risk.schema.application import LABEL, NAMES
+from credit_risk.scoring.model import CreditScorer
+from credit_risk.scoring.stored import ModelRefused
+from credit_risk.training_data.data import read_training
 
 
 @pytest.fixture(scope="module")

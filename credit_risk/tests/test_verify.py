@@ -2,10 +2,10 @@
 
 import pytest
 
-import credit_risk.decisions as decisions
+import credit_risk.decision_log.decisions as decisions
 from credit_risk.__main__ import main
-from credit_risk.decisions import BatchLost
-from credit_risk.verify import Found, LogDamaged, verify
+from credit_risk.decision_log.decisions import BatchLost
+from credit_risk.decision_log.verify import Found, LogDamaged, verify
 
 from .test_decisions import batch
 

@@ -25,14 +25,14 @@ import pytest
 from werkzeug.test import Client
 
 from conftest import free_port, put_in_service, running, wait_for
-from credit_risk.data import read_training
-from credit_risk.decisions import DecisionLog, open_log
-from credit_risk.logged import log_scorer
-from credit_risk.model import CreditScorer
-from credit_risk.registry import DigestMismatch, Registry, RegistryUnavailable, Version
+from credit_risk.decision_log.decisions import DecisionLog, open_log
+from credit_risk.registry.logged import log_scorer
+from credit_risk.registry.registry import DigestMismatch, Registry, RegistryUnavailable, Version
+from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
+from credit_risk.training_data.data import read_training
 from model_deployment.app import App, create_app
-from model_deployment.serving import Production
+from model_deployment.scoring.live_model import Production
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from conftest import wait_for
+from credit_risk.decision_log.overrides import overrides
 from credit_risk.keys import digest
-from credit_risk.overrides import overrides
 
 from .conftest import ROOT, Server, approve_version, register_version, serving
 

@@ -9,11 +9,11 @@ import numpy as np
 import plotly.utils
 import pytest
 
-from credit_risk.application import NAMES, SCORED, Validator
-from credit_risk.decisions import LogUnavailable
-from model_deployment import page
+from credit_risk.decision_log.decisions import LogUnavailable
+from credit_risk.schema.application import NAMES, SCORED, Validator
 from model_deployment.app import create_app
-from model_deployment.serving import Production
+from model_deployment.scoring.live_model import Production
+from model_deployment.ui import page
 
 from .conftest import client_of, decide_for
 
@@ -374,7 +374,7 @@ def test_an_unforeseen_error_is_a_500_problem_that_quotes_nothing(client, client
     def fail(self, codes):
         raise ZeroDivisionError(secret)
 
-    monkeypatch.setattr("credit_risk.model.CreditScorer.decide", fail)
+    monkeypatch.setattr("credit_risk.scoring.model.CreditScorer.decide", fail)
     is_problem(client.post("/api/v1/score", json=clients[:1]), 500)
     assert "ZeroDivisionError" in caplog.text
     assert secret not in caplog.text

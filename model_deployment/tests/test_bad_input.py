@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from credit_risk.application import ATTRIBUTE, Validator
-from credit_risk.decisions import open_log
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.schema.application import ATTRIBUTE, Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
-from model_deployment.serving import Production
+from model_deployment.scoring.live_model import Production
 
 from .bad_input import CLIENTS, CSV_FILES, EXCEL_FILES, JSON_BODIES, PARQUET_FILES
 from .conftest import StubRegistry, client_of, decide_for

@@ -6,9 +6,9 @@ import io
 import openpyxl
 import pytest
 
-from credit_risk.application import NAMES
-from credit_risk.overrides import override
-from model_deployment import batches
+from credit_risk.decision_log.overrides import override
+from credit_risk.schema.application import NAMES
+from model_deployment.scoring import batches
 
 from .test_api import is_problem
 

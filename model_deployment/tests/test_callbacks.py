@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from model_deployment import problems
-from model_deployment.callbacks import PATH
+from model_deployment.api import problems
+from model_deployment.ui.callbacks import PATH
 
 BANNER = {
     "output": "banner.children",

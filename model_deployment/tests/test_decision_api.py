@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from credit_risk.data import read_training
-from credit_risk.model import CreditScorer
+from credit_risk.scoring.model import CreditScorer
+from credit_risk.training_data.data import read_training
 from model_deployment.app import create_app
 
 from .conftest import client_of
@@ -76,11 +76,11 @@ def test_a_file_answered_as_csv(send_file, client, clients, as_csv, log):
 
 def test_a_csv_answer_is_the_same_in_parts(client, clients, as_csv, log, monkeypatch):
     def parts_of(n):
-        for place in ("credit_risk.decisions", "model_deployment.export"):
+        for place in ("credit_risk.decision_log.decisions", "model_deployment.files.export"):
             monkeypatch.setattr(f"{place}.PART_ROWS", n)
 
     parts_of(7)
-    monkeypatch.setattr("credit_risk.decisions.MAX_DOCUMENTS", 50)
+    monkeypatch.setattr("credit_risk.decision_log.decisions.MAX_DOCUMENTS", 50)
     text = as_csv([row | {"client_id": f"={i}", "note": f" {i}"} for i, row in enumerate(clients[:100])]).encode()
     headers = {"Accept": "text/csv", "Idempotency-Key": "k"}
     answers = [
@@ -106,7 +106,7 @@ def test_a_csv_answer_that_finds_no_room_leaves_nothing_in_the_log(client, clien
     def fail(batch, sink):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("model_deployment.scoring.write_result", fail)
+    monkeypatch.setattr("model_deployment.scoring.service.write_result", fail)
     data = {"file": (io.BytesIO(as_csv(clients[:3]).encode()), "clients.csv")}
     body = is_problem(client.post("/api/v1/files", data=data, headers={"Accept": "text/csv"}), 503)
     assert "No space left" in body["detail"]

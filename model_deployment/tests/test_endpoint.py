@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from credit_risk.decisions import LogUnavailable
-from model_deployment.endpoint import PATH
+from credit_risk.decision_log.decisions import LogUnavailable
+from model_deployment.api.score import PATH
 
 
 def kind(answer):

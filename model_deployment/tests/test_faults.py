@@ -24,12 +24,12 @@ import pytest
 from ulid import ULID
 
 from conftest import wait_for
-from credit_risk.application import Validator
-from credit_risk.decisions import Batch, _decision_documents, open_log
-from credit_risk.registry import PRODUCTION, Registry
+from credit_risk.decision_log.decisions import Batch, _decision_documents, open_log
+from credit_risk.registry.registry import PRODUCTION, Registry
+from credit_risk.schema.application import Validator
 from credit_risk.settings import Settings
-from model_deployment import sweeping
 from model_deployment.app import create_app
+from model_deployment.http import orphan_cleanup
 
 from .bad_input import parquet
 from .conftest import client_of, serving
@@ -404,7 +404,7 @@ def test_what_a_killed_worker_left_is_swept_by_those_after_it(log, scorers, clie
     for batch in left:
         log._documents.insert("decisions", _decision_documents(batch))
     kept = log.commit(replace(left[1], id=str(ULID())))
-    sweeping.start(log)
+    orphan_cleanup.start(log)
     wait_for(lambda: log._documents.distinct("decisions", "batch", {}) == {left[1].id, kept.id}, 10, "the sweep")
 
 

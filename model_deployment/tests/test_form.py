@@ -5,10 +5,10 @@ import json
 import plotly.utils
 import pytest
 
-from credit_risk.caller import Caller
-from model_deployment import form
-from model_deployment.metrics import Metrics
-from model_deployment.scoring import Scoring
+from credit_risk.access.caller import Caller
+from model_deployment.scoring.metrics import Metrics
+from model_deployment.scoring.service import Scoring
+from model_deployment.ui import form
 
 ANN = Caller("ann", "user")
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from model_deployment import formats, workbook
-from model_deployment import parquet as parquet_file
-from model_deployment.formats import as_csv as read
-from model_deployment.limited import Refused
+from model_deployment.files import formats, workbook
+from model_deployment.files import parquet as parquet_file
+from model_deployment.files.formats import as_csv as read
+from model_deployment.files.limited import Refused
 
 from .test_api import is_problem
 

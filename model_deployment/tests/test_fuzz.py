@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from credit_risk.application import ATTRIBUTE, ATTRIBUTES, CLIENT_ID, LABEL, Validator, decode
-from credit_risk.decisions import open_log
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.schema.application import ATTRIBUTE, ATTRIBUTES, CLIENT_ID, LABEL, Validator, decode
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
-from model_deployment.serving import Production
+from model_deployment.scoring.live_model import Production
 
 from .bad_input import CLIENTS, CSV, NAMES, body, csv_of, excel, parquet, table
 from .conftest import StubRegistry, client_of, decide_for

@@ -8,8 +8,8 @@ import requests
 import skops.io
 
 from conftest import wait_for
-from credit_risk.registry import DIGEST, PRODUCTION, Registry
-from credit_risk.stored import MODEL_FILE
+from credit_risk.registry.registry import DIGEST, PRODUCTION, Registry
+from credit_risk.scoring.stored import MODEL_FILE
 from model_deployment.tests.conftest import serving
 
 # LightGBM's own reader crashes on the first two and never ends on the third.
@@ -33,7 +33,7 @@ def changed(registry, number, old, new):
     source = registry._client.get_model_version(registry.name, number).source
     place = registry._client.get_logged_model(source.removeprefix("models:/")).artifact_location
     path = mlflow.artifacts.download_artifacts(artifact_uri=f"{place}/{MODEL_FILE}", tracking_uri=registry._uri)
-    scorer = skops.io.load(path, trusted=["credit_risk.model.CreditScorer"])
+    scorer = skops.io.load(path, trusted=["credit_risk.scoring.model.CreditScorer"])
     assert old in scorer.model_text_
     scorer.model_text_ = scorer.model_text_.replace(old, new, 1)
     return skops.io.dumps(scorer)

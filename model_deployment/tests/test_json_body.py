@@ -5,12 +5,12 @@ import tracemalloc
 
 import pytest
 
-from credit_risk import application
-from credit_risk.application import Invalid, Validator
-from credit_risk.faults import MAX_FAULTS
-from credit_risk.sheet import Unreadable
-from model_deployment.json_body import LIST, MAX_ROWS, SMALL, applications, parse
-from model_deployment.problems import Problem
+from credit_risk.schema import application
+from credit_risk.schema.application import Invalid, Validator
+from credit_risk.schema.csv_reader import Unreadable
+from credit_risk.schema.faults import MAX_FAULTS
+from model_deployment.api.json_body import LIST, MAX_ROWS, SMALL, applications, parse
+from model_deployment.http.problem import Problem
 
 from .test_api import is_problem
 

@@ -6,9 +6,9 @@ import re
 import jsonschema
 import pytest
 
-from credit_risk.application import json_schema
-from model_deployment import endpoint
-from model_deployment.openapi import OPERATIONS
+from credit_risk.schema.application import json_schema
+from model_deployment.api import score as endpoint
+from model_deployment.api.openapi import OPERATIONS
 
 from .test_outcomes_api import TODAY
 

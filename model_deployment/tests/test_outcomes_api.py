@@ -11,10 +11,10 @@ import openpyxl
 import pyarrow as pa
 import pytest
 
-from credit_risk.application import Validator
-from credit_risk.decisions import Batch, LogUnavailable, open_log
-from credit_risk.model import Decided, confidence
-from credit_risk.outcomes import outcomes
+from credit_risk.decision_log.decisions import Batch, LogUnavailable, open_log
+from credit_risk.decision_log.outcomes import outcomes
+from credit_risk.schema.application import Validator
+from credit_risk.scoring.model import Decided, confidence
 from model_deployment.app import create_app
 from model_deployment.outcomes import main
 

@@ -9,15 +9,15 @@ import plotly.utils
 import pytest
 from dash_ag_grid import AgGrid
 
-from credit_risk.data import read_training
-from credit_risk.decisions import LogUnavailable
-from credit_risk.model import CreditScorer
-from credit_risk.overrides import override
-from model_deployment import history, page
+from credit_risk.decision_log.decisions import LogUnavailable
+from credit_risk.decision_log.overrides import override
+from credit_risk.scoring.model import CreditScorer
+from credit_risk.training_data.data import read_training
 from model_deployment.app import create_app
-from model_deployment.panel import panel
-from model_deployment.result import logged, result
-from model_deployment.rows import Rows
+from model_deployment.ui import history, page
+from model_deployment.ui.decision_detail import panel
+from model_deployment.ui.grid_query import Rows
+from model_deployment.ui.result import logged, result
 
 from .conftest import client_of
 from .test_api import is_problem
@@ -166,7 +166,7 @@ def test_the_history_shows_where_a_decision_came_from_and_its_override(send_file
 
 
 def test_a_workbook_is_offered_up_to_what_one_takes(send_file, clients, as_csv, log, monkeypatch):
-    monkeypatch.setattr("model_deployment.result.MAX_EXCEL_ROWS", 3)
+    monkeypatch.setattr("model_deployment.ui.result.MAX_EXCEL_ROWS", 3)
     for n, offered in ((3, True), (4, False)):
         text = text_of(result(log, Rows(log), upload_of(send_file(as_csv(clients[:n])).get_json())))
         assert "Download CSV" in text

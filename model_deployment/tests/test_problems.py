@@ -6,13 +6,13 @@ import re
 import pytest
 from pydantic import SecretStr
 
-from credit_risk.application import Validator
-from credit_risk.decisions import Batch, LogUnavailable
+from credit_risk.decision_log.decisions import Batch, LogUnavailable
 from credit_risk.keys import digest
+from credit_risk.schema.application import Validator
+from model_deployment.api.openapi import OPERATIONS, PUBLIC
+from model_deployment.api.schemas import Problem
 from model_deployment.app import create_app
-from model_deployment.openapi import OPERATIONS, PUBLIC
-from model_deployment.scoring import Scoring
-from model_deployment.shapes import Problem
+from model_deployment.scoring.service import Scoring
 
 from .conftest import client_of
 

@@ -8,9 +8,9 @@ import tempfile
 import pytest
 from werkzeug.datastructures import FileStorage
 
-from model_deployment import receiving
-from model_deployment.problems import Problem
-from model_deployment.receiving import IN_MEMORY, Receiver, content
+from model_deployment.http import receiving
+from model_deployment.http.problem import Problem
+from model_deployment.http.receiving import IN_MEMORY, Receiver, content
 
 LIMIT = 3_000_000
 FORM = "multipart/form-data; boundary=b"

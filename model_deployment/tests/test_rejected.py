@@ -7,7 +7,7 @@ import io
 import openpyxl
 import pytest
 
-from model_deployment import export
+from model_deployment.files import export
 
 from .bad_input import saved
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from ulid import ULID
 
-from credit_risk.history import search
+from credit_risk.decision_log.history import search
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import pytest
 
-from credit_risk.overrides import override
-from model_deployment import rows as module
-from model_deployment.rows import MAX_PAGE, Rows
+from credit_risk.decision_log.overrides import override
+from model_deployment.ui import grid_query as module
+from model_deployment.ui.grid_query import MAX_PAGE, Rows
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
-from credit_risk.application import Validator
-from credit_risk.decisions import Batch
-from model_deployment import docs
-from model_deployment.openapi import CSV, DOCUMENT, EXCEL, PARQUET
+from credit_risk.decision_log.decisions import Batch
+from credit_risk.schema.application import Validator
+from model_deployment.api import docs
+from model_deployment.api.openapi import CSV, DOCUMENT, EXCEL, PARQUET
 
 from .conftest import client_of
 

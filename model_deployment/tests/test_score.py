@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from conftest import put_in_service
-from credit_risk.caller import at_console
-from credit_risk.decisions import open_log
-from credit_risk.registry import Registry
+from credit_risk.access.caller import at_console
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.registry.registry import Registry
 from model_deployment.score import main
 
 from .conftest import register_version

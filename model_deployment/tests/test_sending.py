@@ -5,9 +5,9 @@ import io
 
 import pytest
 
-from model_deployment import sending
-from model_deployment.request import Answer
-from model_deployment.sending import MOST_UNREAD, PIECE, Sender
+from model_deployment.http import sending
+from model_deployment.http.request import Answer
+from model_deployment.http.sending import MOST_UNREAD, PIECE, Sender
 
 BODY = bytes(i % 251 for i in range(PIECE * 2 + 7))
 

@@ -8,11 +8,11 @@ import pytest
 import requests
 
 from conftest import put_in_service, wait_for
-from credit_risk.approvals import Refused, approve, note_registered
-from credit_risk.decisions import LogUnavailable
-from credit_risk.registry import PRODUCTION, Registry
-from model_deployment import page
-from model_deployment.serving import Production, ScoringOff
+from credit_risk.decision_log.decisions import LogUnavailable
+from credit_risk.registry.approvals import Refused, approve, note_registered
+from credit_risk.registry.registry import PRODUCTION, Registry
+from model_deployment.scoring.live_model import Production, ScoringOff
+from model_deployment.ui import page
 
 from .conftest import decide_for
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import openpyxl
 import pytest
 
-from model_deployment import workbook
-from model_deployment.formats import Upload
+from model_deployment.files import workbook
+from model_deployment.files.formats import Upload
 
 from .bad_input import CLIENTS, NAMES, saved
 from .test_api import is_problem

@@ -10,8 +10,8 @@ import zipfile
 import openpyxl
 import pytest
 
-from model_deployment import formats, workbook
-from model_deployment.limited import MAX_ROWS, Refused
+from model_deployment.files import formats, workbook
+from model_deployment.files.limited import MAX_ROWS, Refused
 
 from .bad_input import CLIENTS, NAMES, SHEET, edited, excel, saved, strings_of, with_strings
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from model_deployment import workload
-from model_deployment.problems import Problem
-from model_deployment.receiving import IN_MEMORY
-from model_deployment.workload import MOST_BYTES, Workload
+from model_deployment.http import workload
+from model_deployment.http.problem import Problem
+from model_deployment.http.receiving import IN_MEMORY
+from model_deployment.http.workload import MOST_BYTES, Workload
 
 
 async def begun(load, *sizes):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model_orchestration_and_tracking.calibration import calibration_error, luck, slope_intercept
+from model_orchestration_and_tracking.evaluation.calibration import calibration_error, luck, slope_intercept
 
 RANDOM = np.random.default_rng(0)
 RISK = RANDOM.beta(1, 2, 50_000).clip(0.01, 0.99)

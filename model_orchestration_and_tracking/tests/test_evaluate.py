@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from credit_risk.data import read_training
+from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking.baselines import BASELINES, WeightOfEvidence
 from model_orchestration_and_tracking.evaluate import MODELS, OURS, evaluate, main, report
-from model_orchestration_and_tracking.metrics import mean_se
+from model_orchestration_and_tracking.evaluation.metrics import mean_se
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_orchestration_and_tracking.fairness import MIN_PER_CLASS, _auc, slices
-from model_orchestration_and_tracking.metrics import auc
+from model_orchestration_and_tracking.evaluation.fairness import MIN_PER_CLASS, _auc, slices
+from model_orchestration_and_tracking.evaluation.metrics import auc
 
 
 @pytest.fixture

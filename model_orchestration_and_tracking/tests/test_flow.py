@@ -17,18 +17,18 @@ from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from conftest import put_in_service
-from credit_risk import snapshots
-from credit_risk.application import NAMES, PROTECTED, InvalidApplications, Validator, encode
-from credit_risk.approvals import Refused, approve, history, open_collection
-from credit_risk.blobs import open_blobs
-from credit_risk.data import data_hash, read_training, split
-from credit_risk.decisions import Batch, open_log
-from credit_risk.logged import log_scorer
-from credit_risk.model import CreditScorer, Decided, confidence
-from credit_risk.outcomes import take
-from credit_risk.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry
+from credit_risk.decision_log.decisions import Batch, open_log
+from credit_risk.decision_log.outcomes import take
+from credit_risk.registry.approvals import Refused, approve, history, open_collection
+from credit_risk.registry.logged import log_scorer
+from credit_risk.registry.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry
+from credit_risk.schema.application import NAMES, PROTECTED, InvalidApplications, Validator, encode
+from credit_risk.scoring.model import CreditScorer, Decided, confidence
+from credit_risk.scoring.trees import MAX_LEAVES, MAX_TREES
 from credit_risk.settings import Settings
-from credit_risk.trees import MAX_LEAVES, MAX_TREES
+from credit_risk.storage.blobs import open_blobs
+from credit_risk.training_data import snapshots
+from credit_risk.training_data.data import data_hash, read_training, split
 from model_orchestration_and_tracking import flow as module
 from model_orchestration_and_tracking import tracking, tuning
 from model_orchestration_and_tracking.flow import credit_risk_training

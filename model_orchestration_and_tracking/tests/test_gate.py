@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from credit_risk.application import encode
-from credit_risk.data import read_training
-from credit_risk.model import CreditScorer
+from credit_risk.schema.application import encode
+from credit_risk.scoring.model import CreditScorer
+from credit_risk.training_data.data import read_training
+from model_orchestration_and_tracking.evaluation.metrics import metrics
 from model_orchestration_and_tracking.gate import Gate, Ratio, judge
-from model_orchestration_and_tracking.metrics import metrics
 from model_orchestration_and_tracking.tuning import Average, Candidate, Folds, Validated
 
 rng = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from model_orchestration_and_tracking.metrics import auc, mean, metrics, named
+from model_orchestration_and_tracking.evaluation.metrics import auc, mean, metrics, named
 
 # Two good clients and two bad ones. At .5 one of each is called wrong; at 1/6 all but the first are refused.
 LABELS = ["good", "good", "bad", "bad"]

@@ -7,10 +7,11 @@ import pytest
 from matplotlib.colors import to_rgba
 from PIL import Image
 
-from credit_risk.application import encode
-from credit_risk.data import read_training
-from credit_risk.model import CreditScorer, NotExplainable
-from model_orchestration_and_tracking import fairness, plots
+from credit_risk.schema.application import encode
+from credit_risk.scoring.model import CreditScorer, NotExplainable
+from credit_risk.training_data.data import read_training
+from model_orchestration_and_tracking import plots
+from model_orchestration_and_tracking.evaluation import fairness
 from model_orchestration_and_tracking.gate import Difference
 
 rng = np.random.default_rng(0)

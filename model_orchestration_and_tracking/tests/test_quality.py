@@ -2,8 +2,8 @@
 
 from sklearn.metrics import roc_auc_score
 
-from credit_risk.application import LABEL, encode
-from credit_risk.data import read_training
+from credit_risk.schema.application import LABEL, encode
+from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking.tuning import FOLDS, candidates, cross_validate
 
 

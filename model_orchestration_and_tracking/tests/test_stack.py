@@ -19,9 +19,9 @@ from prefect.states import Pending
 from prefect.workers.process import ProcessWorker
 
 from conftest import PREFECT_LOGIN, prefect_server, running, wait_for
-from credit_risk.approvals import history
-from credit_risk.decisions import open_log
-from credit_risk.registry import CHALLENGER, PRODUCTION, Registry
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.registry.approvals import history
+from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
 from credit_risk.settings import Settings
 from model_orchestration_and_tracking.deploy import (
     BEGIN_RULE,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from credit_risk.application import SCORED_COLUMNS, encode
-from credit_risk.data import read_training, split
-from credit_risk.trees import MAX_LEAVES, MAX_TREES
+from credit_risk.schema.application import SCORED_COLUMNS, encode
+from credit_risk.scoring.trees import MAX_LEAVES, MAX_TREES
+from credit_risk.training_data.data import read_training, split
 from model_orchestration_and_tracking.tuning import (
     KEPT,
     ROUNDS,

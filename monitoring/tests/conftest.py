@@ -24,14 +24,14 @@ import scipy.stats
 from sklearn.model_selection import StratifiedKFold
 
 from conftest import answers, free_port, put_in_service, running, variables, wait_for
-from credit_risk.application import BAD, LABEL, NAMES, Applications, Validator, encode
-from credit_risk.data import read_training, split
-from credit_risk.decisions import GREEN, Batch, BatchRecord, DecisionLog, open_log
-from credit_risk.logged import log_scorer
-from credit_risk.model import CreditScorer, Decided
-from credit_risk.outcomes import Taken, take
-from credit_risk.registry import REFERENCE_FILE, Registry
+from credit_risk.decision_log.decisions import GREEN, Batch, BatchRecord, DecisionLog, open_log
+from credit_risk.decision_log.outcomes import Taken, take
+from credit_risk.registry.logged import log_scorer
+from credit_risk.registry.registry import REFERENCE_FILE, Registry
+from credit_risk.schema.application import BAD, LABEL, NAMES, Applications, Validator, encode
+from credit_risk.scoring.model import CreditScorer, Decided
 from credit_risk.settings import Settings
+from credit_risk.training_data.data import read_training, split
 
 ROOT = Path(__file__).parents[2]
 
@@ -214,7 +214,7 @@ def on_another_log(served) -> Callable[[Settings], Settings]:
 @pytest.fixture
 def run_report(monkeypatch) -> Callable[[Settings], Any]:
     """A function that runs the report flow as a worker does: settings come from the environment."""
-    from monitoring.report import evidently_report
+    from monitoring.reports.flow import evidently_report
 
     def run(settings: Settings) -> Any:
         for name, value in variables(settings).items():

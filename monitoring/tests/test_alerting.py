@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from conftest import answers, free_port, running, wait_for
 from credit_risk.keys import digest
-from monitoring.exporter import Server, serving
+from monitoring.exporter.server import Server, serving
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "prometheus" / "alertmanager.sh"

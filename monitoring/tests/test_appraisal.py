@@ -11,16 +11,16 @@ import skops.io
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from conftest import put_in_service
-from credit_risk import decisions
-from credit_risk.application import BAD, LABEL, NAMES, encode
-from credit_risk.decisions import open_log
-from credit_risk.outcomes import take
-from credit_risk.overrides import override
-from credit_risk.registry import DIGEST, REFERENCE_DIGEST, REFERENCE_FILE, Registry
-from credit_risk.stored import MODEL_FILE
-from monitoring.figures import page
-from monitoring.performance import THRESHOLD
-from monitoring.quality import Quality
+from credit_risk.decision_log import decisions
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.outcomes import take
+from credit_risk.decision_log.overrides import override
+from credit_risk.registry.registry import DIGEST, REFERENCE_DIGEST, REFERENCE_FILE, Registry
+from credit_risk.schema.application import BAD, LABEL, NAMES, encode
+from credit_risk.scoring.stored import MODEL_FILE
+from monitoring.exporter.figures import page
+from monitoring.performance.performance import THRESHOLD
+from monitoring.performance.quality import Quality
 
 from .test_refresh import refresher, samples
 

@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-import credit_risk.decisions as decisions
-import monitoring.book
-from credit_risk.decisions import open_log
-from credit_risk.groups import groups
+import credit_risk.decision_log.decisions as decisions
+import monitoring.performance.loan_book
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.outcomes import read_outcomes, take
+from credit_risk.decision_log.overrides import override
 from credit_risk.months import month_of
-from credit_risk.outcomes import read_outcomes, take
-from credit_risk.overrides import override
-from monitoring.book import CODES, DTYPE, Book, Month
+from credit_risk.schema.protected_groups import groups
+from monitoring.performance.loan_book import CODES, DTYPE, Book, Month
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=430)
@@ -105,8 +105,8 @@ def test_what_is_too_old_is_neither_read_nor_kept(log, draw, decide, become):
 
 
 def test_a_long_log_is_read_bit_by_bit(log, draw, decide, become, monkeypatch):
-    monkeypatch.setattr(monitoring.book, "AT_A_TIME", 20)
-    monkeypatch.setattr(monitoring.book, "PAGE", 2)
+    monkeypatch.setattr(monitoring.performance.loan_book, "AT_A_TIME", 20)
+    monkeypatch.setattr(monitoring.performance.loan_book, "PAGE", 2)
     records = [decide(log, draw(15, labelled=True, seed=i), time=LONG_AGO) for i in range(5)]
     for record in records:
         become(log, record)

@@ -17,8 +17,8 @@ import yaml
 from matplotlib.text import Text
 
 from conftest import PREFECT_LOGIN, need, prefect_server, running, variables, wait_for
-from credit_risk.decisions import GREEN, RED
-from credit_risk.overrides import override
+from credit_risk.decision_log.decisions import GREEN, RED
+from credit_risk.decision_log.overrides import override
 from tools import panels
 
 ROOT = Path(__file__).parents[2]
@@ -164,7 +164,7 @@ def services(served, prefect, serve, log, draw, decide, lived, tmp_path) -> Iter
     decide(log, draw(120).drop(columns="foreign_worker"))
     decide(log, draw(120, drifted=True).drop(columns="foreign_worker"))
     settings = served.model_copy(update={"prefect_api_url": prefect})
-    report = [sys.executable, "-c", "from monitoring.report import evidently_report; evidently_report()"]
+    report = [sys.executable, "-c", "from monitoring.reports.flow import evidently_report; evidently_report()"]
     environment = variables(settings) | {"PREFECT_HOME": str(tmp_path / "prefect")}
     with serve(settings) as ports:
         with running(report, tmp_path / "report.log", environment) as run:

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from credit_risk.application import NAMES
-from monitoring.cells import FEATURES, MEASURED, Cells
-from monitoring.drift import Drift, FeatureDrift, compare, holm, psi, psi_limit
+from credit_risk.schema.application import NAMES
+from monitoring.drift.bins import FEATURES, MEASURED, Cells
+from monitoring.drift.drift import Drift, FeatureDrift, compare, holm, psi, psi_limit
 
 
 def windows(reference, n, count=40, seed=0):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 
-from credit_risk.application import LABEL
-from monitoring import evidence
-from monitoring.drift import ALPHA, compare
+from credit_risk.schema.application import LABEL
+from monitoring.drift import evidently_adapter
+from monitoring.drift.drift import ALPHA, compare
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def window(draw, scorer):
 
 def test_evidently_computes_the_same_figures(reference, window):
     """Evidently's are SciPy's of the values, ours come from counts."""
-    theirs, ours = compare(reference, window, tester=evidence.p_values), compare(reference, window)
+    theirs, ours = compare(reference, window, tester=evidently_adapter.p_values), compare(reference, window)
     assert len(ours.features) == 20
     assert theirs.unjudged == ours.unjudged
     for a, b in zip(theirs.features, ours.features, strict=True):
@@ -32,14 +32,14 @@ def test_evidently_computes_the_same_figures(reference, window):
 def test_the_report_calls_drifted_what_the_verdict_does(reference, window):
     verdict = compare(reference, window)
     assert 0 < len(verdict.drifted) < len(verdict.features)
-    snapshot, _ = evidence.drift_report(reference, window, verdict)
-    count, *columns = evidence.figures(snapshot)
+    snapshot, _ = evidently_adapter.drift_report(reference, window, verdict)
+    count, *columns = evidently_adapter.figures(snapshot)
     assert count["value"] == {"count": len(verdict.drifted), "share": pytest.approx(verdict.share)}
     p_values = {f.feature: pytest.approx(f.p_value, rel=1e-6) for f in verdict.features}
     assert {c["column"]: c["value"] for c in columns} == p_values
-    assert {c["method"] for c in columns} == {evidence.KS, evidence.CHI_SQUARE}
+    assert {c["method"] for c in columns} == {evidently_adapter.KS, evidently_adapter.CHI_SQUARE}
     assert {c["threshold"] for c in columns} == {verdict.cutoff}
-    page = evidence.html(snapshot)
+    page = evidently_adapter.html(snapshot)
     assert "Dataset Drift is detected" in page
     assert "two-sample chi-square p-value, with PSI" in page
 
@@ -51,14 +51,14 @@ def test_the_report_does_not_call_significant_but_small_drifted(reference):
     amount = next(f for f in verdict.features if f.feature == "credit_amount")
     assert amount.adjusted < ALPHA
     assert not verdict.drifted
-    count, *_ = evidence.figures(evidence.drift_report(reference, many, verdict).snapshot)
+    count, *_ = evidently_adapter.figures(evidently_adapter.drift_report(reference, many, verdict).snapshot)
     assert count["value"]["count"] == 0
 
 
 def test_performance_is_that_of_the_decisions_with_good_as_positive(reference, window):
     threshold = 1 / 6
-    snapshot = evidence.performance_report(reference, window, threshold)
-    values = {f["metric"]: f["value"] for f in evidence.figures(snapshot)}
+    snapshot = evidently_adapter.performance_report(reference, window, threshold)
+    values = {f["metric"]: f["value"] for f in evidently_adapter.figures(snapshot)}
     called = np.where(window["risk"] >= threshold, "bad", "good")
     assert values["Accuracy"] == pytest.approx(accuracy_score(window[LABEL], called))
     assert values["Recall"] == pytest.approx(recall_score(window[LABEL], called, pos_label="good"))
@@ -66,9 +66,9 @@ def test_performance_is_that_of_the_decisions_with_good_as_positive(reference, w
 
 
 def test_two_reports_make_one_page_with_one_script(reference, window):
-    drift, _ = evidence.drift_report(reference, window, compare(reference, window))
-    performance = evidence.performance_report(reference, window, 1 / 6)
-    page = evidence.html(drift, performance, above="<p>what stands above</p>")
+    drift, _ = evidently_adapter.drift_report(reference, window, compare(reference, window))
+    performance = evidently_adapter.performance_report(reference, window, 1 / 6)
+    page = evidently_adapter.html(drift, performance, above="<p>what stands above</p>")
     assert "Dataset Drift is detected" in page
     assert "Confusion Matrix" in page
     assert page.partition("<body>")[2].partition("<div id")[0].strip() == "<p>what stands above</p>"
@@ -77,17 +77,19 @@ def test_two_reports_make_one_page_with_one_script(reference, window):
 
 def test_a_feature_on_which_evidently_fails_is_named_and_the_others_shown(reference, window, fail_on, caplog):
     fail_on("duration")
-    verdict = compare(reference, window, tester=evidence.p_values)
+    verdict = compare(reference, window, tester=evidently_adapter.p_values)
     assert verdict.unjudged == {"duration": "test failed", "age": "empty"}
     assert len(verdict.features) == 19
     assert "Evidently fails on duration" in caplog.text
-    report = evidence.drift_report(reference, window, compare(reference, window))
+    report = evidently_adapter.drift_report(reference, window, compare(reference, window))
     assert report.failed == ["duration"]
-    _, *columns = evidence.figures(report.snapshot)
+    _, *columns = evidently_adapter.figures(report.snapshot)
     assert [c["column"] for c in columns] == [f.feature for f in verdict.features]
-    assert "Dataset Drift is detected" in evidence.html(report.snapshot)
+    assert "Dataset Drift is detected" in evidently_adapter.html(report.snapshot)
 
 
 def test_figures_are_json(reference, window):
-    figures = evidence.figures(evidence.drift_report(reference, window, compare(reference, window)).snapshot)
+    figures = evidently_adapter.figures(
+        evidently_adapter.drift_report(reference, window, compare(reference, window)).snapshot
+    )
     assert json.loads(json.dumps(figures, allow_nan=False))

@@ -15,11 +15,11 @@ import numpy as np
 import psutil
 import pytest
 
-import monitoring.exporter as exporter_module
+import monitoring.exporter.server as exporter_module
 from conftest import free_port, variables, wait_for
-from credit_risk.blobs import open_blobs
-from credit_risk.documents import open_documents
 from credit_risk.settings import Settings
+from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.documents import open_documents
 
 pytestmark = pytest.mark.timeout(180)
 COMMAND = [sys.executable, "-m", "monitoring.exporter"]

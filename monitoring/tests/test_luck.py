@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm, poisson_binom
 
-from monitoring.luck import bound, chances
+from monitoring.performance.poisson_binomial import bound, chances
 
 
 def test_by_hand():

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.text import Text
 
 from conftest import free_port, wait_for
-from monitoring.exporter import Server, serving
+from monitoring.exporter.server import Server, serving
 from tools.drawing import words
 from tools.panels import Prometheus, picture
 

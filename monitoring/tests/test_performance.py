@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from monitoring.performance import MANY, THRESHOLD, auc, calibration_error, expected, out_of_fold, performance
+from monitoring.performance.performance import (
+    MANY,
+    THRESHOLD,
+    auc,
+    calibration_error,
+    expected,
+    out_of_fold,
+    performance,
+)
 
 
 def array(*values):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from credit_risk.decisions import open_log
-from credit_risk.model import confidence
-from credit_risk.registry import Registry, open_registry
-from monitoring.figures import Figures, page
-from monitoring.refresh import Refresher, evidently
-from monitoring.window import REFRESH, REPORT
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.registry.registry import Registry, open_registry
+from credit_risk.scoring.model import confidence
+from monitoring.exporter.collector import Refresher, evidently
+from monitoring.exporter.figures import Figures, page
+from monitoring.kinds import REFRESH, REPORT
 
 
 def refresher(settings) -> Refresher:
@@ -102,8 +102,8 @@ def test_a_restart_loses_nothing(served, log, draw, decide):
 
 
 def test_a_big_log_is_counted_page_by_page(served, log, draw, decide, monkeypatch):
-    monkeypatch.setattr("monitoring.totals.PAGE", 2)
-    monkeypatch.setattr("monitoring.window.PAGE", 2)
+    monkeypatch.setattr("monitoring.exporter.log_counters.PAGE", 2)
+    monkeypatch.setattr("monitoring.drift.window.PAGE", 2)
     for _ in range(5):
         decide(log, draw(1))
     figures = refresher(served).refresh()
@@ -124,7 +124,7 @@ def test_a_new_production_version_is_followed(served, log, draw, decide, registe
 
 
 def test_an_alias_that_was_moved_is_told_and_not_followed(served, log, draw, decide, register, other):
-    """The version that the exporter says is in Production is the one that decides (see `credit_risk.approvals`)."""
+    """The version that the exporter says is in Production is the one that decides (see `approvals`)."""
     decide(log, draw(120))
     subject = refresher(served)
     assert samples(subject.refresh())["credit_risk_alias_mismatch",] == 0

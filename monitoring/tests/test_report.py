@@ -11,14 +11,15 @@ import pytest
 import yaml
 
 from conftest import PREFECT_LOGIN
-from credit_risk.blobs import open_blobs
-from credit_risk.decisions import open_log
-from credit_risk.documents import open_documents
+from credit_risk.decision_log.decisions import open_log
 from credit_risk.prefect_api import PrefectAPI
-from monitoring import neighbours, report
-from monitoring.flows import FLOWS, FlowRuns, FlowsUnknown, flow_runs
-from monitoring.shelf import LATEST
-from monitoring.window import REFRESH, REPORT
+from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.documents import open_documents
+from monitoring.exporter import dependencies
+from monitoring.exporter.prefect_runs import FLOWS, FlowRuns, FlowsUnknown, flow_runs
+from monitoring.kinds import REFRESH, REPORT
+from monitoring.reports import flow as report
+from monitoring.reports.report_store import LATEST
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,7 +163,7 @@ def test_prefect_says_how_the_flows_went(served, log, draw, decide, run_report, 
     assert flow_runs(api, "nobody-deployed-this") == FlowRuns(
         "nobody-deployed-this", dict.fromkeys(went.runs, 0), last=None, ending=None, completed=None
     )
-    served_as = neighbours.page(neighbours.look(open_documents(settings.decision_log), api)).decode()
+    served_as = dependencies.page(dependencies.look(open_documents(settings.decision_log), api)).decode()
     assert "credit_risk_decision_log_up 1.0" in served_as
     assert 'credit_risk_flow_last_run_failed{flow="evidently-report"} 1.0' in served_as
 
@@ -177,7 +178,7 @@ def test_a_prefect_that_is_away_is_said(settings):
     api = PrefectAPI("http://127.0.0.1:1/api")
     with pytest.raises(FlowsUnknown):
         flow_runs(api, "evidently-report")
-    seen = neighbours.look(open_documents(settings.decision_log), api)
+    seen = dependencies.look(open_documents(settings.decision_log), api)
     assert (seen.log_up, seen.flows) == (True, ())
 
 
@@ -193,7 +194,7 @@ def test_a_prefect_that_dies_while_it_answers_is_away_too(settings, said):
     with ThreadingTCPServer(("127.0.0.1", 0), Dying) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         api = PrefectAPI(f"http://127.0.0.1:{server.server_address[1]}")
-        seen = neighbours.look(open_documents(settings.decision_log), api)
+        seen = dependencies.look(open_documents(settings.decision_log), api)
         server.shutdown()
     assert (seen.log_up, seen.flows) == (True, ())
 

@@ -14,17 +14,17 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Running, Scheduled
 
-from credit_risk.application import LABEL
-from credit_risk.blobs import open_blobs
-from credit_risk.data import read_training
-from credit_risk.decisions import open_log
-from credit_risk.outcomes import take
-from credit_risk.registry import CHALLENGER, PRODUCTION, Registry
+from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.outcomes import take
+from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
+from credit_risk.schema.application import LABEL
 from credit_risk.settings import Settings
-from credit_risk.snapshots import make, standing
+from credit_risk.storage.blobs import open_blobs
+from credit_risk.training_data.data import read_training
+from credit_risk.training_data.snapshots import make, standing
 from model_orchestration_and_tracking.flow import credit_risk_training
-from monitoring import retraining
-from monitoring.retraining import DEPLOYMENT, FLOW, RETRAINING, consider
+from monitoring.reports import retraining
+from monitoring.reports.retraining import DEPLOYMENT, FLOW, RETRAINING, consider
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("prefect_api")]
 

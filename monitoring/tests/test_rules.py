@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monitoring.site import Site
+from monitoring.exporter.web import Site
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "prometheus" / "rules"

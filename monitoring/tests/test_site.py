@@ -16,15 +16,17 @@ import pytest
 from pydantic import SecretStr
 
 from conftest import free_port, wait_for
-from credit_risk.access_log import AccessLog
-from credit_risk.blobs import open_blobs
-from credit_risk.decisions import open_log
-from credit_risk.documents import open_documents
+from credit_risk.access.access_log import AccessLog
+from credit_risk.decision_log.decisions import open_log
 from credit_risk.keys import digest
-from monitoring import shelf, site, window
-from monitoring.exporter import Handler, Server, serving
-from monitoring.shelf import LATEST, page_name, remove_old, remove_old_refreshes
-from monitoring.site import PER_PAGE, Site
+from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.documents import open_documents
+from monitoring import kinds
+from monitoring.exporter import web
+from monitoring.exporter.server import Handler, Server, serving
+from monitoring.exporter.web import PER_PAGE, Site
+from monitoring.reports import report_store
+from monitoring.reports.report_store import LATEST, page_name, remove_old, remove_old_refreshes
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOSTILE = ["../../decisions.db", "..%2f..%2fdecisions.db", "%2e%2e/x", "latest.html", "x" * 26, "", "\x00", "{}"]
@@ -49,7 +51,7 @@ def put(stores):
         drift = {"dataset_drift": True, "drifted": ["credit_amount", "risk"]}
         body = {"page": name, "model_version": "3", "window": {"n": 480}, "drift": drift if name else None, **figures}
         time = made.isoformat(timespec="microseconds")
-        documents.insert(shelf.COLLECTION, [{"_id": id, "kind": shelf.REPORT, "time": time, "body": body}])
+        documents.insert(report_store.COLLECTION, [{"_id": id, "kind": kinds.REPORT, "time": time, "body": body}])
         return id
 
     return store
@@ -111,7 +113,9 @@ def test_the_latest_is_the_newest_that_has_a_page(exporter, put):
 @pytest.mark.parametrize("id", HOSTILE)
 def test_no_id_leads_anywhere_else(exporter, put, stores, id):
     put()
-    stores[0].insert(shelf.COLLECTION, [{"_id": "7" * 26, "kind": "refresh", "time": "2026", "body": {"page": LATEST}}])
+    stores[0].insert(
+        report_store.COLLECTION, [{"_id": "7" * 26, "kind": "refresh", "time": "2026", "body": {"page": LATEST}}]
+    )
     for asked in (f"/reports/{quote(id)}", f"/reports/{quote(id, safe='')}", f"/reports/{'7' * 26}"):
         answer, text = get(exporter, asked)
         assert answer.status == 404, asked
@@ -313,24 +317,25 @@ def test_old_reports_go_and_their_figures_with_them(stores, put):
     put(NOW - timedelta(days=100), html=None)
     for days in (91, 89):
         made = (NOW - timedelta(days=days)).isoformat(timespec="microseconds")
-        documents.insert(shelf.COLLECTION, [{"_id": f"r{days}", "kind": shelf.REFRESH, "time": made, "body": {}}])
+        documents.insert(
+            report_store.COLLECTION, [{"_id": f"r{days}", "kind": kinds.REFRESH, "time": made, "body": {}}]
+        )
     blobs.put("reports/mine.html", b"of somebody else")
     blobs.put(page_name(NOW - timedelta(days=95)), b"its run died before it wrote the figures")
     assert remove_old(documents, blobs, days=90, now=NOW) == 2
     assert remove_old_refreshes(documents, days=90, now=NOW) == 1
-    assert {d["_id"] for d in documents.find(shelf.COLLECTION, {})} == {new, "r89"}
+    assert {d["_id"] for d in documents.find(report_store.COLLECTION, {})} == {new, "r89"}
     assert blobs.names("reports/") == [page_name(NOW - timedelta(days=89)), LATEST, "reports/mine.html"]
     assert old != new
     assert remove_old(documents, blobs, days=90, now=NOW + timedelta(days=2)) == 1
     assert remove_old_refreshes(documents, days=7, now=NOW) == 1
     assert blobs.names("reports/") == ["reports/mine.html"]
-    assert not list(documents.find(shelf.COLLECTION, {}))
+    assert not list(documents.find(report_store.COLLECTION, {}))
 
 
 def test_reports_are_named_as_those_who_write_them_name_them(settings):
-    assert (shelf.REPORT, shelf.REFRESH) == (window.REPORT, window.REFRESH)
-    id = open_log(settings).put_report(window.REPORT, {"page": None})
-    (report,) = shelf.Shelf(settings).reports(1)
+    id = open_log(settings).put_report(kinds.REPORT, {"page": None})
+    (report,) = report_store.Shelf(settings).reports(1)
     assert report.id == id
 
 
@@ -339,7 +344,7 @@ def test_the_same_on_the_other_backend(settings, mongodb_url, gcs_url):
     log, blobs = open_log(other), open_blobs(gcs_url)
     name = page_name(datetime.now(UTC))
     blobs.put(name, b"<h1>a report</h1>")
-    id = log.put_report(window.REPORT, {"page": name, "model_version": "1", "window": {"n": 1}, "drift": None})
+    id = log.put_report(kinds.REPORT, {"page": name, "model_version": "1", "window": {"n": 1}, "drift": None})
     hosted = Site(other)
     assert hosted.answer(f"/reports/{id}").body == b"<h1>a report</h1>"
     assert hosted.answer("/reports/latest").headers["Location"] == f"/reports/{id}"
@@ -349,4 +354,4 @@ def test_the_same_on_the_other_backend(settings, mongodb_url, gcs_url):
 
 
 def test_the_runbook_is_a_page():
-    assert site.RUNBOOK.read_text().startswith("# Runbook\n")
+    assert web.RUNBOOK.read_text().startswith("# Runbook\n")

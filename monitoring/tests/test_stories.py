@@ -19,9 +19,9 @@ import yaml
 
 from conftest import flows_under, prefect_server, wait_for
 from model_orchestration_and_tracking.flow import credit_risk_training
-from monitoring.drift import TOO_FEW
-from monitoring.report import evidently_report
-from monitoring.site import SANDBOX
+from monitoring.drift.drift import TOO_FEW
+from monitoring.exporter.web import SANDBOX
+from monitoring.reports.flow import evidently_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from credit_risk.months import month_name, month_of
-from monitoring.book import DTYPE, Book, Month
-from monitoring.luck import bound
-from monitoring.vintages import Overridden, Vintages, defaulted, estimate, overridden, vintage
+from monitoring.performance.loan_book import DTYPE, Book, Month
+from monitoring.performance.poisson_binomial import bound
+from monitoring.performance.vintages import Overridden, Vintages, defaulted, estimate, overridden, vintage
 
 JANUARY = month_of(datetime(2025, 1, 1, tzinfo=UTC))
 

@@ -62,12 +62,16 @@ ASKED_BY = {
 # What is run in the container of each service of ours, and so which settings it reads.
 RUN = {
     "risk-o-meter": ("model_deployment.app", "model_deployment.score", "model_deployment.outcomes"),
-    "evidently-exporter": ("monitoring.exporter",),
-    "reporting-worker": ("monitoring.report",),
+    "evidently-exporter": ("monitoring.exporter.server",),
+    "reporting-worker": ("monitoring.reports.flow",),
     "training-worker": ("model_orchestration_and_tracking.flow", "model_orchestration_and_tracking.run"),
     "first-model": ("model_orchestration_and_tracking.bootstrap",),
     "deployments": ("model_orchestration_and_tracking.deploy",),
-    "approver": ("credit_risk.approvals", "credit_risk.registry", "credit_risk.decisions"),
+    "approver": (
+        "credit_risk.registry.approvals",
+        "credit_risk.registry.registry",
+        "credit_risk.decision_log.decisions",
+    ),
 }
 # A port is the host's to choose: inside, what they bind to never changes. What MongoDB waits for is its own.
 NOT_HANDED_ON = {name for name in Settings.model_fields if name.endswith("_port")} | {"decision_log_flush_ms"}

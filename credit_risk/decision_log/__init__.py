@@ -1,0 +1,1 @@
+"""Everything that was decided, overridden, and repaid or not."""

@@ -1,0 +1,75 @@
+"""What a person made of a decision: the other one, with a name and a reason. Both are kept."""
+
+from collections.abc import Collection
+from typing import Any
+
+from credit_risk.decision_log.decisions import GREEN, OPEN, RED, DecisionLog
+from credit_risk.texts import one_line
+
+OVERRIDE = "override"
+MAX_TEXT = 1000
+
+
+class NoSuchDecision(LookupError):
+    """The log has no such decision."""
+
+
+class NotAllowed(ValueError):
+    """The override cannot be taken; the message says why."""
+
+
+def override(log: DecisionLog, id: str, prediction: str, by: str, reason: str, caller: str = OPEN) -> dict[str, Any]:
+    """Set a decision to green or red in a person's name, and return the event; `caller` is who asked for it.
+
+    The last override stands; setting a decision back to what the model said is one more.
+
+    Raises
+    ------
+    NoSuchDecision
+        When no such decision was committed.
+    NotAllowed
+        When the prediction is neither green nor red or stands already, a name or reason is missing or too long, or the
+        decision is a preview.
+    """
+    if prediction not in (GREEN, RED):
+        raise NotAllowed(f"prediction is {prediction!r}; it is {GREEN!r} or {RED!r}")
+    for name, text in (("by", by), ("reason", reason)):
+        if not one_line(text):
+            raise NotAllowed(f"an override needs a name (by) and a reason; {name} is empty")
+        if len(text) > MAX_TEXT:
+            raise NotAllowed(f"{name} has {len(text)} characters; {MAX_TEXT} at most")
+    decision = log.decision(id)
+    if decision is None:
+        raise NoSuchDecision(f"there is no decision {id}")
+    record = log.batch(decision["batch"])
+    if record is not None and record.kind == "preview":
+        raise NotAllowed(f"{id} is a preview, on which nothing rests")
+
+    def refuse_twice() -> None:
+        if prediction == standing(decision, overrides(log, id)):
+            raise NotAllowed(f"decision {id} is {prediction} already")
+
+    # Of two people who set it at once, the second is told that it is done.
+    return log.append_event(
+        OVERRIDE, id, refuse_twice, prediction=prediction, by=one_line(by), reason=one_line(reason), caller=caller
+    )
+
+
+def overrides(log: DecisionLog, id: str) -> list[dict[str, Any]]:
+    """Return the overrides of a decision in order: `prediction`, `by`, `reason`, `time`, `caller`."""
+    return log.events(OVERRIDE, id)
+
+
+def overrides_of_batch(log: DecisionLog, batch: str) -> dict[str, dict[str, Any]]:
+    """Return the override that stands of each overridden decision of a batch, by decision id."""
+    return {event["key"]: event for event in log.events(OVERRIDE, batch=batch)}
+
+
+def overrides_of(log: DecisionLog, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the override that stands of each of these decisions that was overridden, by decision id."""
+    return {event["key"]: event for event in log.events_about(OVERRIDE, ids)}
+
+
+def standing(decision: dict[str, Any], overridden: list[dict[str, Any]]) -> str:
+    """Return what holds for a decision: what the last person said, or the model where nobody did."""
+    return str(overridden[-1]["prediction"] if overridden else decision["prediction"])

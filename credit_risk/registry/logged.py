@@ -1,0 +1,108 @@
+"""What is logged of a scorer, for whoever takes it from MLflow: it decides by itself as the Risk-O-Meter does.
+
+Beside the scorer are the modules that it needs and the packages that they do, so that MLflow's `pyfunc.load_model` and
+`mlflow models serve` work anywhere. Our own services run none of that: see `credit_risk.registry.registry`.
+"""
+
+import ast
+import importlib.metadata
+import shutil
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow.sklearn
+import pandas as pd
+from mlflow.models import Model, ModelSignature
+from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+
+import credit_risk
+from credit_risk.schema.application import ATTRIBUTES
+from credit_risk.scoring import stored
+from credit_risk.scoring.model import TRUSTED, CreditScorer
+
+_PACKAGE = Path(credit_risk.__file__).parent
+_PACKAGES = ("lightgbm", "numba", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops")
+# Which values are valid, whole numbers as floats among them, our own check knows; MLflow's would refuse some of these.
+_INPUTS = Schema([ColSpec(AnyType(), a.name, required=not a.protected) for a in ATTRIBUTES])
+_OUTPUTS = Schema(
+    [
+        ColSpec(DataType.double, "risk"),
+        ColSpec(DataType.string, "prediction"),
+        ColSpec(DataType.double, "confidence"),
+    ]
+)
+
+
+def log_scorer(scorer: CreditScorer, example: pd.DataFrame, name: str = "model") -> str:
+    """Log a fitted scorer to the active MLflow run, and return its address.
+
+    Parameters
+    ----------
+    scorer : CreditScorer
+        Fitted.
+    example : DataFrame
+        A few applications, without their label.
+    name : str
+        What the logged model is called in the run.
+    """
+    with TemporaryDirectory() as folder:
+        package = Path(folder) / _PACKAGE.name
+        for module in modules():
+            copy = package / module
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(_PACKAGE / module, copy)
+        info = Model.log(
+            artifact_path=None,  # what `name` replaces
+            flavor=sys.modules[__name__],
+            name=name,
+            sk_model=scorer,
+            serialization_format="skops",
+            skops_trusted_types=TRUSTED,
+            signature=ModelSignature(_INPUTS, _OUTPUTS),
+            input_example=example,
+            # Given, for inferring them takes half a minute.
+            pip_requirements=requirements(),
+            code_paths=[str(package)],
+        )
+    return str(info.model_uri)
+
+
+def save_model(path: str, mlflow_model: Model, **more: Any) -> None:
+    """Write the folder of a model, as `Model.log` has each flavor do: one of scikit-learn's that decides by its costs.
+
+    MLflow's own wrapper of an estimator calls `predict`; that is told the loader and the function in its place.
+    """
+    mlflow.sklearn.save_model(path=path, mlflow_model=mlflow_model, **more)
+    ours = {"loader_module": stored.__name__, "predict_fn": CreditScorer.decisions.__name__}
+    mlflow_model.flavors["python_function"].update(ours)
+    mlflow_model.save(str(Path(path) / "MLmodel"))
+
+
+def modules() -> list[str]:
+    """Return the files of this package that a stored scorer needs, such as `scoring/trees.py`."""
+    needed = [Path(stored.__file__).relative_to(_PACKAGE)]
+    for file in needed:  # which grows meanwhile
+        needed += sorted(_imported(file) - {*needed})
+
+    folders = {file.parent for file in needed} | {Path()}
+    return sorted(str(file) for file in (*needed, *(folder / "__init__.py" for folder in folders)))
+
+
+def _imported(file: Path) -> set[Path]:
+    """Return the files of this package that one of them imports."""
+    found = set()
+    for node in ast.walk(ast.parse((_PACKAGE / file).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == _PACKAGE.name:
+            module = Path(*node.module.split(".")[1:])
+            if (_PACKAGE / module).is_dir():
+                found |= {(module / alias.name).with_suffix(".py") for alias in node.names}
+            else:
+                found.add(module.with_suffix(".py"))
+    return found
+
+
+def requirements() -> list[str]:
+    """Return the packages that a stored scorer needs, each at the version that is installed."""
+    return [f"{package}=={importlib.metadata.version(package)}" for package in _PACKAGES]

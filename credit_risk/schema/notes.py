@@ -1,0 +1,47 @@
+"""What was taken in another form than the contract's, in words for who sent it."""
+
+from typing import Literal
+
+from credit_risk.schema.csv_reader import shown
+from credit_risk.schema.spelling import plain, unquoted
+
+Form = Literal["", "absent", "quoted", "left out", "float", "scientific", "apostrophe", "day first", "time"]
+_WORDS: dict[Form, str] = {
+    "absent": "taken as no value",
+    "quoted": "taken without the quotes around",
+    "float": "taken without the zeros behind the mark",
+    "scientific": "in scientific notation, which loses digits: give the column the format 0 or text and send it again",
+    "apostrophe": "taken without the apostrophe before it",
+    "day first": "read as day.month.year",
+    "time": "taken without the time",
+    "left out": "left out: neither good nor bad, and not needed to decide",
+}
+
+
+def form_of(value: object) -> Form:
+    """Return in which other form a value came that was taken."""
+    if not isinstance(value, str):
+        return ""
+    text = value.strip()
+    if text and not plain(text):
+        return "absent"
+    return "quoted" if unquoted(text) != text else ""
+
+
+class Notes:
+    """Counts the values that were taken in another form, by column."""
+
+    def __init__(self) -> None:
+        self._counted: dict[tuple[Form, str], tuple[int, object]] = {}
+
+    def add(self, form: Form, column: str, value: object, times: int = 1) -> None:
+        """Count a value."""
+        n, first = self._counted.get((form, column), (0, value))
+        self._counted[form, column] = n + times, first
+
+    def warnings(self) -> list[str]:
+        """Return one text for each column and form."""
+        return [
+            f"{column}: {shown(first) if n == 1 else f'{n:,} values like {shown(first)}'} {_WORDS[form]}"
+            for (form, column), (n, first) in self._counted.items()
+        ]

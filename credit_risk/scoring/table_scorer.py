@@ -1,0 +1,273 @@
+"""Scores and exact reasons from tables, for trees that are small enough, faster than LightGBM takes them node by node.
+
+A tree of at most 8 leaves has at most 7 splits, so their outcomes make at most 128 patterns. What the tree adds to the
+score, and its SHAP value of each attribute, are written down once for each pattern; a client's are then looked up and
+added (`credit_risk.scoring._numba`).
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from credit_risk.schema.application import ATTRIBUTES, NAMES, SCORED, SCORED_COLUMNS, Floats
+from credit_risk.scoring._numba import Bytes, Splits, Tables, add_up
+from credit_risk.scoring.trees import MAX_LEAVES, Tree
+
+MAX_SPLITS = MAX_LEAVES - 1
+# How far risks and contributions may be from LightGBM's.
+TOLERANCE = 1e-6
+
+# Rows that a thread takes at a time; for fewer than two lots, threads cost more than they save.
+_LOT = 16_384
+_PATTERNS = np.arange(2**MAX_SPLITS, dtype=np.uint8)
+# A bin that no value exceeds: splits that a smaller tree does not have never go right.
+_NEVER = 255
+_PROBE_ROWS = 256
+_PROBE_EXPLAINED = 32
+
+
+class Unsuited(ValueError):
+    """The kernel cannot take the trees, or comes to other figures than LightGBM; the message says which."""
+
+
+class Kernel:
+    """Trees as tables.
+
+    Parameters
+    ----------
+    trees : sequence of Tree
+        Over the 17 scored attributes, as `credit_risk.scoring.trees.parse` lets them pass: small, with numerical
+        splits, and with training clients at each node.
+
+    Raises
+    ------
+    Unsuited
+        When an attribute has more than 255 thresholds.
+    """
+
+    def __init__(self, trees: Sequence[Tree]) -> None:
+        self._splits = _splits(trees)
+        self._scores, self._contributions = _tables(trees)
+        self._bias = sum(_expected(tree) for tree in trees)
+
+    def scores(self, codes: Floats) -> Floats:
+        """Return the raw scores, log-odds, shape (n,), of encoded applications, shape (n, 20)."""
+        return self._sums(codes, self._scores, 1)[:, 0]
+
+    def risks(self, codes: Floats) -> Floats:
+        """Return the risks, shape (n,), of encoded applications, shape (n, 20)."""
+        return np.asarray(1 / (1 + np.exp(-self.scores(codes))))
+
+    def contributions(self, codes: Floats) -> Floats:
+        """Return the SHAP values of encoded applications, shape (n, 20), and in the last column the bias: (n, 18)."""
+        found = self._sums(codes, self._contributions, len(SCORED) + 1)
+        found[:, -1] = self._bias
+        return found
+
+    def check(self, booster: lgb.Booster) -> None:
+        """Compare with LightGBM on clients of all kinds.
+
+        Raises
+        ------
+        Unsuited
+            When a risk or a contribution differs by more than a millionth.
+        """
+        codes = self._probe()
+        inputs = codes[:, SCORED_COLUMNS]
+        _same("risks", self.risks(codes), booster.predict(inputs, num_threads=1))
+        codes, inputs = codes[:_PROBE_EXPLAINED], inputs[:_PROBE_EXPLAINED]
+        explained = booster.predict(inputs, pred_contrib=True, num_threads=1)
+        _same("contributions", self.contributions(codes), explained)
+
+    def _probe(self) -> Floats:
+        """Return the same clients each time, of all values that the schema and the splits tell apart."""
+        random = np.random.default_rng(0)
+        codes = np.empty((_PROBE_ROWS, len(NAMES)))
+        first, thresholds = self._splits.first, self._splits.thresholds
+        for place, attribute in enumerate(ATTRIBUTES):
+            low, high = attribute.minimum, attribute.maximum or len(attribute.categories) - 1
+            values = [np.linspace(low, high, 64).round()]
+            for column in np.flatnonzero(self._splits.attribute == place):
+                edges = np.floor(thresholds[first[column] : first[column + 1]])
+                values += [edges, edges + 1]
+            codes[:, place] = random.choice(np.unique(np.clip(np.concatenate(values), low, high)), _PROBE_ROWS)
+        return codes
+
+    def _sums(self, codes: Floats, tables: Tables, n_sums: int) -> Floats:
+        # Arrays that are read-only or lie otherwise would be compiled for anew.
+        if codes.dtype != np.float64 or not codes.flags.carray:
+            codes = np.require(codes, np.float64, ["C", "A", "W"])
+        sums = np.empty((len(codes), n_sums))
+        if len(codes) < 2 * _LOT:
+            add_up(codes, self._splits, tables, sums)
+            return sums
+
+        def lot(start: int) -> None:
+            part = slice(start, start + _LOT)
+            add_up(codes[part], self._splits, tables, sums[part])
+
+        # Its own threads each time: a pool would not survive the fork that makes a server's workers.
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            list(pool.map(lot, range(0, len(codes), _LOT)))
+        return sums
+
+
+def _same(what: str, ours: Floats, theirs: Floats) -> None:
+    if not np.allclose(ours, theirs, rtol=0, atol=TOLERANCE):
+        raise Unsuited(f"its {what} are not LightGBM's; they differ by up to {np.abs(ours - theirs).max():.2g}")
+
+
+def _splits(trees: Sequence[Tree]) -> Splits:
+    """Return all trees' splits, each column's thresholds numbered."""
+    # A column is an attribute and which way its missing values go. Where training saw none that is one for each.
+    found: dict[tuple[int, int], set[float]] = {}
+    keys = []
+    for tree in trees:
+        ways = [decision if decision & 12 else 0 for decision in tree.decision]
+        keys.append(list(zip(tree.feature, ways, strict=True)))
+        for key, threshold in zip(keys[-1], tree.threshold, strict=True):
+            found.setdefault(key, set()).add(threshold)
+    thresholds = [sorted(values) for values in found.values()]
+    if max(map(len, thresholds), default=0) > _NEVER:
+        raise Unsuited(f"an attribute has more than {_NEVER} thresholds")
+    place = {key: number for number, key in enumerate(found)}
+    bins = [{threshold: number for number, threshold in enumerate(values)} for values in thresholds]
+    column = np.zeros((len(trees), MAX_SPLITS), dtype=np.int64)
+    cut = np.full((len(trees), MAX_SPLITS), _NEVER, dtype=np.uint8)
+    for t, tree in enumerate(trees):
+        for i, (key, threshold) in enumerate(zip(keys[t], tree.threshold, strict=True)):
+            column[t, i] = place[key]
+            cut[t, i] = bins[place[key]][threshold]
+    return Splits(
+        attribute=SCORED_COLUMNS[[feature for feature, _ in found]],
+        at_nan=np.array([_aside(way) if way & 12 else 0.0 for _, way in found]),
+        at_zero=np.array([_aside(way) if way & 4 else 0.0 for _, way in found]),
+        first=np.cumsum([0, *map(len, thresholds)]),
+        thresholds=np.array([threshold for values in thresholds for threshold in values], dtype=np.float64),
+        column=column,
+        cut=cut,
+    )
+
+
+def _aside(decision: int) -> float:
+    """Return what is sent the way of missing values at every split: -inf is at most any threshold, NaN is not."""
+    return -np.inf if decision & 2 else np.nan
+
+
+def _tables(trees: Sequence[Tree]) -> tuple[Tables, Tables]:
+    """Return the tables of the scores and those of the contributions, whose sums are the scored attributes."""
+    paths = _Paths(trees)
+    scores = np.zeros((len(trees), len(_PATTERNS)))
+    shap = np.zeros((len(trees), MAX_SPLITS, len(_PATTERNS)))
+    for leaf in range(MAX_LEAVES):
+        value = paths.value[:, leaf, None]
+        follows = (_PATTERNS & paths.mask[:, leaf, :, None]) == paths.right[:, leaf, :, None]
+        scores += np.where(follows.all(axis=1), value, 0.0)
+        shap += value[..., None] * _shapley(follows, paths.share[:, leaf, :, None])
+    one_each = np.arange(len(trees) + 1)
+    used = paths.attribute >= 0
+    return (
+        Tables(first=one_each, target=np.zeros(len(trees), dtype=np.int64), values=scores),
+        Tables(
+            first=np.concatenate([[0], np.cumsum(used.sum(axis=1))]),
+            target=paths.attribute[used],
+            values=shap[used],
+        ),
+    )
+
+
+def _shapley(follows: NDArray[np.bool_], share: Floats) -> Floats:
+    """Return the attributes' Shapley values of reaching a leaf of value 1, for T trees and 128 patterns at once.
+
+    The leaf's game is a product: of each attribute that is known, whether its splits let the client pass; of each
+    other, the share of training clients that they let pass. Its Shapley values are integrals over u of the product in
+    which each other attribute is known with probability u: a polynomial of degree 6 at most, for which the four-point
+    rule is exact.
+
+    Parameters
+    ----------
+    follows : array of bool, shape (T, 7, 128)
+        Whether the client takes the path at all splits of an attribute; true for attributes that are not on it.
+    share : array of shape (T, 7, 1)
+        The share of training clients that takes it there; 1 for attributes that are not on it.
+
+    Returns
+    -------
+    array of shape (T, 7, 128)
+
+    References
+    ----------
+    Lundberg, Erion and Lee, Consistent individualized feature attribution for tree ensembles, 2018.
+    """
+    total = np.zeros(follows.shape)
+    for node, weight in zip(*np.polynomial.legendre.leggauss(4), strict=True):
+        known = (1 + node) / 2
+        passes = np.where(follows, share + known * (1 - share), share * (1 - known))
+        total += weight / 2 * passes.prod(axis=1, keepdims=True) / passes
+    return np.asarray((follows - share) * total)
+
+
+class _Paths:
+    """The way to each leaf, by the attributes that a tree uses, at most 7.
+
+    Attributes
+    ----------
+    attribute : array of shape (T, 7)
+        Number of the scored attribute; -1 where a tree uses fewer.
+    mask, right : array of shape (T, 8, 7)
+        Which splits are of the attribute and on the way to the leaf, and which of these go right; as bits.
+    share : array of shape (T, 8, 7)
+        The share of training clients that takes the way at these splits.
+    value : array of shape (T, 8)
+        The leaf's; 0 where a tree has fewer.
+    """
+
+    def __init__(self, trees: Sequence[Tree]) -> None:
+        shape = (len(trees), MAX_LEAVES, MAX_SPLITS)
+        self.attribute = np.full((len(trees), MAX_SPLITS), -1)
+        self.mask: Bytes = np.zeros(shape, dtype=np.uint8)
+        self.right: Bytes = np.zeros(shape, dtype=np.uint8)
+        self.share = np.ones(shape)
+        self.value = np.zeros(shape[:2])
+        for t, tree in enumerate(trees):
+            used = list(dict.fromkeys(tree.feature))
+            self.attribute[t, : len(used)] = used
+            self.value[t, : len(tree.value)] = tree.value
+            for leaf, way in _ways(tree):
+                for node, child in way:
+                    at = t, leaf, used.index(tree.feature[node])
+                    self.mask[at] |= 1 << node
+                    self.right[at] |= (child == tree.right[node]) << node
+                    self.share[at] *= _count(tree, child) / tree.node_count[node]
+
+
+def _ways(tree: Tree) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Return each leaf's number and the nodes on the way to it, each with the child that is next."""
+    if not tree.feature:
+        return [(0, [])]
+    found = []
+    ahead: list[tuple[int, list[tuple[int, int]]]] = [(0, [])]
+    while ahead:
+        node, way = ahead.pop()
+        for child in (tree.left[node], tree.right[node]):
+            longer = [*way, (node, child)]
+            if child < 0:
+                found.append((~child, longer))
+            else:
+                ahead.append((child, longer))
+    return found
+
+
+def _count(tree: Tree, node: int) -> int:
+    return tree.node_count[node] if node >= 0 else tree.leaf_count[~node]
+
+
+def _expected(tree: Tree) -> float:
+    """Return a tree's mean over the training clients, LightGBM's way."""
+    if not tree.feature:
+        return tree.value[0]
+    return sum(count / tree.node_count[0] * value for count, value in zip(tree.leaf_count, tree.value, strict=True))

@@ -1,0 +1,1 @@
+"""What models are trained on: the data, snapshots of it, and outcomes that have matured."""

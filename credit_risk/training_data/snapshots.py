@@ -1,0 +1,281 @@
+"""Snapshots: what a model is trained on, base data and accepted clients whose outcomes have matured, never changed.
+
+A snapshot is a CSV in the bucket, named by the SHA-256 of its content, with a manifest beside it. An event in the
+decision log makes it the standing one, so that of two that are made at once the one that saw more stands. Each row says
+which part it is in. Base rows stay in the part that `data.split` gives them; whoever applied with the same inputs as
+one of them is in the same part; of the others a hash of their inputs decides. So a client who is in the test once is so
+for ever, and nobody is in both.
+"""
+
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from credit_risk.decision_log.decisions import DecisionLog
+from credit_risk.decision_log.outcome_file import DEFAULTED
+from credit_risk.schema.application import ATTRIBUTES, BAD, GOOD, LABEL, NAMES
+from credit_risk.storage.blobs import BlobMissing, Blobs
+from credit_risk.training_data.data import TEST_SHARE, data_hash, parse_training, split
+from credit_risk.training_data.outcome_maturation import Matured, Say, matured
+
+SNAPSHOT = "training-data"
+SNAPSHOT_TAG = "snapshot"
+LATEST = "latest"
+NONE = "none"
+TRAIN = "train"
+TEST = "test"
+ID = "decision_id"
+PART = "part"
+NUMBERS = [a.name for a in ATTRIBUTES if a.kind == "number"]
+
+
+class NoSuchSnapshot(LookupError):
+    """There is no such snapshot, or it is not what was written; the message says which."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot's manifest.
+
+    Attributes
+    ----------
+    sha256, name : str
+        Of its CSV: the hash, and the name in the bucket.
+    base, base_sha256 : str
+        Where the base data came from, and their `data_hash`.
+    n_base, n_funded, n_funded_bad, n_funded_test : int
+        Rows of the base data; of accepted clients, those of them who defaulted, those of them in the test part.
+    months : int
+        After how many months outcomes counted.
+    cursor : int
+        Number of the last event of the decision log that was seen.
+    time : str
+        When it was made, UTC.
+    """
+
+    sha256: str
+    name: str
+    base: str
+    base_sha256: str
+    n_base: int
+    n_funded: int
+    n_funded_bad: int
+    n_funded_test: int
+    months: int
+    cursor: int
+    time: str
+
+    @property
+    def words(self) -> str:
+        """The snapshot on one line."""
+        return (
+            f"{self.name}: {self.n_base:,} clients of the base data and {self.n_funded:,} accepted ones "
+            f"({self.n_funded_bad:,} defaulted, {self.n_funded_test:,} for the test)"
+        )
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What a run that was trained on it, and its version, are tagged with."""
+        told = {name: getattr(self, name) for name in ("base", "n_base", "n_funded", "n_funded_bad", "n_funded_test")}
+        named = {SNAPSHOT_TAG: self.sha256, "data_hash": self.sha256, "base_hash": self.base_sha256}
+        return named | {name: str(value) for name, value in told.items()}
+
+
+class _Overtaken(Exception):
+    """A snapshot that saw more came meanwhile."""
+
+
+def make(
+    log: DecisionLog, blobs: Blobs, base: pd.DataFrame, source: str, months: int, say: Say = lambda _: None
+) -> tuple[Snapshot | None, bool]:
+    """Write a snapshot, unless the standing one has the same content or there is nobody to add.
+
+    Parameters
+    ----------
+    base : DataFrame
+        The base data, as `read_training` returns them.
+    source : str
+        Where they are from.
+    months : int
+        See `matured`.
+    say : callable, optional
+        Is told how far it is, in words.
+
+    Returns
+    -------
+    tuple of (Snapshot or None, bool)
+        The standing one, if there is one, and whether it is new.
+
+    Raises
+    ------
+    LogUnavailable
+        When the decision log is; errors of the bucket's own kind are passed on. What was written by then is not
+        standing, and the next call writes it again.
+    """
+    cursor, before = log.last_event(), standing(log)
+    found = matured(log, months, say=say)
+    for cohort in found.cohorts:
+        if not cohort.taken:
+            say(cohort.words)
+    if not len(found.rows) and before is None:
+        return None, False
+    clients = _joined(base, found)
+    data = clients.to_csv(index=False, lineterminator="\n").encode()
+    snapshot = _manifest(data, clients, base, source, months, cursor)
+    if before and before.sha256 == snapshot.sha256 and _whole(blobs, before):
+        return before, False
+    _write(blobs, snapshot, data, found)
+    try:
+        log.append_event(SNAPSHOT, snapshot.sha256, lambda: _check(log, before, cursor), manifest=asdict(snapshot))
+    except _Overtaken:
+        say("somebody else made a newer one meanwhile, which stands")
+        return standing(log), False
+    return snapshot, True
+
+
+def standing(log: DecisionLog) -> Snapshot | None:
+    """Return the snapshot that was made last, or None."""
+    made = log.events(SNAPSHOT)
+    return Snapshot(**made[-1]["manifest"]) if made else None
+
+
+def pick(log: DecisionLog, which: str, base_sha256: str) -> Snapshot | None:
+    """Return the snapshot that the setting `TRAINING_SNAPSHOT` means, or None.
+
+    Parameters
+    ----------
+    which : str
+        `latest`, `none`, or how a snapshot's hash begins.
+    base_sha256 : str
+        The `data_hash` of the base data. The latest snapshot is none when it was made of others.
+
+    Raises
+    ------
+    NoSuchSnapshot
+        When no snapshot's hash begins so.
+    """
+    if which == NONE:
+        return None
+    if which == LATEST:
+        last = standing(log)
+        return last if last and last.base_sha256 == base_sha256 else None
+    found = [event for event in log.events(SNAPSHOT) if event["key"].startswith(which)]
+    if not found:
+        raise NoSuchSnapshot(f"TRAINING_SNAPSHOT={which}: there is no snapshot whose hash begins so")
+    return Snapshot(**found[-1]["manifest"])
+
+
+def read(blobs: Blobs, snapshot: Snapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return (train, test) of a snapshot, the 20 attributes and `class`.
+
+    Raises
+    ------
+    NoSuchSnapshot
+        When it is gone, or no longer what was written.
+    """
+    data = _data(blobs, snapshot.sha256)
+    clients, test = parse_training(data, snapshot.name), _column(data, PART) == TEST
+    return clients[~test], clients[test]
+
+
+def decision_ids(blobs: Blobs, sha256: str) -> set[str]:
+    """Return the decisions on the accepted clients of a snapshot; see `read` for what it raises."""
+    return set(_column(_data(blobs, sha256), ID)) - {""}
+
+
+def _data(blobs: Blobs, sha256: str) -> bytes:
+    try:
+        data = blobs.get(_name(sha256))
+    except BlobMissing:
+        raise NoSuchSnapshot(f"{_name(sha256)} is not in the bucket; make training-data writes it again") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise NoSuchSnapshot(f"{_name(sha256)} has been changed: its hash is not the one in its name")
+    return data
+
+
+def _column(data: bytes, name: str) -> "pd.Series[str]":
+    return pd.read_csv(io.BytesIO(data), usecols=[name], dtype=str, keep_default_na=False)[name]
+
+
+def _name(sha256: str) -> str:
+    return f"{SNAPSHOT}/{sha256}.csv"
+
+
+def _joined(base: pd.DataFrame, found: Matured) -> pd.DataFrame:
+    """Return base data and accepted clients, each with its decision, if any, and its part."""
+    rows = found.rows.to_pandas()
+    funded = rows[list(NAMES)].assign(
+        **{LABEL: [BAD if outcome == DEFAULTED else GOOD for outcome in rows["outcome"]], ID: rows["id"]}
+    )
+    whole = pd.concat([_plain(base).assign(**{ID: ""}), _plain(funded)], ignore_index=True)
+    return whole.assign(**{PART: _parts(base, whole)})[[*NAMES, LABEL, ID, PART]]
+
+
+def _plain(clients: pd.DataFrame) -> pd.DataFrame:
+    """Return clients with numbers that are written the same, whether or not some are missing."""
+    return clients.astype(dict.fromkeys(NUMBERS, "Int64"))
+
+
+def _parts(base: pd.DataFrame, whole: pd.DataFrame) -> list[str]:
+    """Return the part of each row; the base rows come first."""
+    keys, n = _keys(whole), len(base)
+    in_test = base.index.isin(split(base)[1].index)
+    own = [TEST if test else TRAIN for test in in_test]
+    known = dict(zip(keys, own, strict=False))
+    return own + [known.get(key) or _drawn(key) for key in keys[n:]]
+
+
+def _keys(clients: pd.DataFrame) -> list[str]:
+    """Return a hash of each row's inputs."""
+    lines = clients[list(NAMES)].to_csv(index=False, header=False, lineterminator="\n").splitlines()
+    return [hashlib.sha256(line.encode()).hexdigest() for line in lines]
+
+
+def _drawn(key: str) -> str:
+    return TEST if int(key[:8], 16) < TEST_SHARE * 16**8 else TRAIN
+
+
+def _manifest(
+    data: bytes, clients: pd.DataFrame, base: pd.DataFrame, source: str, months: int, cursor: int
+) -> Snapshot:
+    sha256, funded = hashlib.sha256(data).hexdigest(), clients[clients[ID] != ""]
+    return Snapshot(
+        sha256=sha256,
+        name=_name(sha256),
+        base=source,
+        base_sha256=data_hash(base),
+        n_base=len(base),
+        n_funded=len(funded),
+        n_funded_bad=int((funded[LABEL] == BAD).sum()),
+        n_funded_test=int((funded[PART] == TEST).sum()),
+        months=months,
+        cursor=cursor,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _write(blobs: Blobs, snapshot: Snapshot, data: bytes, found: Matured) -> None:
+    # Named by its content, what is there is the same, or was changed by somebody.
+    blobs.put(snapshot.name, data, "text/csv", overwrite=True)
+    manifest: dict[str, Any] = asdict(snapshot) | {"cohorts": [asdict(cohort) for cohort in found.cohorts]}
+    text = json.dumps(manifest, indent=2) + "\n"
+    blobs.put(snapshot.name.replace(".csv", ".json"), text.encode(), "application/json", overwrite=True)
+
+
+def _whole(blobs: Blobs, snapshot: Snapshot) -> bool:
+    try:
+        _data(blobs, snapshot.sha256)
+    except NoSuchSnapshot:
+        return False
+    return True
+
+
+def _check(log: DecisionLog, before: Snapshot | None, cursor: int) -> None:
+    last = standing(log)
+    if last and last != before and last.cursor >= cursor:
+        raise _Overtaken

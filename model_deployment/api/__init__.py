@@ -1,0 +1,1 @@
+"""The API: its routes, its description, and the problems that it answers with."""

@@ -1,0 +1,28 @@
+"""Removes what killed workers have left in the decision log: decisions without a commit mark, which nobody sees."""
+
+import logging
+import threading
+import time
+
+from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable
+
+logger = logging.getLogger(__name__)
+
+EVERY_SECONDS = 3600
+
+
+def start(log: DecisionLog) -> None:
+    """Sweep a log now and then, in a thread of this process; several at once do no harm."""
+    threading.Thread(target=_run, args=(log,), name="sweep", daemon=True).start()
+
+
+def _run(log: DecisionLog) -> None:
+    while True:
+        try:
+            if n := log.sweep():
+                logger.info("removed %d batches that were never committed", n)
+        except LogUnavailable as error:
+            logger.warning("the decision log was not swept: %s", error)
+        except Exception:  # whatever it is, it is no reason not to try again
+            logger.exception("sweeping the decision log failed")
+        time.sleep(EVERY_SECONDS)

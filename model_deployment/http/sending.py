@@ -1,0 +1,57 @@
+"""Sending answers: those of many bytes in pieces, so that who does not read them holds few, and not for long."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import IO, Any
+
+from model_deployment.http.request import Answer
+
+# So many bytes the server is given at a time, and so long a client may take for them.
+PIECE = 1 << 18
+UNREAD_SECONDS = 60.0
+# So many bytes of answers a process holds that are being read; more are refused where they can be asked for again.
+MOST_UNREAD = 256_000_000
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class Sender:
+    """Sends answers, and knows how many bytes of them are still to be read."""
+
+    def __init__(self) -> None:
+        self._unread = 0
+
+    def has_room(self, answer: Answer) -> bool:
+        """Return whether an answer may be added to those that are being read; a file takes no memory."""
+        size = len(answer.body) if isinstance(answer.body, bytes) else 0
+        return size <= PIECE or self._unread == 0 or self._unread + size <= MOST_UNREAD
+
+    async def send(self, answer: Answer, headers: Headers, send: Send) -> None:
+        """Send an answer; one that is not read for long is left, and a file is closed in the end."""
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if isinstance(answer.body, bytes) and len(answer.body) <= PIECE:
+            await send({"type": "http.response.body", "body": answer.body})
+            return
+        held = len(answer.body) if isinstance(answer.body, bytes) else 0
+        self._unread += held
+        try:
+            async for piece in _pieces(answer.body):
+                async with asyncio.timeout(UNREAD_SECONDS):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except TimeoutError:  # the server ends the connection, for the answer is not whole
+            return
+        finally:
+            self._unread -= held
+            if not isinstance(answer.body, bytes):
+                answer.body.close()
+
+
+async def _pieces(body: bytes | IO[bytes]) -> AsyncIterator[bytes]:
+    if isinstance(body, bytes):
+        for at in range(0, len(body), PIECE):
+            yield body[at : at + PIECE]
+        return
+    while piece := await asyncio.to_thread(body.read, PIECE):
+        yield piece

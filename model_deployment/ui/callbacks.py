@@ -1,0 +1,71 @@
+"""What asks the page's callbacks: what is no call of one is refused before Dash stumbles over it."""
+
+from dash import Dash
+from flask import Flask, request
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from model_deployment.api.json_body import Bounds, check_size, parse
+from model_deployment.http.problem import Problem
+
+PATH = "/_dash-update-component"
+# The result of a file goes to and fro, with up to 1,000 faults and what would be allowed.
+_BOUNDS = Bounds(5_000_000, 100_000)
+
+
+class _Part(BaseModel):
+    """A property of a component; its value is the callback's own business."""
+
+    model_config = ConfigDict(strict=True)
+    id: str
+    property: str
+
+
+class _Call(BaseModel):
+    """A call as Dash's renderer sends it."""
+
+    model_config = ConfigDict(strict=True)
+    output: str
+    outputs: _Part | list[_Part]
+    inputs: list[_Part]
+    state: list[_Part] = []
+    changedPropIds: list[str]  # noqa: N815 - its name there
+
+
+def guard(app: Flask, dash: Dash) -> None:
+    """Have an app refuse what is no call of one of the page's callbacks."""
+
+    @app.before_request
+    def look() -> None:
+        if request.path != PATH or request.method != "POST":
+            return
+        if not request.is_json:
+            raise Problem(415, "unsupported-type", "A callback is asked in JSON.")
+        check_size(request.content_length or 0, _BOUNDS)
+        sent = parse(request.get_data(), "call of a callback", _BOUNDS)
+        try:
+            call = _Call.model_validate(sent)
+        except ValidationError:
+            raise Problem(400, "no-callback", "This is no call of one of the page's callbacks.") from None
+        if not _is_known(call, dash):
+            raise Problem(404, "no-callback", "The page has no such callback. Load it again.")
+
+
+def _is_known(call: _Call, dash: Dash) -> bool:
+    known = dash.callback_map.get(call.output)
+    if known is None:
+        return False
+    names = {part: [f"{one['id']}.{one['property']}" for one in known[part]] for part in ("inputs", "state")}
+    outputs = call.outputs if isinstance(call.outputs, list) else [call.outputs]
+    several = call.output.startswith("..")
+    given = [_name(one) for one in outputs]
+    return (
+        [_name(one) for one in call.inputs] == names["inputs"]
+        and [_name(one) for one in call.state] == names["state"]
+        and set(call.changedPropIds) <= {*names["inputs"]}
+        and several is isinstance(call.outputs, list)
+        and (f"..{'...'.join(given)}.." if several else given[0]) == call.output
+    )
+
+
+def _name(part: _Part) -> str:
+    return f"{part.id}.{part.property}"

@@ -1,0 +1,386 @@
+"""The page: a clerk drops a file of clients and reads green or red.
+
+The drop zone is plain script (assets/riskometer.js): it posts each file to `/api/v1/files`, the path that integrators
+take, and hands the answer to Dash. What Dash shows of the decisions it reads from the decision log, so that the page
+shows what is stored, and nothing else.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs
+
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from flask import Flask
+
+from credit_risk.decision_log.decisions import PREVIEWS_KEPT, DecisionLog, LogUnavailable
+from credit_risk.decision_log.overrides import NoSuchDecision, NotAllowed, override
+from credit_risk.schema.application import ATTRIBUTES, CLIENT_ID
+from credit_risk.texts import one_line
+from model_deployment.http.asking import asking, note, own, user
+from model_deployment.http.problem import size_text
+from model_deployment.scoring.live_model import Production
+from model_deployment.scoring.service import Scoring
+from model_deployment.ui import callbacks, form, history
+from model_deployment.ui.decision_detail import panel
+from model_deployment.ui.grid_query import Rows
+from model_deployment.ui.result import logged, range_text, result
+
+_BANNER_MS = 5_000
+# So long a version is called new.
+_NEW = timedelta(hours=24)
+
+# Its views, one address each; the script shows the one that is asked for. All lie on one level, so that addresses can
+# be relative and the page lives behind a proxy's prefix too.
+_VIEWS = (("", "Files"), ("client", "One client"), ("history", "History"))
+_PATHS = ("client", "history", "decision")
+
+# Files come in by this element, outside of what React renders: the script empties it after each choice, and the same
+# file can be chosen again.
+_INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>
+  {%metas%}
+  <title>{%title%}</title>
+  <link rel="icon" type="image/svg+xml" href="assets/logo.svg">
+  {%css%}
+</head>
+<body>
+  <input type="file" id="file-input" accept=".csv,.tsv,.txt,.xlsx,.parquet" multiple hidden
+    aria-label="Files of clients">
+  {%app_entry%}
+  <footer>{%config%}{%scripts%}{%renderer%}</footer>
+</body>
+</html>"""
+
+
+class _Page(Dash):  # type: ignore[misc]
+    """Dash without its answer to every other address: what is not there is a 404."""
+
+    def _add_url(self, name: str, *rest: Any, **more: Any) -> None:
+        if name != "<path:path>":
+            super()._add_url(name, *rest, **more)
+
+
+def attach(app: Flask, production: Production, log: DecisionLog, scoring: Scoring) -> str:
+    """Put the page at the root of an app.
+
+    Returns
+    -------
+    str
+        The Content-Security-Policy that the page can live with.
+    """
+    dash = _Page(
+        app.import_name,  # beside which the assets lie
+        server=app,
+        title="Risk-O-Meter",
+        update_title=None,
+        add_log_handler=False,
+        index_string=_INDEX,
+        meta_tags=[
+            {"name": "viewport", "content": "width=device-width, initial-scale=1"},
+            {"name": "color-scheme", "content": "light dark"},
+        ],
+    )
+    # The table and what is opened from it come with a result.
+    dash.config.suppress_callback_exceptions = True
+    dash.layout = _layout(app.config["MAX_CONTENT_LENGTH"])
+    for path in _PATHS:
+        app.add_url_rule(f"/{path}", f"page-{path}", dash.index)
+    _show_files(dash, production, log)
+    _show_decisions(dash, production, log)
+    _show_form(dash, production, log, scoring)
+    _show_history(dash, log)
+
+    @dash.callback(Output("banner", "children"), Input("clock", "n_intervals"))  # type: ignore[untyped-decorator]
+    def show_banner(_: int) -> Any:
+        return banner(production)
+
+    dash.clientside_callback(
+        ClientsideFunction("riskometer", "watch"),
+        Output("away", "children"),
+        Input("clock", "n_intervals"),
+        prevent_initial_call=True,
+    )
+    # The script shows the view.
+    dash.clientside_callback(
+        ClientsideFunction("riskometer", "show"),
+        Output("view", "data"),
+        Input("where", "pathname"),
+        Input("where", "search"),
+    )
+    callbacks.guard(app, dash)
+    # A process learns which scripts it may hand out when it writes the page; here another one may have written it.
+    with app.test_request_context():
+        dash.index()
+    scripts = " ".join(dash.csp_hashes())
+    return (
+        f"default-src 'self'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; font-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def _show_files(dash: Dash, production: Production, log: DecisionLog) -> None:
+    rows = Rows(log)
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("shown", "data"),
+        Input("where", "search"),
+    )
+    def show_logged(search: str | None) -> Any:
+        id = _asked(search, "batch")
+        if not id:
+            return no_update
+        note("batch", id)
+        try:
+            record = own(log).batch(id)
+        except LogUnavailable:
+            return {"trouble": "The decision log cannot be reached. Open this address again in a moment."}
+        if record and record.kind == "preview" and datetime.now(UTC) - record.time > PREVIEWS_KEPT:
+            return {"trouble": "This was a preview, which is kept for a day."}
+        return logged(record) if record else {"trouble": "This file is not in the decision log."}
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("result", "children"), Input("shown", "data"), prevent_initial_call=True
+    )
+    def show_result(upload: dict[str, Any] | None) -> Any:
+        if not upload:
+            return []
+        note("batch", str((upload.get("answer") or {}).get("batch")))
+        serving = production.serving
+        return result(own(log), rows, upload, serving.version if serving else None)
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("decisions", "getRowsResponse"), Input("decisions", "getRowsRequest"), prevent_initial_call=True
+    )
+    def show_rows(asked: dict[str, Any] | None) -> Any:
+        id = str((asked or {}).get("context", {}).get("batch"))
+        note("rows", id)
+        record = own(log).batch(id)
+        if asked is None or record is None:
+            return no_update
+        try:
+            found, n = rows.page(record, asked)
+        except (LookupError, TypeError, ValueError):  # our table asks no such thing
+            return no_update
+        return {"rowData": found, "rowCount": n}
+
+
+def _show_decisions(dash: Dash, production: Production, log: DecisionLog) -> None:
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("open", "data"), Input("decisions", "selectedRows"), prevent_initial_call=True
+    )
+    def open_row(chosen: list[dict[str, Any]] | None) -> Any:
+        return str(chosen[0]["id"]) if chosen else None
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("open", "data", allow_duplicate=True),
+        Input("where", "search"),
+        Input("where", "pathname"),
+        prevent_initial_call="initial_duplicate",
+    )
+    def open_asked(search: str | None, pathname: str | None) -> Any:
+        return _asked(search, "id") if (pathname or "").endswith("/decision") else None
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("panel", "children"), Input("open", "data"), prevent_initial_call=True
+    )
+    def show_panel(id: str | None) -> Any:
+        if not id:
+            return []
+        note("decision", str(id))
+        return panel(own(log), production, str(id), user())
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("panel", "children", allow_duplicate=True),
+        Output("overridden", "data"),
+        Input("override-set", "n_clicks"),
+        State("override-set", "value"),
+        State("override-by", "value"),
+        State("override-reason", "value"),
+        State("open", "data"),
+        prevent_initial_call=True,
+    )
+    def set_override(clicks: int | None, to: str, by: str | None, reason: str | None, id: str | None) -> Any:
+        if not clicks or not id:
+            return no_update, no_update
+        mine, who = own(log), user()
+        note("override", id, 422)
+        try:
+            event = override(mine, id, to, who or by or "", reason or "", str(asking()))
+        except (NotAllowed, NoSuchDecision) as error:
+            return panel(mine, production, id, who, f"{error}."), no_update
+        except LogUnavailable:
+            return panel(mine, production, id, who, "The decision log cannot be reached; nothing was set."), no_update
+        note("override", id, 201)
+        return panel(mine, production, id, who), event["_id"]
+
+    dash.clientside_callback(
+        ClientsideFunction("riskometer", "enter"),
+        Output("panel", "title"),
+        Input("panel", "children"),
+        prevent_initial_call=True,
+    )
+    dash.clientside_callback(
+        ClientsideFunction("riskometer", "refresh"),
+        Output("spoken", "children"),
+        Input("overridden", "data"),
+        prevent_initial_call=True,
+    )
+
+
+def _show_form(dash: Dash, production: Production, log: DecisionLog, scoring: Scoring) -> None:
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("judged", "children"),
+        Output("take", "disabled"),
+        Input("application", "data"),
+        prevent_initial_call=True,
+    )
+    def judge(asked: dict[str, Any] | None) -> Any:
+        if not asked:
+            return [], True
+        application = {str(name): value for name, value in asked["application"].items()}
+        if asked["take"]:
+            note("take", status=422)
+            parts, off, id = form.take(scoring, production, log, application, str(asked["key"]), asking())
+            note("take", id, 201 if id else 422)
+            return parts, off
+        return form.preview(scoring, production, application)
+
+
+def _show_history(dash: Dash, log: DecisionLog) -> None:
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("found", "children"),
+        Input("find", "n_clicks"),
+        Input("view", "data"),
+        Input("find-text", "n_submit"),
+        State("find-text", "value"),
+        State("find-since", "value"),
+        State("find-until", "value"),
+    )
+    def find(_: int, view: str, __: int, text: str | None, since: str | None, until: str | None) -> Any:
+        if view != "history":
+            return no_update
+        note("history")
+        return history.found(own(log), text or "", since, until, None)
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output("found", "children", allow_duplicate=True),
+        Input("older", "n_clicks"),
+        State("older", "value"),
+        State("find-text", "value"),
+        State("find-since", "value"),
+        State("find-until", "value"),
+        prevent_initial_call=True,
+    )
+    def older(clicks: int | None, before: str, text: str | None, since: str | None, until: str | None) -> Any:
+        if not clicks:
+            return no_update
+        note("history")
+        return history.found(own(log), text or "", since, until, int(before))
+
+
+def _asked(search: str | None, name: str) -> str | None:
+    """Return what an address asks for: `?name=...`."""
+    return parse_qs((search or "").removeprefix("?")).get(name, [None])[0]
+
+
+def _layout(limit: int) -> Any:
+    links = [dcc.Link(title, href=f"./{path}", id=f"to-{path or 'files'}") for path, title in _VIEWS]
+    brand = html.Div([html.H1("Risk-O-Meter"), html.P("Credit decisions, green or red")], className="brand")
+    return html.Div(
+        [
+            html.Header(
+                [
+                    html.Img(src="assets/logo.svg", alt="", className="logo"),
+                    brand,
+                    html.Nav(links, **{"aria-label": "Views"}),
+                    html.P(id="away", role="alert"),
+                    html.Div(id="banner", role="status"),
+                ]
+            ),
+            html.Main(
+                [
+                    html.Div(_files(limit), id="view-files"),
+                    html.Section(form.layout(), id="view-client", className="card", hidden=True),
+                    html.Section(history.layout(), id="view-history", className="card", hidden=True),
+                    html.P(id="spoken", role="status", className="spoken"),
+                    html.Section(id="panel", **{"aria-label": "Decision"}),
+                ]
+            ),
+            dcc.Location(id="where", refresh=False),
+            *(dcc.Store(id=id) for id in ("view", "shown", "open", "overridden")),
+            dcc.Interval(id="clock", interval=_BANNER_MS),
+        ]
+    )
+
+
+def _files(limit: int) -> list[Any]:
+    return [
+        html.Section(
+            [
+                html.H2("Drop a file of clients here", tabIndex=-1),
+                html.Button("Choose files", id="choose", type="button", className="primary"),
+                html.P(f"CSV, Excel or Parquet, one client a row, up to {size_text(limit)} a file."),
+                html.P(
+                    [
+                        html.A("Empty template", href="assets/template.csv", download="template.csv"),
+                        " · ",
+                        html.A("Sample file", href="assets/sample.csv", download="sample.csv"),
+                        " of ten clients to try",
+                    ]
+                ),
+                _columns_help(),
+            ],
+            id="drop",
+            **{"data-limit": str(limit), "aria-label": "Upload"},
+        ),
+        html.Div(id="transfers", role="log", **{"aria-label": "Uploads under way"}),
+        html.Div(id="files", className="files", role="radiogroup", **{"aria-label": "Results"}),
+        html.Section(id="result", **{"aria-label": "Result"}),
+    ]
+
+
+def _columns_help() -> Any:
+    rows = [
+        html.Tr(
+            [
+                html.Th(html.Code(a.name), scope="row"),
+                html.Td(", ".join(a.categories) if a.categories else range_text(a.minimum, a.maximum, a.unit)),
+                html.Td("optional, never scored" if a.protected else ""),
+            ]
+        )
+        for a in ATTRIBUTES
+    ]
+    rows.append(html.Tr([html.Th(html.Code(CLIENT_ID), scope="row"), html.Td("your name for the client"), "optional"]))
+    table = html.Div(
+        html.Table(html.Tbody(rows)), className="scroll", tabIndex=0, role="region", **{"aria-label": "Columns"}
+    )
+    return html.Details([html.Summary("Which columns?"), table])
+
+
+def banner(production: Production) -> Any:
+    """Return which model serves, or why none does."""
+    serving, trouble = production.serving, production.trouble
+    if serving is None or production.log_away:
+        return html.P([html.Strong("Scoring is off."), f" {trouble}"], className="off")
+    approval = serving.approval
+    when = f", {approval.time:%d %b %Y, %H:%M} UTC" if approval.time else ""
+    lines = [
+        html.P(
+            [html.Strong(f"Model version {serving.version}"), html.Span(f"approved by {one_line(approval.by)}{when}")],
+            className="on",
+        )
+    ]
+    if serving.before and approval.time and datetime.now(UTC) - approval.time < _NEW:
+        lines.append(
+            html.P(f"New: version {serving.version} took over from version {serving.before}.", className="new")
+        )
+    scorer = serving.scorer
+    if scorer.acceptance is not None:
+        accepted = f"It accepts about {10 * scorer.acceptance:.0f} of 10 clients like those it was trained on"
+        costs = f"a bad client accepted costs {scorer.cost_bad:g}, a good one refused {scorer.cost_good:g}"
+        lines.append(html.P(f"{accepted}: {costs}.", className="hint"))
+    if trouble:
+        lines.append(html.P(f"{trouble} Version {serving.version} serves on.", className="note"))
+    return lines

@@ -1,0 +1,99 @@
+"""What is measured of a scorer, one way for folds, test rows and the notebook.
+
+The positive class is **good**: recall is the share of good clients called green, specificity the share of bad ones
+called red. Plain names are at p(bad) = .5, names with the prefix `decision_` at the cost threshold. The AUC, the
+Brier score and the log loss know no threshold and have the plain name only.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import rankdata
+
+from credit_risk.schema.application import BAD, Floats
+from credit_risk.scoring.model import COST_BAD, COST_GOOD
+
+DECISION = "decision_"
+
+
+def metrics(
+    labels: ArrayLike, risk: Floats, cost_bad: float = COST_BAD, cost_good: float = COST_GOOD
+) -> dict[str, float]:
+    """Return every metric of one set of clients.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        "good" or "bad"; both must occur.
+    risk : array of shape (n,)
+        Probability of class bad.
+
+    Returns
+    -------
+    dict
+        `accuracy`, `auc`, `recall`, `specificity`, `brier`, `log_loss`; `decision_accuracy`, `decision_recall`,
+        `decision_specificity`, `decision_acceptance` (share called green) and `decision_cost` (mean per client, in
+        the unit of the costs). All but the cost and the log loss lie in [0, 1].
+    """
+    bad = np.asarray(labels) == BAD
+    threshold = cost_good / (cost_good + cost_bad)
+    red = risk >= threshold
+    cost = cost_bad * np.sum(bad & ~red) + cost_good * np.sum(~bad & red)
+    return {
+        "auc": auc(bad, risk),
+        "brier": float(np.mean((risk - bad) ** 2)),
+        "log_loss": float(-np.mean(np.log(np.where(bad, risk, 1 - risk).clip(1e-15)))),
+        **_shares(bad, risk >= 0.5),
+        **{DECISION + name: value for name, value in _shares(bad, red).items()},
+        DECISION + "acceptance": float(np.mean(~red)),
+        DECISION + "cost": float(cost / len(bad)),
+    }
+
+
+def auc(bad: ArrayLike, risk: Floats) -> float:
+    """Return how often a bad client has a higher risk than a good one, a tie counting half.
+
+    By ranks: twenty times as fast as scikit-learn's, which counts in a search of small folds.
+
+    Parameters
+    ----------
+    bad : array-like of bool, shape (n,)
+        Both classes must occur.
+    risk : array of shape (n,)
+    """
+    members = np.asarray(bad, dtype=bool)
+    n_bad = int(members.sum())
+    above = rankdata(risk)[members].sum() - n_bad * (n_bad + 1) / 2
+    return float(above / (n_bad * (len(members) - n_bad)))
+
+
+def mean(folds: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each metric over folds."""
+    return {name: float(np.mean([fold[name] for fold in folds])) for name in folds[0]}
+
+
+def mean_se(values: Sequence[float] | Floats, folds: int) -> dict[str, float]:
+    """Return mean and corrected standard error of a figure over the folds of repeated cross-validation.
+
+    The plain error is far too small, for the folds share most of their training clients: the variance is multiplied by
+    1/J + 1/(folds - 1) instead of 1/J (Nadeau and Bengio 2003).
+    """
+    spread = float(np.var(values, ddof=1)) * (1 / len(values) + 1 / (folds - 1))
+    return {"mean": float(np.mean(values)), "se": spread**0.5}
+
+
+def named(part: str, values: dict[str, float]) -> dict[str, float]:
+    """Return metrics under the names that MLflow shows: `test_recall`, `decision_test_recall`."""
+    return {
+        f"{DECISION}{part}_{name.removeprefix(DECISION)}" if name.startswith(DECISION) else f"{part}_{name}": value
+        for name, value in values.items()
+    }
+
+
+def _shares(bad: np.ndarray, red: np.ndarray) -> dict[str, float]:
+    return {
+        "accuracy": float(np.mean(bad == red)),
+        "recall": float(np.mean(~red[~bad])),
+        "specificity": float(np.mean(red[bad])),
+    }

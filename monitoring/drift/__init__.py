@@ -1,0 +1,1 @@
+"""Whether today's applications are still like those of training."""

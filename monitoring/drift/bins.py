@@ -1,0 +1,163 @@
+"""The cells that a reference divides each feature into: counts in them are all that the tests and the PSI need.
+
+A category is a cell. What is measured has one cell for each value that the reference holds and one for each gap between
+two of them: however the window's values lie within a gap, the two distribution functions are farthest apart at its
+ends, so that the Kolmogorov-Smirnov statistic of the counts is exactly that of the values. Counts can be added and
+subtracted as decisions come and go; a million decisions need not be looked at again.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from credit_risk.schema.application import ATTRIBUTE, NAMES
+
+RISK = "risk"
+FEATURES = (*NAMES, RISK)
+# What is measured on a scale. The other numbers are codes of classes (1 to 4) and are counted like categories.
+MEASURED = ("duration", "credit_amount", "age", RISK)
+PSI_BINS = 10
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+class Scale:
+    """The cells of one measured feature.
+
+    Attributes
+    ----------
+    size : int
+        How many cells there are; `place` gives a missing value this number.
+    bins : array of shape (size,)
+        The bin of the PSI that each cell lies in: a tenth of the reference, or the cell itself where the reference has
+        hardly a value. Edges are values of the reference, so that no cell lies in two.
+    """
+
+    def __init__(self, reference: Floats) -> None:
+        self.values = np.unique(reference)
+        self.size = 2 * len(self.values) + 1
+        self.bins = np.arange(self.size)
+        if len(self.values) <= PSI_BINS:
+            return
+        inner = np.linspace(0, 1, PSI_BINS + 1)[1:-1]
+        edges = np.unique(np.quantile(reference, inner, method="inverted_cdf"))
+        self.bins[0] = 0
+        self.bins[1::2] = np.searchsorted(edges, self.values, side="left")
+        self.bins[2::2] = np.searchsorted(edges, self.values, side="right")
+
+    def place(self, column: pa.Array) -> Counts:
+        """Return the cell of each value: odd numbers are the reference's values, even ones the gaps around them."""
+        numbers = _numbers(column)
+        after = np.searchsorted(self.values, numbers, side="right")
+        found = (after > 0) & (np.append(self.values, np.nan)[after - 1] == numbers)
+        return np.where(np.isnan(numbers), self.size, 2 * after - found)
+
+
+class Words:
+    """The cells of one feature that is counted: the schema's categories, or the codes that it allows."""
+
+    def __init__(self, feature: str) -> None:
+        attribute = ATTRIBUTE[feature]
+        self._categories = pa.array(attribute.categories, pa.string()) if attribute.categories else None
+        self._minimum = attribute.minimum
+        self.size = len(attribute.categories) or attribute.maximum - attribute.minimum + 1
+        self.bins = np.arange(self.size)
+
+    def place(self, column: pa.Array) -> Counts:
+        """Return the cell of each value: its place in the schema."""
+        if self._categories is not None:
+            places = pc.index_in(column.cast(pa.string()), value_set=self._categories)
+            return np.asarray(places.fill_null(self.size).to_numpy(), np.int64)
+        numbers = _numbers(column) - self._minimum
+        inside = (numbers >= 0) & (numbers < self.size)
+        return np.where(inside, numbers, self.size).astype(np.int64)
+
+
+class Cells:
+    """The cells of all features, side by side; each feature's last one is for what is missing.
+
+    Parameters
+    ----------
+    reference : DataFrame
+        What the serving version was trained on: the 20 attributes and `risk`; a column may be missing.
+
+    Attributes
+    ----------
+    reference : array of shape (size,)
+        The counts of the reference.
+    """
+
+    def __init__(self, reference: pd.DataFrame) -> None:
+        table = _table(reference)
+        self._scales = [_scale(feature, table[feature]) for feature in FEATURES]
+        sizes = [scale.size + 1 for scale in self._scales]
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        self.size = int(self._starts[-1])
+        self.dtype = np.min_scalar_type(max(sizes))
+        self.reference = self.count(self.place(table))
+
+    def place(self, decisions: pa.Table | pd.DataFrame) -> NDArray[Any]:
+        """Return the cell of each value, shape (n, 21); a column that is not there is missing in every row."""
+        table = _table(decisions) if isinstance(decisions, pd.DataFrame) else decisions
+        placed = np.empty((table.num_rows, len(FEATURES)), self.dtype)
+        for i, (feature, scale) in enumerate(zip(FEATURES, self._scales, strict=True)):
+            placed[:, i] = scale.place(table[feature])
+        return placed
+
+    def count(self, placed: NDArray[Any]) -> Counts:
+        """Return how many values lie in each cell, shape (size,)."""
+        counts = np.empty(self.size, np.int64)
+        for i, (start, end) in enumerate(zip(self._starts[:-1], self._starts[1:], strict=True)):
+            counts[start:end] = np.bincount(placed[:, i], minlength=end - start)
+        return counts
+
+    def of(self, feature: str, counts: Counts) -> Counts:
+        """Return one feature's part of the counts, without the missing values."""
+        i = FEATURES.index(feature)
+        return counts[self._starts[i] : self._starts[i + 1] - 1]
+
+    def rows(self, counts: Counts) -> int:
+        """Return how many rows were counted."""
+        return int(counts[: self._starts[1]].sum())
+
+    def missing(self, counts: Counts) -> dict[str, int]:
+        """Return how many values of each feature are missing."""
+        return dict(zip(FEATURES, counts[self._starts[1:] - 1].tolist(), strict=True))
+
+    def outside(self, counts: Counts) -> dict[str, int]:
+        """Return how many values of each number lie below or above all of the reference."""
+        found = {}
+        for feature in NAMES:
+            if ATTRIBUTE[feature].kind == "number":
+                seen = np.flatnonzero(self.of(feature, self.reference))
+                values = self.of(feature, counts)
+                found[feature] = int(values.sum() - values[seen[0] : seen[-1] + 1].sum()) if len(seen) else 0
+        return found
+
+    def binned(self, feature: str, counts: Counts) -> Counts:
+        """Return one feature's counts in the bins of its PSI."""
+        bins = self._scales[FEATURES.index(feature)].bins
+        values = self.of(feature, counts)
+        return np.bincount(bins, weights=values, minlength=int(bins[-1]) + 1).astype(np.int64)
+
+
+def _scale(feature: str, reference: pa.Array) -> Scale | Words:
+    if feature not in MEASURED:
+        return Words(feature)
+    numbers = _numbers(reference)
+    return Scale(numbers[~np.isnan(numbers)])
+
+
+def _numbers(column: pa.Array) -> Floats:
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+
+
+def _table(frame: pd.DataFrame) -> pa.Table:
+    missing = pa.nulls(len(frame))
+    columns = [pa.array(frame[f], from_pandas=True) if f in frame else missing for f in FEATURES]
+    return pa.table(columns, names=list(FEATURES))

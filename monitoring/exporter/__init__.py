@@ -1,0 +1,1 @@
+"""The figures as Prometheus reads them, and the pages of the reports."""

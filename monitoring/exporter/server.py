@@ -1,0 +1,250 @@
+"""The drift exporter: `python -m monitoring.exporter` serves /metrics, /healthz, and for people /reports and /runbook.
+
+This process only answers, and /metrics from memory. Reading and computing are done by one child process, which hands
+over a page of metrics at a time; when it dies or falls silent another is started, and the last page stands meanwhile.
+"""
+
+import argparse
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
+
+from credit_risk.access.access_log import AccessLog, Entry
+from credit_risk.access.policy import METRICS, REASONS, AccessDenied, AccessPolicy
+from credit_risk.settings import Settings, read_settings
+from monitoring.exporter import dependencies, worker_process
+from monitoring.exporter.web import PATHS, REPORTS, Answer, Site
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Far longer than any refresh: a child that sends nothing for so long, beside the pause that it is told, hangs.
+PATIENCE_SECONDS = 600
+RESTART_SECONDS = 5
+# So many connections at a time: those who scrape and read are few.
+CONNECTIONS = 128
+HEALTHZ = "/healthz"
+GRACE_SECONDS = 5
+STOPS = (signal.SIGTERM, signal.SIGINT)
+disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, which nobody asks for
+
+logger = logging.getLogger(__name__)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves the pages of metrics that it was last given, its child's and the neighbours', and a site for people.
+
+    A thread waits for each connection. There are at most `CONNECTIONS`: when one more comes, the one that has had no
+    answer for longest is hung up on, so that those who ask nothing, or do not read, keep nobody out.
+
+    Raises
+    ------
+    OSError
+        When the port is taken.
+    """
+
+    request_queue_size = CONNECTIONS
+
+    def __init__(self, host: str, port: int, settings: Settings) -> None:
+        self.page = b""
+        self.neighbours = b""
+        self.site = Site(settings)
+        self.access = AccessPolicy(settings, (HEALTHZ,), hosts=("evidently-exporter",))
+        self.access_log = AccessLog()
+        self._registry = CollectorRegistry()
+        self.refusals = Counter(
+            "credit_risk_exporter_refusals", "Requests refused because of who asks", ["reason"], registry=self._registry
+        )
+        for reason in REASONS:  # so that the first one is an increase
+            self.refusals.labels(reason)
+        self._lock = threading.Lock()
+        self._connections: dict[socket.socket, float] = {}  # when each was last answered
+        super().__init__((host, port), Handler)
+
+    def metrics(self) -> bytes:
+        """Return the page of metrics."""
+        return self.page + self.neighbours + generate_latest(self._registry)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread of its own; see `socketserver`."""
+        with self._lock:
+            if len(self._connections) >= CONNECTIONS:
+                oldest = min(self._connections, key=lambda connection: self._connections[connection])
+                del self._connections[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # which ends its thread
+            self._connections[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection; see `socketserver`."""
+        with self._lock:
+            self._connections.pop(request, None)
+            super().shutdown_request(request)
+
+    def answered(self, request: socket.socket) -> None:
+        """Remember that a connection got an answer."""
+        with self._lock:
+            if request in self._connections:
+                self._connections[request] = time.monotonic()
+
+    def server_close(self) -> None:
+        """Close all; see `socketserver`."""
+        super().server_close()
+        self.access_log.close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what failed while a connection was answered, but for one that is gone."""
+        if not isinstance(sys.exception(), OSError):
+            logger.exception("an answer failed")
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 30  # for a connection that says nothing, and for a reader to take each part of an answer
+    wbufsize = 0  # so that this is for the whole of a part, however slowly it is read
+    disable_nagle_algorithm = True  # the body does not wait for the head's receipt
+    server: Server
+
+    def do_GET(self) -> None:
+        """Answer with the metrics, that the process lives, or a page for people."""
+        path = self.path.partition("?")[0]
+        entry, caller = Entry(), None
+        headers = [(name.lower(), value) for name, value in self.headers.items()]
+        try:
+            caller = self.server.access.caller(self.command, path, headers, self.client_address[0])
+        except AccessDenied as denied:
+            entry.refuse(denied.reason)
+            self.server.refusals.labels(denied.reason).inc()
+            challenge = {"WWW-Authenticate": "Bearer"} if denied.status == 401 else {}
+            status = self._answer(Answer(denied.status, f"{denied}\n".encode(), headers=challenge))
+        else:
+            status = self._page(path, entry)
+        known = f"{REPORTS}<id>" if path.startswith(REPORTS) else path if path in (METRICS, HEALTHZ, *PATHS) else None
+        self.server.access_log.write(entry, caller, self.client_address[0], self.command, known or "unmatched", status)
+
+    do_HEAD = do_GET  # noqa: N815 - http.server's name
+
+    def _page(self, path: str, entry: Entry) -> int:
+        if path == METRICS:
+            return self._answer(Answer(200, self.server.metrics(), CONTENT_TYPE))
+        if path == HEALTHZ:
+            return self._answer(Answer(200, b"ok\n"))
+        if not self.server.site.has(path):
+            return self._answer(Answer(404, b"there are /metrics, /healthz, /reports and /runbook\n"))
+        if path.startswith(REPORTS):
+            entry.what, entry.id = "report", path.removeprefix(REPORTS)
+        with self.server.site.answering(self.path) as answer:
+            return self._answer(answer)
+
+    def _answer(self, answer: Answer) -> int:
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+        self.server.answered(self.connection)
+        return answer.status
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log nothing: a scrape every few seconds is no news."""
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[None]:
+    """Serve in a thread for as long as the block runs."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def keep_child(server: Server, settings: Settings) -> None:
+    """Run the child, take its pages, and replace it when it dies or hangs; never returns."""
+    while True:
+        for page in pages(settings):
+            server.page = page
+        time.sleep(RESTART_SECONDS)
+
+
+def pages(settings: Settings) -> Iterator[bytes]:
+    """Yield the pages of one child until it dies or hangs; it is gone when this ends, in whatever way."""
+    patience = PATIENCE_SECONDS + settings.exporter_interval_seconds
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=worker_process.run, args=(settings, sender), name="refresh", daemon=True)
+    try:
+        with _undisturbed():
+            process.start()
+        sender.close()  # the child's copy is the only one left, so its death ends the pipe
+        while receiver.poll(patience):
+            yield receiver.recv_bytes()
+        logger.error("the child sent nothing for %d s", patience)
+    except EOFError:
+        process.join()
+        logger.error("the child died (exit code %s)", process.exitcode)
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off a stop that is asked for meanwhile: a child that was started by half would print a traceback."""
+    asked: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: asked.append(number)) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if asked:
+        signal.raise_signal(asked[0])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the exporter until SIGTERM or Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="python -m monitoring.exporter",
+        description="Serve drift figures at /metrics. Configured by environment variables (see README.md).",
+    )
+    parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    settings = read_settings()
+    try:
+        server = Server(settings.bind_address, settings.exporter_port, settings)
+    except OSError as error:
+        sys.exit(f"EXPORTER_PORT {settings.exporter_port} on {settings.bind_address} cannot be had: {error.strerror}")
+    # An exit that is asked for while a finalizer runs is lost: then the alarm ends the process, and the pipe its child.
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    for asked in STOPS:
+        signal.signal(asked, _stop)
+    dependencies.keep_looking(settings, partial(setattr, server, "neighbours"))
+    with serving(server):
+        logger.info("serving on http://%s:%d/metrics", settings.bind_address, settings.exporter_port)
+        keep_child(server, settings)
+
+
+def _stop(*_: object) -> None:
+    signal.alarm(GRACE_SECONDS)
+    sys.exit(0)

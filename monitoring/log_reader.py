@@ -1,0 +1,40 @@
+"""Reading decisions from the log for watching: many batches at a time, and past those whose file is lost."""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from credit_risk.decision_log.decisions import BatchLost, BatchRecord, DecisionLog, decision_schema
+
+# So many batch records, and about so many decisions, are read at once.
+PAGE = 5000
+ROWS = 50_000
+
+logger = logging.getLogger(__name__)
+
+
+def parts(batches: Sequence[BatchRecord], rows: int | None = None) -> Iterator[Sequence[BatchRecord]]:
+    """Yield consecutive batches that hold about so many decisions together, one at least."""
+    most = ROWS if rows is None else rows
+    start = total = 0
+    for i, record in enumerate(batches):
+        if i > start and total + record.n_decided > most:
+            yield batches[start:i]
+            start, total = i, 0
+        total += record.n_decided
+    yield batches[start:]
+
+
+def read_kept(log: DecisionLog, batches: Sequence[BatchRecord], columns: Sequence[str]) -> pa.Table:
+    """Return the decisions of batches as `DecisionLog.read` does, without those whose file is lost.
+
+    Watching goes on without them; who learns from decisions, or shows them, may not pass over any.
+    """
+    try:
+        return log.read(*batches, columns=columns)
+    except BatchLost as error:
+        if len(batches) == 1:
+            logger.error("%s: its %d decisions are left out", error, batches[0].n_decided)
+            return decision_schema(columns).empty_table()
+        return pa.concat_tables([read_kept(log, [batch], columns) for batch in batches])

@@ -1,0 +1,155 @@
+"""The challenger in shadow: it scores what the version in Production decides, and nobody acts on it.
+
+How often both agree needs no outcomes. What either's decisions cost does: before there are any, it is estimated under
+the risks of each, for a model looks best by its own risks. With outcomes it is observed, on funded clients of matured
+vintages; Production accepted all of them, so this shows what the challenger's refusals would have saved or lost, and
+nothing of clients whom it would have accepted and Production did not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from credit_risk.decision_log.decisions import DecisionLog
+from credit_risk.months import month_of, month_start
+from credit_risk.registry.registry import CHALLENGER, PRODUCTION
+from credit_risk.schema.application import NAMES, Floats
+from monitoring.challenger import Challenger
+from monitoring.log_reader import read_kept
+from monitoring.performance.loan_book import Book, Month
+from monitoring.performance.performance import Mask, costs
+from monitoring.performance.vintages import defaulted
+
+# So many decisions of matured vintages are scored at most, the newest vintages first.
+MATURED = 100_000
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """Both models on the decisions of the window that Production made.
+
+    Attributes
+    ----------
+    version : str
+        The challenger.
+    n : int
+        How many decisions.
+    agreement : float
+        The share of equal ones.
+    green : float
+        The share that the challenger would accept.
+    cost : mapping of (decisions, risks) to float
+        Expected per applicant: of whose decisions, by whose risks.
+    """
+
+    version: str
+    n: int
+    agreement: float
+    green: float
+    cost: Mapping[tuple[str, str], float]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Both models on funded clients of matured vintages whom the challenger was not trained on.
+
+    Attributes
+    ----------
+    version : str
+        The challenger.
+    n : int
+        How many.
+    agreement : float
+        The share that the challenger would accept too.
+    cost : mapping of str to float
+        Of whose decisions, per client.
+    """
+
+    version: str
+    n: int
+    agreement: float
+    cost: Mapping[str, float]
+
+
+def shadow(version: str, threshold: float, risk: Floats, green: Mask, other: Floats) -> Shadow | None:
+    """Return how the challenger does beside Production; None where that decided nothing.
+
+    Parameters
+    ----------
+    version, threshold : str, float
+        The challenger's: its number, and the risk from which it refuses.
+    risk, green : arrays of shape (n,)
+        Production's risks, and whom it accepted.
+    other : array of shape (n,)
+        The challenger's risks of the same clients.
+    """
+    if not len(risk):
+        return None
+    theirs = other < threshold
+    decisions, risks = {PRODUCTION: green, CHALLENGER: theirs}, {PRODUCTION: risk, CHALLENGER: other}
+    cost = {(d, r): float(costs(decisions[d], risks[r]).mean()) for d in decisions for r in risks}
+    return Shadow(version, len(risk), float(np.mean(green == theirs)), float(theirs.mean()), cost)
+
+
+class Matured:
+    """The challenger's risks of matured vintages, scored one vintage a call, so that no refresh takes long."""
+
+    def __init__(self, log: DecisionLog, challenger: Challenger, maturity: int) -> None:
+        self.challenger = challenger
+        self._log = log
+        self._maturity = maturity
+        self._risks: dict[int, Floats] = {}  # NaN where it was trained on the client
+
+    def advance(self, book: Book, now: datetime) -> bool:
+        """Score one more vintage, and return whether there was one.
+
+        Raises
+        ------
+        LogUnavailable
+            When the decision log is.
+        """
+        for month in self._months(book, now):
+            if len(self._risks.get(month, ())) != len(book.months[month].rows):
+                self._risks[month] = self._score(month)
+                return True
+        return False
+
+    def observed(self, book: Book, now: datetime) -> Observed | None:
+        """Return what both models' decisions cost; None while there is no client to tell by."""
+        pairs = [(book.months[m], self._risks[m]) for m in self._months(book, now) if m in self._risks]
+        found = [self._of(month, risk) for month, risk in pairs if len(month.rows) == len(risk)]
+        if not found or not sum(len(bad) for _, bad in found):
+            return None
+        theirs, bad = (np.concatenate(columns) for columns in zip(*found, strict=True))
+        cost = {
+            CHALLENGER: float(costs(theirs, bad).mean()),
+            PRODUCTION: float(costs(np.full(len(bad), True), bad).mean()),
+        }
+        return Observed(self.challenger.version, len(bad), float(theirs.mean()), cost)
+
+    def _of(self, month: Month, risk: Floats) -> tuple[Mask, Floats]:
+        counted = month.rows["final"] & ~np.isnan(risk)
+        bad = defaulted(month.rows[counted], self._maturity).astype(np.float64)
+        return risk[counted] < self.challenger.scorer.threshold, bad
+
+    def _months(self, book: Book, now: datetime) -> list[int]:
+        """Return the matured months, the newest first, as many as are scored."""
+        if book.told is None:
+            return []
+        last = month_of(min(book.told, now)) - self._maturity - 1
+        chosen: list[int] = []
+        n = 0
+        for month in sorted((m for m in book.months if m <= last), reverse=True):
+            n += len(book.months[month].rows)
+            if chosen and n > MATURED:
+                break
+            chosen.append(month)
+        return chosen
+
+    def _score(self, month: int) -> Floats:
+        """Return the risks of a month's decisions, in the book's order: that of commit and row."""
+        batches = self._log.between(month_start(month), month_start(month + 1))
+        decisions = read_kept(self._log, sorted(batches, key=lambda b: b.seq), NAMES)
+        return np.where(self.challenger.unseen(decisions), self.challenger.risk(decisions), np.nan)

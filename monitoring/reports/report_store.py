@@ -1,0 +1,151 @@
+"""The shelf of reports: which there are, each one's page, and which are old enough to go.
+
+It reads the stores themselves and not through `credit_risk.decision_log.decisions`, whose imports take the exporter's
+process, which has to answer at once, seconds and 200 MB.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
+
+from credit_risk.settings import Settings
+from credit_risk.storage.blobs import BlobMissing, Blobs, open_blobs
+from credit_risk.storage.documents import Documents, LogUnavailable, open_documents
+from monitoring.kinds import REFRESH, REPORT
+
+COLLECTION = "reports"
+FOLDER = "reports/"
+LATEST = f"{FOLDER}latest.html"
+_NAME = f"{FOLDER}%Y-%m-%dT%H%M%SZ.html"
+_ID = re.compile("[0-9A-HJKMNP-TV-Z]{26}")  # a ULID, as the decision log numbers its documents
+
+
+class NoSuchReport(LookupError):
+    """There is no report by that id, or its page was removed."""
+
+
+class ShelfUnavailable(ConnectionError):
+    """The decision log or the bucket does not answer."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run of the report flow came to; `page` is the name of its page in the bucket, None where it made none."""
+
+    id: str
+    time: datetime
+    page: str | None
+    figures: dict[str, Any]
+
+
+class Shelf:
+    """The reports that are kept; nothing is opened before the first call.
+
+    Every method may raise `ShelfUnavailable`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opened: tuple[Documents, Blobs] | None = None
+
+    def reports(self, limit: int, before: datetime | None = None) -> list[Report]:
+        """Return the newest reports, or those before a time, the newest first."""
+        where: dict[str, Any] = {"kind": REPORT}
+        if before is not None:
+            where["time"] = {"$lt": written(before)}
+        return list(self._find(where, limit))
+
+    def latest(self) -> Report:
+        """Return the newest report that has a page.
+
+        Raises
+        ------
+        NoSuchReport
+            When none has.
+        """
+        for report in self._find({"kind": REPORT}):
+            if report.page:
+                return report
+        raise NoSuchReport("latest")
+
+    def page(self, id: str) -> bytes:
+        """Return the page of a report.
+
+        Raises
+        ------
+        NoSuchReport
+            When there is no such report, or no page of it.
+        """
+        if not _ID.fullmatch(id):  # whatever else it is, it is no name of a file either
+            raise NoSuchReport(id)
+        report = next(self._find({"_id": id, "kind": REPORT}, 1), None)
+        if report is None or not report.page or _made(report.page) is None:
+            raise NoSuchReport(id)
+        try:
+            return self._stores()[1].get(report.page)
+        except BlobMissing:
+            raise NoSuchReport(id) from None
+        except (OSError, GoogleAPIError, GoogleAuthError) as error:
+            raise ShelfUnavailable(f"the bucket does not answer: {error}") from error
+
+    def _find(self, where: dict[str, Any], limit: int = 0) -> Iterator[Report]:
+        try:
+            for d in self._stores()[0].find(COLLECTION, where, "time", newest_first=True, limit=limit):
+                yield Report(d["_id"], datetime.fromisoformat(d["time"]), d["body"].get("page"), d["body"])
+        except LogUnavailable as error:
+            raise ShelfUnavailable(str(error)) from error
+
+    def _stores(self) -> tuple[Documents, Blobs]:
+        if self._opened is None:
+            try:
+                self._opened = open_documents(self._settings.decision_log), open_blobs(self._settings.bucket)
+            except (OSError, GoogleAuthError) as error:
+                raise ShelfUnavailable(f"the bucket cannot be opened: {error}") from error
+        return self._opened
+
+
+def page_name(time: datetime) -> str:
+    """Return the name in the bucket of a report's page that is made now."""
+    return time.strftime(_NAME)
+
+
+def remove_old(documents: Documents, blobs: Blobs, days: float, now: datetime | None = None) -> int:
+    """Remove what is older than so many days: pages, then the figures that name them; return how many pages went.
+
+    In that order, so that a page whose removal failed is found again. `latest.html` goes with the last page.
+    """
+    limit = (now or datetime.now(UTC)) - timedelta(days=days)
+    pages = {name: made for name in blobs.names(FOLDER) if (made := _made(name))}
+    old = [name for name, made in pages.items() if made < limit]
+    for name in old:
+        blobs.delete(name)
+    if old and len(old) == len(pages):
+        blobs.delete(LATEST)
+    documents.delete(COLLECTION, {"kind": REPORT, "time": {"$lt": written(limit)}})
+    return len(old)
+
+
+def remove_old_refreshes(documents: Documents, days: float, now: datetime | None = None) -> int:
+    """Remove the figures of the exporter's refreshes that are older than so many days, and return how many went.
+
+    There may be thousands a day; what they came to is in Prometheus too.
+    """
+    limit = (now or datetime.now(UTC)) - timedelta(days=days)
+    return documents.delete(COLLECTION, {"kind": REFRESH, "time": {"$lt": written(limit)}})
+
+
+def written(time: datetime) -> str:
+    """Return a time as the decision log writes it, so that words sort as times do."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _made(name: str) -> datetime | None:
+    with suppress(ValueError):
+        return datetime.strptime(name, _NAME).replace(tzinfo=UTC)
+    return None
