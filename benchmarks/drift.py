@@ -28,7 +28,9 @@ from benchmarks.servers import appoint, mlflow_server
 from credit_risk.decision_log.decisions import Batch, DecisionLog, open_log
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
-from credit_risk.schema.application import LABEL, NAMES, Validator, encode
+from credit_risk.schema.attributes import LABEL, NAMES
+from credit_risk.schema.codec import encode
+from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import read_training, split

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from credit_risk.schema.application import Floats
+from credit_risk.schema.attributes import Floats
 
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length:"

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from benchmarks.progress import say
-from credit_risk.schema.application import LABEL, SCORED_COLUMNS, Floats, encode
+from credit_risk.schema.attributes import LABEL, SCORED_COLUMNS, Floats
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.training_data.data import read_training
 

@@ -25,7 +25,8 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from benchmarks.progress import say
-from credit_risk.schema.application import BAD, LABEL, Floats, encode
+from credit_risk.schema.attributes import BAD, LABEL, Floats
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.trees import MAX_BIN
 from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking.baselines import alphabetical

@@ -19,7 +19,7 @@ from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable
 from credit_risk.registry.approvals import approve, note_registered
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import PRODUCTION, Registry
-from credit_risk.schema.application import LABEL
+from credit_risk.schema.attributes import LABEL
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.storage.blobs import open_blobs
 from credit_risk.storage.documents import open_documents

@@ -36,7 +36,8 @@ from benchmarks.load import Load, ask
 from benchmarks.page import has_browser, seconds_to_result
 from benchmarks.progress import say
 from benchmarks.servers import Riskometer, ferretdb, mlflow_server, mlflow_serving, registered, riskometer
-from credit_risk.schema.application import ATTRIBUTES, LABEL, SCORED, decode
+from credit_risk.schema.attributes import ATTRIBUTES, LABEL, SCORED
+from credit_risk.schema.codec import decode
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.training_data.data import read_training
 

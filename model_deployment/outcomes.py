@@ -14,8 +14,7 @@ from credit_risk.access.caller import at_console
 from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable, open_log
 from credit_risk.decision_log.outcome_file import COLUMNS
 from credit_risk.decision_log.outcomes import Taken, take
-from credit_risk.schema.csv_reader import Unreadable
-from credit_risk.schema.faults import first_messages
+from credit_risk.schema.faults import Unreadable, first_messages
 from credit_risk.settings import Settings
 from credit_risk.texts import one_line
 from model_deployment.files.formats import Upload

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from credit_risk.access.caller import at_console
 from credit_risk.decision_log.decisions import LogUnavailable, open_log
 from credit_risk.registry.registry import open_registry
-from credit_risk.schema.csv_reader import Unreadable
-from credit_risk.schema.faults import first_messages
+from credit_risk.schema.faults import Unreadable, first_messages
 from credit_risk.settings import Settings
 from credit_risk.texts import one_line
 from model_deployment.files.export import result_csv

@@ -20,7 +20,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from credit_risk.schema.application import ATTRIBUTES, SCORED_COLUMNS, Floats, encode
+from credit_risk.schema.attributes import ATTRIBUTES, SCORED_COLUMNS, Floats
+from credit_risk.schema.codec import encode
 
 _CATEGORIES = [a.name for a in ATTRIBUTES if a.kind == "category"]
 _NUMBERS = [a.name for a in ATTRIBUTES if a.kind == "number"]

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import t
 
 from credit_risk.registry.registry import UNSIGNED
-from credit_risk.schema.application import ATTRIBUTE, BAD, LABEL, PROTECTED, SCORED
+from credit_risk.schema.attributes import ATTRIBUTE, BAD, LABEL, PROTECTED, SCORED
 from model_orchestration_and_tracking.evaluation.calibration import calibration_error, luck, slope_intercept
 from model_orchestration_and_tracking.evaluation.fairness import slice_table
 from model_orchestration_and_tracking.evaluation.metrics import mean_se, metrics

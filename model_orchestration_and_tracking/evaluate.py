@@ -22,7 +22,9 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 
-from credit_risk.schema.application import BAD, LABEL, Floats, InvalidApplications, encode
+from credit_risk.schema.attributes import BAD, LABEL, Floats
+from credit_risk.schema.codec import encode
+from credit_risk.schema.faults import InvalidApplications
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import client_numbers, read_training
 from model_orchestration_and_tracking.baselines import BASELINES

@@ -32,7 +32,9 @@ from credit_risk.registry.registry import (
     Version,
     open_registry,
 )
-from credit_risk.schema.application import LABEL, InvalidApplications, encode
+from credit_risk.schema.attributes import LABEL
+from credit_risk.schema.codec import encode
+from credit_risk.schema.faults import InvalidApplications
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings
 from credit_risk.storage.blobs import open_blobs

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from credit_risk.schema.application import ATTRIBUTE, BAD, SCORED, SCORED_COLUMNS, Floats
+from credit_risk.schema.attributes import ATTRIBUTE, BAD, SCORED, SCORED_COLUMNS, Floats
 from credit_risk.scoring.model import CreditScorer
 from model_orchestration_and_tracking.evaluation.fairness import Slice
 from model_orchestration_and_tracking.gate import Difference

@@ -22,7 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 import credit_risk
 from credit_risk.registry.logged import log_scorer, requirements
 from credit_risk.registry.registry import CARD_FILE, REFERENCE_FILE
-from credit_risk.schema.application import NAMES
+from credit_risk.schema.attributes import NAMES
 from model_orchestration_and_tracking import plots
 from model_orchestration_and_tracking.card import card
 from model_orchestration_and_tracking.evaluation.fairness import frame

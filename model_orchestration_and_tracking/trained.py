@@ -8,7 +8,8 @@ from typing import Any, Generic
 import pandas as pd
 import skops.io
 
-from credit_risk.schema.application import LABEL, NAMES, encode
+from credit_risk.schema.attributes import LABEL, NAMES
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import read
 from model_orchestration_and_tracking.evaluation.fairness import Slice, slices

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.model_selection import StratifiedKFold
 
-from credit_risk.schema.application import BAD, NAMES, SCORED_COLUMNS, Floats
+from credit_risk.schema.attributes import BAD, NAMES, SCORED_COLUMNS, Floats
 from credit_risk.scoring.model import DEFAULT_PARAMS, CreditScorer
 from credit_risk.scoring.trees import MAX_TREES, binned, path
 from credit_risk.training_data.data import client_numbers, first_rows

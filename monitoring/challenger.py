@@ -5,7 +5,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from credit_risk.schema.application import NAMES, SCORED_COLUMNS, Floats, codes_of, encode
+from credit_risk.schema.attributes import NAMES, SCORED_COLUMNS, Floats
+from credit_risk.schema.codec import codes_of, encode
 from credit_risk.scoring.model import CreditScorer
 
 

@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 import requests
 
-from credit_risk.decision_log.decisions import GREEN, RED, Batch, open_log
+from credit_risk.decision_log.decisions import Batch, open_log
 from credit_risk.decision_log.outcomes import take
 from credit_risk.decision_log.overrides import override
 from credit_risk.registry.approvals import in_force
 from credit_risk.registry.registry import open_registry
-from credit_risk.schema.application import BAD, LABEL, Validator
+from credit_risk.schema.attributes import BAD, GREEN, LABEL, RED
+from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import read_training, split
 

@@ -14,7 +14,8 @@ from benchmarks.load import Load, ask
 from benchmarks.page import has_browser
 from benchmarks.scoring import many_clients
 from benchmarks.serving import Line, main, pandas_way, peak_memory, pyarrow_way
-from credit_risk.schema.application import LABEL, decode
+from credit_risk.schema.attributes import LABEL
+from credit_risk.schema.codec import decode
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.training_data.data import read_training
 

@@ -25,9 +25,9 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 from ulid import ULID
 
-from credit_risk.schema.application import ATTRIBUTES, Applications, decode
-from credit_risk.scoring.model import GREEN as GREEN  # named with the log's other words
-from credit_risk.scoring.model import RED as RED
+from credit_risk.schema.applications import Applications
+from credit_risk.schema.attributes import ATTRIBUTES, GREEN, RED
+from credit_risk.schema.codec import decode
 from credit_risk.scoring.model import Decided
 from credit_risk.settings import Settings
 from credit_risk.storage.blobs import BlobMissing, Blobs, open_blobs

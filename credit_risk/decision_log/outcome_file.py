@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from credit_risk.schema import ids
-from credit_risk.schema.application import CLIENT_ID, Allowed, Fault, Invalid
-from credit_risk.schema.csv_reader import Data, Sheet, Unreadable, shown
-from credit_risk.schema.dates import DateForm, day_of, why_not
-from credit_risk.schema.faults import FIRSTS, MAX_FAULTS, chosen
-from credit_risk.schema.notes import Notes, form_of
-from credit_risk.schema.spelling import plain
+from credit_risk.schema.attributes import CLIENT_ID
+from credit_risk.schema.csv_reader import Data, Sheet
+from credit_risk.schema.faults import FIRSTS, MAX_FAULTS, Allowed, Fault, Invalid, Unreadable, chosen, shown
+from credit_risk.schema.spelling import ids
+from credit_risk.schema.spelling.dates import DateForm, day_of, why_not
+from credit_risk.schema.spelling.notes import Notes, form_of
+from credit_risk.schema.spelling.words import plain
 
 DECISION_ID = "decision_id"
 OUTCOME = "outcome"

@@ -16,22 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ulid import ULID
 
-from credit_risk.decision_log.decisions import (
-    DECISION_SCHEMA,
-    GREEN,
-    OPEN,
-    OUTCOMES,
-    Brief,
-    DecisionLog,
-    LogUnavailable,
-)
+from credit_risk.decision_log.decisions import DECISION_SCHEMA, OPEN, OUTCOMES, Brief, DecisionLog, LogUnavailable
 from credit_risk.decision_log.outcome_file import DATE, DECISION_ID, OUTCOME, OutcomeFile, OutcomeRow, Wrong
 from credit_risk.decision_log.overrides import OVERRIDE
-from credit_risk.schema.application import CLIENT_ID, Fault, Invalid
+from credit_risk.schema.attributes import CLIENT_ID, GREEN
 from credit_risk.schema.csv_reader import Data
-from credit_risk.schema.faults import Kind, kinds
+from credit_risk.schema.faults import Fault, Invalid, Kind, kinds
 from credit_risk.schema.formulas import harmless_text
-from credit_risk.schema.ids import parsed
+from credit_risk.schema.spelling.ids import parsed
 
 # How often a file is looked at anew because somebody else's outcomes or overrides came first.
 ATTEMPTS = 10

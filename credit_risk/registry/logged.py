@@ -18,7 +18,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 
 import credit_risk
-from credit_risk.schema.application import ATTRIBUTES
+from credit_risk.schema.attributes import ATTRIBUTES
 from credit_risk.scoring import stored
 from credit_risk.scoring.model import TRUSTED, CreditScorer
 

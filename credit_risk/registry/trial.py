@@ -25,7 +25,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from credit_risk.schema.application import BAD, GOOD, LABEL, NAMES, encode
+from credit_risk.schema.attributes import BAD, GOOD, LABEL, NAMES
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.stored import ModelRefused, read
 
 # What it may take. Importing takes 2 to 8 s of it, more where the machine is busy.

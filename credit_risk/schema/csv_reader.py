@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from credit_risk.schema.spelling import named
+from credit_risk.schema.faults import Unreadable, shown
+from credit_risk.schema.spelling.words import named
 
 MAX_COLUMNS = 1000
 MAX_HEADER = 1_000_000  # bytes
@@ -41,22 +42,8 @@ _SEPARATOR_LINE = re.compile(rb'"?sep=[,;\t]"?[,;\t ]*[\r\n]+', re.IGNORECASE)
 _FIRST_ROW = 1 << 16
 # A number whose thousands and rest were parted by the separator.
 _THOUSANDS, _REST = r"^\s*-?[0-9]{1,3}\s*$", r"^\s*[0-9]{3}(\.[0-9]*)?\s*$"
-_TYPE_WORDS = {list: "a list", dict: "an object", bool: "true/false"}
-
 
 Data = bytes | memoryview
-
-
-class Unreadable(ValueError):
-    """The body is no list of applications at all; the message says why and how to mend it."""
-
-
-def shown(value: object) -> str:
-    """Return a value as an error message may quote it: short, on one line."""
-    if isinstance(value, list | dict | bool):
-        return _TYPE_WORDS[type(value)]
-    text = repr(value[:100]) if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _utf8(data: Data) -> memoryview:

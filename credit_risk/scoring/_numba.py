@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from credit_risk.schema.application import Floats
+from credit_risk.schema.attributes import Floats
 
 # Rows that go through all the trees together: what they need then stays in the processor's inner caches.
 BLOCK = 1024

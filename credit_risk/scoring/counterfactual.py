@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from credit_risk.schema.application import ATTRIBUTE, NAMES, SCORED, Floats
+from credit_risk.schema.attributes import ATTRIBUTE, NAMES, SCORED, Floats
 from credit_risk.schema.code_book import meaning
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.trees import Tree

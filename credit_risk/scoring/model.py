@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from credit_risk.schema.application import BAD, GOOD, SCORED_COLUMNS, Domain, Floats, encode
+from credit_risk.schema.attributes import BAD, GOOD, GREEN, RED, SCORED_COLUMNS, Floats
+from credit_risk.schema.codec import encode
+from credit_risk.schema.domain import Domain
 from credit_risk.scoring.reason_codes import TEXTS, Reasons, Words, facts, reasons, sentences
 from credit_risk.scoring.trees import Tree, binned, grow, merge, parse, write
 
@@ -25,10 +27,6 @@ if TYPE_CHECKING:
     from credit_risk.scoring.table_scorer import Kernel
 
 logger = logging.getLogger(__name__)
-
-# The two decisions: refused and accepted.
-RED = "red"
-GREEN = "green"
 
 # What skops may build when it loads a stored scorer.
 TRUSTED = ["credit_risk.scoring.model.CreditScorer"]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from credit_risk.schema.application import ATTRIBUTES, NAMES, SCORED, SCORED_COLUMNS, Attribute, Floats
+from credit_risk.schema.attributes import ATTRIBUTES, NAMES, SCORED, SCORED_COLUMNS, Attribute, Floats
 from credit_risk.schema.code_book import MEANINGS, meaning
 
 MOST = 4

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
-from credit_risk.schema.application import ATTRIBUTES, BAD, GOOD, NAMES, SCORED
+from credit_risk.schema.attributes import ATTRIBUTES, BAD, GOOD, NAMES, SCORED
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.reason_codes import TEXTS
 from credit_risk.scoring.trees import MAX_TREES

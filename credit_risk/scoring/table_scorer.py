@@ -13,7 +13,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from credit_risk.schema.application import ATTRIBUTES, NAMES, SCORED, SCORED_COLUMNS, Floats
+from credit_risk.schema.attributes import ATTRIBUTES, NAMES, SCORED, SCORED_COLUMNS, Floats
 from credit_risk.scoring._numba import Bytes, Splits, Tables, add_up
 from credit_risk.scoring.trees import MAX_LEAVES, Tree
 

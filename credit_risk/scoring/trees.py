@@ -13,7 +13,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import ArrayLike
 
-from credit_risk.schema.application import SCORED, Floats
+from credit_risk.schema.attributes import SCORED, Floats
 
 MAX_LEAVES = 8
 MAX_TREES = 1250

@@ -8,7 +8,7 @@ import pytest
 from credit_risk.decision_log.decisions import open_log
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
-from credit_risk.schema.application import NAMES
+from credit_risk.schema.attributes import NAMES
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.training_data.data import read_training
 

@@ -8,20 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_risk.schema.application import (
-    ATTRIBUTES,
-    NAMES,
-    PROTECTED,
-    SCORED,
-    Domain,
-    InvalidApplications,
-    Unreadable,
-    Validator,
-    codes_of,
-    decode,
-    encode,
-    json_schema,
-)
+from credit_risk.schema.attributes import ATTRIBUTES, NAMES, PROTECTED, SCORED
+from credit_risk.schema.codec import codes_of, decode, encode
+from credit_risk.schema.domain import Domain
+from credit_risk.schema.faults import InvalidApplications, Unreadable
+from credit_risk.schema.json_schema import json_schema
+from credit_risk.schema.validation import Validator
 
 CLIENT = {
     "checking_status": "<0",

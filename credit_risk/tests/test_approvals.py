@@ -25,7 +25,7 @@ from credit_risk.registry.approvals import (
 )
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import PRODUCTION, REFERENCE_FILE, DigestMismatch, NoSuchVersion, Registry
-from credit_risk.schema.application import NAMES
+from credit_risk.schema.attributes import NAMES
 from credit_risk.scoring.stored import ModelRefused
 
 pytestmark = pytest.mark.usefixtures("no_trial")

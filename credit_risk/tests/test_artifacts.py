@@ -21,7 +21,8 @@ from credit_risk.registry.registry import (
     Registry,
     RegistryUnavailable,
 )
-from credit_risk.schema.application import LABEL, NAMES, encode
+from credit_risk.schema.attributes import LABEL, NAMES
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.stored import MODEL_FILE, ModelRefused
 
 pytestmark = pytest.mark.usefixtures("no_trial")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from credit_risk.schema.application import ATTRIBUTES, GOOD, LABEL, NAMES, InvalidApplications
+from credit_risk.schema.attributes import ATTRIBUTES, GOOD, LABEL, NAMES
+from credit_risk.schema.faults import InvalidApplications
 from credit_risk.storage.blobs import open_blobs
 from credit_risk.training_data.data import data_hash, n_repeated, read_training, split
 from data import make_data

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from credit_risk.schema.dates import day_of, why_not
+from credit_risk.schema.spelling.dates import day_of, why_not
 
 
 @pytest.mark.parametrize(

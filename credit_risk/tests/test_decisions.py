@@ -14,7 +14,7 @@ import credit_risk.decision_log.decisions as decisions
 import credit_risk.storage.documents as documents
 from conftest import wait_for
 from credit_risk.decision_log.decisions import AlreadyCommitted, Batch, BatchLost, LogUnavailable, open_log, plain
-from credit_risk.schema.application import Validator
+from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import Decided, confidence
 
 from .test_application import CLIENT

@@ -8,8 +8,9 @@ import skops.io
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
-from credit_risk.schema.application import ATTRIBUTE, NAMES, PROTECTED, SCORED, encode
+from credit_risk.schema.attributes import ATTRIBUTE, NAMES, PROTECTED, SCORED
 from credit_risk.schema.code_book import MEANINGS
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.counterfactual import LEVERS, what_would_change_it
 from credit_risk.scoring.model import TRUSTED, CreditScorer, NotExplainable
 from credit_risk.scoring.reason_codes import LEAST_EFFECT, MOST, TEXTS

@@ -2,8 +2,8 @@
 
 import pytest
 
-from credit_risk.schema.application import InvalidApplications, Validator
-from credit_risk.schema.faults import FIRSTS, MAX_FAULTS, chosen, first_messages, kinds
+from credit_risk.schema.faults import FIRSTS, MAX_FAULTS, InvalidApplications, chosen, first_messages, kinds
+from credit_risk.schema.validation import Validator
 from credit_risk.training_data.data import parse_training
 
 from .test_application import CLIENT, as_csv

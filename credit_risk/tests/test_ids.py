@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from credit_risk.schema import ids
-from credit_risk.schema.application import Validator
+from credit_risk.schema.spelling import ids
+from credit_risk.schema.validation import Validator
 
 from .test_application import CLIENT, as_csv
 

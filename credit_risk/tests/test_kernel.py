@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import skops.io
 
-from credit_risk.schema.application import ATTRIBUTES, BAD, NAMES, SCORED, SCORED_COLUMNS, encode
+from credit_risk.schema.attributes import ATTRIBUTES, BAD, NAMES, SCORED, SCORED_COLUMNS
+from credit_risk.schema.codec import encode
 from credit_risk.scoring._numba import BLOCK, _compiled, add_up
 from credit_risk.scoring.model import DEFAULT_PARAMS, MANY_ROWS, TRUSTED, CreditScorer
 from credit_risk.scoring.table_scorer import Kernel, Unsuited

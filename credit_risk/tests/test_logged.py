@@ -16,7 +16,9 @@ from conftest import answers, free_port, running, wait_for
 from credit_risk.registry import logged
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import PRODUCTION, Registry
-from credit_risk.schema.application import LABEL, NAMES, PROTECTED, InvalidApplications, encode
+from credit_risk.schema.attributes import LABEL, NAMES, PROTECTED
+from credit_risk.schema.codec import encode
+from credit_risk.schema.faults import InvalidApplications
 from credit_risk.scoring.model import CreditScorer
 
 TEST = "data/test.csv"

@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-from credit_risk.schema.application import ATTRIBUTES, json_schema
+from credit_risk.schema.attributes import ATTRIBUTES
 from credit_risk.schema.code_book import MEANINGS, meaning
+from credit_risk.schema.json_schema import json_schema
 
 README = Path("data/README.md").read_text()
 

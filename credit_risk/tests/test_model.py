@@ -4,7 +4,8 @@ import skops.io
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
-from credit_risk.schema.application import BAD, GOOD, PROTECTED, SCORED, encode
+from credit_risk.schema.attributes import BAD, GOOD, PROTECTED, SCORED
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.model import TRUSTED, CreditScorer, confidence
 from credit_risk.training_data.data import read_training, split
 

@@ -8,19 +8,10 @@ import pandas as pd
 import pytest
 
 from credit_risk.decision_log.outcome_file import OutcomeFile
-from credit_risk.schema.application import (
-    ATTRIBUTE,
-    ATTRIBUTES,
-    CLIENT_ID,
-    LABEL,
-    NAMES,
-    PROTECTED,
-    InvalidApplications,
-    Validator,
-    decode,
-    encode,
-)
-from credit_risk.schema.csv_reader import Unreadable
+from credit_risk.schema.attributes import ATTRIBUTE, ATTRIBUTES, CLIENT_ID, LABEL, NAMES, PROTECTED
+from credit_risk.schema.codec import decode, encode
+from credit_risk.schema.faults import InvalidApplications, Unreadable
+from credit_risk.schema.validation import Validator
 from credit_risk.training_data.data import parse_training, read_training
 
 from .test_application import CLIENT, as_csv

@@ -14,7 +14,7 @@ import credit_risk.decision_log.outcomes
 from credit_risk.decision_log.decisions import LogUnavailable, open_log
 from credit_risk.decision_log.outcomes import OUTCOME_SCHEMA, outcomes, read_outcomes, take
 from credit_risk.decision_log.overrides import override
-from credit_risk.schema.csv_reader import Unreadable
+from credit_risk.schema.faults import Unreadable
 
 from .test_decisions import IN_AN_HOUR, at_once, batch
 

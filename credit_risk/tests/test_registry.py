@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from credit_risk.registry.registry import DigestMismatch, NoSuchVersion, Registry, RegistryUnavailable
-from credit_risk.schema.application import encode
+from credit_risk.schema.codec import encode
 
 
 def killed(*_arguments, **_fields):

@@ -8,7 +8,8 @@ import pytest
 from credit_risk.decision_log.decisions import Batch, open_log
 from credit_risk.decision_log.outcomes import take
 from credit_risk.registry.approvals import adopt, approve, history, in_force, note_registered, rollback
-from credit_risk.schema.application import LABEL, Validator
+from credit_risk.schema.attributes import LABEL
+from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import Decided, confidence
 from credit_risk.storage.blobs import open_blobs
 from credit_risk.training_data.data import read_training

@@ -14,7 +14,8 @@ from credit_risk.__main__ import main
 from credit_risk.decision_log.decisions import Batch, open_log
 from credit_risk.decision_log.outcomes import take
 from credit_risk.decision_log.overrides import override
-from credit_risk.schema.application import LABEL, NAMES, Validator
+from credit_risk.schema.attributes import LABEL, NAMES
+from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import Decided, confidence
 from credit_risk.storage.blobs import open_blobs
 from credit_risk.training_data import snapshots

@@ -12,7 +12,7 @@ import pytest
 import skops.io
 from sklearn.base import clone
 
-from credit_risk.schema.application import encode
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import MAX_BYTES, ModelRefused, read
 from credit_risk.training_data.data import read_training

@@ -9,7 +9,8 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from credit_risk.schema.application import BAD, SCORED, SCORED_COLUMNS, encode
+from credit_risk.schema.attributes import BAD, SCORED, SCORED_COLUMNS
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.model import DEFAULT_PARAMS
 from credit_risk.scoring.trees import MAX_TREES, MONOTONE, binned, grow, merge, parse, path, write
 from credit_risk.training_data.data import read_training
@@ -236,7 +237,7 @@ AGREE = """
 import sys
 import lightgbm as lgb
 import numpy as np
-from credit_risk.schema.application import NAMES, SCORED_COLUMNS
+from credit_risk.schema.attributes import NAMES, SCORED_COLUMNS
 from credit_risk.scoring.table_scorer import Kernel
 from credit_risk.scoring.trees import parse, write
 

@@ -16,7 +16,7 @@ import skops.io
 
 from credit_risk.registry import trial
 from credit_risk.registry.trial import read_reference, try_scorer
-from credit_risk.schema.application import LABEL, NAMES
+from credit_risk.schema.attributes import LABEL, NAMES
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.training_data.data import read_training
@@ -88,7 +88,7 @@ def test_what_lightgbm_would_do_with_a_hostile_text_stays_there(scorer, in_its_p
         try_scorer(text.replace(old, new, 1).encode())
 
 
-LIMITED = "import sys; sys.path.insert(0, '.'); from credit_risk import trial; "
+LIMITED = "import sys; sys.path.insert(0, '.'); from credit_risk.registry import trial; "
 
 
 def test_a_process_that_takes_all_memory_or_time_is_ended(in_its_place):
@@ -179,7 +179,7 @@ def test_it_works_where_the_platform_knows_no_limits(scorer, tmp_path):
     (tmp_path / "resource.py").write_text("raise ImportError")
     env = os.environ | {"PYTHONPATH": f"{tmp_path}:."}
     done = subprocess.run(
-        [sys.executable, "-c", "from credit_risk import trial; trial._limit(); print('on')"],
+        [sys.executable, "-c", "from credit_risk.registry import trial; trial._limit(); print('on')"],
         env=env,
         capture_output=True,
         text=True,

@@ -1,6 +1,6 @@
 """The training data: read and checked, split, told apart.
 
-Any CSV with the columns of `credit_risk.schema.application` and a `class` will do, from a path or a bucket.
+Any CSV with the columns of `credit_risk.schema.attributes` and a `class` will do, from a path or a bucket.
 """
 
 import hashlib
@@ -13,19 +13,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from credit_risk.schema.application import (
-    BAD,
-    GOOD,
-    LABEL,
-    NAMES,
-    Applications,
-    Fault,
-    Invalid,
-    InvalidApplications,
-    Validator,
-    decode,
-)
-from credit_risk.schema.csv_reader import Sheet, Unreadable
+from credit_risk.schema.applications import Applications
+from credit_risk.schema.attributes import BAD, GOOD, LABEL, NAMES
+from credit_risk.schema.codec import decode
+from credit_risk.schema.csv_reader import Sheet
+from credit_risk.schema.faults import Fault, Invalid, InvalidApplications, Unreadable
+from credit_risk.schema.validation import Validator
 from credit_risk.storage.blobs import BlobMissing, open_blobs
 
 SPLIT_SEED = 0

@@ -18,7 +18,7 @@ import pandas as pd
 
 from credit_risk.decision_log.decisions import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED
-from credit_risk.schema.application import ATTRIBUTES, BAD, GOOD, LABEL, NAMES
+from credit_risk.schema.attributes import ATTRIBUTES, BAD, GOOD, LABEL, NAMES
 from credit_risk.storage.blobs import BlobMissing, Blobs
 from credit_risk.training_data.data import TEST_SHARE, data_hash, parse_training, split
 from credit_risk.training_data.outcome_maturation import Matured, Say, matured

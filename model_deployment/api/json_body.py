@@ -8,7 +8,7 @@ room for them.
 import json
 from typing import Any, NamedTuple
 
-from credit_risk.schema.csv_reader import Unreadable
+from credit_risk.schema.faults import Unreadable
 from model_deployment.http.problem import Problem, size_text
 
 # What is larger goes to /files, which takes a million.

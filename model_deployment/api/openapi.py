@@ -9,7 +9,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from credit_risk.decision_log.outcome_file import MAX_ROWS
-from credit_risk.schema.application import CLIENT_ID, Validator, decode, json_schema
+from credit_risk.schema.attributes import CLIENT_ID
+from credit_risk.schema.codec import decode
+from credit_risk.schema.json_schema import json_schema
+from credit_risk.schema.validation import Validator
 from model_deployment.api import schemas
 from model_deployment.api.json_body import MAX_ROWS as MAX_LIST
 from model_deployment.http.problem import CONTENT_TYPE, size_text

@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from credit_risk.decision_log.decisions import LogUnavailable
-from credit_risk.schema.csv_reader import Unreadable
+from credit_risk.schema.faults import Unreadable
 from model_deployment.files.formats import ReadersBusy
 from model_deployment.http.problem import Problem, later, not_allowed, nothing_at
 from model_deployment.scoring.errors import (

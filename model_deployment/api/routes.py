@@ -9,11 +9,12 @@ from flask import Blueprint, Response, jsonify, request, send_file
 from pydantic import ValidationError
 from werkzeug.datastructures import FileStorage
 
-from credit_risk.decision_log.decisions import RED, Batch, DecisionLog
+from credit_risk.decision_log.decisions import Batch, DecisionLog
 from credit_risk.decision_log.outcomes import outcomes
 from credit_risk.decision_log.overrides import MAX_TEXT, NoSuchDecision, NotAllowed, override, overrides, standing
 from credit_risk.registry.registry import NoSuchVersion, RegistryUnavailable
-from credit_risk.schema.application import json_schema
+from credit_risk.schema.attributes import RED
+from credit_risk.schema.json_schema import json_schema
 from credit_risk.scoring.model import NotExplainable
 from credit_risk.scoring.stored import ModelRefused
 from model_deployment.api.json_body import SMALL, check_size, parse

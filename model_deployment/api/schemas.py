@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_mod
 
 from credit_risk.decision_log.outcome_file import WORDS
 from credit_risk.decision_log.overrides import MAX_TEXT
-from credit_risk.schema.application import ATTRIBUTES, Attribute
+from credit_risk.schema.attributes import ATTRIBUTES, Attribute
 
 Colour = Literal["green", "red"]
 Outcome = Literal[WORDS]  # type: ignore[valid-type]

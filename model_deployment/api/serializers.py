@@ -5,9 +5,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from credit_risk.decision_log.decisions import GREEN, RED, Batch, decision_schema
+from credit_risk.decision_log.decisions import Batch, decision_schema
 from credit_risk.decision_log.outcomes import Taken
-from credit_risk.schema.application import NAMES, Applications, Floats, codes_of
+from credit_risk.schema.applications import Applications
+from credit_risk.schema.attributes import GREEN, NAMES, RED, Floats
+from credit_risk.schema.codec import codes_of
 from credit_risk.scoring.counterfactual import what_would_change_it
 from credit_risk.scoring.model import CreditScorer, NotExplainable
 from credit_risk.scoring.reason_codes import Reasons

@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from credit_risk.schema.application import CLIENT_ID
-from credit_risk.schema.csv_reader import Data, Unreadable, shown
-from credit_risk.schema.spelling import named
+from credit_risk.schema.attributes import CLIENT_ID
+from credit_risk.schema.csv_reader import Data
+from credit_risk.schema.faults import Unreadable, shown
+from credit_risk.schema.spelling.words import named
 from model_deployment.files.limited import OUT_OF_MEMORY, REFUSED, TOO_LARGE
 
 # So many are read at a time in a process; who waits longer for a place is asked to come back.

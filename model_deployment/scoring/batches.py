@@ -14,7 +14,8 @@ import pyarrow.csv
 from credit_risk.decision_log.decisions import BatchRecord, DecisionLog
 from credit_risk.decision_log.overrides import overrides_of_batch
 from credit_risk.registry.registry import NoSuchVersion, RegistryUnavailable
-from credit_risk.schema.application import CLIENT_ID, LABEL, NAMES, codes_of
+from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES
+from credit_risk.schema.codec import codes_of
 from credit_risk.schema.csv_reader import Data, Sheet
 from credit_risk.schema.formulas import harmless
 from credit_risk.scoring.model import NotExplainable

@@ -14,7 +14,8 @@ import numpy as np
 from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable
 from credit_risk.registry.approvals import Approval, InForce, decisions, in_force
 from credit_risk.registry.registry import NoSuchVersion, Registry, RegistryUnavailable
-from credit_risk.schema.application import NAMES, Validator
+from credit_risk.schema.attributes import NAMES
+from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import ModelRefused
 

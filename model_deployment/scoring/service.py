@@ -11,9 +11,11 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from credit_risk.access.caller import Caller
-from credit_risk.decision_log.decisions import RED, AlreadyCommitted, Batch, BatchRecord, DecisionLog
+from credit_risk.decision_log.decisions import AlreadyCommitted, Batch, BatchRecord, DecisionLog
 from credit_risk.registry.registry import NoSuchVersion, RegistryUnavailable
-from credit_risk.schema.application import NAMES, Applications, Validator
+from credit_risk.schema.applications import Applications
+from credit_risk.schema.attributes import NAMES, RED
+from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import CreditScorer, Decided
 from credit_risk.scoring.stored import ModelRefused
 from model_deployment.files.export import write_result

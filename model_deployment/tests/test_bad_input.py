@@ -6,7 +6,8 @@ import json
 import pytest
 
 from credit_risk.decision_log.decisions import open_log
-from credit_risk.schema.application import ATTRIBUTE, Validator
+from credit_risk.schema.attributes import ATTRIBUTE
+from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
 from model_deployment.scoring.live_model import Production

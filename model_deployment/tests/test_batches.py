@@ -7,7 +7,7 @@ import openpyxl
 import pytest
 
 from credit_risk.decision_log.overrides import override
-from credit_risk.schema.application import NAMES
+from credit_risk.schema.attributes import NAMES
 from model_deployment.scoring import batches
 
 from .test_api import is_problem

@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from conftest import wait_for
-from credit_risk.schema.application import NAMES
+from credit_risk.schema.attributes import NAMES
 from tools.local import ROOT
 
 ASSETS = ROOT / "model_deployment/assets"

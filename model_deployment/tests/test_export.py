@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from credit_risk.schema.application import NAMES
+from credit_risk.schema.attributes import NAMES
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from ulid import ULID
 from conftest import wait_for
 from credit_risk.decision_log.decisions import Batch, _decision_documents, open_log
 from credit_risk.registry.registry import PRODUCTION, Registry
-from credit_risk.schema.application import Validator
+from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
 from model_deployment.http import orphan_cleanup

@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credit_risk.decision_log.decisions import open_log
-from credit_risk.schema.application import ATTRIBUTE, ATTRIBUTES, CLIENT_ID, LABEL, Validator, decode
+from credit_risk.schema.attributes import ATTRIBUTE, ATTRIBUTES, CLIENT_ID, LABEL
+from credit_risk.schema.codec import decode
+from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
 from model_deployment.scoring.live_model import Production

@@ -5,10 +5,9 @@ import tracemalloc
 
 import pytest
 
-from credit_risk.schema import application
-from credit_risk.schema.application import Invalid, Validator
-from credit_risk.schema.csv_reader import Unreadable
-from credit_risk.schema.faults import MAX_FAULTS
+from credit_risk.schema import attributes, validation, values
+from credit_risk.schema.faults import MAX_FAULTS, Invalid, Unreadable
+from credit_risk.schema.validation import Validator
 from model_deployment.api.json_body import LIST, MAX_ROWS, SMALL, applications, parse
 from model_deployment.http.problem import Problem
 
@@ -62,7 +61,8 @@ def test_a_small_body_has_small_bounds():
 
 def test_faults_beyond_the_thousandth_are_counted_not_worded(monkeypatch):
     worded = []
-    monkeypatch.setattr(application, "Invalid", lambda *what: worded.append(what) or Invalid(*what))
+    for module in (attributes, validation, values):
+        monkeypatch.setattr(module, "Invalid", lambda *what: worded.append(what) or Invalid(*what))
     found = Validator().rows([{"duration": i, "purpose": f"x{i}"} for i in range(1000, 6000)])
     assert len(found.faults) == MAX_FAULTS
     assert len(worded) == MAX_FAULTS
@@ -72,4 +72,4 @@ def test_faults_beyond_the_thousandth_are_counted_not_worded(monkeypatch):
 def test_a_long_way_to_write_a_number_is_not_remembered():
     validator = Validator()
     validator.rows([{"duration": "6." + "0" * 100_000}])
-    assert all(len(text) < 100 for texts in validator._caches.values() for text in texts)
+    assert all(len(text) < 100 for texts in validator._values._caches.values() for text in texts)

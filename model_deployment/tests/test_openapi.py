@@ -6,7 +6,7 @@ import re
 import jsonschema
 import pytest
 
-from credit_risk.schema.application import json_schema
+from credit_risk.schema.json_schema import json_schema
 from model_deployment.api import score as endpoint
 from model_deployment.api.openapi import OPERATIONS
 

@@ -13,7 +13,7 @@ import pytest
 
 from credit_risk.decision_log.decisions import Batch, LogUnavailable, open_log
 from credit_risk.decision_log.outcomes import outcomes
-from credit_risk.schema.application import Validator
+from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import Decided, confidence
 from model_deployment.app import create_app
 from model_deployment.outcomes import main

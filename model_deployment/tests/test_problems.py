@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from credit_risk.decision_log.decisions import Batch, LogUnavailable
 from credit_risk.keys import digest
-from credit_risk.schema.application import Validator
+from credit_risk.schema.validation import Validator
 from model_deployment.api.openapi import OPERATIONS, PUBLIC
 from model_deployment.api.schemas import Problem
 from model_deployment.app import create_app

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from dash import html
 
-from credit_risk.schema.application import ATTRIBUTE, SCORED, Floats
+from credit_risk.schema.attributes import ATTRIBUTE, SCORED, Floats
 
 BINS = 25
 # Attributes beyond these are summed up in one bar.

@@ -5,10 +5,10 @@ from typing import Any
 
 from dash import dcc, html
 
-from credit_risk.decision_log.decisions import GREEN, RED, Batch, BatchRecord, DecisionLog, LogUnavailable
+from credit_risk.decision_log.decisions import Batch, BatchRecord, DecisionLog, LogUnavailable
 from credit_risk.decision_log.overrides import MAX_TEXT, overrides, standing
 from credit_risk.registry.registry import NoSuchVersion, RegistryUnavailable
-from credit_risk.schema.application import ATTRIBUTES, CLIENT_ID, SCORED
+from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, GREEN, RED, SCORED
 from credit_risk.scoring.counterfactual import what_would_change_it
 from credit_risk.scoring.model import CreditScorer, NotExplainable
 from credit_risk.scoring.reason_codes import Reason

@@ -10,7 +10,7 @@ from dash import dcc, html
 
 from credit_risk.access.caller import Caller
 from credit_risk.decision_log.decisions import Batch, DecisionLog, LogUnavailable
-from credit_risk.schema.application import ATTRIBUTES, CLIENT_ID, MAX_CLIENT_ID, SCORED, Attribute
+from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, MAX_CLIENT_ID, SCORED, Attribute
 from credit_risk.schema.code_book import meaning
 from model_deployment.api.routes import key_of
 from model_deployment.http.problem import Problem

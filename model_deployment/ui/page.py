@@ -14,7 +14,7 @@ from flask import Flask
 
 from credit_risk.decision_log.decisions import PREVIEWS_KEPT, DecisionLog, LogUnavailable
 from credit_risk.decision_log.overrides import NoSuchDecision, NotAllowed, override
-from credit_risk.schema.application import ATTRIBUTES, CLIENT_ID
+from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID
 from credit_risk.texts import one_line
 from model_deployment.http.asking import asking, note, own, user
 from model_deployment.http.problem import size_text

@@ -7,7 +7,7 @@ import pyarrow as pa
 from dash import html
 
 from credit_risk.decision_log.decisions import BatchRecord, DecisionLog, LogUnavailable
-from credit_risk.schema.application import ATTRIBUTES, CLIENT_ID, Attribute
+from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, Attribute
 from credit_risk.schema.faults import MAX_FAULTS
 from credit_risk.texts import one_line
 from model_deployment.files.export import MAX_EXCEL_ROWS

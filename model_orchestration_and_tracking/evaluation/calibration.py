@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from credit_risk.schema.application import Floats
+from credit_risk.schema.attributes import Floats
 
 BINS = 10
 

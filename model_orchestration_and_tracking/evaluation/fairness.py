@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from credit_risk.schema.application import BAD, LABEL, Floats
+from credit_risk.schema.attributes import BAD, LABEL, Floats
 from credit_risk.schema.protected_groups import Mask, groups
 from credit_risk.scoring.model import COST_BAD, COST_GOOD
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from credit_risk.schema.application import BAD, Floats
+from credit_risk.schema.attributes import BAD, Floats
 from credit_risk.scoring.model import COST_BAD, COST_GOOD
 
 DECISION = "decision_"

@@ -22,7 +22,10 @@ from credit_risk.decision_log.outcomes import take
 from credit_risk.registry.approvals import Refused, approve, history, open_collection
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry
-from credit_risk.schema.application import NAMES, PROTECTED, InvalidApplications, Validator, encode
+from credit_risk.schema.attributes import NAMES, PROTECTED
+from credit_risk.schema.codec import encode
+from credit_risk.schema.faults import InvalidApplications
+from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import CreditScorer, Decided, confidence
 from credit_risk.scoring.trees import MAX_LEAVES, MAX_TREES
 from credit_risk.settings import Settings

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from credit_risk.schema.application import encode
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking.evaluation.metrics import metrics

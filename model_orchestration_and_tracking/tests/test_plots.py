@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from PIL import Image
 
-from credit_risk.schema.application import encode
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.model import CreditScorer, NotExplainable
 from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking import plots

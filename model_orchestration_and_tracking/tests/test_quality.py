@@ -2,7 +2,8 @@
 
 from sklearn.metrics import roc_auc_score
 
-from credit_risk.schema.application import LABEL, encode
+from credit_risk.schema.attributes import LABEL
+from credit_risk.schema.codec import encode
 from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking.tuning import FOLDS, candidates, cross_validate
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from credit_risk.schema.application import SCORED_COLUMNS, encode
+from credit_risk.schema.attributes import SCORED_COLUMNS
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.trees import MAX_LEAVES, MAX_TREES
 from credit_risk.training_data.data import read_training, split
 from model_orchestration_and_tracking.tuning import (

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from credit_risk.schema.application import ATTRIBUTE, NAMES
+from credit_risk.schema.attributes import ATTRIBUTE, NAMES
 
 RISK = "risk"
 FEATURES = (*NAMES, RISK)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import scipy.stats
 
-from credit_risk.schema.application import GOOD, LABEL
+from credit_risk.schema.attributes import GOOD, LABEL
 from monitoring.drift import drift
 from monitoring.drift.bins import MEASURED, RISK, Cells
 from monitoring.drift.drift import Drift

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from credit_risk.schema.application import Floats
+from credit_risk.schema.attributes import Floats
 from credit_risk.scoring.model import confidence
 from monitoring.drift.drift import Drift, FeatureDrift
 from monitoring.drift.window import Window

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from credit_risk.decision_log.decisions import GREEN, RED, BatchRecord, DecisionLog
+from credit_risk.decision_log.decisions import BatchRecord, DecisionLog
+from credit_risk.schema.attributes import GREEN, RED
 from monitoring.log_reader import PAGE
 
 DECIDED = "decided"

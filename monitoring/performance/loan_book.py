@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from credit_risk.decision_log.decisions import GREEN, OUTCOMES, BatchRecord, DecisionLog
+from credit_risk.decision_log.decisions import OUTCOMES, BatchRecord, DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED, REPAID
 from credit_risk.decision_log.overrides import OVERRIDE
 from credit_risk.months import month_of
+from credit_risk.schema.attributes import GREEN
 from credit_risk.schema.protected_groups import groups
 from monitoring.log_reader import PAGE, parts, read_kept
 

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import erf
 
-from credit_risk.schema.application import BAD, LABEL, Floats
+from credit_risk.schema.attributes import BAD, LABEL, Floats
 from credit_risk.scoring.model import COST_BAD, COST_GOOD
 
 Mask = NDArray[np.bool_]

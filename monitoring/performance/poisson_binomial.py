@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from credit_risk.schema.application import Floats
+from credit_risk.schema.attributes import Floats
 
 QUANTILE = 0.975
 

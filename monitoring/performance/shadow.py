@@ -15,7 +15,7 @@ import numpy as np
 from credit_risk.decision_log.decisions import DecisionLog
 from credit_risk.months import month_of, month_start
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION
-from credit_risk.schema.application import NAMES, Floats
+from credit_risk.schema.attributes import NAMES, Floats
 from monitoring.challenger import Challenger
 from monitoring.log_reader import read_kept
 from monitoring.performance.loan_book import Book, Month

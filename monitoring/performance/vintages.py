@@ -16,7 +16,7 @@ from datetime import datetime
 import numpy as np
 
 from credit_risk.months import month_name, month_of
-from credit_risk.schema.application import Floats
+from credit_risk.schema.attributes import Floats
 from monitoring.performance.loan_book import DEFAULTED_CODE, OPEN, Book, Rows
 from monitoring.performance.performance import Mask, auc, calibration_error, costs
 from monitoring.performance.poisson_binomial import bound

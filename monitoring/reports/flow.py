@@ -20,7 +20,7 @@ from prefect.states import Completed
 from credit_risk.decision_log.decisions import DecisionLog, open_log
 from credit_risk.registry.approvals import Approval, InForce, in_force
 from credit_risk.registry.registry import Registry, open_registry
-from credit_risk.schema.application import BAD, GOOD, LABEL
+from credit_risk.schema.attributes import BAD, GOOD, LABEL
 from credit_risk.settings import Settings
 from credit_risk.storage.blobs import BlobExists, open_blobs
 from credit_risk.storage.documents import open_documents

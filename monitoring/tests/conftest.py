@@ -24,11 +24,14 @@ import scipy.stats
 from sklearn.model_selection import StratifiedKFold
 
 from conftest import answers, free_port, put_in_service, running, variables, wait_for
-from credit_risk.decision_log.decisions import GREEN, Batch, BatchRecord, DecisionLog, open_log
+from credit_risk.decision_log.decisions import Batch, BatchRecord, DecisionLog, open_log
 from credit_risk.decision_log.outcomes import Taken, take
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
-from credit_risk.schema.application import BAD, LABEL, NAMES, Applications, Validator, encode
+from credit_risk.schema.applications import Applications
+from credit_risk.schema.attributes import BAD, GREEN, LABEL, NAMES
+from credit_risk.schema.codec import encode
+from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import CreditScorer, Decided
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import read_training, split

@@ -16,7 +16,8 @@ from credit_risk.decision_log.decisions import open_log
 from credit_risk.decision_log.outcomes import take
 from credit_risk.decision_log.overrides import override
 from credit_risk.registry.registry import DIGEST, REFERENCE_DIGEST, REFERENCE_FILE, Registry
-from credit_risk.schema.application import BAD, LABEL, NAMES, encode
+from credit_risk.schema.attributes import BAD, LABEL, NAMES
+from credit_risk.schema.codec import encode
 from credit_risk.scoring.stored import MODEL_FILE
 from monitoring.exporter.figures import page
 from monitoring.performance.performance import THRESHOLD

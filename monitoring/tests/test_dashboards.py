@@ -17,8 +17,8 @@ import yaml
 from matplotlib.text import Text
 
 from conftest import PREFECT_LOGIN, need, prefect_server, running, variables, wait_for
-from credit_risk.decision_log.decisions import GREEN, RED
 from credit_risk.decision_log.overrides import override
+from credit_risk.schema.attributes import GREEN, RED
 from tools import panels
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from credit_risk.schema.application import NAMES
+from credit_risk.schema.attributes import NAMES
 from monitoring.drift.bins import FEATURES, MEASURED, Cells
 from monitoring.drift.drift import Drift, FeatureDrift, compare, holm, psi, psi_limit
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 
-from credit_risk.schema.application import LABEL
+from credit_risk.schema.attributes import LABEL
 from monitoring.drift import evidently_adapter
 from monitoring.drift.drift import ALPHA, compare
 

@@ -17,7 +17,7 @@ from prefect.states import Completed, Running, Scheduled
 from credit_risk.decision_log.decisions import open_log
 from credit_risk.decision_log.outcomes import take
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
-from credit_risk.schema.application import LABEL
+from credit_risk.schema.attributes import LABEL
 from credit_risk.settings import Settings
 from credit_risk.storage.blobs import open_blobs
 from credit_risk.training_data.data import read_training

@@ -5,7 +5,7 @@ import pytest
 
 from credit_risk.decision_log import decisions
 from credit_risk.decision_log.decisions import LogUnavailable, open_log
-from credit_risk.schema.application import NAMES
+from credit_risk.schema.attributes import NAMES
 from monitoring.drift.drift import compare
 from monitoring.drift.window import Window, read_window
 

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from credit_risk.schema.csv_reader import shown
-from credit_risk.schema.spelling import plain, unquoted
+from credit_risk.schema.faults import shown
+from credit_risk.schema.spelling.words import plain, unquoted
 
 Form = Literal["", "absent", "quoted", "left out", "float", "scientific", "apostrophe", "day first", "time"]
 _WORDS: dict[Form, str] = {

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from credit_risk.schema.csv_reader import shown
+from credit_risk.schema.faults import shown
 from credit_risk.schema.formulas import harmless_text
-from credit_risk.schema.spelling import ABSENT
+from credit_risk.schema.spelling.words import ABSENT
 
 IdForm = Literal["", "absent", "float", "scientific", "apostrophe"]
 

@@ -3,6 +3,7 @@
 A91 is the first value of the ninth attribute. Both files have attributes and values in the same order.
 """
 
+SEE = "see data/README.md"
 _FROM_ZERO = ("credit_history", "purpose")
 LABELS = {"1": "good", "2": "bad"}
 

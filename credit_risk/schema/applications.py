@@ -1,0 +1,104 @@
+"""The applications of one request or file that were found valid, and what was wrong with the others."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import compress
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from credit_risk.schema.attributes import NAMES, Floats
+from credit_risk.schema.domain import Domain
+from credit_risk.schema.faults import Fault, Kind, kinds
+
+_NO_COLUMNS = pa.table({})  # which no one can change
+
+
+@dataclass
+class Applications:
+    """The valid applications of one request or file, and what was wrong with the others.
+
+    Attributes
+    ----------
+    codes : array of shape (n, 20)
+        The valid ones, encoded; NaN where a protected attribute is absent.
+    rows : array of shape (n,)
+        Which data row of the source each is, from 0.
+    outside : array of shape (n, 20)
+        Where a number lies outside the range that the model saw in training.
+    reasons : dict
+        How many faults of each (column, reason), over all rows.
+    extra : pyarrow.Table
+        The ignored columns of the valid rows, as text (empty for JSON).
+    """
+
+    codes: Floats
+    rows: NDArray[np.int64]
+    client_id: list[str | None]
+    label: list[str | None]
+    outside: NDArray[np.bool_]
+    n_rows: int
+    domain: Domain | None = None
+    faults: list[Fault] = field(default_factory=list)
+    reasons: dict[tuple[str, str], int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    extra: pa.Table = field(default_factory=lambda: _NO_COLUMNS)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def n_rejected(self) -> int:
+        """How many rows were rejected."""
+        return self.n_rows - len(self.rows)
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """What is wrong with rows, by kind."""
+        return kinds(self.faults, self.reasons)
+
+    @cached_property
+    def row_warnings(self) -> dict[int, list[str]]:
+        """Warnings by position among the valid rows; positions without one are left out."""
+        found: dict[int, list[str]] = {}
+        if self.domain is not None and self.outside.any():
+            for position, column in np.argwhere(self.outside):
+                text = self.domain.warning(NAMES[column], self.codes[position, column])
+                found.setdefault(int(position), []).append(text)
+        return found
+
+    def warning_lists(self) -> pa.ListArray:
+        """Return the warnings of each of the valid rows, as lists of text."""
+        if self.domain is None or not self.outside.any():
+            return pa.ListArray.from_arrays(pa.array(np.zeros(len(self) + 1, np.int32)), pa.array([], pa.string()))
+        ends = pa.array(np.concatenate([[0], np.cumsum(self.outside.sum(axis=1))]).astype(np.int32))
+        rows, columns = np.nonzero(self.outside)
+        pairs, which = np.unique(np.column_stack([columns, self.codes[rows, columns]]), axis=0, return_inverse=True)
+        texts = pa.array([self.domain.warning(NAMES[int(column)], value) for column, value in pairs])
+        return pa.ListArray.from_arrays(ends, texts.take(pa.array(which.ravel())))
+
+    def only(self, keep: NDArray[np.bool_]) -> "Applications":
+        """Return those of the valid ones that are to be kept."""
+        return replace(
+            self,
+            codes=self.codes[keep],
+            rows=self.rows[keep],
+            client_id=list(compress(self.client_id, keep)),
+            label=list(compress(self.label, keep)),
+            outside=self.outside[keep],
+            extra=self.extra.filter(pa.array(keep)) if self.extra.num_columns else self.extra,
+        )
+
+    def part(self, start: int, stop: int) -> "Applications":
+        """Return the valid ones from one place to another."""
+        rows = slice(start, stop)
+        return replace(
+            self,
+            codes=self.codes[rows],
+            rows=self.rows[rows],
+            client_id=self.client_id[rows],
+            label=self.label[rows],
+            outside=self.outside[rows],
+            extra=self.extra.slice(start, stop - start),
+        )

@@ -1,0 +1,206 @@
+"""The columns of a file of applications: each one's distinct values are parsed once, however many rows have them."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from credit_risk.schema.attributes import ATTRIBUTE, CLIENT_ID, COLUMNS, NAMES
+from credit_risk.schema.csv_reader import Sheet
+from credit_risk.schema.faults import FIRSTS, MAX_FAULTS, Invalid
+from credit_risk.schema.spelling import ids
+from credit_risk.schema.spelling.notes import Form, Notes
+from credit_risk.schema.values import Values
+
+_PLACE = {name: place for place, name in enumerate(COLUMNS)}
+_ABSENT = (math.nan, False)
+
+# A fault of a file: the number of its row, the place and name of its column, the value, and what is wrong with it.
+Located = tuple[int, int, str, object, Invalid]
+
+
+class _Column(NamedTuple):
+    """A parsed column of some rows.
+
+    Attributes
+    ----------
+    values : pyarrow.Array
+        Its distinct values.
+    results : list
+        What each of them came to.
+    positions : array
+        Where each row's value stands there.
+    bad : array
+        The rows that hold a bad one.
+    reasons : dict
+        How many rows are bad for which reason.
+    texts : list of str or None
+        Each row's result, of what is no attribute.
+    firsts : list of (int, str)
+        The first rows that are bad for each reason, and the reason.
+    forms : list
+        What was taken in another form than the contract's: the form, a value, in how many rows.
+    """
+
+    values: pa.Array
+    results: list[Any]
+    positions: NDArray[np.int64]
+    bad: NDArray[np.int64]
+    reasons: dict[str, int]
+    texts: list[str | None]
+    firsts: list[tuple[int, str]]
+    forms: list[tuple[Form, object, int]]
+
+
+class Columns:
+    """The columns of a file that the contract knows, parsed.
+
+    Parameters
+    ----------
+    sheet : Sheet
+    places : mapping
+        Where each column that is known stands.
+    values : Values
+
+    Attributes
+    ----------
+    codes : array of shape (n, 20)
+        Each row of the table, encoded.
+    outside : array of shape (n, 20)
+        Where a number lies outside the range that the model saw in training.
+    bad : array of shape (n,)
+        The rows that hold a value that is not allowed.
+    """
+
+    def __init__(self, sheet: Sheet, places: Mapping[str, int], values: Values) -> None:
+        n = sheet.table.num_rows
+        self._sheet = sheet
+        self._values = values
+        # Each thread writes those of the rows that it has parsed.
+        self.codes = np.empty((n, len(NAMES)))
+        self.outside = np.zeros((n, len(NAMES)), dtype=bool)
+        self.bad = np.zeros(n, dtype=bool)
+        self._names = [name for name in COLUMNS if name in places]
+        blocks = sheet.table.select([places[name] for name in self._names]).rename_columns(self._names).to_batches()
+        self._starts = np.cumsum([0, *(len(block) for block in blocks)]).tolist()
+        # Its own threads each time: a pool would not survive the fork that makes a server's workers.
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            self._blocks = list(pool.map(self._block, blocks, self._starts[:-1]))
+
+    def reasons(self) -> dict[tuple[str, str], int]:
+        """Return how many faults there are of each (column, reason)."""
+        counted: dict[tuple[str, str], int] = {}
+        for name in self._names:
+            for block in self._blocks:
+                for reason, times in block[name].reasons.items():
+                    counted[name, reason] = counted.get((name, reason), 0) + times
+        return counted
+
+    def notes(self) -> Notes:
+        """Return what was taken in another form than the contract's."""
+        notes = Notes()
+        for name in self._names:
+            for block in self._blocks:
+                for form, value, times in block[name].forms:
+                    notes.add(form, name, value, times)
+        return notes
+
+    def texts(self, name: str) -> list[str | None]:
+        """Return each row's client id or label."""
+        if name not in self._names:
+            return [None] * len(self.bad)
+        return [text for block in self._blocks for text in block[name].texts]
+
+    def first_faults(self) -> list[Located]:
+        """Return the faults of the first rows that have any, a thousand at least, and the first of each kind."""
+        found: list[Located] = []
+        seen: Counter[tuple[str, str]] = Counter()
+        for start, block in zip(self._starts, self._blocks, strict=False):
+            enough = len(found) >= MAX_FAULTS
+            for name, column in block.items():
+                rows = set() if enough else set(column.bad[:MAX_FAULTS].tolist())
+                rows |= {row for row, reason in column.firsts if seen[name, reason] < FIRSTS}
+                seen.update((name, reason) for _, reason in column.firsts)
+                for k in rows:
+                    row, value = int(self._sheet.numbers[start + k]), column.values[int(column.positions[k])].as_py()
+                    found.append((row, _PLACE[name], name, value, self._values.error(name, value)))
+        return found
+
+    def _block(self, block: pa.RecordBatch, start: int) -> dict[str, _Column]:
+        """Parse some rows of a file, and write their codes in place."""
+        rows = slice(start, start + len(block))
+        self.codes[rows, [_PLACE[name] for name in NAMES if name not in block.schema.names]] = np.nan
+        columns = {}
+        for name, cells in zip(block.schema.names, block.columns, strict=True):
+            column = columns[name] = self._column(name, cells)
+            self.bad[rows][column.bad] = True
+            if name in ATTRIBUTE:
+                order = _PLACE[name]
+                known = np.array(column.results, dtype=np.float64).reshape(-1, 2)
+                self.codes[rows, order] = np.take(known[:, 0], column.positions)
+                if known[:, 1].any():
+                    self.outside[rows, order] = np.take(known[:, 1] > 0, column.positions)
+        return columns
+
+    def _column(self, name: str, cells: pa.Array) -> _Column:
+        """Parse a column's distinct values once each, and find the rows that hold a bad one."""
+        if name == CLIENT_ID and ids.are_plain(cells):
+            # Each client has its own; most files have nothing to parse there.
+            none = np.empty(0, dtype=np.int64)
+            return _Column(cells, [], none, none, {}, cells.to_pylist(), [], [])
+        encoded = cells if pa.types.is_dictionary(cells.type) else pc.dictionary_encode(cells)
+        positions = encoded.indices.to_numpy()
+        # Those of the table are no copies: of a large file's distinct values only a part is ever held as Python's.
+        values = encoded.dictionary
+        results, reasons, formed = self._results(name, values)
+        wrong = np.fromiter(map(bool, reasons), bool, len(reasons))
+        bad = np.flatnonzero(wrong[positions]) if wrong.any() else np.empty(0, dtype=np.int64)
+        times = np.bincount(positions[bad], minlength=len(values))
+        counted: dict[str, int] = {}
+        # In the order in which they are met, whatever the dictionary's is.
+        for j in np.flatnonzero(times).tolist():
+            counted[reasons[j]] = counted.get(reasons[j], 0) + int(times[j])
+        texts = [] if name in ATTRIBUTE else [results[p] for p in positions]
+        all_times = np.bincount(positions, minlength=len(values)) if formed else times
+        forms = [(form, values[j].as_py(), int(all_times[j])) for j, form in formed.items() if all_times[j]]
+        firsts = _firsts(bad, positions[bad], reasons) if counted else []
+        return _Column(values, results, positions, bad, counted, texts, firsts, forms)
+
+    def _results(self, name: str, values: pa.Array) -> tuple[list[Any], list[str], dict[int, Form]]:
+        """Return what each of a column's distinct values came to, what is wrong with it, and those of another form."""
+        results: list[Any] = []
+        reasons: list[str] = []
+        forms: dict[int, Form] = {}
+        if name in ATTRIBUTE:
+            for j, value in enumerate(values.to_pylist()):
+                code, outside, reason, form = self._values.look(ATTRIBUTE[name], value)
+                results.append(_ABSENT if reason else (code, outside))
+                reasons.append(reason)
+                if form:
+                    forms[j] = form
+            return results, reasons, forms
+        for j, value in enumerate(values.to_pylist()):
+            try:
+                text, form = self._values.text(name, value)
+                results.append(text)
+                reasons.append("")
+                if form:
+                    forms[j] = form
+            except Invalid as error:
+                results.append(None)
+                reasons.append(error.reason)
+        return results, reasons, forms
+
+
+def _firsts(bad: NDArray[np.int64], values: NDArray[np.int64], reasons: list[str]) -> list[tuple[int, str]]:
+    """Return the first bad rows for each reason; `values` has where each one's value, and its reason, stands."""
+    words = sorted(set(reasons) - {""})
+    numbers = np.array([words.index(reason) if reason else -1 for reason in reasons])[values]
+    return [(int(row), word) for i, word in enumerate(words) for row in bad[np.flatnonzero(numbers == i)[:FIRSTS]]]
