@@ -20,7 +20,7 @@ import pymongo.monitoring
 import pytest
 from pydantic import SecretStr
 
-from credit_risk.decision_log.decisions import DecisionLog
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.approvals import approve, note_registered
 from credit_risk.registry.registry import Registry
 from credit_risk.settings import Settings

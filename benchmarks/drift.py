@@ -25,7 +25,8 @@ from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.alarms import SIZES, false_alarms, power, usual_false_alarms
 from benchmarks.servers import appoint, mlflow_server
-from credit_risk.decision_log.decisions import Batch, DecisionLog, open_log
+from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
 from credit_risk.schema.attributes import LABEL, NAMES

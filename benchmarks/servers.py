@@ -15,14 +15,14 @@ from typing import NamedTuple
 import mlflow
 import psutil
 
-from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.approvals import approve, note_registered
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import PRODUCTION, Registry
 from credit_risk.schema.attributes import LABEL
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.storage.blobs import open_blobs
-from credit_risk.storage.documents import open_documents
+from credit_risk.storage.documents import LogUnavailable, open_documents
 from credit_risk.training_data.data import read_training
 
 PATIENCE = 180

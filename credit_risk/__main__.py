@@ -7,7 +7,7 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 from pydantic import ValidationError
 
-from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable, open_log
+from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.verify import verify
 from credit_risk.registry.approvals import (
     Approval,
@@ -22,6 +22,7 @@ from credit_risk.registry.registry import NoSuchVersion, Registry, RegistryUnava
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings, describe
 from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from credit_risk.training_data.data import read_training
 from credit_risk.training_data.snapshots import make

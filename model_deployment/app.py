@@ -13,7 +13,7 @@ from flask import Flask
 
 from credit_risk.access.access_log import AccessLog
 from credit_risk.access.caller import Caller
-from credit_risk.decision_log.decisions import DecisionLog, open_log
+from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.registry import open_registry
 from credit_risk.settings import Settings
 from model_deployment.api import docs, probes, problems, routes

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 
 from credit_risk.access.caller import at_console
-from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable, open_log
+from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.outcome_file import COLUMNS
 from credit_risk.decision_log.outcomes import Taken, take
 from credit_risk.schema.faults import Unreadable, first_messages
 from credit_risk.settings import Settings
+from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from model_deployment.files.formats import Upload
 

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from credit_risk.access.caller import at_console
-from credit_risk.decision_log.decisions import LogUnavailable, open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.registry.registry import open_registry
 from credit_risk.schema.faults import Unreadable, first_messages
 from credit_risk.settings import Settings
+from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from model_deployment.files.export import result_csv
 from model_deployment.files.formats import Upload

@@ -17,10 +17,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 
-from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable, open_log
+from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.approvals import Refused, approve, decisions, in_force, open_collection
 from credit_risk.registry.registry import NoSuchVersion, Registry, RegistryUnavailable, open_registry
 from credit_risk.settings import Settings
+from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from model_orchestration_and_tracking.run import RunFailed, Say, follow, prefect_api, say, start
 

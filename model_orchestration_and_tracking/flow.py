@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from credit_risk.decision_log.decisions import DecisionLog, open_log
+from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.approvals import Approval, in_force, note_registered
 from credit_risk.registry.registry import (
     CHALLENGER,

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from credit_risk.decision_log.decisions import BatchLost, BatchRecord, DecisionLog, decision_schema
+from credit_risk.decision_log.batch import BatchLost, BatchRecord, decision_schema
+from credit_risk.decision_log.log import DecisionLog
 
 # So many batch records, and about so many decisions, are read at once.
 PAGE = 5000

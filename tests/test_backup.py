@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.verify import verify
 from credit_risk.settings import Settings
 from credit_risk.tests.test_decisions import batch

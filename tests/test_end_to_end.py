@@ -18,7 +18,7 @@ from mlflow.store.db.utils import _get_alembic_config
 from sqlalchemy import create_engine
 
 from conftest import wait_for
-from credit_risk.decision_log.decisions import DecisionLog, open_log
+from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.verify import verify
 from credit_risk.prefect_api import PrefectAPI
 from credit_risk.settings import Settings

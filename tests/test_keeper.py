@@ -9,7 +9,7 @@ import pytest
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.verify import verify
 from credit_risk.storage.blobs import open_blobs
 from credit_risk.tests.test_decisions import batch

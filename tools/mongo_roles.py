@@ -16,10 +16,10 @@ from typing import Any
 import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
-from credit_risk.decision_log.decisions import LogUnavailable, open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.registry.approvals import open_collection
 from credit_risk.settings import Settings
-from credit_risk.storage.documents import INDEXES, create_indexes
+from credit_risk.storage.documents import INDEXES, LogUnavailable, create_indexes
 
 Client = pymongo.MongoClient[dict[str, Any]]
 

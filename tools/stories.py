@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import requests
 
-from credit_risk.decision_log.decisions import Batch, open_log
+from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import take
 from credit_risk.decision_log.overrides import override
 from credit_risk.registry.approvals import in_force

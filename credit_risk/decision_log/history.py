@@ -5,7 +5,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from credit_risk.decision_log.decisions import BatchRecord, DecisionLog
+from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.log import DecisionLog
 
 PAGE = 50
 # So many batches are looked through for a file's name before the reader is asked whether to go on.

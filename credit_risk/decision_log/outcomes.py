@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ulid import ULID
 
-from credit_risk.decision_log.decisions import DECISION_SCHEMA, OPEN, OUTCOMES, Brief, DecisionLog, LogUnavailable
+from credit_risk.decision_log.batch import DECISION_SCHEMA, OPEN, Brief
+from credit_risk.decision_log.events import OUTCOMES
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DATE, DECISION_ID, OUTCOME, OutcomeFile, OutcomeRow, Wrong
 from credit_risk.decision_log.overrides import OVERRIDE
 from credit_risk.schema.attributes import CLIENT_ID, GREEN
@@ -24,6 +26,7 @@ from credit_risk.schema.csv_reader import Data
 from credit_risk.schema.faults import Fault, Invalid, Kind, kinds
 from credit_risk.schema.formulas import harmless_text
 from credit_risk.schema.spelling.ids import parsed
+from credit_risk.storage.documents import LogUnavailable
 
 # How often a file is looked at anew because somebody else's outcomes or overrides came first.
 ATTEMPTS = 10

@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
-from credit_risk.decision_log.decisions import OPEN, DecisionLog
+from credit_risk.decision_log.batch import OPEN
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.attributes import GREEN, RED
 from credit_risk.texts import one_line
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from credit_risk.decision_log.decisions import BatchRecord, DecisionLog
+from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.attributes import RED
 
 # So many batches' decisions are read at once.

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from credit_risk.access.caller import at_console
-from credit_risk.decision_log.decisions import DecisionLog
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.registry import (
     PRODUCTION,
     DigestMismatch,

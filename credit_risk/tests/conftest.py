@@ -5,7 +5,7 @@ import sys
 import mlflow
 import pytest
 
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
 from credit_risk.schema.attributes import NAMES

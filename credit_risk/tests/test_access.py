@@ -5,7 +5,7 @@ from pydantic import SecretStr, ValidationError
 
 from credit_risk.access.caller import Caller, at_console
 from credit_risk.access.policy import METRICS, REASONS, AccessDenied, AccessPolicy
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.keys import digest
 from credit_risk.registry import approvals
 from credit_risk.settings import Settings, read_settings

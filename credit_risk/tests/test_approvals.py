@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from credit_risk.__main__ import main
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.registry.approvals import (
     UNKNOWN,
     InForce,

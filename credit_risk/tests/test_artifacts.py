@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import requests
 
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.registry.approvals import approve, note_registered
 from credit_risk.registry.kept import Kept
 from credit_risk.registry.logged import log_scorer

@@ -10,12 +10,15 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-import credit_risk.decision_log.decisions as decisions
 import credit_risk.storage.documents as documents
 from conftest import wait_for
-from credit_risk.decision_log.decisions import AlreadyCommitted, Batch, BatchLost, LogUnavailable, open_log, plain
+from credit_risk.decision_log import codec
+from credit_risk.decision_log.batch import AlreadyCommitted, Batch, BatchLost
+from credit_risk.decision_log.codec import plain
+from credit_risk.decision_log.log import open_log
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import Decided, confidence
+from credit_risk.storage.documents import LogUnavailable
 
 from .test_application import CLIENT
 
@@ -69,7 +72,7 @@ def test_a_record_of_before_the_base_rate_was_kept_is_read(log):
 
 def test_nobody_can_tell_a_file_from_documents(log, monkeypatch):
     small = log.commit(batch(5))
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 2)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 2)
     big = log.commit(batch(5))
     assert (small.stored, big.stored) == ("documents", "parquet")
     one, other = (
@@ -83,9 +86,9 @@ def test_nobody_can_tell_a_file_from_documents(log, monkeypatch):
 
 def test_a_file_that_is_lost_is_said_to_be(log, monkeypatch):
     kept = log.commit(batch(5))
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 2)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 2)
     lost = log.commit(batch(5))
-    log._blobs.delete(decisions._parquet_name(lost.id))
+    log._blobs.delete(codec.parquet_name(lost.id))
     asks = (
         lambda: log.read(kept, lost),
         lambda: log.decision(f"{lost.id}-3"),
@@ -128,7 +131,7 @@ def test_a_long_log_is_read_page_by_page(log, monkeypatch):
 
 @pytest.mark.parametrize("most", [10_000, 1])
 def test_a_batch_whose_answer_fails_is_not_committed(log, monkeypatch, most):
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", most)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", most)
 
     def fail():
         raise OSError("no room for the answer")
@@ -222,7 +225,7 @@ def test_of_two_at_once_with_one_key_one_is_committed(stores):
 
 @pytest.mark.parametrize("most", [10_000, 1])
 def test_what_was_never_committed_is_never_seen_and_swept(log, monkeypatch, most):
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", most)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", most)
     kept = log.commit(batch(2))
     dead = batch(2)
     with monkeypatch.context() as m:
@@ -255,7 +258,7 @@ def test_a_preview_is_gone_after_a_day_and_its_number_is_not_given_again(log):
 
 
 def test_a_caller_sees_their_own_batches_and_no_others(log, monkeypatch):
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 2)  # so that the bigger ones are files
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 2)  # so that the bigger ones are files
     one, other = log.of("key: one"), log.of("key: other")
     mine = [log.commit(batch(n, caller="key: one")) for n in (2, 3)]
     theirs = [log.commit(batch(n, caller=caller)) for n in (2, 3) for caller in ("key: other", "open", "user: one")]
@@ -412,7 +415,7 @@ def test_a_log_that_was_replaced_takes_nothing_that_nobody_would_read(settings, 
 @pytest.mark.parametrize("row", ["9" * 18, "9" * 19, "9" * 5000, "-1", "1.0", "", "x", "³", "٣٣", "00", "٠"])
 @pytest.mark.parametrize("most", [10_000, 1])
 def test_a_row_that_is_not_there(log, monkeypatch, most, row):
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", most)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", most)
     assert log.decision(f"{log.commit(batch(2)).id}-{row}") is None
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from credit_risk.decision_log import decisions
+from credit_risk.decision_log import codec
 from credit_risk.decision_log.history import PAGE, search
 
 from .test_decisions import batch
@@ -39,7 +39,7 @@ def test_days_bound_what_is_found(log):
 
 @pytest.mark.parametrize("big", [False, True])
 def test_a_clients_decisions_are_found_in_documents_and_files(log, monkeypatch, big):
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 1 if big else 100)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 1 if big else 100)
     first, second = at(log, 0), at(log, 1)
     at(log, 2, kind="preview")
     found = search(log, "c1")

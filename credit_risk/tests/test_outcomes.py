@@ -8,13 +8,14 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow.compute as pc
 import pytest
 
-import credit_risk.decision_log.decisions as decisions
 import credit_risk.decision_log.outcome_file
 import credit_risk.decision_log.outcomes
-from credit_risk.decision_log.decisions import LogUnavailable, open_log
+from credit_risk.decision_log import codec, events
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import OUTCOME_SCHEMA, outcomes, read_outcomes, take
 from credit_risk.decision_log.overrides import override
 from credit_risk.schema.faults import Unreadable
+from credit_risk.storage.documents import LogUnavailable
 
 from .test_decisions import IN_AN_HOUR, at_once, batch
 
@@ -49,7 +50,7 @@ def granted(log):
 @pytest.fixture
 def files(monkeypatch):
     """Have a batch of more than two decisions be one file."""
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 2)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 2)
 
 
 def test_outcomes_are_taken_and_read_back(log, granted):
@@ -66,7 +67,7 @@ def test_decisions_of_a_file_are_found_as_those_of_documents(log, files):
 
 
 def test_many_decisions_are_looked_up_by_their_batches(log, granted, monkeypatch):
-    monkeypatch.setattr(decisions, "AT_ONCE", 2)
+    monkeypatch.setattr(events, "AT_ONCE", 2)
     more = [f"{log.commit(batch(1, GREEN, time=MADE)).id}-0" for _ in range(3)]
     taken = take(log, text(*((id, "repaid", TODAY) for id in granted + more)))
     assert counts(taken) == (6, 0, 0)
@@ -345,7 +346,7 @@ def test_a_log_that_fails_halfway_holds_none_of_a_file(log, granted, monkeypatch
 
 @pytest.mark.parametrize("most", [2, 10_000])
 def test_a_period_is_read_with_its_final_words_and_standing_outcomes(log, monkeypatch, most):
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", most)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", most)
     ids = []
     for days, risk in ((40, GREEN), (30, GREEN), (20, RED), (10, GREEN)):
         record = log.commit(batch(3, risk, time=datetime.now(UTC) - timedelta(days=days)))

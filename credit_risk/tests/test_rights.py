@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from credit_risk.decision_log.decisions import Batch, open_log
+from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import take
 from credit_risk.registry.approvals import adopt, approve, history, in_force, note_registered, rollback
 from credit_risk.schema.attributes import LABEL

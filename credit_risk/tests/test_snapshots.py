@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from credit_risk.__main__ import main
-from credit_risk.decision_log.decisions import Batch, open_log
+from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import take
 from credit_risk.decision_log.overrides import override
 from credit_risk.schema.attributes import LABEL, NAMES

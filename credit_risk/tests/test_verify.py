@@ -2,9 +2,9 @@
 
 import pytest
 
-import credit_risk.decision_log.decisions as decisions
 from credit_risk.__main__ import main
-from credit_risk.decision_log.decisions import BatchLost
+from credit_risk.decision_log import codec
+from credit_risk.decision_log.batch import BatchLost
 from credit_risk.decision_log.verify import Found, LogDamaged, verify
 
 from .test_decisions import batch
@@ -17,7 +17,7 @@ def filled(log, monkeypatch):
     log.commit(batch(2, risk=0.9))
     preview = log.commit(batch(1, kind="preview"))
     log._documents.delete("decisions", {"batch": preview.id})
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 2)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 2)
     log.commit(batch(4))
     log.append_event("note", "1")
     log.append_approval("opened", "", earlier=[{"kind": "approval"}])

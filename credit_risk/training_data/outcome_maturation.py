@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from credit_risk.decision_log.decisions import DecisionLog
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED
 from credit_risk.decision_log.outcomes import OUTCOME_SCHEMA, read_outcomes
 from credit_risk.months import month_name, month_of, month_start

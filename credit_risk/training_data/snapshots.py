@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from credit_risk.decision_log.decisions import DecisionLog
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED
 from credit_risk.schema.attributes import ATTRIBUTES, BAD, GOOD, LABEL, NAMES
 from credit_risk.storage.blobs import BlobMissing, Blobs

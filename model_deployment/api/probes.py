@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, jsonify
 
-from credit_risk.decision_log.decisions import DecisionLog
+from credit_risk.decision_log.log import DecisionLog
 from model_deployment.scoring.live_model import Production
 
 

@@ -10,8 +10,8 @@ from dash.exceptions import DependencyException, InvalidResourceError
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from credit_risk.decision_log.decisions import LogUnavailable
 from credit_risk.schema.faults import Unreadable
+from credit_risk.storage.documents import LogUnavailable
 from model_deployment.files.formats import ReadersBusy
 from model_deployment.http.problem import Problem, later, not_allowed, nothing_at
 from model_deployment.scoring.errors import (

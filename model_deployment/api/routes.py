@@ -9,7 +9,8 @@ from flask import Blueprint, Response, jsonify, request, send_file
 from pydantic import ValidationError
 from werkzeug.datastructures import FileStorage
 
-from credit_risk.decision_log.decisions import Batch, DecisionLog
+from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcomes import outcomes
 from credit_risk.decision_log.overrides import MAX_TEXT, NoSuchDecision, NotAllowed, override, overrides, standing
 from credit_risk.registry.registry import NoSuchVersion, RegistryUnavailable

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from credit_risk.decision_log.decisions import Batch, decision_schema
+from credit_risk.decision_log.batch import Batch, decision_schema
 from credit_risk.decision_log.outcomes import Taken
 from credit_risk.schema.applications import Applications
 from credit_risk.schema.attributes import GREEN, NAMES, RED, Floats

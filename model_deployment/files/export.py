@@ -17,7 +17,7 @@ import pyarrow.csv
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
-from credit_risk.decision_log.decisions import PART_ROWS, Batch
+from credit_risk.decision_log.batch import PART_ROWS, Batch
 from credit_risk.schema.applications import Applications
 from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES
 from credit_risk.schema.csv_reader import Data, Sheet

@@ -4,7 +4,7 @@ from flask import request
 
 from credit_risk.access.access_log import Entry
 from credit_risk.access.caller import Caller
-from credit_risk.decision_log.decisions import DecisionLog
+from credit_risk.decision_log.log import DecisionLog
 
 # Where the server leaves who asks, and takes what the access log says about it, for all that is behind it.
 CALLER = "credit_risk.access.caller"

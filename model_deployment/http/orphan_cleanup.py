@@ -4,7 +4,8 @@ import logging
 import threading
 import time
 
-from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable
+from credit_risk.decision_log.log import DecisionLog
+from credit_risk.storage.documents import LogUnavailable
 
 logger = logging.getLogger(__name__)
 

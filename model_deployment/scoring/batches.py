@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from credit_risk.decision_log.decisions import BatchRecord, DecisionLog
+from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import overrides_of_batch
 from credit_risk.registry.registry import NoSuchVersion, RegistryUnavailable
 from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES

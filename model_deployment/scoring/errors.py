@@ -1,6 +1,6 @@
 """Why a list or file of applications is not decided, or not given back; `api.problems` says what is answered."""
 
-from credit_risk.decision_log.decisions import BatchRecord
+from credit_risk.decision_log.batch import BatchRecord
 
 
 class NotDecided(ValueError):

@@ -11,13 +11,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.approvals import Approval, InForce, decisions, in_force
 from credit_risk.registry.registry import NoSuchVersion, Registry, RegistryUnavailable
 from credit_risk.schema.attributes import NAMES
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import ModelRefused
+from credit_risk.storage.documents import LogUnavailable
 
 # How often the approvals are looked at while nothing serves.
 OFF_POLL_SECONDS = 1.0

@@ -11,7 +11,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from credit_risk.access.caller import Caller
-from credit_risk.decision_log.decisions import AlreadyCommitted, Batch, BatchRecord, DecisionLog
+from credit_risk.decision_log.batch import AlreadyCommitted, Batch, BatchRecord
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.registry import NoSuchVersion, RegistryUnavailable
 from credit_risk.schema.applications import Applications
 from credit_risk.schema.attributes import NAMES, RED

@@ -25,7 +25,7 @@ import pytest
 from werkzeug.test import Client
 
 from conftest import free_port, put_in_service, running, wait_for
-from credit_risk.decision_log.decisions import DecisionLog, open_log
+from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import DigestMismatch, Registry, RegistryUnavailable, Version
 from credit_risk.scoring.model import CreditScorer

@@ -9,9 +9,9 @@ import numpy as np
 import plotly.utils
 import pytest
 
-from credit_risk.decision_log.decisions import LogUnavailable
 from credit_risk.schema.attributes import NAMES, SCORED
 from credit_risk.schema.validation import Validator
+from credit_risk.storage.documents import LogUnavailable
 from model_deployment.app import create_app
 from model_deployment.scoring.live_model import Production
 from model_deployment.ui import page

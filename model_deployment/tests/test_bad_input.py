@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.schema.attributes import ATTRIBUTE
 from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings

@@ -76,11 +76,15 @@ def test_a_file_answered_as_csv(send_file, client, clients, as_csv, log):
 
 def test_a_csv_answer_is_the_same_in_parts(client, clients, as_csv, log, monkeypatch):
     def parts_of(n):
-        for place in ("credit_risk.decision_log.decisions", "model_deployment.files.export"):
+        for place in (
+            "credit_risk.decision_log.batch",
+            "credit_risk.decision_log.codec",
+            "model_deployment.files.export",
+        ):
             monkeypatch.setattr(f"{place}.PART_ROWS", n)
 
     parts_of(7)
-    monkeypatch.setattr("credit_risk.decision_log.decisions.MAX_DOCUMENTS", 50)
+    monkeypatch.setattr("credit_risk.decision_log.codec.MAX_DOCUMENTS", 50)
     text = as_csv([row | {"client_id": f"={i}", "note": f" {i}"} for i, row in enumerate(clients[:100])]).encode()
     headers = {"Accept": "text/csv", "Idempotency-Key": "k"}
     answers = [

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from credit_risk.decision_log.decisions import LogUnavailable
+from credit_risk.storage.documents import LogUnavailable
 from model_deployment.api.score import PATH
 
 

@@ -24,7 +24,9 @@ import pytest
 from ulid import ULID
 
 from conftest import wait_for
-from credit_risk.decision_log.decisions import Batch, _decision_documents, open_log
+from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.codec import documents
+from credit_risk.decision_log.log import open_log
 from credit_risk.registry.registry import PRODUCTION, Registry
 from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
@@ -402,7 +404,7 @@ def test_what_a_killed_worker_left_is_swept_by_those_after_it(log, scorers, clie
         for then in (now - timedelta(hours=2), now)
     ]
     for batch in left:
-        log._documents.insert("decisions", _decision_documents(batch))
+        log._documents.insert("decisions", documents(batch))
     kept = log.commit(replace(left[1], id=str(ULID())))
     orphan_cleanup.start(log)
     wait_for(lambda: log._documents.distinct("decisions", "batch", {}) == {left[1].id, kept.id}, 10, "the sweep")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.schema.attributes import ATTRIBUTE, ATTRIBUTES, CLIENT_ID, LABEL
 from credit_risk.schema.codec import decode
 from credit_risk.schema.validation import Validator

@@ -11,10 +11,12 @@ import openpyxl
 import pyarrow as pa
 import pytest
 
-from credit_risk.decision_log.decisions import Batch, LogUnavailable, open_log
+from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import outcomes
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import Decided, confidence
+from credit_risk.storage.documents import LogUnavailable
 from model_deployment.app import create_app
 from model_deployment.outcomes import main
 

@@ -9,9 +9,9 @@ import plotly.utils
 import pytest
 from dash_ag_grid import AgGrid
 
-from credit_risk.decision_log.decisions import LogUnavailable
 from credit_risk.decision_log.overrides import override
 from credit_risk.scoring.model import CreditScorer
+from credit_risk.storage.documents import LogUnavailable
 from credit_risk.training_data.data import read_training
 from model_deployment.app import create_app
 from model_deployment.ui import history, page

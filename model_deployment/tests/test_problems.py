@@ -6,9 +6,10 @@ import re
 import pytest
 from pydantic import SecretStr
 
-from credit_risk.decision_log.decisions import Batch, LogUnavailable
+from credit_risk.decision_log.batch import Batch
 from credit_risk.keys import digest
 from credit_risk.schema.validation import Validator
+from credit_risk.storage.documents import LogUnavailable
 from model_deployment.api.openapi import OPERATIONS, PUBLIC
 from model_deployment.api.schemas import Problem
 from model_deployment.app import create_app

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
-from credit_risk.decision_log.decisions import Batch
+from credit_risk.decision_log.batch import Batch
 from credit_risk.schema.validation import Validator
 from model_deployment.api import docs
 from model_deployment.api.openapi import CSV, DOCUMENT, EXCEL, PARQUET

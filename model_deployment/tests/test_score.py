@@ -9,7 +9,7 @@ import pytest
 
 from conftest import put_in_service
 from credit_risk.access.caller import at_console
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.registry.registry import Registry
 from model_deployment.score import main
 

@@ -8,9 +8,9 @@ import pytest
 import requests
 
 from conftest import put_in_service, wait_for
-from credit_risk.decision_log.decisions import LogUnavailable
 from credit_risk.registry.approvals import Refused, approve, note_registered
 from credit_risk.registry.registry import PRODUCTION, Registry
+from credit_risk.storage.documents import LogUnavailable
 from model_deployment.scoring.live_model import Production, ScoringOff
 from model_deployment.ui import page
 

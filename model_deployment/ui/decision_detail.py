@@ -5,7 +5,8 @@ from typing import Any
 
 from dash import dcc, html
 
-from credit_risk.decision_log.decisions import Batch, BatchRecord, DecisionLog, LogUnavailable
+from credit_risk.decision_log.batch import Batch, BatchRecord
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import MAX_TEXT, overrides, standing
 from credit_risk.registry.registry import NoSuchVersion, RegistryUnavailable
 from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, GREEN, RED, SCORED
@@ -13,6 +14,7 @@ from credit_risk.scoring.counterfactual import what_would_change_it
 from credit_risk.scoring.model import CreditScorer, NotExplainable
 from credit_risk.scoring.reason_codes import Reason
 from credit_risk.scoring.stored import ModelRefused
+from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from model_deployment.api.serializers import inputs
 from model_deployment.scoring.live_model import Production

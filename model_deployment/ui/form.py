@@ -9,9 +9,11 @@ from typing import Any
 from dash import dcc, html
 
 from credit_risk.access.caller import Caller
-from credit_risk.decision_log.decisions import Batch, DecisionLog, LogUnavailable
+from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, MAX_CLIENT_ID, SCORED, Attribute
 from credit_risk.schema.code_book import meaning
+from credit_risk.storage.documents import LogUnavailable
 from model_deployment.api.routes import key_of
 from model_deployment.http.problem import Problem
 from model_deployment.scoring.errors import NotDecided

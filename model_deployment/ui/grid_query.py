@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from credit_risk.decision_log.decisions import BatchRecord, DecisionLog
+from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import overrides_of_batch
 from credit_risk.texts import one_line
 

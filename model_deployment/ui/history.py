@@ -5,10 +5,12 @@ from typing import Any
 
 from dash import dcc, html
 
-from credit_risk.decision_log.decisions import BatchRecord, DecisionLog, LogUnavailable
+from credit_risk.decision_log.batch import BatchRecord
 from credit_risk.decision_log.history import search
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import overrides_of
 from credit_risk.schema.attributes import CLIENT_ID
+from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from model_deployment.ui.decision_detail import badge
 

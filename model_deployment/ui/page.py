@@ -12,9 +12,11 @@ from urllib.parse import parse_qs
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 from flask import Flask
 
-from credit_risk.decision_log.decisions import PREVIEWS_KEPT, DecisionLog, LogUnavailable
+from credit_risk.decision_log.batch import PREVIEWS_KEPT
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import NoSuchDecision, NotAllowed, override
 from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID
+from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from model_deployment.http.asking import asking, note, own, user
 from model_deployment.http.problem import size_text

@@ -6,9 +6,11 @@ import dash_ag_grid
 import pyarrow as pa
 from dash import html
 
-from credit_risk.decision_log.decisions import BatchRecord, DecisionLog, LogUnavailable
+from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, Attribute
 from credit_risk.schema.faults import MAX_FAULTS
+from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from model_deployment.files.export import MAX_EXCEL_ROWS
 from model_deployment.ui.charts import histogram

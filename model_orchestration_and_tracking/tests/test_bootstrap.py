@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.registry.approvals import Refused, adopt, approve, history, note_registered
 from credit_risk.registry.registry import PRODUCTION, NoSuchVersion, RegistryUnavailable, Version
 from model_orchestration_and_tracking import bootstrap as module

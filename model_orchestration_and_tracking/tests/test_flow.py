@@ -17,7 +17,8 @@ from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from conftest import put_in_service
-from credit_risk.decision_log.decisions import Batch, open_log
+from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import take
 from credit_risk.registry.approvals import Refused, approve, history, open_collection
 from credit_risk.registry.logged import log_scorer

@@ -19,7 +19,7 @@ from prefect.states import Pending
 from prefect.workers.process import ProcessWorker
 
 from conftest import PREFECT_LOGIN, prefect_server, running, wait_for
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.registry.approvals import history
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
 from credit_risk.settings import Settings

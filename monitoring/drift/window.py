@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from credit_risk.decision_log.decisions import DecisionLog, decision_schema
+from credit_risk.decision_log.batch import decision_schema
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.attributes import GREEN, LABEL, NAMES
 from credit_risk.settings import Settings
 from monitoring.challenger import Challenger

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from credit_risk.decision_log.decisions import DecisionLog, LogUnavailable
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.approvals import Approval, in_force
 from credit_risk.registry.registry import NoSuchVersion, Registry, RegistryUnavailable
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings
+from credit_risk.storage.documents import LogUnavailable
 from monitoring.drift.drift import Tester
 from monitoring.drift.window import Window
 from monitoring.exporter.figures import Figures, Recent

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from credit_risk.decision_log.decisions import BatchRecord, DecisionLog
+from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.attributes import GREEN, RED
 from monitoring.log_reader import PAGE
 

@@ -22,7 +22,7 @@ def run(settings: Settings, pages: Connection) -> None:
     os.nice(5)  # a scrape comes first
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
-    from credit_risk.decision_log.decisions import open_log
+    from credit_risk.decision_log.log import open_log
     from credit_risk.registry.registry import open_registry
     from monitoring.exporter.collector import Refresher, evidently
     from monitoring.exporter.figures import page

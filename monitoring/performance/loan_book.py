@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from credit_risk.decision_log.decisions import OUTCOMES, BatchRecord, DecisionLog
+from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.events import OUTCOMES
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED, REPAID
 from credit_risk.decision_log.overrides import OVERRIDE
 from credit_risk.months import month_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from credit_risk.decision_log.decisions import DecisionLog
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.months import month_of
 from credit_risk.registry.registry import CHALLENGER, NoSuchVersion, Registry
 from credit_risk.scoring.stored import ModelRefused

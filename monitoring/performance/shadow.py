@@ -12,7 +12,7 @@ from datetime import datetime
 
 import numpy as np
 
-from credit_risk.decision_log.decisions import DecisionLog
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.months import month_of, month_start
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION
 from credit_risk.schema.attributes import NAMES, Floats

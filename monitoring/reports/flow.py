@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from credit_risk.decision_log.decisions import DecisionLog, open_log
+from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.approvals import Approval, InForce, in_force
 from credit_risk.registry.registry import Registry, open_registry
 from credit_risk.schema.attributes import BAD, GOOD, LABEL

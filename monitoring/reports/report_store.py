@@ -1,6 +1,6 @@
 """The shelf of reports: which there are, each one's page, and which are old enough to go.
 
-It reads the stores themselves and not through `credit_risk.decision_log.decisions`, whose imports take the exporter's
+It reads the stores themselves and not through `credit_risk.decision_log.log`, whose imports take the exporter's
 process, which has to answer at once, seconds and 200 MB.
 """
 

@@ -24,7 +24,8 @@ import scipy.stats
 from sklearn.model_selection import StratifiedKFold
 
 from conftest import answers, free_port, put_in_service, running, variables, wait_for
-from credit_risk.decision_log.decisions import Batch, BatchRecord, DecisionLog, open_log
+from credit_risk.decision_log.batch import Batch, BatchRecord
+from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.outcomes import Taken, take
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry

@@ -11,8 +11,8 @@ import skops.io
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from conftest import put_in_service
-from credit_risk.decision_log import decisions
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log import codec
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import take
 from credit_risk.decision_log.overrides import override
 from credit_risk.registry.registry import DIGEST, REFERENCE_DIGEST, REFERENCE_FILE, Registry
@@ -243,7 +243,7 @@ def test_a_registry_that_goes_away_leaves_the_shadow(served, log, draw, decide, 
 def test_a_file_of_decisions_that_is_lost_is_named_and_stops_nothing(
     served, log, draw, decide, become, register, other, monkeypatch, caplog
 ):
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 50)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 50)
     register(served.model_name, other=other)
     lost = decide(log, draw(60, labelled=True).assign(**{LABEL: BAD}), time=LONG_AGO)
     kept = decide(log, draw(200, labelled=True).assign(**{LABEL: "good"}), time=LONG_AGO)

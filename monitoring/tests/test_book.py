@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-import credit_risk.decision_log.decisions as decisions
 import monitoring.performance.loan_book
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log import codec
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import read_outcomes, take
 from credit_risk.decision_log.overrides import override
 from credit_risk.months import month_of
@@ -82,7 +82,7 @@ def test_it_says_what_the_log_says_event_by_event(log, draw, decide, become):
 
 
 def test_a_file_is_read_as_documents_are(log, draw, decide, become, monkeypatch):
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 10)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 10)
     book = Book(log, 24)
     become(log, decide(log, draw(40, labelled=True), time=LONG_AGO))
     decide(log, draw(5, labelled=True), time=NOW)

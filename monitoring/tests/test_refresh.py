@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.registry.registry import Registry, open_registry
 from credit_risk.scoring.model import confidence
 from monitoring.exporter.collector import Refresher, evidently

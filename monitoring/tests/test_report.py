@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from conftest import PREFECT_LOGIN
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.prefect_api import PrefectAPI
 from credit_risk.storage.blobs import open_blobs
 from credit_risk.storage.documents import open_documents

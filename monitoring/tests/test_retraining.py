@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Running, Scheduled
 
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import take
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
 from credit_risk.schema.attributes import LABEL

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from conftest import free_port, wait_for
 from credit_risk.access.access_log import AccessLog
-from credit_risk.decision_log.decisions import open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.keys import digest
 from credit_risk.storage.blobs import open_blobs
 from credit_risk.storage.documents import open_documents

@@ -3,9 +3,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from credit_risk.decision_log import decisions
-from credit_risk.decision_log.decisions import LogUnavailable, open_log
+from credit_risk.decision_log import codec
+from credit_risk.decision_log.log import open_log
 from credit_risk.schema.attributes import NAMES
+from credit_risk.storage.documents import LogUnavailable
 from monitoring.drift.drift import compare
 from monitoring.drift.window import Window, read_window
 
@@ -106,7 +107,7 @@ def test_time_does_not_change_the_latest_ones(window, log, draw, decide):
 
 def test_as_decisions_come_and_go_the_figures_are_those_of_the_rows(window, log, draw, decide, reference, monkeypatch):
     """Whatever came, went and came back, as documents or as a file: as if all rows of the window were counted anew."""
-    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 150)
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 150)
     monkeypatch.setattr("monitoring.log_reader.ROWS", 300)
     rng = np.random.default_rng(0)
     seen = set()

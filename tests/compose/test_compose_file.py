@@ -70,7 +70,7 @@ RUN = {
     "approver": (
         "credit_risk.registry.approvals",
         "credit_risk.registry.registry",
-        "credit_risk.decision_log.decisions",
+        "credit_risk.decision_log.log",
     ),
 }
 # A port is the host's to choose: inside, what they bind to never changes. What MongoDB waits for is its own.
