@@ -6,8 +6,8 @@ from pydantic import ValidationError
 from credit_risk.settings import Settings, describe
 
 
-def test_the_readme_has_the_table_of_settings():
-    assert describe() in Path("README.md").read_text()
+def test_the_page_on_settings_has_their_table():
+    assert describe() in Path("docs/settings.md").read_text()
 
 
 def test_a_variable_sets_its_setting(monkeypatch):
