@@ -60,7 +60,7 @@ def test_other_machines_reach_what_has_a_login_and_nothing_else(new_stack) -> No
     assert stack.get("RISKOMETER", "/api/v1/model").json()["version"] == "1"
     assert "1" in stack.make("approvals")
     assert "ready, model version 1" in stack.stack("status").stdout
-    notebook = re.search(r"```python\n(import mlflow\n.*?)```", (ROOT / "README.md").read_text(), re.S)
+    notebook = re.search(r"```python\n(import mlflow\n.*?)```", (ROOT / "docs" / "operations.md").read_text(), re.S)
     assert notebook
     address = f"http://{OUTSIDE}:{stack.environment['MLFLOW_PORT']}"
     login = {"MLFLOW_TRACKING_USERNAME": "people", "MLFLOW_TRACKING_PASSWORD": password}
