@@ -1,4 +1,4 @@
-"""What the pages say holds: their links lead somewhere, and the answer that they show is one."""
+"""What the pages say holds: links, commands, addresses, routes, alerts, and the code that they name."""
 
 import json
 import re
@@ -6,32 +6,188 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-from model_deployment.api.schemas import Decided
+from credit_risk.settings import Settings
+from model_deployment.openapi import OPERATIONS
+from model_deployment.shapes import Decided
 
 ROOT = Path(__file__).parents[1]
-_FILES = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-PAGES = [ROOT / name for name in _FILES.split()]
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+MOST_WORDS = 1100
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+_BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
+def _files(*options: str) -> list[str]:
+    done = subprocess.run(["git", "ls-files", *options], cwd=ROOT, check=True, capture_output=True, text=True)
+    return [name for name in done.stdout.splitlines() if (ROOT / name).exists()]
+
+
+PAGES = [ROOT / name for name in _files("--cached", "--others", "--exclude-standard", "*.md")]
+# Their files are named in backticks, from the repository's folder.
+FOLDERS = sorted({name.partition("/")[0] for name in _files() if "/" in name})
+
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def prose(page: Path) -> str:
+    """Return a page without its blocks of code: a comment of a shell is no heading."""
+    return _BLOCK.sub("", page.read_text())
+
+
+def commands(page: Path) -> str:
+    """Return a page's blocks of code that have no language: commands, or what they print."""
+    return "".join(text for language, text in _BLOCK.findall(page.read_text()) if not language)
+
+
+def table(page: Path, heading: str) -> list[list[str]]:
+    """Return the rows of the first table below a heading, without its head."""
+    below = page.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line.strip().strip("|") for line in below.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split(" | ")] for line in lines[2:]]
 
 
 def anchors(page: Path) -> set[str]:
     """Return what a page's headings are linked by, as GitHub makes it of them."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
+        anchor = base = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        again = 0
+        while anchor in found:
+            again += 1
+            anchor = f"{base}-{again}"
+        found.add(anchor)
+    return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def links(page: Path) -> list[str]:
+    """Return where a page leads, within the repository."""
+    return [link for link in _LINK.findall(prose(page)) if not link.startswith(("http://", "https://"))]
+
+
+@by_page
 def test_links_lead_to_files_and_headings_that_are_there(page):
-    for link in _LINK.findall(page.read_text()):
-        if link.startswith(("http://", "https://")):
-            continue
+    for link in links(page):
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_page_is_linked_from_the_readme_or_the_list_of_decisions():
+    lists = (README, DOCS / "adr" / "README.md")
+    reached = {(page.parent / link.partition("#")[0]).resolve() for page in lists for link in links(page)}
+    assert {page for page in PAGES if page.parent in (ROOT, DOCS, DOCS / "adr")} - {README} <= reached
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().split()) <= MOST_WORDS
+
+
+@by_page
+def test_what_a_page_has_made_is_a_target(page):
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+    named = re.findall(r"`(?:[A-Z_]+=\S+ )*make ([a-z-]+)", prose(page))
+    named += re.findall(r"(?m)^ *(?:[A-Z_]+=\S+ )*make ([a-z-]+)", commands(page))
+    assert set(named) <= targets
+
+
+@by_page
+def test_files_that_a_page_names_are_there(page):
+    named = re.findall(rf"`((?:{'|'.join(map(re.escape, FOLDERS))})/[\w./-]*)`", prose(page))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_addresses_are_those_of_the_settings():
+    rows = {row[0].removesuffix(" (compose only)"): row[1] for row in table(README, "Addresses")}
+    ports = {
+        "Risk-O-Meter": "riskometer",
+        "MLflow": "mlflow",
+        "Prefect": "prefect",
+        "Reports": "exporter",
+        "Runbook": "exporter",
+        "Drift exporter": "exporter",
+        "Prometheus": "prometheus",
+        "Alertmanager": "alertmanager",
+        "Grafana": "grafana",
+    }
+    assert set(rows) == set(ports)
+    for what, name in ports.items():
+        port = Settings.model_fields[f"{name}_port"].default
+        assert re.fullmatch(rf"http://127\.0\.0\.1:{port}(/\w+)?", rows[what]), what
+
+
+@by_page
+def test_an_address_on_this_machine_has_a_port_of_ours(page):
+    ports = {str(field.default) for name, field in Settings.model_fields.items() if name.endswith("_port")}
+    assert set(re.findall(r"//(?:127\.0\.0\.1|localhost):(\d+)", page.read_text())) <= ports
+
+
+def test_the_page_on_settings_has_every_variable_of_compose():
+    text = (ROOT / "docker-compose.yml").read_text()
+    passwords = yaml.safe_load(text)["services"]["passwords"]["environment"]
+    variables = set(re.findall(r"\$\{(\w+)", text)) | {name for name, value in passwords.items() if value is None}
+    listed = {row[0].strip("`") for row in table(DOCS / "settings.md", "Variables of docker compose only")}
+    settings = {name.upper() for name in Settings.model_fields}
+    assert variables - settings - {"VAR"} == listed
+
+
+def test_the_page_on_settings_has_the_variables_of_make():
+    rows = table(DOCS / "settings.md", "Variables of make")
+    listed = {name for row in rows for name in re.findall(r"`([A-Z_]+)`", row[0])}
+    recipes = "\n".join(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("\t"))
+    used = set(re.findall(r"\$(?:\$\{?|\()([A-Z_]+)", recipes))
+    own = {"PY", "ENVIRONMENT", "EXPORT", "STATE"}
+    settings = {name.upper() for name in Settings.model_fields}
+    assert used - own - settings <= listed
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+    assert {name for row in rows for name in re.findall(r"`([a-z-]+)`", row[1])} <= targets
+
+
+def test_the_page_on_the_api_has_every_route():
+    rows = [(row[0].lower(), row[1].strip("`")) for row in table(DOCS / "api.md", "Routes")]
+    assert rows == [(operation.method, operation.path) for operation in OPERATIONS]
+
+
+def test_the_page_on_monitoring_has_every_alert():
+    groups = yaml.safe_load((ROOT / "prometheus" / "rules" / "alerts.yml").read_text())["groups"]
+    rules = [(rule["alert"], rule["labels"]["severity"], rule["for"]) for group in groups for rule in group["rules"]]
+    rows = [(row[0].strip("`"), row[1], row[2]) for row in table(DOCS / "monitoring.md", "Alerts")]
+    assert rows == rules
+
+
+@by_page
+def test_metrics_that_a_page_names_are_served(page):
+    listed = re.findall(r"^\| `(\w+)`", (ROOT / "monitoring" / "metrics.md").read_text(), re.MULTILINE)
+    known = {*listed, *re.findall(r"`(riskometer_\w+)`", (DOCS / "contracts.md").read_text())}
+    assert set(re.findall(r"`((?:credit_risk|riskometer)_\w+)`", prose(page))) <= known
+
+
+def test_every_decision_is_in_the_list_and_has_its_parts():
+    folder = DOCS / "adr"
+    records = sorted(folder.glob("0*.md"))
+    assert links(folder / "README.md") == [record.name for record in records]
+    listed = re.findall(r"(?m)^\| \[(\d+)\]\(.*\) \| (.+) \|$", (folder / "README.md").read_text())
+    for record, (number, title) in zip(records, listed, strict=True):
+        text = record.read_text()
+        assert record.name.startswith(f"{int(number):04}-")
+        assert text.startswith(f"# {number}. {title}\n")
+        assert re.findall(r"(?m)^## (.+)$", text) == ["Context", "Decision", "Figures", "Consequences"]
+
+
 def test_the_answer_in_the_contracts_is_one():
-    (shown,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "contracts.md").read_text(), re.DOTALL)
+    (shown,) = re.findall(r"```json\n(.*?)```", (DOCS / "contracts.md").read_text(), re.DOTALL)
     assert Decided.model_validate(json.loads(shown)).n_rejected == 1
+
+
+def test_the_changelog_begins_with_what_is_unreleased():
+    headings = re.findall(r"(?m)^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text())
+    assert headings[0] == "Unreleased"
+
+
+def test_hooks_need_no_network():
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert {repo["repo"] for repo in repos} == {"local"}
+    assert {hook["language"] for repo in repos for hook in repo["hooks"]} == {"system"}
