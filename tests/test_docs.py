@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from credit_risk.settings import Settings
-from model_deployment.openapi import OPERATIONS
-from model_deployment.shapes import Decided
+from model_deployment.api.openapi import OPERATIONS
+from model_deployment.api.schemas import Decided
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
