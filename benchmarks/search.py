@@ -21,6 +21,7 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from lightgbm import LGBMClassifier
 from sklearn.feature_selection import SelectKBest, chi2
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
@@ -30,7 +31,6 @@ from credit_risk.schema.codec import encode
 from credit_risk.scoring.trees import MAX_BIN
 from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking.baselines import alphabetical
-from model_orchestration_and_tracking.evaluation.metrics import auc
 from model_orchestration_and_tracking.tuning import ROUNDS, Candidate, Folds, Labels, best, candidates
 
 N_CANDIDATES = 5
@@ -72,7 +72,7 @@ def usual_nested(clients: pd.DataFrame, n_folds: int) -> Timed:
     start, scores = time.perf_counter(), []
     for number, (train, test) in enumerate(_outer(bad, n_folds)):
         found = usual_search(n_folds, number).fit(inputs.iloc[train], bad[train])
-        scores.append(auc(bad[test], found.predict_proba(inputs.iloc[test])[:, 1]))
+        scores.append(roc_auc_score(bad[test], found.predict_proba(inputs.iloc[test])[:, 1]))
         say(f"usual: {number + 1} of {n_folds} outer folds")
     return Timed(time.perf_counter() - start, N_CANDIDATES * n_folds, float(np.mean(scores)))
 
@@ -92,7 +92,7 @@ def _our_fold(codes: Floats, labels: Labels, train: np.ndarray, test: np.ndarray
     folds = Folds(codes[train], labels[train], n_folds, seed)
     (chosen,) = best((folds.validate(c) for c in candidates(N_CANDIDATES)), 1)
     scorer = chosen.candidate.scorer().fit(codes[train], labels[train])
-    return auc(labels[test] == BAD, scorer.risk(codes[test]))
+    return float(roc_auc_score(labels[test] == BAD, scorer.risk(codes[test])))
 
 
 def usual_rounds(clients: pd.DataFrame, n_folds: int) -> Timed:

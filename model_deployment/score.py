@@ -2,7 +2,7 @@
 
     python -m model_deployment.score --name clients.csv < clients.csv > result.csv
 
-The result is the CSV of the page's download; the decisions are in the log before it is written. What is wrong with
+The result is the CSV that the API answers with; the decisions are in the log before it is written. What is wrong with
 rejected rows goes to standard error. Exit code 0 when every row was decided, 1 when some were not, 2 when none was.
 """
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from credit_risk.metrics.cost import costs
 from credit_risk.schema.attributes import ATTRIBUTE, BAD, SCORED, SCORED_COLUMNS, Floats
 from credit_risk.scoring.model import CreditScorer
 from model_orchestration_and_tracking.evaluation.fairness import Slice
@@ -127,7 +128,7 @@ def cost_curve(parts: Mapping[str, Part], threshold: float, cost_bad: float, cos
     for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
         bad = np.asarray(labels) == BAD
         green = risk < np.append(cuts, threshold)[:, None]
-        cost = np.where(green, cost_bad * bad, cost_good * ~bad).mean(axis=1)
+        cost = costs(green, bad, cost_bad, cost_good).mean(axis=1)
         accepted = green.mean(axis=1)
         for axes, values, word in ((left, cost, f"{cost[-1]:.2f}"), (right, accepted, f"{accepted[-1]:.0%}")):
             axes.plot(cuts, values[:-1], color=colour, label=f"{part}: {word}")

@@ -116,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     now = time.time()
     prometheus = Prometheus(options.prometheus, now - 60 * options.minutes, now)
+    options.out.mkdir(parents=True, exist_ok=True)
     for file in sorted(DASHBOARDS.glob("*.json")):
         to = options.out / f"dashboard-{file.stem}.png"
         picture(json.loads(file.read_text()), prometheus).savefig(to, pil_kwargs={"optimize": True})

@@ -4,7 +4,7 @@
     python -m tools.stack exec python -m tools.stories           for a quarter of an hour
 
 Whatever it sends is decided and counted like anything else, so give it a stack of its own (`VAR_DIR=/tmp/x make run`).
-The pictures in README.md are of such a run; see tools/panels.py.
+The pictures in docs/monitoring.md are of such a run; see tools/panels.py.
 """
 
 import argparse

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from credit_risk.metrics.cost import COST_BAD, COST_GOOD, threshold
 from credit_risk.schema.attributes import BAD, GOOD, GREEN, RED, SCORED_COLUMNS, Floats
 from credit_risk.schema.codec import encode
 from credit_risk.schema.domain import Domain
@@ -30,10 +31,6 @@ logger = logging.getLogger(__name__)
 
 # What skops may build when it loads a stored scorer.
 TRUSTED = ["credit_risk.scoring.model.CreditScorer"]
-
-# The data's own cost matrix (Statlog German Credit): a bad client accepted costs 5, a good one refused 1.
-COST_BAD = 5.0
-COST_GOOD = 1.0
 
 # Small trees on random parts of attributes and clients: on data this small they beat LightGBM's defaults by .03 in AUC.
 # `max_cat_to_onehot` and the like have no place here: all inputs are numbers, so all splits are numerical.
@@ -280,7 +277,7 @@ class CreditScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def threshold(self) -> float:
         """The risk from which a client costs less refused than accepted."""
-        return self.cost_good / (self.cost_good + self.cost_bad)
+        return threshold(self.cost_bad, self.cost_good)
 
     @property
     def acceptance(self) -> float | None:

@@ -47,6 +47,7 @@ _PROBLEMS = {
     401: "Keys are set, and the request has none of them.",
     403: "The request comes from another web page, or from somebody whom no trusted proxy names.",
     404: "There is no such decision or batch.",
+    408: "The request came too slowly, less than 1,000 bytes a second.",
     409: "The same body was decided under this key, and what was answered then cannot be told again.",
     413: "The body is too large, or there are too many clients for reasons or for a workbook.",
     415: "The body is of another type than those listed.",
@@ -55,7 +56,7 @@ _PROBLEMS = {
     503: "No model serves, the decision log is away, or too many uploads are under way. Try again after `Retry-After`.",
 }
 _READ = (400, 401, 403, 500)
-_WRITE = (*_READ, 413, 415, 422, 503)
+_WRITE = (*_READ, 408, 413, 415, 422, 503)
 
 Schema = dict[str, Any]
 

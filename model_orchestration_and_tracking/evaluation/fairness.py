@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from credit_risk.metrics.cost import COST_BAD, COST_GOOD, costs, threshold
 from credit_risk.schema.attributes import BAD, LABEL, Floats
 from credit_risk.schema.protected_groups import Mask, groups
-from credit_risk.scoring.model import COST_BAD, COST_GOOD
 
 DRAWS = 1000
 # A group below is shown, but no verdict rests on it.
@@ -87,7 +87,7 @@ def slices(
     """
     risks = np.atleast_2d(risk)
     bad = clients[LABEL].to_numpy() == BAD
-    green = (risks < cost_good / (cost_good + cost_bad)).mean(axis=0)
+    green = (risks < threshold(cost_bad, cost_good)).mean(axis=0)
     # A client's share of each figure; those of a group are sums, so that resampling is a matter of counts.
     parts = np.column_stack(
         [
@@ -96,7 +96,7 @@ def slices(
             ~bad,
             green * ~bad,
             green * bad,
-            cost_bad * green * bad + cost_good * (1 - green) * ~bad,
+            costs(green, bad, cost_bad, cost_good),
             bad - risks.mean(axis=0),
         ]
     )

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
+from credit_risk.metrics.cost import COST_BAD, COST_GOOD, costs, threshold
+from credit_risk.metrics.discrimination import auc
 from credit_risk.schema.attributes import BAD, Floats
-from credit_risk.scoring.model import COST_BAD, COST_GOOD
 
 DECISION = "decision_"
 
@@ -37,35 +37,18 @@ def metrics(
         the unit of the costs). All but the cost and the log loss lie in [0, 1].
     """
     bad = np.asarray(labels) == BAD
-    threshold = cost_good / (cost_good + cost_bad)
-    red = risk >= threshold
-    cost = cost_bad * np.sum(bad & ~red) + cost_good * np.sum(~bad & red)
+    ranked = auc(risk, bad)
+    assert ranked is not None
+    red = risk >= threshold(cost_bad, cost_good)
     return {
-        "auc": auc(bad, risk),
+        "auc": ranked,
         "brier": float(np.mean((risk - bad) ** 2)),
         "log_loss": float(-np.mean(np.log(np.where(bad, risk, 1 - risk).clip(1e-15)))),
         **_shares(bad, risk >= 0.5),
         **{DECISION + name: value for name, value in _shares(bad, red).items()},
         DECISION + "acceptance": float(np.mean(~red)),
-        DECISION + "cost": float(cost / len(bad)),
+        DECISION + "cost": float(costs(~red, bad, cost_bad, cost_good).mean()),
     }
-
-
-def auc(bad: ArrayLike, risk: Floats) -> float:
-    """Return how often a bad client has a higher risk than a good one, a tie counting half.
-
-    By ranks: twenty times as fast as scikit-learn's, which counts in a search of small folds.
-
-    Parameters
-    ----------
-    bad : array-like of bool, shape (n,)
-        Both classes must occur.
-    risk : array of shape (n,)
-    """
-    members = np.asarray(bad, dtype=bool)
-    n_bad = int(members.sum())
-    above = rankdata(risk)[members].sum() - n_bad * (n_bad + 1) / 2
-    return float(above / (n_bad * (len(members) - n_bad)))
 
 
 def mean(folds: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from credit_risk.metrics.discrimination import auc
 from model_orchestration_and_tracking.evaluation.fairness import MIN_PER_CLASS, _auc, slices
-from model_orchestration_and_tracking.evaluation.metrics import auc
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def test_an_interval_of_the_auc_is_that_of_the_samples_auc(clients, digits):
     bad = (clients["class"] == "bad").to_numpy()
     found = _auc(bad, risk, np.random.default_rng(2), 50)
     random = np.random.default_rng(2)
-    values = [auc(bad[drawn], risk[drawn]) for drawn in (random.integers(0, 400, 400) for _ in range(50))]
-    expected = (auc(bad, risk), *np.quantile(values, [0.025, 0.975]))
+    values = [auc(risk[drawn], bad[drawn]) for drawn in (random.integers(0, 400, 400) for _ in range(50))]
+    expected = (auc(risk, bad), *np.quantile(values, [0.025, 0.975]))
     assert (found.value, found.low, found.high) == pytest.approx(expected, abs=1e-12)
 
 

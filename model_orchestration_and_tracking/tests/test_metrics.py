@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from model_orchestration_and_tracking.evaluation.metrics import auc, mean, metrics, named
+from model_orchestration_and_tracking.evaluation.metrics import mean, metrics, named
 
 # Two good clients and two bad ones. At .5 one of each is called wrong; at 1/6 all but the first are refused.
 LABELS = ["good", "good", "bad", "bad"]
@@ -54,9 +53,3 @@ def test_names_in_mlflow():
 
 def test_mean_over_folds():
     assert mean([{"auc": 0.5}, {"auc": 1.0}]) == {"auc": 0.75}
-
-
-def test_auc_is_that_of_scikit_learn_with_ties():
-    random = np.random.default_rng(0)
-    bad, risk = random.random(200) < 0.3, random.integers(0, 20, 200) / 20
-    assert auc(bad, risk) == pytest.approx(roc_auc_score(bad, risk))

@@ -226,7 +226,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the exporter until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m monitoring.exporter",
-        description="Serve drift figures at /metrics. Configured by environment variables (see README.md).",
+        description="Serve drift figures at /metrics. Configured by environment variables (see docs/settings.md).",
     )
     parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

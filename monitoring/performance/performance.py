@@ -15,14 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import erf
 
+from credit_risk.metrics.cost import costs, threshold
+from credit_risk.metrics.discrimination import auc, places
 from credit_risk.schema.attributes import BAD, LABEL, Floats
-from credit_risk.scoring.model import COST_BAD, COST_GOOD
 
 Mask = NDArray[np.bool_]
 
-# The risk from which a client costs less refused than accepted.
-THRESHOLD = COST_GOOD / (COST_GOOD + COST_BAD)
-MANY = 100_000
+# That of the usual costs.
+THRESHOLD = threshold()
 # Parts of equally many clients that calibration is looked at in.
 PARTS = 10
 
@@ -84,26 +84,6 @@ def out_of_fold(reference: pd.DataFrame, threshold: float = THRESHOLD) -> Perfor
     return performance(risk, risk < threshold, bad.astype(np.float64))
 
 
-def costs(green: Mask, bad: Floats) -> Floats:
-    """Return what each decision costs, shape (n,), given how likely each client is bad."""
-    return np.where(green, COST_BAD * bad, COST_GOOD * (1 - bad))
-
-
-def auc(risk: Floats, bad: Floats) -> float | None:
-    """Return how often a bad client has a higher risk than a good one, a tie counting half, over pairs of two clients.
-
-    With clients that are only likely bad it is scikit-learn's weighted one, each client being there as a bad and as a
-    good one, but that no client is compared with himself.
-    """
-    place = _places(risk)
-    bads, goods = np.bincount(place, bad), np.bincount(place, 1 - bad)
-    himself = float(np.sum(bad * (1 - bad)))
-    above = float(bads @ (np.cumsum(goods) - goods / 2)) - himself / 2
-    pairs = float(bads.sum() * goods.sum()) - himself
-    # What is left of pairs that cancel out is rounding.
-    return above / pairs if pairs > 1e-9 * len(risk) else None
-
-
 def calibration_error(risk: Floats, bad: Floats) -> float:
     """Return how far risks are from what became of clients: the mean gap over ten parts, about equally big, by risk.
 
@@ -114,7 +94,7 @@ def calibration_error(risk: Floats, bad: Floats) -> float:
     ----------
     risk, bad : array of shape (n,)
     """
-    place = _places(risk)
+    place = places(risk)
     clients = np.bincount(place)
     part = ((np.cumsum(clients) - clients / 2) * PARTS / len(risk)).astype(np.int64)  # equal risks are in one
     gap, luck = (np.bincount(part, np.bincount(place, value)) for value in (bad - risk, bad * (1 - bad)))
@@ -122,14 +102,3 @@ def calibration_error(risk: Floats, bad: Floats) -> float:
     far = gap / np.maximum(luck, 1e-12)
     apart = gap * erf(far / np.sqrt(2)) + luck * np.sqrt(2 / np.pi) * np.exp(-(far**2) / 2)
     return float(apart.sum() / len(risk))
-
-
-def _places(risk: Floats) -> NDArray[np.int64]:
-    """Return the places of risks in their order, equal ones at the same.
-
-    Of very many those count as equal that agree to four digits: that takes no sorting, and moves no figure that anybody
-    can see.
-    """
-    if len(risk) > MANY:
-        return np.rint(risk * 10_000).astype(np.int64)
-    return np.unique(risk, return_inverse=True)[1]

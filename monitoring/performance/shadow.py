@@ -13,13 +13,14 @@ from datetime import datetime
 import numpy as np
 
 from credit_risk.decision_log.log import DecisionLog
+from credit_risk.metrics.cost import costs
 from credit_risk.months import month_of, month_start
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION
 from credit_risk.schema.attributes import NAMES, Floats
 from monitoring.challenger import Challenger
 from monitoring.log_reader import read_kept
 from monitoring.performance.loan_book import Book, Month
-from monitoring.performance.performance import Mask, costs
+from monitoring.performance.performance import Mask
 from monitoring.performance.vintages import defaulted
 
 # So many decisions of matured vintages are scored at most, the newest vintages first.

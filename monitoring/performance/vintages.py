@@ -15,10 +15,12 @@ from datetime import datetime
 
 import numpy as np
 
+from credit_risk.metrics.cost import costs
+from credit_risk.metrics.discrimination import auc
 from credit_risk.months import month_name, month_of
 from credit_risk.schema.attributes import Floats
 from monitoring.performance.loan_book import DEFAULTED_CODE, OPEN, Book, Rows
-from monitoring.performance.performance import Mask, auc, calibration_error, costs
+from monitoring.performance.performance import Mask, calibration_error
 from monitoring.performance.poisson_binomial import bound
 
 # Ages in months that vintages are compared at, beside that at which they are mature.

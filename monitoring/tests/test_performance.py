@@ -1,19 +1,11 @@
-"""The estimate without outcomes: by hand, beside scikit-learn, where it is right and where it cannot be."""
+"""The estimate without outcomes: by hand, where it is right and where it cannot be."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from monitoring.performance.performance import (
-    MANY,
-    THRESHOLD,
-    auc,
-    calibration_error,
-    expected,
-    out_of_fold,
-    performance,
-)
+from credit_risk.metrics.discrimination import auc
+from monitoring.performance.performance import THRESHOLD, calibration_error, expected, out_of_fold, performance
 
 
 def array(*values):
@@ -38,28 +30,8 @@ def test_by_hand_with_outcomes():
     assert found.cost == pytest.approx((0 + 5 + 1 + 0) / 4)
 
 
-def test_nobody_and_one_kind_have_no_auc():
+def test_nobody_has_no_performance():
     assert expected(array(), np.empty(0, bool)) is None
-    assert auc(array(0.1, 0.2), array(0, 0)) is None
-    assert auc(array(0.1), array(0.1)) is None
-
-
-def test_it_is_scikit_learns_but_for_the_pairs_of_a_client_with_himself():
-    random = np.random.default_rng(0)
-    risk = random.beta(1, 3, 500).round(2)
-    bad = random.random(500) < risk
-    assert auc(risk, bad.astype(float)) == pytest.approx(roc_auc_score(bad, risk))
-    twice = np.concatenate([risk, risk])
-    theirs = roc_auc_score([1] * 500 + [0] * 500, twice, sample_weight=np.concatenate([risk, 1 - risk]))
-    himself, pairs = np.sum(risk * (1 - risk)), risk.sum() * (1 - risk).sum()
-    assert auc(risk, risk) == pytest.approx((theirs * pairs - himself / 2) / (pairs - himself))
-
-
-def test_very_many_are_told_apart_to_four_digits():
-    random = np.random.default_rng(0)
-    risk = random.beta(1, 3, MANY + 1)
-    bad = (random.random(len(risk)) < risk).astype(float)
-    assert auc(risk, bad) == pytest.approx(roc_auc_score(bad, risk), abs=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (2, 2), (4, 12)])

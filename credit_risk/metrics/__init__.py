@@ -1,0 +1,1 @@
+"""What is measured of risks and decisions, one definition for training, model card and monitoring."""
