@@ -4,13 +4,9 @@ A part that is not on the machine skips its tests with one line of reason; with 
 """
 
 import os
-import random
 import shutil
 import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -18,16 +14,13 @@ from typing import Any, ClassVar
 
 import pymongo.monitoring
 import pytest
-from pydantic import SecretStr
 
-from credit_risk.decision_log.log import DecisionLog
-from credit_risk.registry.approvals import approve, note_registered
-from credit_risk.registry.registry import Registry
 from credit_risk.settings import Settings
 from credit_risk.storage.documents import INDEXES, create_indexes
+from tests.support.processes import answers, free_port, need, running, wait_for
+from tests.support.services import PREFECT_LOGIN, flows_under, prefect_server
 from tools.mongo_roles import ROLES, privileges
 
-PREFECT_LOGIN = "admin:of-the-tests"  # of every Prefect server here, and of settings
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -42,79 +35,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in FIRST)
 
 
-def need(program: str, how: str) -> str:
-    """Return the path of a program, or skip (fail, where parts are required) saying how to get it."""
-    path = shutil.which(program)
-    if path:
-        return path
-    reason = f"{program} is not on this machine ({how})"
-    if os.environ.get("REQUIRE_PARTS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-# Below those that the system gives to whoever asks for any: a share for each process of pytest.
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_PORTS = range(10_000 + 2_500 * _WORKER, 12_500 + 2_500 * _WORKER)
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on; never the same one twice."""
-    while True:
-        port = random.choice(_PORTS)
-        if port in _given:
-            continue
-        with socket.socket() as s, suppress(OSError):
-            s.bind(("127.0.0.1", port))
-            _given.add(port)
-            return port
-
-
-def wait_for(answers: Callable[[], Any], seconds: float = 60, what: str = "it") -> Any:
-    """Call until the answer is true, and return it; errors count as not yet."""
-    deadline = time.monotonic() + seconds
-    last: object = None
-    while time.monotonic() < deadline:
-        try:
-            if last := answers():
-                return last
-        except Exception as error:
-            last = error
-        time.sleep(0.1)
-    raise AssertionError(f"{what} was not there within {seconds} s: {last!r}")
-
-
-def answers(url: str) -> bool:
-    """Return whether a server answers below 500."""
-    with urllib.request.urlopen(url, timeout=2) as response:
-        return bool(response.status < 500)
-
-
-@contextmanager
-def running(command: list[str], log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process in a group of its own, and end the whole group at the end."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | (env or {}), start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        for signal in (15, 9):
-            try:
-                os.killpg(process.pid, signal)
-                process.wait(10)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
-
-
-def put_in_service(registry: Registry, log: DecisionLog, number: str, by: str = "Ann Example") -> None:
-    """Note a version as training does, and approve it as `make approve` does."""
-    note_registered(log, registry.version(number))
-    approve(registry, log, number, by, "it is better")
-
-
 @pytest.fixture(scope="session", autouse=True)
 def little_code() -> Iterator[None]:
     """Log models with one module of those that go with them; each look at a version takes a request for each file."""
@@ -127,12 +47,6 @@ def little_code() -> Iterator[None]:
 def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare a scorer's trial, which takes seconds and has tests of its own."""
     monkeypatch.setattr("credit_risk.registry.registry.try_scorer", lambda data: None)
-
-
-def variables(settings: Settings) -> dict[str, str]:
-    """Return the environment variables that say these settings."""
-    plain = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in settings.model_dump().items()}
-    return {name.upper(): str(value) for name, value in plain.items()}
 
 
 @pytest.fixture
@@ -159,35 +73,6 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running(command, folder / "log", {"PYTHONPATH": str(Path(__file__).parent)}):
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), 120, "MLflow")
         yield f"http://127.0.0.1:{port}"
-
-
-@contextmanager
-def prefect_server(folder: Path, *, schedules: bool = False) -> Iterator[str]:
-    """Run a Prefect server on SQLite, and give its API's address; without `schedules` it starts no run by itself."""
-    port = free_port()
-    command = [sys.executable, "-m", "tools.prefect_server", "--port", str(port)]
-    env = {
-        "PREFECT_HOME": str(folder),
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db",
-        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
-        "PREFECT_SERVER_API_AUTH_STRING": PREFECT_LOGIN,
-    }
-    with running(command if schedules else [*command, "--no-services"], folder / "log", env):
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/health"), 280, "Prefect")
-        yield f"http://127.0.0.1:{port}/api"
-
-
-@contextmanager
-def flows_under(api: str) -> Iterator[str]:
-    """Have this process run its flows under a Prefect API."""
-    from prefect.context import refresh_global_settings_context
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_API_URL", api)
-        patch.setenv("PREFECT_API_AUTH_STRING", PREFECT_LOGIN)
-        refresh_global_settings_context()  # all threads', as in a worker
-        yield api
-    refresh_global_settings_context()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import requests
 
-from conftest import free_port, wait_for
+from tests.support.processes import free_port, wait_for
 from tools import processes
 
 ROOT = Path(__file__).parents[1]

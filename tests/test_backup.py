@@ -12,7 +12,7 @@ import pytest
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.verify import verify
 from credit_risk.settings import Settings
-from credit_risk.tests.test_decisions import batch
+from tests.support.batches import batch
 from tools import archive, backup, passwords
 from tools.archive import Failed
 from tools.local import ROOT, Stack

@@ -17,12 +17,12 @@ from alembic import command
 from mlflow.store.db.utils import _get_alembic_config
 from sqlalchemy import create_engine
 
-from conftest import wait_for
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.verify import verify
 from credit_risk.prefect_api import PrefectAPI
 from credit_risk.settings import Settings
 from credit_risk.storage.blobs import open_blobs
+from tests.support.processes import wait_for
 from tools.local import ROOT
 from tools.services import SERVICES
 

@@ -12,7 +12,7 @@ from pymongo.errors import PyMongoError
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.verify import verify
 from credit_risk.storage.blobs import open_blobs
-from credit_risk.tests.test_decisions import batch
+from tests.support.batches import batch
 from tools.keeper import COLLECTIONS, NotEmpty, load_bucket, load_log, save_bucket, save_log
 
 

@@ -67,3 +67,13 @@ def test_folders_and_modules_stay_small(package):
             folders[module.parent] = folders.get(module.parent, 0) + 1
     crowded = {str(folder.relative_to(ROOT)): n for folder, n in folders.items() if n > MAX_MODULES}
     assert not crowded
+
+
+def test_tests_import_from_no_conftest_and_from_no_other_test():
+    for module in sorted(ROOT.rglob("test_*.py")) + sorted(ROOT.rglob("conftest.py")):
+        if ".venv" in module.parts:
+            continue
+        relative = [node for node in ast.walk(ast.parse(module.read_text())) if getattr(node, "level", 0)]
+        assert not relative, f"{module.relative_to(ROOT)} imports by a relative name"
+        others = {name for name in imported(module) if "conftest" in name or ".tests." in name}
+        assert not others, f"{module.relative_to(ROOT)} imports {', '.join(sorted(others))}"

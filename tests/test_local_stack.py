@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import wait_for
 from credit_risk.decision_log.log import open_log
 from credit_risk.settings import Settings
+from tests.support.processes import wait_for
 from tools import passwords, processes
 from tools.archive import Failed
 from tools.local import ROOT, Stack

@@ -20,7 +20,7 @@ import pytest
 import requests
 from mlflow.tracking import MlflowClient
 
-from conftest import answers, free_port, running, wait_for
+from tests.support.processes import answers, free_port, running, wait_for
 from tools import passwords
 from tools.mlflow_server import EXPERIMENT, KEY, USERS, hosts_and_origins
 

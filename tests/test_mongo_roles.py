@@ -7,11 +7,11 @@ import pymongo
 import pytest
 from pymongo.errors import OperationFailure
 
-from conftest import free_port, need, running, wait_for
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.approvals import decisions
 from credit_risk.settings import Settings
 from credit_risk.storage.documents import BY_HAND, INDEXES
+from tests.support.processes import free_port, need, running, wait_for
 from tools.mongo_roles import DATABASE, EARLIER, ROLES, connect, open_approvals, privileges, set_up
 
 ADMIN = "credit-risk"

@@ -15,8 +15,9 @@ from selenium.webdriver.common.keys import Keys
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 
-from conftest import PREFECT_LOGIN, wait_for
 from credit_risk.prefect_api import PrefectAPI
+from tests.support.processes import wait_for
+from tests.support.services import PREFECT_LOGIN
 from tools.prefect_server import settings
 
 USER, _, PASSWORD = PREFECT_LOGIN.partition(":")

@@ -3,7 +3,6 @@ import os
 import sqlite3
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 
@@ -11,38 +10,16 @@ import numpy as np
 import pytest
 
 import credit_risk.storage.documents as documents
-from conftest import wait_for
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.batch import AlreadyCommitted, Batch, BatchLost
 from credit_risk.decision_log.codec import plain
 from credit_risk.decision_log.log import open_log
 from credit_risk.schema.validation import Validator
-from credit_risk.scoring.model import Decided, confidence
+from credit_risk.scoring.model import Decided
 from credit_risk.storage.documents import LogUnavailable
-
-from .test_application import CLIENT
-
-IN_AN_HOUR = timedelta(hours=-1)
-
-
-def batch(n: int = 3, risk: float = 0.1, **more) -> Batch:
-    rows = [CLIENT | {"client_id": f"c{i}", "class": "good"} for i in range(n)] + [{"duration": "x"}]
-    applications = Validator().rows(rows)
-    risks = np.full(n, risk)
-    return Batch(applications, Decided(risks, risks >= 1 / 6, confidence(risks)), "7", "abc", 1 / 6, **more)
-
-
-def at_once(n: int, write) -> None:
-    """Call it in so many threads, which begin together."""
-    start = threading.Barrier(n)
-
-    def begin():
-        start.wait()
-        write()
-
-    with ThreadPoolExecutor(n) as pool:
-        for begun in [pool.submit(begin) for _ in range(n)]:
-            begun.result()
+from tests.support.batches import IN_AN_HOUR, at_once, batch
+from tests.support.clients import CLIENT
+from tests.support.processes import wait_for
 
 
 def test_a_committed_batch_is_read_back(log):

@@ -5,8 +5,7 @@ import pytest
 from credit_risk.schema.faults import FIRSTS, MAX_FAULTS, InvalidApplications, chosen, first_messages, kinds
 from credit_risk.schema.validation import Validator
 from credit_risk.training_data.data import parse_training
-
-from .test_application import CLIENT, as_csv
+from tests.support.clients import CLIENT, as_csv
 
 FLOOD, RARE = CLIENT | {"purpose": "yacht", "duration": 0}, CLIENT | {"duration": "six", "client_id": "x" * 65}
 

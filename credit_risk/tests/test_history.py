@@ -6,8 +6,7 @@ import pytest
 
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.history import PAGE, search
-
-from .test_decisions import batch
+from tests.support.batches import batch
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 

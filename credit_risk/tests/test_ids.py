@@ -5,8 +5,7 @@ import pytest
 
 from credit_risk.schema.spelling import ids
 from credit_risk.schema.validation import Validator
-
-from .test_application import CLIENT, as_csv
+from tests.support.clients import CLIENT, as_csv
 
 
 def doors(*ids):

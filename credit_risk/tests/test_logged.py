@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import requests
 
-from conftest import answers, free_port, running, wait_for
 from credit_risk.registry import logged
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import PRODUCTION, Registry
@@ -20,6 +19,7 @@ from credit_risk.schema.attributes import LABEL, NAMES, PROTECTED
 from credit_risk.schema.codec import encode
 from credit_risk.schema.faults import InvalidApplications
 from credit_risk.scoring.model import CreditScorer
+from tests.support.processes import answers, free_port, running, wait_for
 
 TEST = "data/test.csv"
 NUMBERS = ["duration", "credit_amount", "age", "num_dependents"]

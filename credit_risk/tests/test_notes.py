@@ -13,8 +13,7 @@ from credit_risk.schema.codec import decode, encode
 from credit_risk.schema.faults import InvalidApplications, Unreadable
 from credit_risk.schema.validation import Validator
 from credit_risk.training_data.data import parse_training, read_training
-
-from .test_application import CLIENT, as_csv
+from tests.support.clients import CLIENT, as_csv
 
 DOORS = {
     "CSV": lambda *rows: Validator().csv(as_csv(*rows)),

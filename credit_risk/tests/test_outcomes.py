@@ -1,7 +1,5 @@
 """Outcomes: of accepted clients only, the latest stands, all are kept, a file is taken whole or not at all."""
 
-import csv
-import io
 import time
 from datetime import UTC, date, datetime, timedelta
 
@@ -16,20 +14,13 @@ from credit_risk.decision_log.outcomes import OUTCOME_SCHEMA, outcomes, read_out
 from credit_risk.decision_log.overrides import override
 from credit_risk.schema.faults import Unreadable
 from credit_risk.storage.documents import LogUnavailable
-
-from .test_decisions import IN_AN_HOUR, at_once, batch
+from tests.support.batches import IN_AN_HOUR, at_once, batch
+from tests.support.outcomes import text
 
 GREEN, RED = 0.1, 0.4
 TODAY = datetime.now(UTC).date().isoformat()
 EARLIER = (datetime.now(UTC).date() - timedelta(days=20)).isoformat()
 MADE = datetime.now(UTC) - timedelta(days=40)
-
-
-def text(*rows: tuple, header=("decision_id", "outcome", "date")) -> bytes:
-    """Return rows as a CSV."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([header, *rows])
-    return out.getvalue().encode()
 
 
 def said(log, id):

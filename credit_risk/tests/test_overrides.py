@@ -11,8 +11,7 @@ from credit_risk.decision_log.overrides import (
     overrides_of_batch,
     standing,
 )
-
-from .test_decisions import batch
+from tests.support.batches import batch
 
 
 @pytest.fixture

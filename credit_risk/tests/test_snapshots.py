@@ -23,9 +23,8 @@ from credit_risk.training_data import snapshots
 from credit_risk.training_data.data import data_hash, read_training, split
 from credit_risk.training_data.outcome_maturation import matured
 from credit_risk.training_data.snapshots import NoSuchSnapshot, decision_ids, make, pick, read, standing
-
-from .test_decisions import at_once
-from .test_outcomes import text
+from tests.support.batches import at_once
+from tests.support.outcomes import text
 
 NOW = datetime(2026, 7, 15, 12, tzinfo=UTC)
 DATA = "data/credit-g.csv"

@@ -6,8 +6,7 @@ from credit_risk.__main__ import main
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.batch import BatchLost
 from credit_risk.decision_log.verify import Found, LogDamaged, verify
-
-from .test_decisions import batch
+from tests.support.batches import batch
 
 
 @pytest.fixture

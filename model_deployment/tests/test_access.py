@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from conftest import wait_for
 from credit_risk.decision_log.overrides import overrides
 from credit_risk.keys import digest
-
-from .conftest import ROOT, Server, approve_version, register_version, serving
+from tests.support.processes import wait_for
+from tests.support.riskometer import Server, approve_version, register_version, serving
+from tools.local import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 ALPHA, BETA, SCRAPE = "alpha-" + "a" * 40, "beta-" + "b" * 40, "s" * 48

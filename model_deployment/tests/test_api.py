@@ -15,18 +15,8 @@ from credit_risk.storage.documents import LogUnavailable
 from model_deployment.app import create_app
 from model_deployment.scoring.live_model import Production
 from model_deployment.ui import page
-
-from .conftest import client_of, decide_for
-
-
-def is_problem(answer, status):
-    assert answer.status_code == status
-    assert answer.content_type == "application/problem+json"
-    body = answer.get_json(force=True)
-    assert body["status"] == status
-    assert {"type", "title", "detail"} <= body.keys()
-    assert body["detail"]
-    return body
+from tests.support.problems import is_problem
+from tests.support.riskometer import client_of, decide_for
 
 
 def test_one_application_is_decided_as_the_model_decides(client, clients, scorers, log):

@@ -11,9 +11,8 @@ from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
 from model_deployment.scoring.live_model import Production
-
-from .bad_input import CLIENTS, CSV_FILES, EXCEL_FILES, JSON_BODIES, PARQUET_FILES
-from .conftest import StubRegistry, client_of, decide_for
+from tests.support.bad_input import CLIENTS, CSV_FILES, EXCEL_FILES, JSON_BODIES, PARQUET_FILES
+from tests.support.riskometer import StubRegistry, client_of, decide_for
 
 FILES = [
     *((case, "clients.csv") for case in CSV_FILES),

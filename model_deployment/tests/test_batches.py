@@ -9,8 +9,7 @@ import pytest
 from credit_risk.decision_log.overrides import override
 from credit_risk.schema.attributes import NAMES
 from model_deployment.scoring import batches
-
-from .test_api import is_problem
+from tests.support.problems import is_problem
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from conftest import wait_for
 from credit_risk.schema.attributes import NAMES
+from tests.support.processes import wait_for
 from tools.local import ROOT
 
 ASSETS = ROOT / "model_deployment/assets"

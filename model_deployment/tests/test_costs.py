@@ -15,11 +15,10 @@ from contextlib import closing, suppress
 import psutil
 import pytest
 
-from conftest import wait_for
-
-from .bad_input import CLIENTS
-from .conftest import approve_version, register_version, serving
-from .costly_input import FILES, INPUTS, JSON, SCORE, honest_csv
+from tests.support.bad_input import CLIENTS
+from tests.support.costly_input import FILES, INPUTS, JSON, SCORE, honest_csv
+from tests.support.processes import wait_for
+from tests.support.riskometer import approve_version, register_version, serving
 
 CPU_SECONDS = 10
 MEMORY = 500_000_000

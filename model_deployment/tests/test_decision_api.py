@@ -9,9 +9,8 @@ import pytest
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.training_data.data import read_training
 from model_deployment.app import create_app
-
-from .conftest import client_of
-from .test_api import is_problem
+from tests.support.problems import is_problem
+from tests.support.riskometer import client_of
 
 
 def test_reasons_and_changes_come_on_request(client, send_file, clients, as_csv):

@@ -23,7 +23,6 @@ import pyarrow as pa
 import pytest
 from ulid import ULID
 
-from conftest import wait_for
 from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.codec import documents
 from credit_risk.decision_log.log import open_log
@@ -32,9 +31,9 @@ from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
 from model_deployment.http import orphan_cleanup
-
-from .bad_input import parquet
-from .conftest import client_of, serving
+from tests.support.bad_input import parquet
+from tests.support.processes import wait_for
+from tests.support.riskometer import client_of, serving
 
 JSON = {"Content-Type": "application/json"}
 NO_TIME = timedelta(hours=-1)  # the sweep's, for what was written just now

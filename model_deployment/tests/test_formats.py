@@ -6,15 +6,14 @@ from decimal import Decimal
 
 import openpyxl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from model_deployment.files import formats, workbook
 from model_deployment.files import parquet as parquet_file
 from model_deployment.files.formats import as_csv as read
 from model_deployment.files.limited import Refused
-
-from .test_api import is_problem
+from tests.support.files import parquet
+from tests.support.problems import is_problem
 
 
 def excel(rows):
@@ -25,12 +24,6 @@ def excel(rows):
     book.create_sheet("another").append(["not", "read"])
     sink = io.BytesIO()
     book.save(sink)
-    return sink.getvalue()
-
-
-def parquet(table):
-    sink = io.BytesIO()
-    pq.write_table(table, sink)
     return sink.getvalue()
 
 

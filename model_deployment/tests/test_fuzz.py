@@ -16,9 +16,8 @@ from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
 from model_deployment.scoring.live_model import Production
-
-from .bad_input import CLIENTS, CSV, NAMES, body, csv_of, excel, parquet, table
-from .conftest import StubRegistry, client_of, decide_for
+from tests.support.bad_input import CLIENTS, CSV, NAMES, body, csv_of, excel, parquet, table
+from tests.support.riskometer import StubRegistry, client_of, decide_for
 
 FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(FEW, max_examples=1500)

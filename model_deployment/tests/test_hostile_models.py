@@ -7,10 +7,10 @@ import pytest
 import requests
 import skops.io
 
-from conftest import wait_for
 from credit_risk.registry.registry import DIGEST, PRODUCTION, Registry
 from credit_risk.scoring.stored import MODEL_FILE
-from model_deployment.tests.conftest import serving
+from tests.support.processes import wait_for
+from tests.support.riskometer import serving
 
 # LightGBM's own reader crashes on the first two and never ends on the third.
 HOSTILE = (

@@ -10,8 +10,7 @@ from credit_risk.schema.faults import MAX_FAULTS, Invalid, Unreadable
 from credit_risk.schema.validation import Validator
 from model_deployment.api.json_body import LIST, MAX_ROWS, SMALL, applications, parse
 from model_deployment.http.problem import Problem
-
-from .test_api import is_problem
+from tests.support.problems import is_problem
 
 
 def many(item, size=10_000_000):

@@ -9,8 +9,7 @@ import pytest
 from credit_risk.schema.json_schema import json_schema
 from model_deployment.api import score as endpoint
 from model_deployment.api.openapi import OPERATIONS
-
-from .test_outcomes_api import TODAY
+from tests.support.outcomes import TODAY
 
 
 @pytest.fixture

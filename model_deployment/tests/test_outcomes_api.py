@@ -19,13 +19,12 @@ from credit_risk.scoring.model import Decided, confidence
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.app import create_app
 from model_deployment.outcomes import main
+from tests.support.bad_input import saved
+from tests.support.files import parquet
+from tests.support.outcomes import TODAY
+from tests.support.problems import is_problem
+from tests.support.riskometer import client_of
 
-from .bad_input import saved
-from .conftest import client_of
-from .test_api import is_problem
-from .test_formats import parquet
-
-TODAY = datetime.now(UTC).date().isoformat()
 HEADER = "decision_id,outcome,date\n"
 AWAY = "mongodb://127.0.0.1:1/nobody?serverSelectionTimeoutMS=100"
 

@@ -18,9 +18,8 @@ from model_deployment.ui import history, page
 from model_deployment.ui.decision_detail import panel
 from model_deployment.ui.grid_query import Rows
 from model_deployment.ui.result import logged, result
-
-from .conftest import client_of
-from .test_api import is_problem
+from tests.support.problems import is_problem
+from tests.support.riskometer import client_of
 
 
 def text_of(component):

@@ -14,8 +14,7 @@ from model_deployment.api.openapi import OPERATIONS, PUBLIC
 from model_deployment.api.schemas import Problem
 from model_deployment.app import create_app
 from model_deployment.scoring.service import Scoring
-
-from .conftest import client_of
+from tests.support.riskometer import client_of
 
 POSTS = [operation for operation in OPERATIONS if operation.method == "post"]
 KNOWN = "01KB0000000000000000000000"

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import wait_for
+from tests.support.processes import wait_for
 
 PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
 LENGTH = 900_000

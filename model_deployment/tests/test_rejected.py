@@ -8,8 +8,7 @@ import openpyxl
 import pytest
 
 from model_deployment.files import export
-
-from .bad_input import saved
+from tests.support.bad_input import saved
 
 
 @pytest.fixture

@@ -22,8 +22,7 @@ from credit_risk.decision_log.batch import Batch
 from credit_risk.schema.validation import Validator
 from model_deployment.api import docs
 from model_deployment.api.openapi import CSV, DOCUMENT, EXCEL, PARQUET
-
-from .conftest import client_of
+from tests.support.riskometer import client_of
 
 LIMIT = 1_000_000
 # A batch of decisions that is in the log whenever a test runs.

@@ -7,13 +7,12 @@ import sys
 
 import pytest
 
-from conftest import put_in_service
 from credit_risk.access.caller import at_console
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.registry import Registry
 from model_deployment.score import main
-
-from .conftest import register_version
+from tests.support.riskometer import register_version
+from tests.support.services import put_in_service
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ import plotly.utils
 import pytest
 import requests
 
-from conftest import put_in_service, wait_for
 from credit_risk.registry.approvals import Refused, approve, note_registered
 from credit_risk.registry.registry import PRODUCTION, Registry
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.scoring.live_model import Production, ScoringOff
 from model_deployment.ui import page
-
-from .conftest import decide_for
+from tests.support.processes import wait_for
+from tests.support.riskometer import decide_for
+from tests.support.services import put_in_service
 
 
 def test_nothing_serves_before_the_first_look(registry, log):

@@ -10,10 +10,9 @@ import pytest
 
 from model_deployment.files import workbook
 from model_deployment.files.formats import Upload
-
-from .bad_input import CLIENTS, NAMES, saved
-from .test_api import is_problem
-from .test_workbook import rezipped
+from tests.support.bad_input import CLIENTS, NAMES, saved
+from tests.support.files import rezipped
+from tests.support.problems import is_problem
 
 LEFT_OUT = "has such columns and was not read; if it is meant,"
 STRICT = {

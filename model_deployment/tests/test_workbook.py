@@ -12,8 +12,8 @@ import pytest
 
 from model_deployment.files import formats, workbook
 from model_deployment.files.limited import MAX_ROWS, Refused
-
-from .bad_input import CLIENTS, NAMES, SHEET, edited, excel, saved, strings_of, with_strings
+from tests.support.bad_input import CLIENTS, NAMES, SHEET, edited, excel, saved, strings_of, with_strings
+from tests.support.files import rezipped
 
 SHEET_XML = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{}</sheetData>'
 
@@ -26,17 +26,6 @@ def refusal(data):
     with pytest.raises(Refused) as refused:
         workbook.as_csv(data)
     return str(refused.value)
-
-
-def rezipped(data, change=lambda name, text: text, more=()):
-    """Return an archive with its parts changed, and more of them."""
-    sink = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as new:
-        for name in old.namelist():
-            new.writestr(name, change(name, old.read(name)))
-        for name, text in more:
-            new.writestr(name, text)
-    return sink.getvalue()
 
 
 def test_cells_are_what_people_see():

@@ -16,7 +16,6 @@ from prefect import flow
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from conftest import put_in_service
 from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import take
@@ -37,6 +36,7 @@ from model_orchestration_and_tracking import flow as module
 from model_orchestration_and_tracking import tracking, tuning
 from model_orchestration_and_tracking.flow import credit_risk_training
 from model_orchestration_and_tracking.tuning import Candidate
+from tests.support.services import put_in_service
 
 METRICS = ("accuracy", "auc", "recall", "specificity")
 FIGURES = {"confusion_matrix", "roc_curve", "cv_scores", "calibration", "feature_importance"}

@@ -18,7 +18,6 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from prefect.states import Pending
 from prefect.workers.process import ProcessWorker
 
-from conftest import PREFECT_LOGIN, prefect_server, running, wait_for
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.approvals import history
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
@@ -33,6 +32,8 @@ from model_orchestration_and_tracking.deploy import (
     watch_unfinished,
 )
 from model_orchestration_and_tracking.run import follow, start
+from tests.support.processes import running, wait_for
+from tests.support.services import PREFECT_LOGIN, prefect_server
 from tools.services import RUNS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

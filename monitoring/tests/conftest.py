@@ -23,7 +23,6 @@ import requests
 import scipy.stats
 from sklearn.model_selection import StratifiedKFold
 
-from conftest import answers, free_port, put_in_service, running, variables, wait_for
 from credit_risk.decision_log.batch import Batch, BatchRecord
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.outcomes import Taken, take
@@ -36,6 +35,8 @@ from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import CreditScorer, Decided
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import read_training, split
+from tests.support.processes import answers, free_port, running, wait_for
+from tests.support.services import put_in_service, variables
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,9 +16,9 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from conftest import answers, free_port, running, wait_for
 from credit_risk.keys import digest
 from monitoring.exporter.server import Server, serving
+from tests.support.processes import answers, free_port, running, wait_for
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "prometheus" / "alertmanager.sh"

@@ -10,7 +10,6 @@ import requests
 import skops.io
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from conftest import put_in_service
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import take
@@ -22,8 +21,8 @@ from credit_risk.scoring.stored import MODEL_FILE
 from monitoring.exporter.figures import page
 from monitoring.performance.performance import THRESHOLD
 from monitoring.performance.quality import Quality
-
-from .test_refresh import refresher, samples
+from tests.support.exporter import refresher, samples
+from tests.support.services import put_in_service
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=430)

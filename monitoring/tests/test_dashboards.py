@@ -16,9 +16,10 @@ import requests
 import yaml
 from matplotlib.text import Text
 
-from conftest import PREFECT_LOGIN, need, prefect_server, running, variables, wait_for
 from credit_risk.decision_log.overrides import override
 from credit_risk.schema.attributes import GREEN, RED
+from tests.support.processes import need, running, wait_for
+from tests.support.services import PREFECT_LOGIN, prefect_server, variables
 from tools import panels
 
 ROOT = Path(__file__).parents[2]

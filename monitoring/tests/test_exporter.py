@@ -16,10 +16,11 @@ import psutil
 import pytest
 
 import monitoring.exporter.server as exporter_module
-from conftest import free_port, variables, wait_for
 from credit_risk.settings import Settings
 from credit_risk.storage.blobs import open_blobs
 from credit_risk.storage.documents import open_documents
+from tests.support.processes import free_port, wait_for
+from tests.support.services import variables
 
 pytestmark = pytest.mark.timeout(180)
 COMMAND = [sys.executable, "-m", "monitoring.exporter"]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from conftest import free_port, wait_for
 from monitoring.exporter.server import Server, serving
+from tests.support.processes import free_port, wait_for
 from tools.drawing import words
 from tools.panels import Prometheus, picture
 

@@ -2,7 +2,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.registry import Registry, open_registry
@@ -10,16 +9,7 @@ from credit_risk.scoring.model import confidence
 from monitoring.exporter.collector import Refresher, evidently
 from monitoring.exporter.figures import Figures, page
 from monitoring.kinds import REFRESH, REPORT
-
-
-def refresher(settings) -> Refresher:
-    return Refresher(open_log(settings), Registry(settings.mlflow_tracking_uri, settings.model_name), settings)
-
-
-def samples(figures: Figures) -> dict[tuple[str, ...], float]:
-    """Return what is served, by name and label values."""
-    families = text_string_to_metric_families(page(figures).decode())
-    return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+from tests.support.exporter import refresher, samples
 
 
 def test_counts_and_drift(served, log, draw, decide):

@@ -10,7 +10,6 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 import pytest
 import yaml
 
-from conftest import PREFECT_LOGIN
 from credit_risk.decision_log.log import open_log
 from credit_risk.prefect_api import PrefectAPI
 from credit_risk.storage.blobs import open_blobs
@@ -20,6 +19,7 @@ from monitoring.exporter.prefect_runs import FLOWS, FlowRuns, FlowsUnknown, flow
 from monitoring.kinds import REFRESH, REPORT
 from monitoring.reports import flow as report
 from monitoring.reports.report_store import LATEST
+from tests.support.services import PREFECT_LOGIN
 
 ROOT = Path(__file__).parents[2]
 

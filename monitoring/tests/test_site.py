@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from conftest import free_port, wait_for
 from credit_risk.access.access_log import AccessLog
 from credit_risk.decision_log.log import open_log
 from credit_risk.keys import digest
@@ -27,6 +26,7 @@ from monitoring.exporter.server import Handler, Server, serving
 from monitoring.exporter.web import PER_PAGE, Site
 from monitoring.reports import report_store
 from monitoring.reports.report_store import LATEST, page_name, remove_old, remove_old_refreshes
+from tests.support.processes import free_port, wait_for
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOSTILE = ["../../decisions.db", "..%2f..%2fdecisions.db", "%2e%2e/x", "latest.html", "x" * 26, "", "\x00", "{}"]

@@ -17,11 +17,12 @@ import pytest
 import requests
 import yaml
 
-from conftest import flows_under, prefect_server, wait_for
 from model_orchestration_and_tracking.flow import credit_risk_training
 from monitoring.drift.drift import TOO_FEW
 from monitoring.exporter.web import SANDBOX
 from monitoring.reports.flow import evidently_report
+from tests.support.processes import wait_for
+from tests.support.services import flows_under, prefect_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

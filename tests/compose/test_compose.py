@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import requests
 
-from conftest import free_port, wait_for
 from credit_risk.prefect_api import PrefectAPI
+from tests.support.processes import free_port, wait_for
 from tools import archive, handout
 
 ROOT = Path(__file__).resolve().parents[2]

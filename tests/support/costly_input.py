@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .bad_input import CLIENTS, NAMED, NAMES, SHEET, excel, parquet, strings_of, text_of, with_strings
-from .test_workbook import rezipped
+from tests.support.bad_input import CLIENTS, NAMED, NAMES, SHEET, excel, parquet, strings_of, text_of, with_strings
+from tests.support.files import rezipped
 
 SIZE = 10_000_000
 HEADER = (",".join(NAMES) + "\n").encode()

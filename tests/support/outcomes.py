@@ -1,0 +1,15 @@
+"""Outcomes as a CSV."""
+
+import csv
+import io
+from datetime import UTC, datetime
+
+
+def text(*rows: tuple, header=("decision_id", "outcome", "date")) -> bytes:
+    """Return rows as a CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([header, *rows])
+    return out.getvalue().encode()
+
+
+TODAY = datetime.now(UTC).date().isoformat()

@@ -1,0 +1,58 @@
+"""Real services for tests: a Prefect server, a version in service, settings as environment variables."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from credit_risk.decision_log.log import DecisionLog
+from credit_risk.registry.approvals import approve, note_registered
+from credit_risk.registry.registry import Registry
+from credit_risk.settings import Settings
+from tests.support.processes import answers, free_port, running, wait_for
+
+PREFECT_LOGIN = "admin:of-the-tests"  # of every Prefect server here, and of settings
+
+
+def put_in_service(registry: Registry, log: DecisionLog, number: str, by: str = "Ann Example") -> None:
+    """Note a version as training does, and approve it as `make approve` does."""
+    note_registered(log, registry.version(number))
+    approve(registry, log, number, by, "it is better")
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """Return the environment variables that say these settings."""
+    plain = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in settings.model_dump().items()}
+    return {name.upper(): str(value) for name, value in plain.items()}
+
+
+@contextmanager
+def prefect_server(folder: Path, *, schedules: bool = False) -> Iterator[str]:
+    """Run a Prefect server on SQLite, and give its API's address; without `schedules` it starts no run by itself."""
+    port = free_port()
+    command = [sys.executable, "-m", "tools.prefect_server", "--port", str(port)]
+    env = {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db",
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
+        "PREFECT_SERVER_API_AUTH_STRING": PREFECT_LOGIN,
+    }
+    with running(command if schedules else [*command, "--no-services"], folder / "log", env):
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/api/health"), 280, "Prefect")
+        yield f"http://127.0.0.1:{port}/api"
+
+
+@contextmanager
+def flows_under(api: str) -> Iterator[str]:
+    """Have this process run its flows under a Prefect API."""
+    from prefect.context import refresh_global_settings_context
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", api)
+        patch.setenv("PREFECT_API_AUTH_STRING", PREFECT_LOGIN)
+        refresh_global_settings_context()  # all threads', as in a worker
+        yield api
+    refresh_global_settings_context()
