@@ -99,6 +99,7 @@ def slowest(server, clients, seconds=2.0):
     return longest
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", HOLDS)
 def test_connections_that_are_held_keep_nobody_waiting(server, clients, kind, record_property):
     for attempt in range(2):  # a machine that is busy with other things may be slow once
@@ -111,6 +112,7 @@ def test_connections_that_are_held_keep_nobody_waiting(server, clients, kind, re
     assert max(longest.values()) < BAR, (kind, longest, "without it:", slowest(server, clients))
 
 
+@pytest.mark.alone
 def test_of_all_kinds_at_once_too(server, clients):
     for attempt in range(2):
         with ExitStack() as stack:
@@ -122,6 +124,7 @@ def test_of_all_kinds_at_once_too(server, clients):
     assert max(longest.values()) < BAR, longest
 
 
+@pytest.mark.alone
 def test_large_answers_that_nobody_reads_keep_nobody_waiting(server, clients):
     scripts = re.findall(r'src="([^"]*_dash-component-suites[^"]*)"', server.get("/")[1])
     largest = max(scripts, key=lambda path: len(server.get("/" + path.lstrip("/"))[1]))

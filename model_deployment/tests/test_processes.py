@@ -66,6 +66,7 @@ def workers(server):
     return {int(file.stem.rpartition("_")[2]) for file in (server.settings.var_dir / "metrics").glob("*.db")}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("uploads", [8, 24])
 def test_slow_uploads_leave_probe_and_score_within_a_second(server, clients, as_csv, uploads):
     start = as_csv(clients[:2])
