@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import pymongo.monitoring
 import pytest
 
+from credit_risk.registry import logged
 from credit_risk.settings import Settings
 from credit_risk.storage.documents import INDEXES, create_indexes
 from tests.support.processes import answers, free_port, need, running, wait_for
@@ -26,6 +27,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 
+ALL_MODULES = logged.modules
 # Files of tests that take minutes; begun last, they would run on beside idle processes.
 FIRST = ("test_end_to_end.py", "test_flow.py", "test_stack.py", "test_faults.py", "test_open_stack.py")
 
@@ -39,7 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def little_code() -> Iterator[None]:
     """Log models with one module of those that go with them; each look at a version takes a request for each file."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("credit_risk.registry.logged.modules", lambda: ["__init__.py"])
+        patch.setattr(logged, "modules", lambda: ["__init__.py"])
+        yield
+
+
+@pytest.fixture(scope="module")
+def all_code(little_code: None) -> Iterator[None]:
+    """Log models with all that goes with them, as outside the tests: MLflow can load them by themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logged, "modules", ALL_MODULES)
         yield
 
 

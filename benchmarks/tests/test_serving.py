@@ -86,7 +86,7 @@ def test_memory_is_that_of_the_peak():
 
 
 @pytest.mark.slow
-def test_it_prints_a_table_with_each_bar(capsys):
+def test_it_prints_a_table_with_each_bar(capsys, all_code):
     assert main(["--rows", "20000", "--seconds", "0.5", "--rounds", "1"]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
     assert len(rows) == 16 + has_browser() + bool(shutil.which("ferretdb"))

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import requests
 
-from credit_risk.registry import logged
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import PRODUCTION, Registry
 from credit_risk.schema.attributes import LABEL, NAMES, PROTECTED
@@ -25,15 +24,7 @@ TEST = "data/test.csv"
 NUMBERS = ["duration", "credit_amount", "age", "num_dependents"]
 
 
-ALL_MODULES = logged.modules
-
-
-@pytest.fixture(scope="module", autouse=True)
-def all_code(little_code):
-    """A model is logged with all that goes with it, as outside the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(logged, "modules", ALL_MODULES)
-        yield
+pytestmark = pytest.mark.usefixtures("all_code")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +34,7 @@ def costly(clients):
 
 
 @pytest.fixture(scope="module")
-def uri(mlflow_server, costly, clients):
+def uri(mlflow_server, costly, clients, all_code):
     """The address of a version in production, as an outsider names it."""
     mlflow.set_tracking_uri(mlflow_server)
     mlflow.set_experiment("logged")
