@@ -201,6 +201,15 @@ def test_it_starts_without_mlflow_and_stops_at_once_whoever_is_connected(serve):
     idle.close()
 
 
+def test_the_access_log_has_all_that_was_answered_before_the_server_stops(serve, clients):
+    server = serve(MLFLOW_TRACKING_URI="http://127.0.0.1:1")
+    answers = [server.score(clients[:1])[0] for _ in range(20)]
+    server.process.terminate()
+    assert server.process.wait(8) == 0
+    assert answers == [503] * 20
+    assert server.log_file.read_text().count('"what": "score"') == 20
+
+
 @pytest.mark.slow
 def test_versions_come_and_mlflow_goes_without_a_restart(
     serve, register, approve_on, relay, mlflow_server, scorers, clients
