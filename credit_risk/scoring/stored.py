@@ -26,9 +26,12 @@ MAX_BYTES = 5_000_000
 _SCHEMA = "schema.json"
 _MAX_ENTRIES = 100
 _MAX_DEPTH = 10
-_SCORER = {"__class__": "CreditScorer", "__loader__": "ObjectNode"}
-# Where the class stands, and where it stood when older versions were registered.
-_MODULES = {CreditScorer.__module__, "credit_risk.model"}
+# What a scorer's node may say; its module is where the class stands, or stood when older versions were registered.
+_SCORER = {
+    "__class__": ("CreditScorer",),
+    "__module__": (CreditScorer.__module__, "credit_risk.model"),
+    "__loader__": ("ObjectNode",),
+}
 # Attributes whose texts compare an amount with that of most accepted clients.
 _QUANTITIES = {name for name in SCORED if f"{name} more" in TEXTS}
 
@@ -196,9 +199,7 @@ def _values(data: bytes) -> dict[str, Any]:
         if file.getinfo(_SCHEMA).file_size > MAX_BYTES:
             raise ValueError(f"it unpacks to more than {MAX_BYTES:,} bytes")
         schema = json.loads(file.read(_SCHEMA), parse_constant=_refuse)
-    if not isinstance(schema, dict) or any(schema.get(name) != word for name, word in _SCORER.items()):
-        raise ValueError("the file holds another object")
-    if schema.get("__module__") not in _MODULES:
+    if not isinstance(schema, dict) or any(schema.get(name) not in words for name, words in _SCORER.items()):
         raise ValueError("the file holds another object")
     content = schema.get("content")
     if not isinstance(content, dict) or not isinstance(content.get("content"), dict):

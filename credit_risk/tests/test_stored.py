@@ -166,6 +166,12 @@ def test_nothing_but_plain_values_is_built(data, loader, module, cls):
         read(repacked(schema))
 
 
+@pytest.mark.parametrize("module", ["credit_risk", "credit_risk.models", ["credit_risk.model"], {}, None])
+def test_no_other_module_is_taken_for_ours(data, module):
+    with pytest.raises(ModelRefused, match="another object"):
+        read(repacked(schema_of(data) | {"__module__": module}))
+
+
 def nested(data):
     deep = plain("1")
     for _ in range(50):
