@@ -6,7 +6,6 @@ The file has decision_id or client_id, outcome and date, as CSV, Excel or Parque
 known or still open, 1 when some were not, 2 when none was.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 
@@ -17,7 +16,7 @@ from credit_risk.decision_log.outcomes import Taken, take
 from credit_risk.schema.faults import Unreadable, first_messages
 from credit_risk.settings import Settings
 from credit_risk.storage.documents import LogUnavailable
-from credit_risk.texts import one_line
+from model_deployment.command import sent_file
 from model_deployment.files.formats import Upload
 
 
@@ -26,27 +25,20 @@ def taken_from(sent: Upload, log: DecisionLog, say: Callable[[str], None] = lamb
 
     Raises
     ------
-    Unreadable, LogUnavailable, Problem
-        See `take` and `formats.as_csv`.
+    Unreadable, LogUnavailable, ReadersBusy
+        See `take` and `Upload.csv`.
     """
     return sent.parsed(lambda csv: take(log, csv, sent.name, say, caller=caller), COLUMNS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model_deployment.outcomes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--name", type=one_line, help="of the file, for the log")
-    options = parser.parse_args(arguments)
+    sent = sent_file("model_deployment.outcomes", __doc__, arguments)
 
     def say(text: str) -> None:
         print(f"outcomes: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
     try:
-        sent = Upload(sys.stdin.buffer.read(), options.name)
         taken = taken_from(sent, open_log(Settings()), say, caller=str(at_console()))
     except (Unreadable, LogUnavailable, ValueError) as error:
         say(str(error))

@@ -6,7 +6,6 @@ The result is the CSV that the API answers with; the decisions are in the log be
 rejected rows goes to standard error. Exit code 0 when every row was decided, 1 when some were not, 2 when none was.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -16,9 +15,8 @@ from credit_risk.registry.registry import open_registry
 from credit_risk.schema.faults import Unreadable, first_messages
 from credit_risk.settings import Settings
 from credit_risk.storage.documents import LogUnavailable
-from credit_risk.texts import one_line
+from model_deployment.command import sent_file
 from model_deployment.files.export import result_csv
-from model_deployment.files.formats import Upload
 from model_deployment.scoring.live_model import Production, ScoringOff
 from model_deployment.scoring.metrics import Metrics
 from model_deployment.scoring.service import Scoring
@@ -26,13 +24,7 @@ from model_deployment.scoring.service import Scoring
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model_deployment.score",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--name", type=one_line, help="of the file, for the log")
-    options = parser.parse_args(arguments)
+    sent = sent_file("model_deployment.score", __doc__, arguments)
     settings = Settings()
     log = open_log(settings)
     registry = open_registry(settings)
@@ -40,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     production.look()
     try:
         scoring = Scoring(production, log, Metrics(), settings.max_explained_rows)
-        batch = scoring.file(Upload(sys.stdin.buffer.read(), options.name), caller=at_console()).batch
+        batch = scoring.file(sent, caller=at_console()).batch
     except (ScoringOff, LogUnavailable, Unreadable) as error:
         print(f"score: {error}", file=sys.stderr)  # noqa: T201
         return 2

@@ -15,12 +15,11 @@ ROWS = 50_000
 logger = logging.getLogger(__name__)
 
 
-def parts(batches: Sequence[BatchRecord], rows: int | None = None) -> Iterator[Sequence[BatchRecord]]:
+def parts(batches: Sequence[BatchRecord]) -> Iterator[Sequence[BatchRecord]]:
     """Yield consecutive batches that hold about so many decisions together, one at least."""
-    most = ROWS if rows is None else rows
     start = total = 0
     for i, record in enumerate(batches):
-        if i > start and total + record.n_decided > most:
+        if i > start and total + record.n_decided > ROWS:
             yield batches[start:i]
             start, total = i, 0
         total += record.n_decided

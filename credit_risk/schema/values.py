@@ -19,12 +19,8 @@ class Values:
 
     Parameters
     ----------
-    domain : Domain, optional
-        What the version saw in training. A number outside it gets a warning; a category that had no row is rejected,
-        for a model can only guess there.
-    labelled : bool
-        Whether a label that is neither good nor bad is a fault, as where a model is to learn from it. No decision needs
-        one: else it is left out.
+    domain, labelled
+        See `validation.Validator`.
     """
 
     def __init__(self, domain: Domain | None = None, *, labelled: bool = False) -> None:

@@ -105,8 +105,8 @@ def as_csv(data: Data) -> tuple[Data, dict[str, Any]]:
     ------
     Unreadable
         When it says that it is a workbook or a Parquet file, and is none that can be read.
-    Problem
-        When too many are read already (503).
+    ReadersBusy
+        When too many are read already.
     """
     reader = _READERS.get(bytes(data[:4]))
     if reader is None:

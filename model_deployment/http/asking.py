@@ -7,7 +7,7 @@ from credit_risk.access.caller import Caller
 from credit_risk.decision_log.log import DecisionLog
 
 # Where the server leaves who asks, and takes what the access log says about it, for all that is behind it.
-CALLER = "credit_risk.access.caller"
+CALLER = "credit_risk.caller"
 ENTRY = "credit_risk.entry"
 # Where the files of a form are that came in, and the file goes that is the answer's body (see `site`).
 FILES = "credit_risk.files"

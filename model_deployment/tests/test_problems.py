@@ -11,8 +11,10 @@ from credit_risk.keys import digest
 from credit_risk.schema.validation import Validator
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.api.openapi import OPERATIONS, PUBLIC
+from model_deployment.api.problems import problem_of
 from model_deployment.api.schemas import Problem
 from model_deployment.app import create_app
+from model_deployment.scoring.errors import NotDecided
 from model_deployment.scoring.service import Scoring
 from tests.support.riskometer import client_of
 
@@ -203,3 +205,11 @@ def test_500_for_what_nobody_foresaw(app, good, monkeypatch):
         answer = ask(client_of(app), operation, **good.get(operation.id, dict)())
         assert kind(answer, 500) == "internal"
         assert "Main Street" not in answer.text
+
+
+@pytest.mark.parametrize("kind", NotDecided.__subclasses__())
+def test_no_reason_against_a_decision_is_an_error_that_nobody_foresaw(kind, log):
+    said = {"KeyReused": (log.batch(KNOWN),), "DecidedBefore": (log.batch(KNOWN), "by another version")}
+    problem = problem_of(kind(*said.get(kind.__name__, ("nothing was decided",))), "here")
+    assert problem.kind != "internal"
+    assert problem.status in (409, 413, 422, 503)
