@@ -23,7 +23,7 @@ WORKDIR /app
 # A new volume takes the owner of the folder that it is mounted on.
 FROM base AS passwords
 RUN install --directory --owner=app --group=app --mode=755 /secrets
-COPY tools/passwords.py tools/handout.py tools/
+COPY tools/access/passwords.py tools/access/handout.py tools/access/
 USER app
 
 FROM base AS build
@@ -38,12 +38,13 @@ SH
 
 FROM base AS mlflow
 RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --only-group mlflow
-COPY tools/exposure.py tools/mlflow_server.py tools/passwords.py tools/
+COPY tools/access/exposure.py tools/access/passwords.py tools/access/
+COPY tools/servers/mlflow_server.py tools/servers/
 USER app
 
 FROM base AS prefect-server
 RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --only-group prefect
-COPY tools/prefect_server.py tools/
+COPY tools/servers/prefect_server.py tools/servers/
 USER app
 
 FROM base AS common
@@ -57,7 +58,9 @@ FROM common AS training-worker
 RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups --group training
 COPY prefect.yaml ./
 COPY data data
-COPY tools/create_bucket.py tools/keeper.py tools/mongo_roles.py tools/mongo-roles.json tools/
+COPY tools/create_bucket.py tools/
+COPY tools/access/mongo_roles.py tools/access/mongo-roles.json tools/access/
+COPY tools/state/keeper.py tools/state/
 COPY credit_risk credit_risk
 COPY model_orchestration_and_tracking model_orchestration_and_tracking
 COPY monitoring monitoring

@@ -5,7 +5,7 @@ PY := .venv/bin/python
 # Newer than the lock when .venv holds what the lock says. Nothing that works through Docker alone depends on it.
 ENVIRONMENT := .venv/.from-lock
 # Where the stack is in containers there may be no .venv.
-STATE = $(firstword $(wildcard $(PY)) python3) -m tools.backup
+STATE = $(firstword $(wildcard $(PY)) python3) -m tools.state.backup
 EXPORT := .venv/bin/uv export --frozen --quiet --no-hashes --no-annotate --no-header
 export COMPOSE_UP ?= docker compose up --build --wait
 # Where it is set, as in many containers, every service and every test's process would compile its libraries anew.
@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run status logs stop passwords clean reset model-train-flow evidently-report-flow score outcomes training-data \
-	approve rollback adopt approvals api-key backup restore upgrade evaluate bench test test-slow test-all test-compose audit leaks parts lint format panels notebook requirements
+	approve rollback adopt approvals api-key backup restore upgrade evaluate bench test test-slow test-all coverage test-compose audit leaks parts lint format panels notebook requirements
 
 help: ## This list
 	@awk -F ':.*## ' '/^### /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -32,7 +32,7 @@ logs: $(ENVIRONMENT) ## Follow the logs (of one service: make logs SERVICE=mlflo
 stop: $(ENVIRONMENT) ## Stop what `make run` started in another terminal
 	@$(PY) -m tools.stack stop
 passwords: ## What to type where a page asks for a login
-	@tools/dispatch.sh passwords python -m tools.passwords
+	@tools/dispatch.sh passwords python -m tools.access.passwords
 
 ### The work, on whichever stack runs: this machine's or docker compose's (both: say STACK=local or STACK=compose)
 model-train-flow: ## Train, and follow the run to its end (fewer candidates: N_ITER=5)
@@ -40,9 +40,10 @@ model-train-flow: ## Train, and follow the run to its end (fewer candidates: N_I
 		credit-risk-training/sunday-night $${N_ITER:+--param "n_iter=$$N_ITER"}
 evidently-report-flow: ## Report on the drift of recent decisions, and follow the run to its end
 	@tools/dispatch.sh training-worker python -m model_orchestration_and_tracking.run evidently-report/every-3-hours
-score: ## Decide on a file of clients without the page: FILE=clients.csv OUT=result.csv
+score: ## Decide on a file of clients without the page: FILE=clients.csv OUT=result.csv (REASONS=1: with reasons)
 	@test -f "$$FILE" -a -n "$$OUT" || { echo 'make score needs both: FILE=clients.csv (there) OUT=result.csv' >&2; exit 2; }
-	@tools/dispatch.sh risk-o-meter python -m model_deployment.score --name "$$(basename "$$FILE")" < "$$FILE" > "$$OUT.part"; \
+	@tools/dispatch.sh risk-o-meter python -m model_deployment.score --name "$$(basename "$$FILE")" $${REASONS:+--reasons} \
+		< "$$FILE" > "$$OUT.part"; \
 		code=$$?; if [ -s "$$OUT.part" ]; then mv "$$OUT.part" "$$OUT"; else rm -f "$$OUT.part"; fi; exit $$code
 outcomes: ## Take what became of clients, a file of decision_id or client_id, outcome, date: FILE=outcomes.csv
 	@test -f "$$FILE" || { echo 'make outcomes needs a file that is there: FILE=outcomes.csv' >&2; exit 2; }
@@ -83,6 +84,8 @@ test: $(ENVIRONMENT) ## All tests that take seconds, and the whole stack once (a
 	@$(PY) -m pytest -m "alone and not slow" model_deployment $(ARGS) || test $$? -eq 5 # which is pytest's word for none
 test-slow: $(ENVIRONMENT) ## Only the slow ones; some measure, so the machine is theirs
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not compose" $(ARGS)
+coverage: $(ENVIRONMENT) ## What `make test` runs, and how much of the code that is, lines and branches
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not compose" --cov $(ARGS)
 test-all: test test-slow ## Both
 test-compose: $(ENVIRONMENT) ## Bring docker-compose.yml up and use it (by another command: COMPOSE_UP=...)
 	@$(PY) -m pytest -m compose tests/compose $(ARGS)
@@ -110,7 +113,7 @@ bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, each scenario in 
 	@echo
 	@$(PY) -m benchmarks.drift $${ROWS:+--rows "$$ROWS"} $${WINDOWS:+--windows "$$WINDOWS"}
 panels: $(ENVIRONMENT) ## Draw the dashboards into docs/, of what the running Prometheus knows (MINUTES=20)
-	@$(PY) -m tools.panels $${MINUTES:+--minutes "$$MINUTES"} $(ARGS)
+	@$(PY) -m tools.dashboards.panels $${MINUTES:+--minutes "$$MINUTES"} $(ARGS)
 notebook: $(ENVIRONMENT) ## Run Model-development.ipynb from top to bottom (store its outputs: ARGS=--in-place)
 	@$(PY) -m tools.notebook $(ARGS)
 parts: ## Install what the tests use where it is there: Chromium, Prometheus, FerretDB, fake-gcs-server (Debian)

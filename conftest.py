@@ -1,12 +1,14 @@
-"""Fixtures that all tests share: settings of their own, and the real parts, each started for the tests and stopped.
+"""Fixtures that all tests share: their settings, and real servers, started and stopped for them.
 
-A part that is not on the machine skips its tests with one line of reason; with `REQUIRE_PARTS=1`, as in CI, they fail.
+Tests are skipped, with the reason in one line, if a program that they need is not on the machine;
+with `REQUIRE_PARTS=1`, as in CI, they fail.
 """
 
 import os
 import shutil
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -17,10 +19,11 @@ import pytest
 
 from credit_risk.registry import logged
 from credit_risk.settings import Settings
-from credit_risk.storage.documents import INDEXES, create_indexes
+from credit_risk.storage.documents import INDEXES
+from credit_risk.storage.mongodb import create_indexes
 from tests.support.processes import answers, free_port, need, running, wait_for
 from tests.support.services import PREFECT_LOGIN, flows_under, prefect_server
-from tools.mongo_roles import ROLES, privileges
+from tools.access.mongo_roles import ROLES, privileges
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -28,18 +31,32 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 
 ALL_MODULES = logged.modules
-# Files of tests that take minutes; begun last, they would run on beside idle processes.
-FIRST = ("test_end_to_end.py", "test_flow.py", "test_stack.py", "test_faults.py", "test_open_stack.py")
+# Files of tests that take minutes; if they began last, other processes would be idle meanwhile.
+FIRST = (
+    "test_end_to_end.py",
+    "test_flow.py",
+    "test_stack.py",
+    "test_faults.py",
+    "test_open_stack.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the longest files run first, the rest as they were found."""
+    """Run the longest files first, the others in the order in which they were found."""
     items.sort(key=lambda item: item.path.name not in FIRST)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name each reason why tests are left out, such as what the machine lacks, in one line."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[-1]).removeprefix("Skipped: ") for report in skipped)
+    for reason, n in reasons.most_common():
+        terminalreporter.write_line(f"{n} left out: {reason}")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def little_code() -> Iterator[None]:
-    """Log models with one module of those that go with them; each look at a version takes a request for each file."""
+    """Log models with only one code file: a look at a version takes a request for each file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logged, "modules", lambda: ["__init__.py"])
         yield
@@ -47,7 +64,7 @@ def little_code() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def all_code(little_code: None) -> Iterator[None]:
-    """Log models with all that goes with them, as outside the tests: MLflow can load them by themselves."""
+    """Log models with all of their code, as outside the tests, so that MLflow can load them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logged, "modules", ALL_MODULES)
         yield
@@ -55,13 +72,13 @@ def all_code(little_code: None) -> Iterator[None]:
 
 @pytest.fixture
 def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare a scorer's trial, which takes seconds and has tests of its own."""
+    """Skip a scorer's trial, which takes seconds and has its own tests."""
     monkeypatch.setattr("credit_risk.registry.registry.try_scorer", lambda data: None)
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Settings with all state below the test's own folder; addresses where nobody listens."""
+    """Settings with all state in the test's folder, and addresses where nobody listens."""
     return Settings(
         _env_file=None,
         var_dir=tmp_path,
@@ -78,8 +95,9 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real MLflow server on SQLite; its address."""
     folder = tmp_path_factory.mktemp("mlflow")
     port = free_port()
-    command = [sys.executable, "-m", "tools.mlflow_server", "--port", str(port), "--backend-store-uri"]
-    command += [f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "a")]
+    command = [sys.executable, "-m", "tools.servers.mlflow_server", f"--port={port}"]
+    command += [f"--backend-store-uri=sqlite:///{folder}/mlflow.db"]
+    command += [f"--artifacts-destination={folder / 'a'}"]
     with running(command, folder / "log", {"PYTHONPATH": str(Path(__file__).parent)}):
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), 120, "MLflow")
         yield f"http://127.0.0.1:{port}"
@@ -93,7 +111,7 @@ def _prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def prefect_api(_prefect_server: str) -> Iterator[str]:
-    """The API of a real Prefect server, which the module's flows run under, as other modules' did."""
+    """The API of a real Prefect server, under which the module's flows run."""
     with flows_under(_prefect_server) as api:
         yield api
 
@@ -104,7 +122,9 @@ def _mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given.rstrip("/")
         return
-    program = need("ferretdb", "or set TEST_MONGODB_URL to a MongoDB; tools/install-parts.sh builds ferretdb")
+    program = need(
+        "ferretdb", "or set TEST_MONGODB_URL to a MongoDB; tools/install-parts.sh builds ferretdb"
+    )
     folder = tmp_path_factory.mktemp("ferretdb")
     port = free_port()
     command = [program, "--handler=sqlite", f"--sqlite-url=file:{folder}/", f"--state-dir={folder}"]
@@ -116,15 +136,21 @@ def _mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def mongodb_url(_mongodb: str, request: pytest.FixtureRequest) -> str:
-    """A database of the test's own on a server that speaks MongoDB's protocol."""
+    """A new database for the test, on a server that speaks MongoDB's protocol."""
     return f"{_mongodb}/test_{abs(hash(request.node.nodeid))}"
 
 
 class Sent(pymongo.monitoring.CommandListener):
-    """Notes which rights MongoDB wants for the commands that this process sends to a database."""
+    """Notes the rights that MongoDB requires for the commands that this process sends."""
 
-    # Any other command is its own name, and so a right that nobody has.
-    RIGHT: ClassVar = {"aggregate": "find", "count": "find", "delete": "remove", "distinct": "find", "getMore": "find"}
+    # Any other command counts as a right of the same name, which nobody has.
+    RIGHT: ClassVar = {
+        "aggregate": "find",
+        "count": "find",
+        "delete": "remove",
+        "distinct": "find",
+        "getMore": "find",
+    }
     FREE: ClassVar = {"endSessions", "hello", "killCursors", "ping"}
 
     def __init__(self) -> None:
@@ -150,9 +176,9 @@ pymongo.monitoring.register(_sent)
 
 @pytest.fixture
 def in_role(mongodb_url: str) -> Callable[[str], AbstractContextManager[None]]:
-    """A function `in_role(name)`: what is done meanwhile on `mongodb_url` has to be within that role's rights.
+    """A function `in_role(name)`, in whose context commands must be within that role's rights.
 
-    The indexes are there before, as in docker-compose.yml.
+    They are those sent to `mongodb_url`. The indexes exist before, as in docker-compose.yml.
     """
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(mongodb_url)
     database = client.get_default_database()
@@ -168,7 +194,11 @@ def in_role(mongodb_url: str) -> Callable[[str], AbstractContextManager[None]]:
         finally:
             _sent.noted = None
         assert used, "nothing was asked of MongoDB"
-        granted = {(p["resource"]["collection"], action) for p in privileges(ROLES[role]) for action in p["actions"]}
+        granted = {
+            (p["resource"]["collection"], action)
+            for p in privileges(ROLES[role])
+            for action in p["actions"]
+        }
         assert used <= granted, f"{role} has no right to: {sorted(used - granted)}"
 
     return watch
@@ -179,16 +209,17 @@ def _gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program = need("fake-gcs-server", "tools/install-parts.sh builds it")
     folder = tmp_path_factory.mktemp("gcs")
     port = free_port()
-    command = [program, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
-    command += ["-external-url", f"http://127.0.0.1:{port}"]
+    url = f"http://127.0.0.1:{port}"
+    command = [program, "-scheme=http", "-host=127.0.0.1", f"-port={port}", "-backend=memory"]
+    command += [f"-external-url={url}"]
     with running(command, folder / "log"):
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/storage/v1/b?project=local"), what="fake-gcs-server")
-        yield f"http://127.0.0.1:{port}"
+        wait_for(lambda: answers(f"{url}/storage/v1/b?project=local"), what="fake-gcs-server")
+        yield url
 
 
 @pytest.fixture
 def gcs_url(_gcs: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """The address of a bucket folder of the test's own on a storage server; STORAGE_EMULATOR_HOST points there."""
+    """The address of a bucket folder for the test, on the server at STORAGE_EMULATOR_HOST."""
     from google.api_core.exceptions import Conflict
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
@@ -202,10 +233,13 @@ def gcs_url(_gcs: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
 
 @pytest.fixture
 def on_servers(request: pytest.FixtureRequest) -> Callable[[Settings], Settings]:
-    """A function that returns settings with the log at `mongodb_url` and the bucket at `gcs_url`."""
+    """A function that returns settings with a log at `mongodb_url` and a bucket at `gcs_url`."""
 
     def move(settings: Settings) -> Settings:
-        urls = {"decision_log": request.getfixturevalue("mongodb_url"), "bucket": request.getfixturevalue("gcs_url")}
+        urls = {
+            "decision_log": request.getfixturevalue("mongodb_url"),
+            "bucket": request.getfixturevalue("gcs_url"),
+        }
         return settings.model_copy(update=urls)
 
     return move
@@ -219,8 +253,10 @@ def prometheus_binary() -> str:
 
 @pytest.fixture(scope="session")
 def alertmanager_binary() -> str:
-    """The path of the Alertmanager, which Debian calls by another name."""
-    return shutil.which("alertmanager") or need("prometheus-alertmanager", "Debian's package of that name has it")
+    """The path of the Alertmanager, which has another name in Debian."""
+    return shutil.which("alertmanager") or need(
+        "prometheus-alertmanager", "Debian's package of that name has it"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -250,16 +286,16 @@ def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def chromium(_chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """A function that returns a Chromium which remembers nothing, `chromium(width=1280, height=900)`.
+    """A function `chromium(width=1280, height=900)` that returns a browser without a history.
 
-    It is started once, and each test has a tab of its own in it; downloads are in the test's `downloads`.
+    It is started once, and each test has its own tab; downloads go to the test's `downloads`.
     """
     first = _chromium.current_window_handle
     downloads = tmp_path / "downloads"
     downloads.mkdir()
 
     def open_browser(width: int = 1280, height: int = 900) -> Any:
-        _chromium.get_log("browser")  # what was said until now
+        _chromium.get_log("browser")  # discards earlier lines
         _chromium.switch_to.new_window("tab")
         _chromium.set_window_size(width, height)
         behaviour = {"behavior": "allow", "downloadPath": str(downloads)}
@@ -270,6 +306,8 @@ def chromium(_chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     for tab in set(_chromium.window_handles) - {first}:
         _chromium.switch_to.window(tab)
         origin = _chromium.execute_script("return origin")
-        _chromium.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        _chromium.execute_cdp_cmd(
+            "Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"}
+        )
         _chromium.close()
     _chromium.switch_to.window(first)

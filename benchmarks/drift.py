@@ -1,10 +1,11 @@
-"""Drift: false alarms and power, and what a refresh of the exporter takes with few and with many decisions in the log.
+"""Drift: false alarms and power, and the time of an exporter's refresh with few and many decisions.
 
     make bench
 
-Beside ours stands Evidently: its default tests on the same windows, and one Report with DataDriftPreset over all of the
-decisions, which is what the exporter would have to make without counts. The log is a real one (SQLite and a folder),
-and so is the registry (MLflow on SQLite). The ratios are what counts: seconds depend on the machine.
+Beside ours stands Evidently: its default tests on the same windows, and one Report with
+DataDriftPreset over all of the decisions, which is what the exporter would have to make without
+counts. The log is a real one (SQLite and a folder), and so is the registry (MLflow on SQLite).
+Compare the ratios: seconds depend on the machine.
 """
 
 import argparse
@@ -23,7 +24,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
-from benchmarks.alarms import SIZES, false_alarms, power, usual_false_alarms
+from benchmarks.alarms import SIZES, baseline_false_alarms, false_alarms, power
+from benchmarks.progress import say
 from benchmarks.servers import appoint, mlflow_server
 from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import DecisionLog, open_log
@@ -37,8 +39,8 @@ from credit_risk.settings import Settings
 from credit_risk.training_data.data import read_training, split
 from monitoring.drift.bins import FEATURES, MEASURED, RISK
 from monitoring.drift.drift import Drift
-from monitoring.exporter.collector import Refresher, evidently
-from tools.stories import balances_fall
+from monitoring.exporter.collector import Collector, evidently
+from tools.dashboards.demo_traffic import balances_fall
 
 FEW = 10_000
 FILE = 50_000
@@ -59,29 +61,32 @@ class World:
         """Return what the training flow would make of the data, without a search."""
         train, test = split(read_training("data/credit-g.csv"))
         codes, labels = encode(train), train[LABEL].to_numpy(str)
+
         risk = np.empty(len(train))
-        for fitted, held_out in StratifiedKFold(10, shuffle=True, random_state=0).split(codes, labels):
+        folds = StratifiedKFold(10, shuffle=True, random_state=0)
+        for fitted, held_out in folds.split(codes, labels):
             risk[held_out] = CreditScorer().fit(codes[fitted], labels[fitted]).risk(codes[held_out])
+
         scorer = CreditScorer().fit(codes, labels)
         return cls(scorer, train[[*NAMES, LABEL]].assign(risk=risk), test[list(NAMES)])
 
     def draw(self, n: int, *, drifted: bool = False, seed: int = 0) -> pd.DataFrame:
         """Return n clients; `drifted` ones ask for more and have less on their accounts."""
         random = np.random.default_rng(seed)
-        # Everybody comes equally often, in random order: no luck of the draw.
-        drawn = self.strangers.iloc[random.permutation(np.arange(n) % len(self.strangers))].reset_index(drop=True)
-        if not drifted:
-            return drawn
-        return balances_fall(drawn, random)
+        # Everybody comes equally often, in random order, so that chance plays no part.
+        order = random.permutation(np.arange(n) % len(self.strangers))
+        drawn = self.strangers.iloc[order].reset_index(drop=True)
+        return balances_fall(drawn, random) if drifted else drawn
 
     def decide(self, log: DecisionLog, clients: pd.DataFrame) -> None:
         """Score clients as the Risk-O-Meter does, and commit them."""
         applications = Validator(self.scorer.domain).rows(clients.to_dict("records"))
         decided = self.scorer.decide(applications.codes)
-        log.commit(Batch(applications, decided, "1", "digest", self.scorer.threshold, source="clients.csv"))
+        threshold = self.scorer.threshold
+        log.commit(Batch(applications, decided, "1", "digest", threshold, source="clients.csv"))
 
     def register(self, folder: Path, address: str) -> None:
-        """Register the scorer as version 1 in an MLflow server; `folder` holds what is made for it."""
+        """Register the scorer as version 1 in an MLflow server; `folder` takes its files."""
         mlflow.set_tracking_uri(address)
         with mlflow.start_run(experiment_id=mlflow.create_experiment("benchmark")) as run:
             self.reference.to_parquet(folder / REFERENCE_FILE, index=False)
@@ -91,7 +96,10 @@ class World:
 
 
 class Seconds(NamedTuple):
-    """How long something took, and how long it kept a processor busy; other work lengthens the former only."""
+    """How long something took, and how long it kept a processor busy.
+
+    Other work on the machine lengthens only the former.
+    """
 
     passed: float
     busy: float
@@ -101,7 +109,7 @@ class Seconds(NamedTuple):
 
 
 def timed(work: Callable[[], object]) -> Seconds:
-    """Return what a piece of work takes."""
+    """Return how long a piece of work takes."""
     passed, busy = time.perf_counter(), time.process_time()
     work()
     return Seconds(time.perf_counter() - passed, time.process_time() - busy)
@@ -110,7 +118,9 @@ def timed(work: Callable[[], object]) -> Seconds:
 class Story:
     """A log with decisions, and an exporter's child that has read it."""
 
-    def __init__(self, world: World, registry: str, folder: Path, chunks: Iterator[pd.DataFrame]) -> None:
+    def __init__(
+        self, world: World, registry: str, folder: Path, chunks: Iterator[pd.DataFrame]
+    ) -> None:
         self._world = world
         settings = Settings(
             _env_file=None,
@@ -121,13 +131,14 @@ class Story:
         self.log = open_log(settings)
         for clients in chunks:
             world.decide(self.log, clients)
+
         versions = Registry(registry, settings.model_name)
         appoint(versions, self.log)
-        self._refresher = Refresher(self.log, versions, settings, evidently)
+        self._refresher = Collector(self.log, versions, settings, evidently)
         self.started = timed(self._read)
 
     def _read(self) -> None:
-        """Refresh until all is read: a big log comes into the book of loans bit by bit."""
+        """Refresh until all is read: a big log enters the book of loans bit by bit."""
         decided = any(record.n_decided for record in self.log.batches())
         while not self._refresher.refresh().quality.vintages and decided:
             pass
@@ -139,7 +150,7 @@ class Story:
         return self._refresher.figures.drift
 
     def refresh(self, seed: int, *, drifted: bool = False) -> "Seconds":
-        """Return what a refresh with some new decisions takes."""
+        """Return how long a refresh with some new decisions takes."""
         self._world.decide(self.log, self._world.draw(NEW, drifted=drifted, seed=seed))
         return timed(self._refresher.refresh)
 
@@ -157,7 +168,7 @@ def chunks(world: World, n: int, *, drifted: bool = False) -> Iterator[pd.DataFr
 
 
 def evidently_seconds(reference: pd.DataFrame, decisions: pd.DataFrame) -> Seconds:
-    """Return what it takes to make one Report with DataDriftPreset as it comes."""
+    """Return how long one Report with DataDriftPreset takes, with its defaults."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
@@ -165,14 +176,15 @@ def evidently_seconds(reference: pd.DataFrame, decisions: pd.DataFrame) -> Secon
     about = DataDefinition(numerical_columns=list(MEASURED), categorical_columns=counted)
 
     def make() -> None:
-        sets = (Dataset.from_pandas(frame[list(FEATURES)], data_definition=about) for frame in (decisions, reference))
-        Report([DataDriftPreset()]).run(*sets).dict()
+        current = Dataset.from_pandas(decisions[list(FEATURES)], data_definition=about)
+        base = Dataset.from_pandas(reference[list(FEATURES)], data_definition=about)
+        Report([DataDriftPreset()]).run(current, base).dict()
 
     return timed(make)
 
 
 def evidently_verdict(reference: pd.DataFrame, decisions: pd.DataFrame) -> set[str]:
-    """Return the features that drifted by our rule, with the p-values that Evidently computes over all decisions."""
+    """Return the features that drifted by our rule with Evidently's p-values over all decisions."""
     from monitoring.drift import evidently_adapter
     from monitoring.drift.drift import compare
 
@@ -182,33 +194,45 @@ def evidently_verdict(reference: pd.DataFrame, decisions: pd.DataFrame) -> set[s
 def alarms(world: World, windows: int) -> list[str]:
     """Return the tables of false alarms and of power."""
     lines = [
-        f"| {windows} windows without drift: any feature flagged | Evidently's default tests | ours |",
+        f"| {windows} windows without drift: any feature flagged "
+        "| Evidently's default tests | ours |",
         "|---|---|---|",
     ]
     found: dict[int, Mapping[str, float]] = {}
+
     for n in SIZES:
         _say(f"windows of {n:,}...")
-        ours, usual = (f(world.reference, n, windows) for f in (false_alarms, usual_false_alarms))
-        lines.append(f"| {n:,} decisions | {usual:.1%} | {ours:.1%} |")
+        baseline = baseline_false_alarms(world.reference, n, windows)
+        ours = false_alarms(world.reference, n, windows)
+        lines.append(f"| {n:,} decisions | {baseline:.1%} | {ours:.1%} |")
         found[n] = power(world.reference, n, windows)
-    lines += ["", f"| found in | {' | '.join(f'windows of {n:,}' for n in SIZES)} |", f"|---|{'---|' * len(SIZES)}"]
-    return lines + [f"| {name} | {' | '.join(f'{found[n][name]:.0%}' for n in SIZES)} |" for name in found[SIZES[0]]]
+
+    titles = " | ".join(f"windows of {n:,}" for n in SIZES)
+    lines += ["", f"| found in | {titles} |", f"|---|{'---|' * len(SIZES)}"]
+    for name in found[SIZES[0]]:
+        shares = " | ".join(f"{found[n][name]:.0%}" for n in SIZES)
+        lines.append(f"| {name} | {shares} |")
+
+    return lines
 
 
 def speed(world: World, n: int) -> list[str]:
-    """Return the tables of what a refresh takes and of the verdicts on the three stories."""
+    """Return the tables of a refresh's time and of the verdicts on the three stories."""
     with tempfile.TemporaryDirectory() as name, mlflow_server(folder := Path(name)) as registry:
         world.register(folder, registry)
         _say(f"{n:,} decisions...")
-        plans = {"few": (min(FEW, n), False), "many": (n, False), "drifted": (n, True)}
+
         stories = {
-            what: Story(world, registry, folder / what, chunks(world, size, drifted=drifted))
-            for what, (size, drifted) in plans.items()
+            "few": Story(world, registry, folder / "few", chunks(world, min(FEW, n))),
+            "many": Story(world, registry, folder / "many", chunks(world, n)),
+            "drifted": Story(world, registry, folder / "drifted", chunks(world, n, drifted=True)),
         }
+
         took: dict[str, list[Seconds]] = {what: [] for what in stories}
         for seed in range(REFRESHES):  # by turns, so that all meet the same noise of the machine
             for what, story in stories.items():
-                took[what].append(story.refresh(seed, drifted=plans[what][1]))
+                took[what].append(story.refresh(seed, drifted=what == "drifted"))
+
         lines = [
             "| log | start, all read | refresh | Evidently's report on all | times as fast |",
             "|---|---|---|---|---|",
@@ -218,20 +242,27 @@ def speed(world: World, n: int) -> list[str]:
             _say(f"Evidently on {what}...")
             decisions = story.decisions()
             seconds = Seconds(*np.median(took[what], axis=0).tolist())
-            usual = evidently_seconds(world.reference, decisions)
+            baseline = evidently_seconds(world.reference, decisions)
             drifted = ", drifted" if what == "drifted" else ""
             lines.append(
-                f"| {len(decisions):,} decisions{drifted} | {story.started} | {seconds} | {usual} "
-                f"| {usual.passed / seconds.passed:.1f} |"
+                f"| {len(decisions):,} decisions{drifted} | {story.started} | {seconds} "
+                f"| {baseline} | {baseline.passed / seconds.passed:.1f} |"
             )
+
             if what != "few":
-                ours, theirs = set(story.drift.drifted), evidently_verdict(world.reference, decisions)
+                ours = set(story.drift.drifted)
+                theirs = evidently_verdict(world.reference, decisions)
                 named = "balances fall, amounts rise" if drifted else "no drift"
                 same = "yes" if ours == theirs else "no"
                 verdicts.append(f"| {named} | {_listed(ours)} | {_listed(theirs)} | {same} |")
-        broken = Story(world, registry, folder / "broken", iter([world.draw(1000).assign(purpose="yacht")]))
+
+        clients = world.draw(1000).assign(purpose="yacht")
+        broken = Story(world, registry, folder / "broken", iter([clients]))
         words = ", ".join(sorted(set(broken.drift.unjudged.values())))
-        verdicts.append(f"| a column breaks, all rows are rejected | {words} | no rows, no report | - |")
+        verdicts.append(
+            f"| a column breaks, all rows are rejected | {words} | no rows, no report | - |"
+        )
+
     return lines + verdicts
 
 
@@ -240,21 +271,30 @@ def _listed(features: set[str]) -> str:
 
 
 def _say(line: str) -> None:
-    print(f"{datetime.now(UTC):%H:%M:%S} {line}", file=sys.stderr, flush=True)  # noqa: T201
+    say(f"{datetime.now(UTC):%H:%M:%S} {line}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.drift", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.drift",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rows", type=int, default=1_000_000, help="decisions in the big log (1000000)")
-    parser.add_argument("--windows", type=int, default=200, help="replayed windows of each size (200)")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="decisions in the big log (1000000)"
+    )
+    parser.add_argument(
+        "--windows", type=int, default=200, help="replayed windows of each size (200)"
+    )
     options = parser.parse_args(arguments)
-    warnings.filterwarnings("ignore", module=r"evidently\.|litestar\.")  # deprecations that are not ours to mend
+
+    # Deprecations that are not ours to mend.
+    warnings.filterwarnings("ignore", module=r"evidently\.|litestar\.")
+
     world = World.trained()
     for lines in (alarms(world, options.windows), [""], speed(world, options.rows)):
-        print("\n".join(lines), flush=True)  # noqa: T201
+        print("\n".join(lines), flush=True)
     return 0
 
 

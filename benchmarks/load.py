@@ -1,7 +1,7 @@
-"""Clients that ask again and again on connections that stay open, with as little work of their own as can be.
+"""Clients that send requests on open connections, with as little work of their own as possible.
 
-Plain sockets in one thread, a request that is made once, an answer that is only looked at for its status and length:
-some ten microseconds a request, so that what is measured is the server.
+Plain sockets in one thread, a request that is built once, and an answer of which only status and
+length are read: some ten microseconds per request, so that what is measured is the server.
 """
 
 import selectors
@@ -21,14 +21,22 @@ _PATIENCE = 60
 
 @dataclass(frozen=True)
 class Load:
-    """What clients saw: `seconds` of each request, and how many passed from the first to the last answer."""
+    """What clients saw.
+
+    Attributes
+    ----------
+    seconds : array of shape (n,)
+        How long each request took.
+    passed : float
+        Seconds from the first request to the last answer.
+    """
 
     seconds: Floats
     passed: float
 
     @property
     def per_second(self) -> float:
-        """How many requests a second were answered."""
+        """Requests answered per second."""
         return len(self.seconds) / self.passed
 
     @property
@@ -38,7 +46,20 @@ class Load:
 
 
 def ask(url: str, body: bytes, seconds: float, connections: int = 1, warm_up: int = 20) -> Load:
-    """Post a JSON body for so long, one after the other on each connection, and return how long each answer took.
+    """Post a JSON body again and again on each connection, and return how long each answer took.
+
+    Parameters
+    ----------
+    url : str
+        Address of the endpoint.
+    body : bytes
+        The JSON.
+    seconds : float
+        How long to go on.
+    connections : int
+        Number of connections that are used at the same time.
+    warm_up : int
+        Requests in all that are sent beforehand and not measured.
 
     Raises
     ------
@@ -46,20 +67,30 @@ def ask(url: str, body: bytes, seconds: float, connections: int = 1, warm_up: in
         When an answer is not 200.
     """
     parts = urlsplit(url)
-    request = (
-        f"POST {parts.path}{'?' if parts.query else ''}{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    head = (
+        f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+    )
+    request = head.encode() + body
     address = parts.hostname or "", parts.port or 80
-    # On connections of their own: who is done first would wait on one until the server hangs up.
+
+    # The warm-up has connections of its own: one that has finished would wait until the server
+    # hangs up.
     _ask(address, request, connections, seconds=0, least=max(1, warm_up // connections))
+
     start = time.perf_counter()
     taken = _ask(address, request, connections, seconds, least=1)
     return Load(np.array(taken), time.perf_counter() - start)
 
 
-def _ask(address: tuple[str, int], request: bytes, connections: int, seconds: float, least: int) -> list[float]:
-    """Ask on each connection for so long, `least` times at least; return the seconds that each request took."""
+def _ask(
+    address: tuple[str, int], request: bytes, connections: int, seconds: float, least: int
+) -> list[float]:
+    """Send requests on each connection for `seconds`, at least `least` times.
+
+    Returns how long each request took.
+    """
     clients = [_Client(address, request) for _ in range(connections)]
     try:
         return _answers(clients, time.perf_counter() + seconds, least)
@@ -75,15 +106,18 @@ def _answers(clients: list["_Client"], end: float, least: int) -> list[float]:
         client.begin()
         client.left = least - 1
         selector.register(client.socket, selectors.EVENT_READ, client)
+
     busy = len(clients)
     while busy:
         events = selector.select(_PATIENCE)
         if not events:
             raise RuntimeError("the server does not answer")
+
         for key, _ in events:
             client = key.data
             if not client.has_answer():
                 continue
+
             now = time.perf_counter()
             taken.append(now - client.began)
             if now < end or client.left > 0:
@@ -92,6 +126,7 @@ def _answers(clients: list["_Client"], end: float, least: int) -> list[float]:
             else:
                 selector.unregister(client.socket)
                 busy -= 1
+
     return taken
 
 
@@ -114,12 +149,15 @@ class _Client:
         received = self.socket.recv(65536)
         if not received:
             raise RuntimeError("the server closed the connection")
+
         self._answer += received
         at = self._answer.find(_END)
         if at < 0:
             return False
+
         head = self._answer[:at].lower()
         if b" 200 " not in head[:20]:
             raise RuntimeError(self._answer.decode(errors="replace"))
+
         start = head.index(_LENGTH) + len(_LENGTH)
         return len(self._answer) >= at + len(_END) + int(head[start:].split(b"\r\n", 1)[0])

@@ -1,7 +1,7 @@
-"""The page in a real browser: how long a clerk waits from handing over a file to seeing its result.
+"""The page in a real browser: how long a clerk waits for the result of a file.
 
-Both moments are the browser's own: the file input's change, which is what a drop ends in too, and the first frame that
-shows the summary and decisions in the table.
+Both moments are the browser's own: the file input's change event, which dropping a file causes too,
+and the first frame that shows the summary and decisions in the table.
 """
 
 import shutil
@@ -20,7 +20,8 @@ document.getElementById("file-input").addEventListener("change", () => {
   const begun = performance.now();
   const look = () => {
     const summary = document.getElementById("summary");
-    const words = [...document.querySelectorAll(".ag-cell[col-id=prediction]")].map(cell => cell.innerText.trim());
+    const cells = [...document.querySelectorAll(".ag-cell[col-id=prediction]")];
+    const words = cells.map(cell => cell.innerText.trim());
     const there = summary && summary.innerText.replace(/\\s+/g, " ").includes(`${rows} clients`);
     if (there && words.some(Boolean)) window.waited = performance.now() - begun;
     else requestAnimationFrame(look);
@@ -31,22 +32,27 @@ document.getElementById("file-input").addEventListener("change", () => {
 
 
 def has_browser() -> bool:
-    """Say whether Chromium and its driver are installed."""
+    """Return whether Chromium and its driver are installed."""
     return bool(shutil.which("chromium") and shutil.which("chromedriver"))
 
 
 def seconds_to_result(url: str, source: Path, rows: int, rounds: int) -> float:
-    """Return the least seconds of some rounds, each on the page opened anew, after one on a cold browser.
+    """Return the seconds of the fastest of some rounds, each on a page that is opened anew.
+
+    A first round, on a cold browser, does not count.
 
     Parameters
     ----------
     url : str
-        The Risk-O-Meter's.
+        Address of the Risk-O-Meter.
     source : Path
-        A CSV of so many `rows`, all valid.
+        A CSV, all of whose rows are valid.
+    rows : int
+        Number of its rows.
     """
     with _browser(source.parent) as browser:
-        return min([_waited(browser, url, source, rows) for _ in range(rounds + 1)][1:])
+        waited = [_waited(browser, url, source, rows) for _ in range(rounds + 1)]
+    return min(waited[1:])
 
 
 def _waited(browser: webdriver.Chrome, url: str, source: Path, rows: int) -> float:
@@ -56,7 +62,9 @@ def _waited(browser: webdriver.Chrome, url: str, source: Path, rows: int) -> flo
     )
     browser.execute_script(_WATCH, f"{rows:,}")
     browser.find_element(By.ID, "file-input").send_keys(str(source))
-    waited = WebDriverWait(browser, _PATIENCE).until(lambda b: b.execute_script("return window.waited"))
+    waited = WebDriverWait(browser, _PATIENCE).until(
+        lambda b: b.execute_script("return window.waited")
+    )
     return float(waited) / 1000
 
 
@@ -64,9 +72,15 @@ def _waited(browser: webdriver.Chrome, url: str, source: Path, rows: int) -> flo
 def _browser(folder: Path) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1366,768"):
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--window-size=1366,768",
+    ):
         options.add_argument(flag)
     options.add_argument(f"--user-data-dir={folder / 'browser'}")
+
     browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     try:
         yield browser

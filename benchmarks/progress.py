@@ -1,8 +1,8 @@
-"""How far a benchmark is, on standard error: standard output has its table alone."""
+"""The progress of a benchmark, on standard error: standard output has only its table."""
 
 import sys
 
 
 def say(line: str) -> None:
-    """Tell it."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    """Print a line of progress."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The two servers that are compared, each as a process with all its state below one folder."""
+"""The servers that are compared, each a process with all its state below one folder."""
 
 import os
 import shutil
@@ -16,32 +16,39 @@ import mlflow
 import psutil
 
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.registry.approvals import approve, note_registered
+from credit_risk.registry.approval_log import note_registered
+from credit_risk.registry.approvals import approve
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import PRODUCTION, Registry
 from credit_risk.schema.attributes import LABEL
 from credit_risk.scoring.model import CreditScorer
-from credit_risk.storage.blobs import open_blobs
-from credit_risk.storage.documents import LogUnavailable, open_documents
+from credit_risk.storage.backends import open_blobs, open_documents
+from credit_risk.storage.documents import LogUnavailable
 from credit_risk.training_data.data import read_training
 
 PATIENCE = 180
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the table is there
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output has only the table
 }
 
 
 def registered(uri: str, name: str, scorer: CreditScorer) -> None:
-    """Register a scorer under a name, as the training flow does, and set the alias that `mlflow models serve` takes."""
+    """Register a scorer under a name, as the training flow does.
+
+    Its alias is the one that `mlflow models serve` loads.
+    """
     os.environ.update(_QUIET)
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment(name)
     with mlflow.start_run() as run:
-        address = log_scorer(scorer, read_training("data/credit-g.csv").drop(columns=LABEL).head(3))
+        example = read_training("data/credit-g.csv").drop(columns=LABEL).head(3)
+        address = log_scorer(scorer, example)
+
     registry = Registry(uri, name)
-    registry.set_alias(PRODUCTION, registry.register(run.info.run_id, address).number)
+    version = registry.register(run.info.run_id, address)
+    registry.set_alias(PRODUCTION, version.number)
 
 
 def appoint(registry: Registry, log: DecisionLog) -> None:
@@ -53,9 +60,10 @@ def appoint(registry: Registry, log: DecisionLog) -> None:
 
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
-    """Run MLflow's server, with all its state below a folder, and give its address."""
+    """Run MLflow's server, with all its state below a folder, and yield its address."""
     port = _free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", f"{folder}/artifacts"]
     log = folder / "mlflow.log"
@@ -66,14 +74,17 @@ def mlflow_server(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def mlflow_serving(folder: Path, uri: str, name: str) -> Iterator[str]:
-    """Run `mlflow models serve`, with as many workers as ours has, and give its address."""
+    """Run `mlflow models serve`, with as many workers as ours has, and yield its address."""
     port = _free_port()
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{name}@{PRODUCTION}"]
-    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
+    command = [sys.executable, "-m", "mlflow", "models", "serve"]
+    command += ["--model-uri", f"models:/{name}@{PRODUCTION}", "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
     environment = {
         "MLFLOW_TRACKING_URI": uri,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # it looks for uvicorn there
+        # It looks for uvicorn on PATH.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
+
     log = folder / "mlflow-serve.log"
     with _running(command, log, environment) as process:
         _await(f"http://127.0.0.1:{port}/ping", process, log)
@@ -81,19 +92,19 @@ def mlflow_serving(folder: Path, uri: str, name: str) -> Iterator[str]:
 
 
 class Riskometer(NamedTuple):
-    """One that runs: its address, its first process, its decision log."""
+    """A running Risk-O-Meter: its address, its first process, its decision log."""
 
     url: str
     process: psutil.Process
     log: DecisionLog
 
     def n_batches(self) -> int:
-        """Return how many requests were logged."""
+        """Return the number of requests logged."""
         newest = next(self.log.latest_batches(limit=1), None)
         return newest.seq if newest else 0
 
     def n_decided(self, batch: str) -> int:
-        """Return how many decisions of a batch are logged."""
+        """Return the number of logged decisions of a batch."""
         record = self.log.batch(batch)
         return record.n_decided if record else 0
 
@@ -117,9 +128,12 @@ def riskometer(
         "API_KEYS": "",
         "ALLOWED_HOSTS": "127.0.0.1",
     }
+
     (folder / "var").mkdir(parents=True, exist_ok=True)
-    log = DecisionLog(open_documents(environment["DECISION_LOG"]), open_blobs(environment["BUCKET"]))
+    documents = open_documents(environment["DECISION_LOG"])
+    log = DecisionLog(documents, open_blobs(environment["BUCKET"]))
     appoint(Registry(uri, name), log)
+
     path = folder / "server.log"
     with _running([sys.executable, "-m", "model_deployment.server"], path, environment) as process:
         for _ in range(20):  # whichever worker is asked
@@ -129,15 +143,18 @@ def riskometer(
 
 @contextmanager
 def ferretdb(folder: Path) -> Iterator[str | None]:
-    """Run what speaks MongoDB's protocol, where it is installed, and give its address; None where it is not."""
+    """Run FerretDB, which speaks MongoDB's protocol, and yield its address; None without it."""
     if not shutil.which("ferretdb"):
         yield None
         return
+
     port = _free_port()
     state = folder / "ferretdb"
     state.mkdir(parents=True)
-    command = ["ferretdb", "--handler=sqlite", f"--sqlite-url=file:{state}/", f"--state-dir={state}"]
+    command = ["ferretdb", "--handler=sqlite"]
+    command += [f"--sqlite-url=file:{state}/", f"--state-dir={state}"]
     command += [f"--listen-addr=127.0.0.1:{port}", "--debug-addr=-", "--telemetry=disable"]
+
     with _running(command, folder / "ferretdb.log", {}):
         address = f"mongodb://127.0.0.1:{port}/bench"
         end = time.monotonic() + PATIENCE
@@ -149,11 +166,18 @@ def ferretdb(folder: Path) -> Iterator[str | None]:
 
 
 @contextmanager
-def _running(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    command: list[str], log: Path, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=out, env=os.environ | _QUIET | environment, start_new_session=True
+            command,
+            stdout=out,
+            stderr=out,
+            env=os.environ | _QUIET | environment,
+            start_new_session=True,
         )
+
     try:
         yield process
     finally:

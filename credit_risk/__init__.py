@@ -1,1 +1,1 @@
-"""What every service of the stack shares: applications, the scorer, the registry, the decision log."""
+"""What all services share: applications, the scorer, the registry, the decision log."""

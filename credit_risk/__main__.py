@@ -1,4 +1,4 @@
-"""The operator's commands: who is Production, what to learn from, and the settings."""
+"""The operator's commands: which version is Production, the training data, the settings."""
 
 import argparse
 import sys
@@ -9,19 +9,14 @@ from pydantic import ValidationError
 
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.verify import verify
-from credit_risk.registry.approvals import (
-    Approval,
-    Refused,
-    adopt,
-    approve,
-    history,
-    in_force,
-    rollback,
-)
-from credit_risk.registry.registry import NoSuchVersion, Registry, RegistryUnavailable, open_registry
+from credit_risk.registry.approval_log import Approval, history
+from credit_risk.registry.approvals import ApprovalRejected, adopt, approve, rollback
+from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
+from credit_risk.registry.in_force import in_force
+from credit_risk.registry.registry import Registry, open_registry
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings, describe
-from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.backends import open_blobs
 from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from credit_risk.training_data.data import read_training
@@ -33,21 +28,33 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     approving = commands.add_parser("approve", help="make a version Production")
     approving.add_argument("--force", action="store_true", help="even where its gate failed")
-    adopting = commands.add_parser("adopt", help="note a version that training did not, for approve")
+
+    adopting = commands.add_parser(
+        "adopt", help="note a version that training did not, for approve"
+    )
     for command in (approving, adopting):
-        command.add_argument("--version", required=True, help="number of the version, as MLflow shows it")
+        command.add_argument(
+            "--version", required=True, help="number of the version, as MLflow shows it"
+        )
+
     rolling = commands.add_parser("rollback", help="make the version before Production again")
     for command in (approving, adopting, rolling):
         command.add_argument("--by", required=True, help="who decides")
         command.add_argument("--reason", required=True, help="why")
+
     commands.add_parser("approvals", help="list who made which version Production, when and why")
     commands.add_parser(
         "training-data",
-        help="write a snapshot of DATA and of accepted clients whose outcomes have matured, for training",
-        description="Exit code 0 when a snapshot stands, new or not; 1 when there is nobody to add yet; 2 on failure.",
+        help="write a snapshot of DATA and of accepted clients whose outcomes have matured, "
+        "for training",
+        description="Exit code 0 when a snapshot stands, new or not; "
+        "1 when there is nobody to add yet; 2 on failure.",
     )
-    commands.add_parser("verify", help="read the whole decision log, and say whether anything of it is missing")
+    commands.add_parser(
+        "verify", help="read the whole decision log, and say whether anything of it is missing"
+    )
     commands.add_parser("settings", help="list the settings, their defaults and meanings")
+
     return parser
 
 
@@ -55,49 +62,62 @@ def _line(a: Approval) -> str:
     when = a.time.strftime("%Y-%m-%d %H:%M UTC") if a.time else "-"
     forced = " (forced)" if a.forced else ""
     reason = f": {one_line(a.reason)}" if a.reason else ""
+
     return f"{when:<20}  {a.kind:<8}  version {a.version:<4}  by {one_line(a.by)}{forced}{reason}"
 
 
 def _listed(registry: Registry, log: DecisionLog, follow_alias: bool) -> list[str]:
     """Return who decided what, which version decides, and whether MLflow's alias says otherwise."""
-    decided, now = history(log), in_force(registry, log, follow_alias=follow_alias)
+    decided = history(log)
+    now = in_force(registry, log, follow_alias=follow_alias)
     approval = now.approval
+
     if approval is None:
         said = "No version decides."
     else:
-        said = f"Version {approval.version} {'would decide' if now.refused else 'decides'}, by {one_line(approval.by)}."
-    astray = "MLflow cannot be reached, to see where its alias is" if now.astray is None else now.astray
+        verb = "would decide" if now.refused else "decides"
+        said = f"Version {approval.version} {verb}, by {one_line(approval.by)}."
+
+    astray = now.astray
+    if astray is None:
+        astray = "MLflow cannot be reached, to see where its alias is"
     lines = list(map(_line, decided)) or ["nothing was approved yet"]
+
     return [*lines, said, *filter(None, (now.refused, astray))]
 
 
 def _training_data() -> int:
-    def say(text: str) -> None:
-        print(f"training-data: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    def report(text: str) -> None:
+        print(f"training-data: {text}", file=sys.stderr, flush=True)
 
     try:
         settings = Settings()
-        base = read_training(settings.data, say)
-        say(f"{settings.data}: {len(base):,} clients")
+        base = read_training(settings.data, report)
+        report(f"{settings.data}: {len(base):,} clients")
         log, blobs = open_log(settings), open_blobs(settings.bucket)
-        snapshot, new = make(log, blobs, base, settings.data, settings.outcome_maturity_months, say)
-    # A setting that is wrong and a file that is are ValueErrors.
+        snapshot, new = make(
+            log, blobs, base, settings.data, settings.outcome_maturity_months, report
+        )
+    # A ValueError is a wrong setting or a wrong file.
     except (ValueError, OSError, GoogleAPIError, GoogleAuthError) as error:
-        say(str(error))
+        report(str(error))
         return 2
+
     if snapshot is None:
-        print("no outcome has matured yet: training goes on with DATA alone")  # noqa: T201
+        print("no outcome has matured yet: training goes on with DATA alone")
         return 1
-    print(f"{'written' if new else 'nothing new'}: {snapshot.words}")  # noqa: T201
+
+    print(f"{'written' if new else 'nothing new'}: {snapshot.summary}")
     return 0
 
 
 def _verify() -> int:
     try:
-        print(verify(open_log(Settings())).words)  # noqa: T201
+        print(verify(open_log(Settings())).summary)
     except (ValueError, OSError, GoogleAPIError, GoogleAuthError) as error:
-        print(f"verify: {error}", file=sys.stderr)  # noqa: T201
+        print(f"verify: {error}", file=sys.stderr)
         return 1
+
     return 0
 
 
@@ -105,29 +125,46 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code."""
     args = _parser().parse_args(arguments)
     if args.command == "settings":
-        print(describe())  # noqa: T201
+        print(describe())
         return 0
     if args.command == "verify":
         return _verify()
     if args.command == "training-data":
         return _training_data()
+
     try:
-        settings = Settings()
-        registry = open_registry(settings)
-        log = open_log(settings)
-        if args.command == "approve":
-            listed = [_line(approve(registry, log, args.version, args.by, args.reason, forced=args.force))]
-        elif args.command == "adopt":
-            listed = [_line(adopt(registry, log, args.version, args.by, args.reason))]
-        elif args.command == "rollback":
-            listed = [_line(rollback(registry, log, args.by, args.reason))]
-        else:
-            listed = _listed(registry, log, settings.follow_alias)
-    except (Refused, NoSuchVersion, ModelRefused, RegistryUnavailable, LogUnavailable, ValidationError) as error:
-        print(f"{args.command}: {error}", file=sys.stderr)  # noqa: T201
+        listed = _decide(args)
+    except (
+        ApprovalRejected,
+        NoSuchVersion,
+        ModelRefused,
+        RegistryUnavailable,
+        LogUnavailable,
+        ValidationError,
+    ) as error:
+        print(f"{args.command}: {error}", file=sys.stderr)
         return 1
-    print("\n".join(listed))  # noqa: T201
+
+    print("\n".join(listed))
     return 0
+
+
+def _decide(args: argparse.Namespace) -> list[str]:
+    """Run a command on approvals, and return the lines to print."""
+    settings = Settings()
+    registry = open_registry(settings)
+    log = open_log(settings)
+
+    if args.command == "approve":
+        made = approve(registry, log, args.version, args.by, args.reason, forced=args.force)
+    elif args.command == "adopt":
+        made = adopt(registry, log, args.version, args.by, args.reason)
+    elif args.command == "rollback":
+        made = rollback(registry, log, args.by, args.reason)
+    else:
+        return _listed(registry, log, settings.follow_alias)
+
+    return [_line(made)]
 
 
 if __name__ == "__main__":

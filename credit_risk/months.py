@@ -1,4 +1,4 @@
-"""Months as numbers, counted since 1970 in UTC, so that they can be compared and added to."""
+"""Months as numbers, counted from January 1970 in UTC, so that one can calculate with them."""
 
 from datetime import UTC, datetime
 
@@ -10,10 +10,10 @@ def month_of(time: datetime) -> int:
 
 
 def month_start(month: int) -> datetime:
-    """Return when a month begins."""
+    """Return the time at which a month begins."""
     return datetime(1970 + month // 12, month % 12 + 1, 1, tzinfo=UTC)
 
 
 def month_name(month: int) -> str:
-    """Return a month as people write it: 2026-03."""
+    """Return a month as text, such as 2026-03."""
     return f"{month_start(month):%Y-%m}"

@@ -1,6 +1,6 @@
-"""Questions to the Prefect server, asked with the standard library alone.
+"""A client of the Prefect server that needs only the standard library.
 
-Prefect's own client takes a second to import, and is not there where the exporter runs.
+Prefect's own client takes a second to import, and is not installed where the exporter runs.
 """
 
 import base64
@@ -10,7 +10,7 @@ import uuid
 from typing import Any
 from urllib.error import HTTPError
 
-# A proxy from the environment would be asked for 127.0.0.1 too.
+# Without proxies: one from the environment would be used even for 127.0.0.1.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
@@ -20,11 +20,11 @@ class PrefectAPI:
     Parameters
     ----------
     address : str
-        Where it is, as `PREFECT_API_URL` says it.
+        Its address, as in `PREFECT_API_URL`.
     login : str
-        USER:PASSWORD; empty where the server asks for none.
+        USER:PASSWORD; empty if the server does not require one.
     timeout : float
-        Seconds that each of its answers may take.
+        Most seconds that each answer may take.
     """
 
     def __init__(self, address: str, login: str = "", timeout: float = 5) -> None:
@@ -33,17 +33,19 @@ class PrefectAPI:
         self._client = str(uuid.uuid4())
         self._headers = {"Content-Type": "application/json"}
         if login:
-            self._headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+            encoded = base64.b64encode(login.encode()).decode()
+            self._headers["Authorization"] = f"Basic {encoded}"
 
     def ask(self, path: str, question: dict[str, Any]) -> Any:
-        """Return the answer to a question, which is a POST as all of Prefect's filters are.
+        """Return the answer to a POST request, which is how Prefect's filters are sent.
 
         Raises
         ------
         OSError
-            When it does not answer, or not with what was asked for; `urllib.error.HTTPError` has its status.
+            When the server does not answer, or answers with an error; `urllib.error.HTTPError` has
+            the status.
         ValueError
-            When the answer is no JSON.
+            When the answer is not JSON.
         """
         body = json.dumps(question).encode()
         try:
@@ -52,7 +54,8 @@ class PrefectAPI:
             error.close()
             if error.code != 403:
                 raise
-        # It wants a token of its own with each POST; ours is missing, or an hour old.
+
+        # The server requires a token with each POST. Ours is missing, or an hour old.
         token = self._fetch(f"csrf-token?client={self._client}")["token"]
         self._headers |= {"Prefect-Csrf-Client": self._client, "Prefect-Csrf-Token": token}
         return self._fetch(path, body)

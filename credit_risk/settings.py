@@ -1,7 +1,8 @@
 """Every setting of the stack, in one class.
 
-Read once at each entry point and passed on, so that a test or a second stack on the same machine can hand in its own.
-A setting's environment variable is its name in upper case; `.env` in the working directory is read too.
+They are read once at each entry point and passed on, so that a test or a second stack on the same
+machine can use its own. A setting's environment variable is its name in upper case; `.env` in the
+working directory is read too.
 """
 
 import sys
@@ -26,46 +27,69 @@ class Settings(BaseSettings):
         When a variable is out of its range or not of its type.
     """
 
-    # What is wrong with a secret must not show it.
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+    # Error messages must not show secrets.
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
-    var_dir: Path = Field(Path("var"), description="Where local state lives (databases, logs, the local bucket)")
-    data: str = Field("data/credit-g.csv", description="Training data: a CSV path or gs:// address")
+    var_dir: Path = Field(
+        Path("var"), description="Folder of local state: databases, logs, the local bucket"
+    )
+    data: str = Field(
+        "data/credit-g.csv", description="Training data: path or gs:// address of a CSV file"
+    )
     training_snapshot: str = Field(
         "latest",
-        description="With which clients that were accepted here DATA is trained on: those of the latest snapshot of "
-        "`make training-data` where there is one, of the snapshot with this hash, or `none`",
+        description="Accepted clients that are added to DATA for training: those of the "
+        "latest snapshot of `make training-data`, if there is one (`latest`), "
+        "those of the snapshot with this hash, or `none`",
     )
-    mlflow_tracking_uri: str = Field("http://127.0.0.1:5051", description="Address of the MLflow server")
-    prefect_api_url: str = Field("http://127.0.0.1:4200/api", description="Address of the Prefect API")
+    mlflow_tracking_uri: str = Field(
+        "http://127.0.0.1:5051", description="Address of the MLflow server"
+    )
+    prefect_api_url: str = Field(
+        "http://127.0.0.1:4200/api", description="Address of the Prefect API"
+    )
     prefect_api_auth_string: SecretStr = Field(
-        SecretStr(""), description="Login of the Prefect API, USER:PASSWORD; made at first start"
+        SecretStr(""),
+        description="Login for the Prefect API, USER:PASSWORD; generated at the first start",
     )
     decision_log: str = Field(
-        "sqlite:///var/decisions.db", description="The decision log: sqlite:///PATH or mongodb://USER:PASSWORD@HOST/DB"
+        "sqlite:///var/decisions.db",
+        description="Address of the decision log: sqlite:///PATH or "
+        "mongodb://USER:PASSWORD@HOST/DB",
     )
     decision_log_flush_ms: float = Field(
         0,
         ge=0,
         le=1000,
-        description="How long SQLite may keep the decision on a single client from the disk, so that a power cut (not "
-        "a crash) could lose it: 100 as MongoDB does, for speed; 0: each is on disk before its answer",
+        description="Longest time, in milliseconds, that SQLite may delay writing the "
+        "decision on a single client to disk. 0: it is on disk before it is "
+        "answered. 100, as in MongoDB, is faster, but a power cut (not a crash) "
+        "may lose the decisions of that time",
     )
-    bucket: str = Field("var/bucket", description="Reports and big files: a folder or gs://BUCKET/PREFIX")
+    bucket: str = Field(
+        "var/bucket",
+        description="Where reports and large files are stored: a folder or gs://BUCKET/PREFIX",
+    )
     model_name: str = Field("credit-risk", description="Name of the registered model in MLflow")
     follow_alias: bool = Field(
         False,
-        description="Whether the alias `production`, moved in MLflow by whoever reaches it, changes what decides "
-        "(unless the version's gate failed); without, only `make approve` and `make rollback` do",
+        description="Whether anybody who can reach MLflow may change which version decides, "
+        "by moving the alias `production` there (not to a version that failed "
+        "its gate); if not, only `make approve` and `make rollback` do",
     )
 
     host: str = Field(
         "127.0.0.1",
-        description="Address that what has a login is opened on: MLflow, Prefect, and with API_KEYS or USER_HEADER "
-        "Risk-O-Meter and reports; all else answers on this machine only",
+        description="Address that services with a login listen on: MLflow, Prefect and, with "
+        "API_KEYS or USER_HEADER set, the Risk-O-Meter and the reports; all "
+        "others listen on this machine only",
     )
     bind_address: str = Field(
-        "127.0.0.1", description="Address that a service listens on; set for each by `make run` and in containers"
+        "127.0.0.1",
+        description="Address that a service listens on; set for each service by `make run` "
+        "and in containers",
     )
     mlflow_port: int = Field(5051, ge=1, le=65535, description="Port of the MLflow server")
     prefect_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server")
@@ -75,81 +99,144 @@ class Settings(BaseSettings):
     exporter_port: int = Field(8877, ge=1, le=65535, description="Port of the drift exporter")
     grafana_port: int = Field(3000, ge=1, le=65535, description="Port of Grafana (compose only)")
 
-    timezone: str = Field("UTC", description="Time zone of the training schedule (every Sunday at 23:00)")
-    n_iter: int = Field(30, ge=1, le=1000, description="Candidates that a training run tries")
+    timezone: str = Field(
+        "UTC", description="Time zone of the training schedule (every Sunday at 23:00)"
+    )
+    n_iter: int = Field(
+        30, ge=1, le=1000, description="Number of candidates that a training run tries"
+    )
 
-    riskometer_processes: int = Field(2, ge=1, description="Worker processes of the Risk-O-Meter")
+    riskometer_processes: int = Field(
+        2, ge=1, description="Number of worker processes of the Risk-O-Meter"
+    )
     riskometer_threads: int = Field(
-        8, ge=1, description="Threads that answer in each of its workers, and as many that score"
+        8, ge=1, description="Number of threads per worker that answer requests; as many more score"
     )
     riskometer_uploads: int = Field(
-        32, ge=1, description="Uploads of more than 600 kB that each of its workers takes in at a time"
+        32,
+        ge=1,
+        description="Most uploads of more than 600 kB that a worker receives at the same time",
     )
-    max_upload_mb: int = Field(200, ge=1, description="Largest request body, in MB (10^6 bytes), on page and API")
+    max_upload_mb: int = Field(
+        200,
+        ge=1,
+        description="Largest request body that the page and the API accept, in MB (10^6 bytes)",
+    )
     allowed_hosts: str = Field(
         "localhost,127.0.0.1,::1,risk-o-meter",
-        description="Names that Risk-O-Meter, reports and MLflow answer to, beside HOST's own, separated by commas "
-        "(Host and Origin are checked)",
+        description="Host names that the Risk-O-Meter, the reports and MLflow answer to, "
+        "besides HOST's own, separated by commas (Host and Origin are checked)",
     )
     api_keys: SecretStr = Field(
         SecretStr(""),
-        description="Who has a key, as `make api-key NAME=...` prints it: NAME:SHA256, separated by commas; with this "
-        "or USER_HEADER set, all but probes and the API's description wants a key or a user",
+        description="API keys, as printed by `make api-key NAME=...`: NAME:SHA256, separated "
+        "by commas. With this or USER_HEADER set, everything except the probes "
+        "and the API description requires a key or a user",
     )
     user_header: str = Field(
         "",
         pattern="^[A-Za-z0-9-]*$",
-        description="Header in which a reverse proxy says who asks (X-Forwarded-User); none: a name is asked for",
+        description="Header in which a reverse proxy names the user, such as "
+        "X-Forwarded-User; empty: users are asked for a name",
     )
     trusted_proxies: str = Field(
         "",
         validate_default=True,
-        description="Addresses and networks (10.0.0.0/24) of the proxies whose header is believed, separated by "
-        "commas; USER_HEADER needs them",
+        description="Addresses and networks (such as 10.0.0.0/24) of the proxies whose "
+        "USER_HEADER is trusted, separated by commas; required with USER_HEADER",
     )
     scrape_key_file: Path = Field(
         Path("var/secrets/scrape-key"),
-        description="File with the key that Prometheus reads `/metrics` with, where these are closed",
+        description="File with the key that Prometheus uses to read `/metrics` where that "
+        "requires one",
     )
-    max_explained_rows: int = Field(10_000, ge=1, description="Most rows of a request that asks for reasons")
-    model_poll_seconds: float = Field(10, gt=0, le=30, description="How often a worker looks for a new Production")
+    max_explained_rows: int = Field(
+        10_000, ge=1, description="Most rows of a request that asks for reasons"
+    )
+    model_poll_seconds: float = Field(
+        10,
+        gt=0,
+        le=30,
+        description="How often each worker checks for a new Production version, in seconds",
+    )
 
-    drift_window_hours: float = Field(24, gt=0, description="Drift is computed over the decisions of so many hours...")
+    drift_window_hours: float = Field(
+        24,
+        gt=0,
+        description="Length of the drift window, in hours: drift is computed on the "
+        "decisions made in it",
+    )
     drift_window_rows: int = Field(
-        1000, ge=1, description="...or of the latest so many, where the hours hold fewer than the minimum"
+        1000,
+        ge=1,
+        description="Fallback window size, in decisions, when the last DRIFT_WINDOW_HOURS "
+        "hold fewer than DRIFT_MIN_ROWS",
     )
     drift_evidently_rows: int = Field(
-        5000, ge=100, description="Evidently tests and shows the newest so many decisions of them at most"
+        5000,
+        ge=100,
+        description="Most decisions of the drift window, the latest ones, that Evidently "
+        "tests and shows",
     )
     drift_min_rows: int = Field(100, ge=2, description="Fewest decisions that drift is computed on")
     outcome_maturity_months: int = Field(
         12,
         ge=1,
         le=120,
-        description="Age in months at which a vintage is mature: it is judged, and learnt from, at that age",
+        description="Age, in months, at which a vintage is mature, and so is assessed and "
+        "used for training",
     )
-    vintage_months: int = Field(36, ge=1, le=240, description="Vintages of so many months back are rated")
-    exporter_interval_seconds: float = Field(15, gt=0, description="How often the exporter looks for new decisions")
-    report_keep_days: float = Field(90, gt=0, description="So long reports are kept, in the bucket and in the log")
+    vintage_months: int = Field(
+        36,
+        ge=1,
+        le=240,
+        description="How many months of vintages are assessed, up to the present one",
+    )
+    exporter_interval_seconds: float = Field(
+        15, gt=0, description="How often the exporter checks for new decisions, in seconds"
+    )
+    report_keep_days: float = Field(
+        90, gt=0, description="How long reports are kept, in the bucket and in the log, in days"
+    )
     refresh_keep_days: float = Field(
-        7, gt=0, description="So long the log keeps each refresh's figures: 10 KB, every interval that brings decisions"
+        7,
+        gt=0,
+        description="How long the log keeps the figures of each exporter refresh, in days; a "
+        "refresh takes 10 KB, and there is one per interval with new decisions",
     )
     run_keep_days: float = Field(
-        90, ge=1, description="So long Prefect keeps runs that are over, with their logs; its events a week"
+        90,
+        ge=1,
+        description="How long Prefect keeps finished runs and their logs, in days; its "
+        "events are kept for a week",
     )
 
-    alert_webhook_url: SecretStr = Field(SecretStr(""), description="Who gets alerts as JSON by POST; none: nobody")
-    alert_mail_to: str = Field("", description="Who gets alerts by mail; none: nobody")
-    alert_mail_from: str = Field("", description="From whom that mail comes; none: from who gets it")
-    smtp_host: str = Field("", description="The mail server, such as smtp.example.com:587")
-    smtp_tls: Literal["true", "false"] = Field("true", description="Whether it is asked for TLS")
-    smtp_user: str = Field("", description="Its user, where it wants one")
-    smtp_password: SecretStr = Field(SecretStr(""), description="Its password, where it wants one")
+    alert_webhook_url: SecretStr = Field(
+        SecretStr(""), description="Address that alerts are posted to as JSON; empty: no webhook"
+    )
+    alert_mail_to: str = Field("", description="Address that alerts are mailed to; empty: no mail")
+    alert_mail_from: str = Field(
+        "", description="Sender address of alert mails; empty: ALERT_MAIL_TO"
+    )
+    smtp_host: str = Field("", description="Mail server for alerts, such as smtp.example.com:587")
+    smtp_tls: Literal["true", "false"] = Field(
+        "true", description="Whether the mail server must use TLS"
+    )
+    smtp_user: str = Field("", description="User name on the mail server, if it requires a login")
+    smtp_password: SecretStr = Field(
+        SecretStr(""), description="Password on the mail server, if it requires a login"
+    )
     retrain_on_report: bool = Field(
         False,
-        description="Whether a report starts a training when drift or outcomes ask for it; a person still approves",
+        description="Whether a report starts a training run when drift or outcomes call for "
+        "one; a person still approves the new version",
     )
-    retrain_cooldown_hours: float = Field(24, ge=0, description="Hours that pass between the start of two trainings so")
+    retrain_cooldown_hours: float = Field(
+        24,
+        ge=0,
+        description="Least time between the starts of two training runs that reports start, "
+        "in hours",
+    )
 
     @field_validator("api_keys")
     @classmethod
@@ -162,29 +249,33 @@ class Settings(BaseSettings):
     def _of_proxies(cls, value: str, info: ValidationInfo) -> str:
         if any(network.prefixlen == 0 for network in networks(value)):
             raise ValueError("a network of all addresses would trust everybody")
-        if info.data.get("user_header") and not words(value):
-            raise ValueError("USER_HEADER is believed from these alone: name the proxy's address or network")
+
+        if info.data.get("user_header") and not split_words(value):
+            raise ValueError(
+                "USER_HEADER is believed from these alone: name the proxy's address or network"
+            )
+
         return value
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a setting that lists several, separated by commas."""
+def split_words(text: str) -> list[str]:
+    """Return the items of a setting that is a list, separated by commas."""
     return [word for word in (part.strip() for part in text.split(",")) if word]
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """Return the networks of a setting that lists addresses and networks, separated by commas.
+    """Return the networks of a setting that is a list of addresses and networks.
 
     Raises
     ------
     ValueError
-        When one is neither.
+        When an item is neither.
     """
-    return tuple(ip_network(word) for word in words(text))
+    return tuple(ip_network(word) for word in split_words(text))
 
 
 def read_settings() -> Settings:
-    """Return the settings; what is wrong with them ends the process, with one line for each fault."""
+    """Return the settings, or end the process with one line for each fault in them."""
     try:
         return Settings()
     except ValidationError as error:
@@ -192,12 +283,14 @@ def read_settings() -> Settings:
 
 
 def faults(error: ValidationError) -> list[str]:
-    """Return what is wrong with settings, a line each; a secret is not in it."""
+    """Return what is wrong with settings, a line for each fault, without the values of secrets."""
     lines = []
     for fault in error.errors(include_url=False):
         name = str(fault["loc"][0])
-        secret = isinstance(Settings.model_fields[name].default, SecretStr)
-        lines.append(f"{name.upper()}{'' if secret else '=' + str(fault['input'])}: {fault['msg']}")
+        is_secret = isinstance(Settings.model_fields[name].default, SecretStr)
+        value = "" if is_secret else f"={fault['input']}"
+        lines.append(f"{name.upper()}{value}: {fault['msg']}")
+
     return lines
 
 
@@ -208,4 +301,5 @@ def describe() -> str:
         f"| `{name.upper()}` | `{field.default}` | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
+
     return "\n".join(lines)

@@ -1,18 +1,19 @@
-"""Texts that people or systems sent, made fit to be shown: on one line, and as text wherever markup is read."""
+"""Making texts that people or systems sent safe to show: on one line, and without markup."""
 
 import re
 import unicodedata
 
-# What a line may not hold: what ends it, controls, or turns the direction of writing.
+# Categories of characters that end a line, are controls, or change the writing direction.
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
-# What makes more than text in Markdown, in the HTML within it, and of bare addresses.
+# Characters with a meaning in Markdown, in the HTML within it, or in bare addresses.
 _MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~<>&:@]|(?<=www)\.", re.IGNORECASE)
 
 
 def one_line(text: str) -> str:
-    r"""Return a text on one line: what ends lines, controls or turns the direction of writing becomes a space.
+    r"""Return a text on one line.
 
-    Spaces at its ends go, and of several in a row one stays.
+    Characters that end a line, are controls or change the writing direction become spaces. Spaces
+    at the ends are removed, and several in a row become one.
 
     Examples
     --------
@@ -21,12 +22,15 @@ def one_line(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return " ".join(text.split())
-    return " ".join("".join(" " if unicodedata.category(c) in _HIDDEN else c for c in text).split())
+
+    visible = "".join(" " if unicodedata.category(c) in _HIDDEN else c for c in text)
+    return " ".join(visible.split())
 
 
 def escape_markdown(text: str) -> str:
     """Return a text on one line that Markdown shows as it is: no link, image, tag or emphasis.
 
-    Signs become character references (`&#60;`), which no dialect of Markdown takes for its own.
+    Special characters become character references (`&#60;`), which no dialect of Markdown
+    interprets.
     """
     return _MARKUP.sub(lambda match: f"&#{ord(match[0])};", one_line(text))

@@ -3,7 +3,7 @@
     python -m data.make_data                    fetches the package with apt-get (Debian, Ubuntu)
     python -m data.make_data credit-g.arff      takes a copy of the file that is already there
 
-The values stay as the ARFF has them; only its quotes go, and numbers are written without a fraction.
+The values stay as in the ARFF, without its quotes, and numbers are written without a fraction.
 """
 
 import argparse
@@ -20,15 +20,25 @@ IN_PACKAGE = "usr/share/doc/weka/examples/credit-g.arff"
 
 
 def fetch_arff(folder: Path) -> Path:
-    """Unpack Debian's weka into a folder, without installing it, and return the path of its credit-g.arff.
+    """Unpack Debian's weka into a folder, without installing it.
+
+    Returns
+    -------
+    Path
+        The path of its credit-g.arff.
 
     Raises
     ------
     subprocess.CalledProcessError
-        When apt knows no such package (`apt-get update` may help) or cannot reach its mirror.
+        When apt does not know the package (`apt-get update` may help) or cannot reach its mirror.
     """
-    # apt drops its privileges to a user who may not write into a folder of root's, and then only warns.
-    subprocess.run(["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", "weka"], cwd=folder, check=True)
+    # apt gives up its privileges for a user who may not write into a folder of root's, and then
+    # only warns.
+    subprocess.run(
+        ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", "weka"],
+        cwd=folder,
+        check=True,
+    )
     (package,) = folder.glob("weka_*.deb")
     subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
     return folder / IN_PACKAGE
@@ -39,22 +49,30 @@ def read_arff(path: Path) -> pd.DataFrame:
     rows, meta = arff.loadarff(path)
     frame = pd.DataFrame(rows)
     for name, kind in zip(meta.names(), meta.types(), strict=True):
-        frame[name] = frame[name].str.decode("ascii") if kind == "nominal" else frame[name].astype("int64")
+        frame[name] = (
+            frame[name].str.decode("ascii") if kind == "nominal" else frame[name].astype("int64")
+        )
     return frame
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m data.make_data", description="Derive data/credit-g.csv from weka's credit-g.arff."
+        prog="python -m data.make_data",
+        description="Derive data/credit-g.csv from weka's credit-g.arff.",
     )
-    parser.add_argument("arff", nargs="?", type=Path, help="the ARFF file; without it Debian's weka is fetched")
-    parser.add_argument("--out", type=Path, default=CSV, help="the CSV to write (default: %(default)s)")
+    parser.add_argument(
+        "arff", nargs="?", type=Path, help="the ARFF file; without it Debian's weka is fetched"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=CSV, help="the CSV to write (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
+
     with tempfile.TemporaryDirectory() as folder:
         frame = read_arff(args.arff or fetch_arff(Path(folder)))
     frame.to_csv(args.out, index=False, lineterminator="\n")
     digest = hashlib.sha256(args.out.read_bytes()).hexdigest()
-    print(f"{args.out}: {len(frame)} rows, {frame.shape[1]} columns, SHA-256 {digest}")  # noqa: T201
+    print(f"{args.out}: {len(frame)} rows, {frame.shape[1]} columns, SHA-256 {digest}")
 
 
 if __name__ == "__main__":

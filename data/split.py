@@ -1,8 +1,9 @@
-"""Write data/train.csv and data/test.csv, the split that every model of this project is trained and tested on.
+"""Write data/train.csv and data/test.csv: every model here is trained and tested on this split.
 
     python -m data.split
 
-Both are committed, so that somebody with nothing but Docker has clients to upload; a test holds them to this script.
+Both are committed, so that a person with only Docker has clients to upload; a test checks them
+against this script.
 """
 
 import argparse
@@ -15,17 +16,25 @@ HERE = Path(__file__).parent
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m data.split", description="Split the data into train.csv (80 %%) and test.csv, by class."
+        prog="python -m data.split",
+        description="Split the data into train.csv (80 %%) and test.csv, by class.",
     )
-    parser.add_argument("--source", default=str(HERE / "credit-g.csv"), help="path or gs:// (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=HERE, help="the folder to write into (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=SPLIT_SEED, help="of the draw (default: %(default)s)")
+    parser.add_argument(
+        "--source", default=str(HERE / "credit-g.csv"), help="path or gs:// (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE, help="the folder to write into (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=SPLIT_SEED, help="of the draw (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
+
     args.out.mkdir(parents=True, exist_ok=True)
     parts = split(read_training(args.source), seed=args.seed)
     for name, part in zip(("train.csv", "test.csv"), parts, strict=True):
         part.to_csv(args.out / name, index=False, lineterminator="\n")
-        print(f"{args.out / name}: {len(part)} rows, {(part['class'] == 'bad').sum()} of them bad")  # noqa: T201
+        print(f"{args.out / name}: {len(part)} rows, {(part['class'] == 'bad').sum()} of them bad")
 
 
 if __name__ == "__main__":

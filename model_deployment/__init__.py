@@ -1,1 +1,1 @@
-"""The Risk-O-Meter: a page and an API that decide on credit applications with the Production model."""
+"""The Risk-O-Meter: decides on credit applications, as a page and an API."""

@@ -1,6 +1,6 @@
-"""The Risk-O-Meter as an ASGI application: whoever asks passes here, and who answers is found here.
+"""The Risk-O-Meter as an ASGI application: checks every request and passes it on.
 
-Health and scores are answered without Flask, whatever its threads are busy with.
+Health and scores are answered without Flask, however busy its threads are.
 """
 
 import asyncio
@@ -16,26 +16,26 @@ from credit_risk.access.caller import Caller
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.registry import open_registry
 from credit_risk.settings import Settings
-from model_deployment.api import docs, probes, problems, routes
-from model_deployment.api import score as endpoint
-from model_deployment.api.openapi import JSON, PUBLIC
+from model_deployment.api import probes, problems
+from model_deployment.api.operation import JSON
 from model_deployment.api.problems import problem_of
-from model_deployment.api.score import Endpoint
+from model_deployment.api.routes import PUBLIC, blueprints
+from model_deployment.api.routes.score import SCORE, Endpoint
 from model_deployment.http import orphan_cleanup
 from model_deployment.http.access import Access
-from model_deployment.http.json_provider import Json
+from model_deployment.http.json_provider import JsonProvider
 from model_deployment.http.problem import Problem, later, not_allowed
-from model_deployment.http.receiving import Receive, Receiver
+from model_deployment.http.receiving import Receive, UploadLimiter
 from model_deployment.http.request import Answer, Request, encoded, refusal
 from model_deployment.http.sending import Headers, Send, Sender
 from model_deployment.http.site import Site
 from model_deployment.http.workload import Workload
-from model_deployment.scoring.live_model import Production
+from model_deployment.scoring.live_model import LiveModel
 from model_deployment.scoring.metrics import Metrics
 from model_deployment.scoring.service import Scoring
 from model_deployment.ui import page
 
-# On every answer.
+# Headers of every answer.
 HARDENED = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -43,15 +43,18 @@ HARDENED = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 HEALTHZ = "/healthz"
-# Probes, and what describes the API, with its style: whoever writes a client reads it before there is a key.
+# Probes, and the API's description with its style, which is read before there is a key.
 UNLOCKED = (HEALTHZ, "/readyz", *PUBLIC, "/assets/riskometer.css", "/assets/logo.svg")
-# After bodies of more bytes memory is given back: some .2 GB that lie free between what stays.
+# After bodies of more bytes, free memory is returned to the system, about .2 GB.
 _BIG_BODY = 10_000_000
 _libc = ctypes.CDLL(None)
 
 
 def create_app(
-    settings: Settings | None = None, *, production: Production | None = None, log: DecisionLog | None = None
+    settings: Settings | None = None,
+    *,
+    production: LiveModel | None = None,
+    log: DecisionLog | None = None,
 ) -> "App":
     """Return the app: page, API, probes and metrics.
 
@@ -59,9 +62,9 @@ def create_app(
     ----------
     settings : Settings, optional
         Read from the environment when not given.
-    production : Production, optional
-        What tells which model serves. When not given, one is made and started: each worker process calls this after
-        the fork, where its thread belongs.
+    production : LiveModel, optional
+        Knows which model serves. When not given, one is made and started: each worker process calls
+        this after the fork, so that the thread belongs to it.
     log : DecisionLog, optional
         Opened as the settings say when not given.
     """
@@ -69,35 +72,37 @@ def create_app(
     log = log or open_log(settings)
     if production is None:
         registry = open_registry(settings)
-        production = Production(registry, log, settings.model_poll_seconds, follow_alias=settings.follow_alias)
+        production = LiveModel(
+            registry, log, settings.model_poll_seconds, follow_alias=settings.follow_alias
+        )
         production.start()
         orphan_cleanup.start(log)
+
     limit = settings.max_upload_mb * 1_000_000
     metrics = Metrics()
     access = Access(settings, UNLOCKED)
     scoring = Scoring(production, log, metrics, settings.max_explained_rows)
+
     flask = Flask(__name__, static_folder=None)
     flask.config["MAX_CONTENT_LENGTH"] = limit
-    flask.json = Json(flask)
+    flask.json = JsonProvider(flask)
     metrics.show(flask)
-    flask.register_blueprint(routes.blueprint(scoring, production, log))
-    flask.register_blueprint(docs.blueprint(limit))
+    for blueprint in blueprints(scoring, production, log, limit):
+        flask.register_blueprint(blueprint)
     flask.register_blueprint(probes.blueprint(production, log, named=not access.closed))
     policy = page.attach(flask, production, log, scoring)
     problems.register(flask)
-    receiver, workload = Receiver(limit, settings.riskometer_uploads), Workload()
-    return App(
-        access,
-        AccessLog(),
-        Endpoint(receiver, workload, scoring, flask.json.dumps, settings.riskometer_threads),
-        Site(flask, receiver, workload, settings.riskometer_threads),
-        metrics,
-        encoded(HARDENED | {"Content-Security-Policy": policy}),
-    )
+
+    receiver, workload = UploadLimiter(limit, settings.riskometer_uploads), Workload()
+    threads = settings.riskometer_threads
+    score = Endpoint(receiver, workload, scoring, flask.json.dumps, threads)
+    site = Site(flask, receiver, workload, threads)
+    headers = encoded({**HARDENED, "Content-Security-Policy": policy})
+    return App(access, AccessLog(), score, site, metrics, headers)
 
 
 class _Own(NamedTuple):
-    """What is answered without Flask."""
+    """An address that is answered without Flask."""
 
     methods: tuple[str, ...]
     answer: Callable[[Request], Awaitable[Answer]]
@@ -109,12 +114,12 @@ class App:
     Parameters
     ----------
     headers : list
-        Those of every answer that does not say otherwise.
+        Headers of every answer that does not set them itself.
 
     Attributes
     ----------
     flask : Flask
-        What answers most of it.
+        Answers most addresses.
     """
 
     def __init__(
@@ -133,7 +138,10 @@ class App:
         self._metrics = metrics
         self._headers = headers
         self._sender = Sender()
-        self._own = {endpoint.PATH: _Own(("POST",), score), HEALTHZ: _Own(("GET", "HEAD"), _healthz)}
+        self._own = {
+            SCORE.path: _Own(("POST",), score),
+            HEALTHZ: _Own(("GET", "HEAD"), _healthz),
+        }
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request; see ASGI."""
@@ -142,12 +150,18 @@ class App:
         try:
             answer = await self._answer(request)
             if request.method == "GET" and not self._sender.has_room(answer):
-                raise later("busy", "Too many large answers are under way here. Try again in a moment.")
+                detail = "Too many large answers are under way here. Try again in a moment."
+                raise later("busy", detail)
         except Exception as error:
             answer = refusal(problem_of(error, f"{request.method} {request.route}"))
-        self._metrics.observe(request.route, request.method, answer.status, time.perf_counter() - began)
-        who, method, route = request.caller, request.method, request.route
-        self._access_log.write(request.entry, who, request.peer, method, route, answer.status)
+
+        seconds = time.perf_counter() - began
+        method, route = request.method, request.route
+        self._metrics.observe(route, method, answer.status, seconds)
+        self._access_log.write(
+            request.entry, request.caller, request.peer, method, route, answer.status
+        )
+
         said = {name for name, _ in answer.headers}
         headers = [*answer.headers, *(header for header in self._headers if header[0] not in said)]
         await self._sender.send(answer, headers, send)
@@ -164,10 +178,12 @@ class App:
             request.route = request.path
         request.check()
         request.caller = self._caller(request)
+
         if own is None:
             return await self._site(request)
         if request.method in own.methods:
             return await own.answer(request)
+
         allowed = ", ".join((*own.methods, "OPTIONS"))
         if request.method == "OPTIONS":
             return Answer(200, encoded({"Allow": allowed, "Content-Length": "0"}))
@@ -183,7 +199,7 @@ class App:
 
 
 async def _healthz(request: Request) -> Answer:
-    """Answer; that is all it takes to live."""
+    """Answer, which shows that the process is alive."""
     return _ALIVE
 
 

@@ -1,15 +1,14 @@
-"""What the commands on files share: the file comes on standard input, and its name for the log is an option."""
+"""What the commands on files share: a file on standard input, and its name as an option."""
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from credit_risk.texts import one_line
-from model_deployment.files.formats import Upload
+from model_deployment.files.formats import UploadedFile
 
 
-def sent_file(module: str, description: str | None, arguments: Sequence[str] | None) -> Upload:
-    """Return the file that a command was given.
+def file_parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a command on a file.
 
     Parameters
     ----------
@@ -17,8 +16,6 @@ def sent_file(module: str, description: str | None, arguments: Sequence[str] | N
         What `python -m` runs.
     description : str, optional
         What `--help` says.
-    arguments : sequence of str, optional
-        Those of the process when not given.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
@@ -26,6 +23,9 @@ def sent_file(module: str, description: str | None, arguments: Sequence[str] | N
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--name", type=one_line, help="of the file, for the log")
-    options = parser.parse_args(arguments)
+    return parser
 
-    return Upload(sys.stdin.buffer.read(), options.name)
+
+def sent_file(options: argparse.Namespace) -> UploadedFile:
+    """Return the file on standard input."""
+    return UploadedFile(sys.stdin.buffer.read(), options.name)

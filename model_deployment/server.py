@@ -2,8 +2,8 @@
 
     python -m model_deployment.server
 
-What is HTTP and what is none, granian says (hyper, in Rust): what it cannot read it answers itself, with 400 or 431 and
-no body, and hangs up.
+granian (with hyper, in Rust) reads HTTP. A request that it cannot read it answers itself, with 400
+or 431 and no body, and it closes the connection.
 """
 
 import ctypes
@@ -25,40 +25,56 @@ from granian.http import HTTP1Settings
 
 from credit_risk.settings import Settings, read_settings
 
-# So long a client may take for a request's head, and keep a connection open on which it asks nothing.
+# Seconds that a client may take for a request's head, or keep an idle connection open.
 HEAD_SECONDS = 30
-# So many connections each process has at a time; more wait until one is closed.
+# Connections per process; more wait until one is closed.
 CONNECTIONS = 2048
-# So long the requests under way have when the server is told to stop.
+# Seconds that the requests under way have when the server is stopped.
 STOP_SECONDS = 25
-# So long one thread of Python runs before another may: a heavy one would keep the event loop waiting.
+# Seconds that a thread of Python runs before another may: a busy one would keep the event loop
+# waiting.
 SWITCH_SECONDS = 0.001
 _memory = Path("/dev/shm")  # noqa: S108
 _counts = "PROMETHEUS_MULTIPROC_DIR"
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 _LOGGING: dict[str, Any] = {
-    "formatters": {"line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"line": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"}
+    },
+    "handlers": {
+        "line": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "stream": "ext://sys.stderr",
+        }
+    },
     "root": {"level": "INFO", "handlers": ["line"]},
-    # What it tells of single connections, clients could fill the log with.
-    "loggers": {"_granian": {}, "_granian.asgi": {"level": "WARNING"}, "urllib3": {"level": "ERROR"}},
+    # Clients could fill the log with its messages about single connections.
+    "loggers": {
+        "_granian": {},
+        "_granian.asgi": {"level": "WARNING"},
+        "urllib3": {"level": "ERROR"},
+    },
 }
 
 
 def main() -> int:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     settings = read_settings()
     _share_one_heap()
     _take_small_pages()
     _allow_files()
     counts = _counts_folder(settings)
-    # Importing takes seconds. Done once here, each worker starts at once, also in the place of one that died, and they
-    # share the memory. Nothing is opened by it.
+
+    # Importing takes seconds. It is done once here, so that each worker starts at once, also one
+    # that replaces another, and they share the memory. It opens nothing.
     import model_deployment.app  # noqa: F401
 
-    # What is imported is no garbage: looked through, each worker would copy its memory.
+    # Imported objects are not garbage: a collection would touch them, and each worker would copy
+    # their memory.
     gc.freeze()
     multiprocessing.set_start_method("fork")
+
     server = Granian(
         "model_deployment.app:create_app",
         address=settings.bind_address,
@@ -75,6 +91,7 @@ def main() -> int:
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
     )
+
     try:
         server.serve(target_loader=_app, wrap_loader=False)
     finally:
@@ -91,14 +108,19 @@ def _app() -> Any:
 
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     sys.setswitchinterval(SWITCH_SECONDS)
-    for pid in {int(file.stem.rpartition("_")[2]) for file in Path(os.environ[_counts]).glob("*.db")}:
+
+    files = Path(os.environ[_counts]).glob("*.db")
+    for pid in {int(file.stem.rpartition("_")[2]) for file in files}:
         if not _lives(pid):
             multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
     return create_app()
 
 
 def _end_with_parent() -> None:
-    """End this worker where the server was killed: it would hold the port, and answer beside the next one's."""
+    """End this worker when the server is killed.
+
+    Otherwise it would hold the port, and answer beside the workers of the next server.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -114,10 +136,10 @@ def _lives(pid: int) -> bool:
 
 
 def _share_one_heap() -> None:
-    """Have all threads allocate from one heap, which gives back what is freed.
+    """Have all threads allocate from one heap, which returns freed memory to the system.
 
-    With one for each thread, and Arrow's own beside them, a worker kept .4 GB after the file of a million clients, and
-    .2 GB with this; it is as fast. Elsewhere than with glibc there is nothing to set.
+    With one heap per thread and Arrow's own, a worker kept .4 GB after the file of a million
+    clients; with this it keeps .2 GB and is as fast. Without glibc there is nothing to set.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     libc = ctypes.CDLL(None)
@@ -126,29 +148,32 @@ def _share_one_heap() -> None:
 
 
 def _take_small_pages() -> None:
-    """Have numpy, which is imported later, not ask for huge pages.
+    """Keep numpy, which is imported later, from requesting huge pages.
 
-    Where memory is in pieces, as after some days, the system moves others' together first: the codes of a million
-    clients then took a third of a second to be written, where in small pages they never take more than a tenth.
+    Where memory is fragmented, as after some days, the system first compacts it: writing the codes
+    of a million clients then took a third of a second. In small pages it never takes more than a
+    tenth.
     """
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 
 
 def _allow_files() -> None:
-    """Allow each process as many open files as its connections need, where the system lets us."""
+    """Allow each process as many open files as its connections need, if the system permits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * CONNECTIONS, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _counts_folder(settings: Settings) -> str | None:
-    """Wipe what workers of an earlier run counted; return the folder of the counts, where we made it."""
+    """Delete the counts of an earlier run; return the folder of the counts if it was made here."""
     made = None
     if not os.environ.get(_counts):
         os.environ[_counts] = str(settings.var_dir / "riskometer-metrics")
         if _memory.is_dir():
-            # They are counted in mapped memory: where that is a file on a full disk, the next count ends the worker.
+            # Counts are in mapped memory: if that is a file on a full disk, the next count ends the
+            # worker.
             os.environ[_counts] = made = tempfile.mkdtemp(prefix="risk-o-meter-", dir=_memory)
+
     counts = Path(os.environ[_counts])
     # prometheus_client would add the old figures to the new.
     counts.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
-"""What the house's model is measured against: the pipelines that people usually build on this data.
+"""Baselines that the model is measured against: the pipelines commonly built on this data.
 
-Each is a scikit-learn estimator on a frame of the 20 attributes, whose labels are True for a bad client.
+Each is a scikit-learn estimator on a frame of the 20 attributes, whose labels are True for a bad
+client.
 """
 
 from collections.abc import Callable
@@ -29,7 +30,11 @@ _SCORED = [a for a in ATTRIBUTES if not a.protected]
 
 
 def usual(seed: int, n_iter: int = 5, folds: int = 5) -> RandomizedSearchCV:
-    """Return the usual way: codes by the alphabet, the 10 attributes of highest chi2, LightGBM by random search."""
+    """Return the pipeline that people commonly build on this data.
+
+    Categories are coded alphabetically, the 10 attributes of highest chi2 are kept, and LightGBM's
+    hyperparameters are found by random search.
+    """
     pipeline = Pipeline(
         [
             ("encode", alphabetical()),
@@ -37,6 +42,7 @@ def usual(seed: int, n_iter: int = 5, folds: int = 5) -> RandomizedSearchCV:
             ("model", LGBMClassifier(n_jobs=1, verbosity=-1, random_state=seed)),
         ]
     )
+
     space = {
         "model__num_leaves": randint(8, 64),
         "model__learning_rate": loguniform(0.01, 0.3),
@@ -44,12 +50,15 @@ def usual(seed: int, n_iter: int = 5, folds: int = 5) -> RandomizedSearchCV:
         "model__min_child_samples": randint(5, 50),
         "model__colsample_bytree": [0.6, 0.8, 1.0],
     }
+
     cv = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    return RandomizedSearchCV(pipeline, space, n_iter=n_iter, scoring="roc_auc", cv=cv, random_state=seed, n_jobs=1)
+    return RandomizedSearchCV(
+        pipeline, space, n_iter=n_iter, scoring="roc_auc", cv=cv, random_state=seed, n_jobs=1
+    )
 
 
 def lgbm_default(seed: int) -> Pipeline:
-    """Return LightGBM as it comes, on codes by the alphabet."""
+    """Return LightGBM with its default parameters, on alphabetical codes."""
     return make_pipeline(alphabetical(), LGBMClassifier(n_jobs=1, verbosity=-1, random_state=seed))
 
 
@@ -57,20 +66,28 @@ def logistic(seed: int) -> Pipeline:
     """Return logistic regression on dummies and scaled numbers."""
     numbers = [a.name for a in _SCORED if a.kind == "number"]
     categories = [a.name for a in _SCORED if a.kind == "category"]
-    encoder = make_column_transformer((StandardScaler(), numbers), (OneHotEncoder(handle_unknown="ignore"), categories))
+
+    encoder = make_column_transformer(
+        (StandardScaler(), numbers), (OneHotEncoder(handle_unknown="ignore"), categories)
+    )
     return make_pipeline(encoder, LogisticRegression(max_iter=1000, random_state=seed))
 
 
 def logistic_woe(seed: int) -> Pipeline:
     """Return logistic regression on weights of evidence, the classic scorecard."""
     categories = tuple(i for i, a in enumerate(_SCORED) if a.kind == "category")
-    return make_pipeline(_codes(), WeightOfEvidence(categories), LogisticRegression(max_iter=1000, random_state=seed))
+    return make_pipeline(
+        _codes(), WeightOfEvidence(categories), LogisticRegression(max_iter=1000, random_state=seed)
+    )
 
 
 def forest(seed: int) -> Pipeline:
     """Return a random forest on the schema's codes."""
     return make_pipeline(
-        _codes(), RandomForestClassifier(500, min_samples_leaf=3, max_features=4, n_jobs=1, random_state=seed)
+        _codes(),
+        RandomForestClassifier(
+            500, min_samples_leaf=3, max_features=4, n_jobs=1, random_state=seed
+        ),
     )
 
 
@@ -84,54 +101,80 @@ BASELINES: dict[str, Callable[[int], BaseEstimator]] = {
 
 
 class WeightOfEvidence(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Each attribute's code replaced by the log-odds of good that its bin had in training, less the overall log-odds.
+    """Replaces an attribute's code by the weight of evidence of its bin.
+
+    That is the log-odds of good that the bin had in training, less the overall log-odds.
 
     Parameters
     ----------
     categories : tuple of int
-        The columns whose every code is a bin of its own.
+        The columns in which each code is a bin of its own.
     bins : int
-        Quantile bins of any other column with more distinct codes than that.
+        Number of quantile bins of any other column that has more distinct codes than this.
     prior : float
-        Clients of average risk that each bin is given beside its own, so that small bins are not believed blindly.
+        Clients of average risk that are added to each bin, so that small bins are not trusted
+        blindly.
     """
 
-    def __init__(self, categories: tuple[int, ...] = (), bins: int = 8, prior: float = 30.0) -> None:
+    def __init__(
+        self, categories: tuple[int, ...] = (), bins: int = 8, prior: float = 30.0
+    ) -> None:
         self.categories = categories
         self.bins = bins
         self.prior = prior
 
     def fit(self, X: Floats, y: ArrayLike) -> "WeightOfEvidence":
-        """Learn the bins and their weights from codes, shape (n, k), and who turned out bad, shape (n,)."""
+        """Learn the bins and their weights.
+
+        Parameters
+        ----------
+        X : array of shape (n, k)
+            Codes.
+        y : array-like of shape (n,)
+            Whether each client turned out bad.
+        """
         bad = np.asarray(y, dtype=np.float64)
         share = bad.mean()
         self.edges_, self.weights_ = [], []
+
         for place, column in enumerate(X.T):
             distinct = np.unique(column)
             if len(distinct) > self.bins and place not in self.categories:
-                distinct = np.unique(np.quantile(column, np.linspace(0, 1, self.bins + 1)[1:], method="higher"))
+                distinct = np.unique(
+                    np.quantile(column, np.linspace(0, 1, self.bins + 1)[1:], method="higher")
+                )
+
             edges = distinct[:-1]
             member = np.searchsorted(edges, column)
             n = np.bincount(member, minlength=len(distinct))
             n_bad = np.bincount(member, bad, minlength=len(distinct))
             risk = (n_bad + self.prior * share) / (n + self.prior)
+
             self.edges_.append(edges)
             self.weights_.append(np.log((1 - risk) / risk) - np.log((1 - share) / share))
+
         return self
 
     def transform(self, X: Floats) -> Floats:
         """Return the weights of codes, shape (n, k)."""
         check_is_fitted(self)
         columns = zip(X.T, self.edges_, self.weights_, strict=True)
-        return np.column_stack([weights[np.searchsorted(edges, column)] for column, edges, weights in columns])
+        return np.column_stack(
+            [weights[np.searchsorted(edges, column)] for column, edges, weights in columns]
+        )
 
 
 def alphabetical() -> ColumnTransformer:
-    """Return the encoding of all 20 attributes that people usually take: categories by the alphabet, numbers as is."""
+    """Return the common encoding of all 20 attributes.
+
+    Categories are coded alphabetically; numbers are left as they are.
+    """
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    # chi2 takes no negative code, which a category gets that has no row in a training fold.
+    # chi2 takes no negative codes, and a category without a row in the training fold gets one.
     shifted = make_pipeline(encoder, FunctionTransformer(_from_zero))
-    return make_column_transformer((shifted, _CATEGORIES), ("passthrough", _NUMBERS), verbose_feature_names_out=False)
+    return make_column_transformer(
+        (shifted, _CATEGORIES), ("passthrough", _NUMBERS), verbose_feature_names_out=False
+    )
 
 
 def _from_zero(codes: Floats) -> Floats:

@@ -1,9 +1,10 @@
 """Give an empty registry its first Production model, so that a newcomer has one to use.
 
-A one-shot job that can be run again, twice at once, and after being killed at any point: it looks at what is there and
-does what is missing. It trains by the deployment, as everybody does, and approves version 1 in its own name, with the
-approver's credential, which no flow has. From then on only a person decides: once anybody has, it does nothing ever
-again, whatever becomes of the registry.
+A one-shot job that can be run again, twice at once, and after being killed at any point: it looks
+at what is there and does what is missing. It trains through the deployment, as everybody does, and
+approves version 1 in its own name, with the approver's credential, which no flow has. From then on
+only a person decides: once anybody has decided, it never does anything again, whatever happens to
+the registry.
 """
 
 import argparse
@@ -18,8 +19,11 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 
 from credit_risk.decision_log.log import DecisionLog, open_log
-from credit_risk.registry.approvals import Refused, approve, decisions, in_force, open_collection
-from credit_risk.registry.registry import NoSuchVersion, Registry, RegistryUnavailable, open_registry
+from credit_risk.registry.approval_log import decisions, open_collection
+from credit_risk.registry.approvals import ApprovalRejected, approve
+from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
+from credit_risk.registry.in_force import in_force
+from credit_risk.registry.registry import Registry, open_registry
 from credit_risk.settings import Settings
 from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
@@ -33,8 +37,10 @@ FIRST = "1"
 T = TypeVar("T")
 
 
-def bootstrap(registry: Registry, log: DecisionLog, train: Callable[[], None], say: Say = say) -> None:
-    """Train and approve the first version where none was ever decided on.
+def bootstrap(
+    registry: Registry, log: DecisionLog, train: Callable[[], None], say: Say = say
+) -> None:
+    """Train and approve the first version, unless one was ever decided on.
 
     Parameters
     ----------
@@ -50,11 +56,14 @@ def bootstrap(registry: Registry, log: DecisionLog, train: Callable[[], None], s
     if not registry.versions():
         say("the registry is empty: training the first version")
         train()
+
     now, first = in_force(registry, log), registry.versions()[-1]
     if now.approval is not None:
-        say(f"version {now.approval.version} was decided on, by {one_line(now.approval.by)}: nothing to do")
+        decided_by = one_line(now.approval.by)
+        say(f"version {now.approval.version} was decided on, by {decided_by}: nothing to do")
     if now.refused:
         say(now.refused)
+
     if now.astray:  # moved by hand, or while the alias was what counted
         say(now.astray)
     elif now.approval is None and first.number != FIRST:
@@ -62,10 +71,11 @@ def bootstrap(registry: Registry, log: DecisionLog, train: Callable[[], None], s
     elif now.approval is None:
         try:
             approve(registry, log, FIRST, BY, REASON)
-        except Refused:
+        except ApprovalRejected:
             # Another bootstrap may have been faster by a moment.
             if not decisions(log):
                 raise
+
         say(f"version {FIRST} is Production, approved by {BY}")
 
 
@@ -83,7 +93,8 @@ def train_by_deployment(settings: Settings, timeout: float, say: Say = say) -> N
             say("following the run that an earlier bootstrap started")
             if follow(client, before[-1], say, timeout).is_completed():
                 return
-        # Two bootstraps at once count alike, so they share a run.
+
+        # Two bootstraps at once count the same earlier runs, so they share a new one.
         run = start(client, DEPLOYMENT, {}, tags=[BY], idempotency_key=f"{BY}-{len(before)}")
         state = follow(client, run, say, timeout)
         if not state.is_completed():
@@ -97,41 +108,56 @@ def _runs(client: SyncPrefectClient) -> list[FlowRun]:
 
 
 def until(attempt: Callable[[], T], seconds: float, say: Say = say) -> T:
-    """Call until it works; the services that it needs may still be starting.
+    """Call `attempt` until it succeeds; the services that it needs may still be starting.
 
     Raises
     ------
     RegistryUnavailable, LogUnavailable
-        The last one, when `seconds` have passed.
+        The last failure, once `seconds` have passed.
     """
     deadline = time.monotonic() + seconds
-    told = False
+    announced = False
+
     while True:
         try:
             return attempt()
         except (RegistryUnavailable, LogUnavailable) as error:
             if time.monotonic() > deadline:
                 raise
-            if not told:
+            if not announced:
                 say(f"waiting, for {seconds:.0f} s at most: {type(error).__name__}")
-                told = True
+                announced = True
             time.sleep(2)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m model_orchestration_and_tracking.bootstrap", description=__doc__)
-    parser.add_argument("--wait", type=float, default=120, help="seconds to wait for MLflow and the log (120)")
-    parser.add_argument("--timeout", type=float, default=900, help="seconds that the training run may take (900)")
+    parser = argparse.ArgumentParser(
+        prog="python -m model_orchestration_and_tracking.bootstrap", description=__doc__
+    )
+    parser.add_argument(
+        "--wait", type=float, default=120, help="seconds to wait for MLflow and the log (120)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=900, help="seconds that the training run may take (900)"
+    )
     options = parser.parse_args(arguments)
+
     settings = Settings()
     registry, log = open_registry(settings), open_log(settings)
+
     try:
         until(registry.versions, options.wait)
         until(log.ping, options.wait)
         bootstrap(registry, log, lambda: train_by_deployment(settings, options.timeout))
-    except (RunFailed, Refused, NoSuchVersion, RegistryUnavailable, LogUnavailable) as failure:
-        print(f"bootstrap: {failure}", file=sys.stderr)  # noqa: T201
+    except (
+        RunFailed,
+        ApprovalRejected,
+        NoSuchVersion,
+        RegistryUnavailable,
+        LogUnavailable,
+    ) as failure:
+        print(f"bootstrap: {failure}", file=sys.stderr)
         return 1
     return 0
 

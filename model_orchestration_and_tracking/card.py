@@ -1,7 +1,7 @@
-"""The model card of a registered version: what it decides, on what grounds, how well, for whom, and where not.
+"""The model card of a registered version: what it decides, how well, for whom, and its limits.
 
-Written for the person who approves (the form follows Mitchell et al. 2019, Model cards for model reporting). MLflow
-shows it on the run's page and among its artifacts.
+Written for the person who approves the version (the form follows Mitchell et al. 2019, Model cards
+for model reporting). MLflow shows it on the run's page and among its artifacts.
 """
 
 from collections.abc import Mapping
@@ -9,18 +9,18 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.stats import t
 
+from credit_risk.metrics.calibration import calibration_error, error_by_chance, slope_intercept
 from credit_risk.registry.registry import UNSIGNED
 from credit_risk.schema.attributes import ATTRIBUTE, BAD, LABEL, PROTECTED, SCORED
-from model_orchestration_and_tracking.evaluation.calibration import calibration_error, luck, slope_intercept
 from model_orchestration_and_tracking.evaluation.fairness import slice_table
 from model_orchestration_and_tracking.evaluation.metrics import mean_se, metrics
+from model_orchestration_and_tracking.fitted import Trained
 from model_orchestration_and_tracking.gate import Gate
-from model_orchestration_and_tracking.trained import Trained
 from model_orchestration_and_tracking.tuning import Average
 
 DRAWS = 500
-# What is told of a version, and what it is called.
-TOLD = {
+# The metrics that a card reports, and what it calls them.
+REPORTED = {
     "auc": "AUC",
     "brier": "Brier score",
     "accuracy": "accuracy at p(bad) = .5",
@@ -33,114 +33,130 @@ TOLD = {
     "decision_cost": "cost per client there",
 }
 LIMITS = """\
-- The data hold applicants that were accepted, of 1973 to 1975; who was refused then was never observed. On today's
-  applicants it must be watched and trained anew.
-- Bad clients were drawn more often than they occurred: the risk is not a bank's probability of default, unless the
-  base rate is set.
-- Whoever the groups above show at a disadvantage is so without their attribute being scored: other attributes go
-  with it."""
+- The data hold applicants that were accepted, of 1973 to 1975; who was refused then was never
+  observed. On today's applicants it must be watched and trained anew.
+- Bad clients were drawn more often than they occurred: the risk is not a bank's probability of
+  default, unless the base rate is set.
+- Whoever the groups above show at a disadvantage is so without their attribute being scored: other
+  attributes go with it."""
 
 
-def card(name: str, one: Trained[Average], gate: Gate, tags: Mapping[str, str]) -> str:
+def card(name: str, average: Trained[Average], gate: Gate, tags: Mapping[str, str]) -> str:
     """Return a version's card as Markdown.
 
     Parameters
     ----------
     name : str
-        Of the training run.
-    one : Trained
+        Name of the training run.
+    average : Trained
         What is to be registered.
     gate : Gate
         Its comparison with Production.
     tags : mapping
-        Of the run: `data`, `data_hash`, `git_commit`, and those of the snapshot where one was used.
+        Tags of the run: `data`, `data_hash`, `git_commit`, and those of the snapshot where one was
+        used.
     """
     parts = [
         f"# Credit scorer of run {name}",
-        "Green or red for an application for credit, and the risk of class bad, for a clerk who decides. "
-        f"LightGBM, {one.candidate.name} ({len(one.scorer.trees)} trees of at most 8 leaves), "
+        "Green or red for an application for credit, and the risk of class bad, "
+        "for a clerk who decides. LightGBM, "
+        f"{average.candidate.name} ({len(average.scorer.trees)} trees of at most 8 leaves), "
         f"code {tags['git_commit'][:12]}.",
-        f"## Gate: {'passed' if gate.passed else 'FAILED'}\n\n{gate.words}.",
-        f"## Decision\n\n{_decision(one)}",
-        f"## Figures\n\n{_figures(one)}",
-        f"## Calibration\n\n{_calibration(one)}",
-        f"## Groups\n\n{_groups(one)}",
-        f"## Data\n\n{_data(one, tags)}",
+        f"## Gate: {'passed' if gate.passed else 'FAILED'}\n\n{gate.summary}.",
+        f"## Decision\n\n{_decision(average)}",
+        f"## Figures\n\n{_figures(average)}",
+        f"## Calibration\n\n{_calibration(average)}",
+        f"## Groups\n\n{_groups(average)}",
+        f"## Data\n\n{_data(average, tags)}",
         f"## Limits\n\n{_limits(tags)}",
         f"## Approval\n\n{UNSIGNED}",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _decision(one: Trained[Average]) -> str:
-    accepted = one.validated.metrics["decision_acceptance"]
-    scorer = one.scorer
+def _decision(average: Trained[Average]) -> str:
+    accepted = average.validated.metrics["decision_acceptance"]
+    scorer = average.scorer
+    origin = "that of training" if scorer.base_rate is None else "as set"
     return (
-        f"Red from a risk of {scorer.threshold:.4f}: a bad client accepted costs {scorer.cost_bad:g}, a good one "
-        f"refused {scorer.cost_good:g}. **Of 10 clients like those in training it accepts about {10 * accepted:.0f}.** "
-        f"Base rate {scorer.prior:.2f}, {'that of training' if scorer.base_rate is None else 'as set'}. "
+        f"Red from a risk of {scorer.threshold:.4f}: a bad client accepted costs "
+        f"{scorer.cost_bad:g}, a good one refused {scorer.cost_good:g}. "
+        f"**Of 10 clients like those in training it accepts about {10 * accepted:.0f}.** "
+        f"Base rate {scorer.prior:.2f}, {origin}. "
         "Calibration needs no step of its own: it is checked below."
     )
 
 
-def _figures(one: Trained[Average]) -> str:
-    folds, (labels, risk) = one.validated.folds, one.parts["test"]
+def _figures(average: Trained[Average]) -> str:
+    folds = average.validated.folds
+    labels, risk = average.parts["test"]
     reach = float(t.ppf(0.975, len(folds) - 1))
     tested = metrics(labels, risk)
     drawn = _bootstrap(np.asarray(labels), risk)
+
     lines = [
-        f"95 % intervals: over {len(folds)} folds (Nadeau-Bengio), and by bootstrap of the {len(risk)} test clients.",
+        f"95 % intervals: over {len(folds)} folds (Nadeau-Bengio), "
+        f"and by bootstrap of the {len(risk)} test clients.",
         "",
         "| figure | validation | test |",
         "|---|---|---|",
     ]
-    for name, told in TOLD.items():
+    for name, title in REPORTED.items():
         found = mean_se([fold[name] for fold in folds], len(folds))
         low, high = np.quantile(drawn[name], [0.025, 0.975])
-        lines.append(
-            f"| {told} | {found['mean']:.3f} ± {reach * found['se']:.3f} | {tested[name]:.3f} [{low:.3f}, {high:.3f}] |"
-        )
+        validated = f"{found['mean']:.3f} ± {reach * found['se']:.3f}"
+        lines.append(f"| {title} | {validated} | {tested[name]:.3f} [{low:.3f}, {high:.3f}] |")
+
     return "\n".join(lines)
 
 
 def _bootstrap(labels: np.ndarray, risk: np.ndarray) -> dict[str, list[float]]:
     random = np.random.default_rng(0)
-    found: dict[str, list[float]] = {name: [] for name in TOLD}
+    found: dict[str, list[float]] = {name: [] for name in REPORTED}
+
     while len(found["auc"]) < DRAWS:
         drawn = random.integers(0, len(labels), len(labels))
         if 0 < np.sum(labels[drawn] == BAD) < len(labels):
             for name, value in metrics(labels[drawn], risk[drawn]).items():
                 if name in found:
                     found[name].append(value)
+
     return found
 
 
-def _calibration(one: Trained[Average]) -> str:
-    labels, risk = one.parts["validation"]
+def _calibration(average: Trained[Average]) -> str:
+    labels, risk = average.parts["validation"]
     bad = np.asarray(labels) == BAD
-    (slope, intercept), chance = slope_intercept(bad, risk), luck(risk)
+    (slope, intercept), chance = slope_intercept(risk, bad), error_by_chance(risk)
     return (
-        f"Out of fold: slope {slope:.2f} (perfect 1), intercept {intercept:+.2f} (perfect 0); expected calibration "
-        f"error {calibration_error(bad, risk):.3f}, where a perfectly calibrated model of these risks gets "
+        f"Out of fold: slope {slope:.2f} (perfect 1), intercept {intercept:+.2f} (perfect 0); "
+        f"expected calibration error {calibration_error(risk, bad):.3f}, "
+        "where a perfectly calibrated model of these risks gets "
         f"{chance.mean:.3f} on average and less than {chance.q95:.3f} in 95 of 100 samples."
     )
 
 
-def _groups(one: Trained[Average]) -> str:
-    if not one.slices:
+def _groups(average: Trained[Average]) -> str:
+    if not average.slices:
         return "The training data name no protected attribute, so groups cannot be told apart."
     return (
-        "Out-of-fold decisions on the training clients, 95 % bootstrap intervals; groups under 100 are shown, not "
-        f"gated. `personal_status` does not tell women from men.\n\n{slice_table(one.slices)}"
+        "Out-of-fold decisions on the training clients, 95 % bootstrap intervals; "
+        "groups under 100 are shown, not gated. "
+        f"`personal_status` does not tell women from men.\n\n{slice_table(average.slices)}"
     )
 
 
-def _data(one: Trained[Average], tags: Mapping[str, str]) -> str:
-    counts = [f"{len(part)} ({int((part[LABEL] == BAD).sum())} bad)" for part in (one.train, one.test)]
+def _data(average: Trained[Average], tags: Mapping[str, str]) -> str:
+    counts = []
+    for part in (average.train, average.test):
+        n_bad = int((part[LABEL] == BAD).sum())
+        counts.append(f"{len(part)} ({n_bad} bad)")
+
     used = ", ".join(ATTRIBUTE[name].label for name in SCORED)
     left_out = ", ".join(ATTRIBUTE[name].label for name in PROTECTED)
     return (
-        f"{tags['data']}, SHA-256 {tags['data_hash']}: {counts[0]} clients for training, {counts[1]} for the test.\n\n"
+        f"{tags['data']}, SHA-256 {tags['data_hash']}: "
+        f"{counts[0]} clients for training, {counts[1]} for the test.\n\n"
         f"{_sources(tags)}"
         f"Scored: {used}. Never scored: {left_out}."
     )
@@ -150,8 +166,9 @@ def _sources(tags: Mapping[str, str]) -> str:
     if not int(tags.get("n_funded", 0)):
         return ""
     return (
-        f"These are the {tags['n_base']} clients of {tags['base']} (SHA-256 {tags['base_hash']}) and "
-        f"{tags['n_funded']} whom earlier versions and clerks accepted and whose outcomes have matured "
+        f"These are the {tags['n_base']} clients of {tags['base']} "
+        f"(SHA-256 {tags['base_hash']}) and {tags['n_funded']} "
+        "whom earlier versions and clerks accepted and whose outcomes have matured "
         f"({tags['n_funded_bad']} bad, {tags['n_funded_test']} for the test).\n\n"
     )
 
@@ -160,12 +177,16 @@ def _limits(tags: Mapping[str, str]) -> str:
     funded = int(tags.get("n_funded", 0))
     if not funded:
         return LIMITS
+
     share = int(tags["n_funded_bad"]) / funded
+    total = int(tags["n_base"]) + funded
     return (
         f"{LIMITS}\n"
-        f"- Learnt from accepted clients only: {funded} of the {int(tags['n_base']) + funded} clients were accepted "
-        f"here, and {100 * share:.1f} % of them defaulted. How those would have done who were refused nobody knows, "
-        "and nobody guessed it: where earlier versions refused, this one knows the base data alone, and among "
-        "applicants at large defaults are more frequent than among the accepted. The base data and the accepted are "
-        "mixed as they are, so the level of the risks is that of the mixture."
+        f"- Learnt from accepted clients only: {funded} of the {total} clients were accepted here, "
+        f"and {100 * share:.1f} % of them defaulted. "
+        "How those would have done who were refused nobody knows, and nobody guessed it: "
+        "where earlier versions refused, this one knows the base data alone, and among "
+        "applicants at large defaults are more frequent than among the accepted. "
+        "The base data and the accepted are mixed as they are, "
+        "so the level of the risks is that of the mixture."
     )

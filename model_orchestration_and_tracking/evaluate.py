@@ -1,10 +1,11 @@
-"""How good the model is, honestly: nested, repeated cross-validation of the whole recipe beside what people usually do.
+"""How good the model is: nested, repeated cross-validation of the whole recipe beside baselines.
 
     make evaluate        REPEATS=2 SEED=7 make evaluate
 
-Each of the outer folds is scored by a scorer that was searched for, averaged and fitted on the other nine alone; the
-other models see the same folds. Differences are paired by fold, and their errors corrected for folds sharing their
-training clients (Nadeau and Bengio 2003). Prints tables, and writes them as JSON.
+Each of the outer folds is scored by a scorer that was searched for, averaged and fitted on the
+other nine alone; the baselines see the same folds. Differences are paired by fold, and their errors
+are corrected for the training clients that folds share (Nadeau and Bengio 2003). Prints tables, and
+writes the figures as JSON.
 """
 
 import argparse
@@ -22,20 +23,21 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 
+from credit_risk.metrics.calibration import calibration_error, error_by_chance, slope_intercept
 from credit_risk.schema.attributes import BAD, LABEL, Floats
 from credit_risk.schema.codec import encode
 from credit_risk.schema.faults import InvalidApplications
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import client_numbers, read_training
 from model_orchestration_and_tracking.baselines import BASELINES
-from model_orchestration_and_tracking.evaluation.calibration import calibration_error, luck, slope_intercept
 from model_orchestration_and_tracking.evaluation.fairness import slice_table, slices
 from model_orchestration_and_tracking.evaluation.metrics import mean_se, metrics
 from model_orchestration_and_tracking.tuning import FOLDS, KEPT, TUNING_FOLDS, client_folds, tuned
 
 OURS = "credit-risk"
 MODELS = (OURS, *BASELINES)
-# What is told of each model, and where `metrics` has it. Cost and acceptance are at the cost threshold, always.
+# The figures reported of each model, and their names in `metrics`. Cost and acceptance are always
+# at the cost threshold.
 FIGURES = {
     "auc": "auc",
     "brier": "brier",
@@ -50,7 +52,7 @@ FIGURES = {
     "log_loss": "log_loss",
 }
 
-Fold = tuple[int, NDArray[np.intp], NDArray[np.intp]]  # of which repeat, training rows, test rows
+Fold = tuple[int, NDArray[np.intp], NDArray[np.intp]]  # number of the repeat, training, test rows
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,11 @@ class Evaluation:
     Attributes
     ----------
     risks : dict
-        For each model the risk of each client in each repeat, shape (repeats, n); nobody was seen in training.
+        For each model the risk of each client in each repeat, shape (repeats, n), given by a scorer
+        that had not seen the client.
     scores : dict
-        For each model each figure of each fold, shape (repeats x folds,); paired over models.
+        For each model and figure the values of all folds, shape (repeats x folds,), in the same
+        order for each model.
     """
 
     clients: pd.DataFrame
@@ -89,28 +93,32 @@ def evaluate(
     clients : DataFrame
         The 20 attributes and `class`.
     models : sequence of str
-        Of `MODELS`.
+        Names out of `MODELS`.
     n_iter : int
         Candidates that our own search tries in each fold.
     jobs : int
-        Processes.
+        Number of processes.
     progress : callable
-        Called with the number of folds done and of all folds.
+        Called with the number of folds done and the number of all folds.
     """
     numbers, bad = client_numbers(clients), clients[LABEL].to_numpy() == BAD
     tasks: list[Fold] = []
     for repeat in range(repeats):
-        tasks += [(repeat, *fold) for fold in client_folds(numbers, bad, folds, _seed(seed, repeat))]
+        drawn = client_folds(numbers, bad, folds, _seed(seed, repeat))
+        tasks += [(repeat, train, test) for train, test in drawn]
+
     risks = {name: np.full((repeats, len(clients)), np.nan) for name in models}
     scores: dict[str, dict[str, Floats]] = {
         name: {figure: np.full(len(tasks), np.nan) for figure in FIGURES} for name in models
     }
-    # One thread a process: with more, each waits for the other.
+
+    # One thread per process: with more, they wait for each other.
     with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
         work = Parallel(return_as="generator_unordered")(
             delayed(_fold)(clients, models, number, task, _seed(seed, repeats + number), n_iter)
             for number, task in enumerate(tasks)
         )
+
         for done, (number, found) in enumerate(work, start=1):
             repeat, _, test = tasks[number]
             for name, risk in found.items():
@@ -119,11 +127,12 @@ def evaluate(
                 for figure, source in FIGURES.items():
                     scores[name][figure][number] = measured[source]
             progress(done, len(tasks))
+
     return Evaluation(clients, risks, scores, folds)
 
 
 def _seed(seed: int, number: int) -> int:
-    """Return a seed of its own for each part of the work, so that runs with neighbouring seeds share none."""
+    """Return the seed of one part of the work; runs with neighbouring seeds share none."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
@@ -132,6 +141,7 @@ def _fold(
 ) -> tuple[int, dict[str, Floats]]:
     _, train, test = fold
     fitted, held_out = clients.iloc[train], clients.iloc[test]
+
     found = {}
     for name in models:
         if name == OURS:
@@ -140,34 +150,51 @@ def _fold(
         else:
             model = BASELINES[name](seed).fit(fitted.drop(columns=LABEL), fitted[LABEL] == BAD)
             found[name] = model.predict_proba(held_out.drop(columns=LABEL))[:, 1]
+
     return number, found
 
 
 def report(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the figures of each model and the paired differences of ours from each other one, JSON-able."""
+    """Return the figures of each model, and the paired differences of ours from each baseline.
+
+    The result can be written as JSON.
+    """
     bad = evaluation.clients[LABEL].to_numpy() == BAD
+
     models = {}
     for name, scores in evaluation.scores.items():
-        models[name] = {figure: mean_se(values, evaluation.folds) for figure, values in scores.items()}
+        models[name] = {
+            figure: mean_se(values, evaluation.folds) for figure, values in scores.items()
+        }
         models[name] |= _calibration(bad, evaluation.risks[name])
+
     ours = evaluation.scores.get(OURS, {})
-    paired = {
-        name: {figure: mean_se(values - scores[figure], evaluation.folds) for figure, values in ours.items()}
-        for name, scores in evaluation.scores.items()
-        if name != OURS
-    }
+    paired = {}
+    for name, scores in evaluation.scores.items():
+        if name != OURS:
+            paired[name] = {
+                figure: mean_se(values - scores[figure], evaluation.folds)
+                for figure, values in ours.items()
+            }
+
     return {"models": models, "paired": paired}
 
 
 def _calibration(bad: NDArray[np.bool_], risks: Floats) -> dict[str, dict[str, float]]:
-    lines = np.array([slope_intercept(bad, risk) for risk in risks])
+    lines = np.array([slope_intercept(risk, bad) for risk in risks])
     averaged = risks.mean(axis=0)
-    chance = luck(averaged)
+    chance = error_by_chance(averaged)
     return {
-        "calibration_slope": {"mean": float(lines[:, 0].mean()), "sd_over_repeats": float(lines[:, 0].std())},
-        "calibration_intercept": {"mean": float(lines[:, 1].mean()), "sd_over_repeats": float(lines[:, 1].std())},
+        "calibration_slope": {
+            "mean": float(lines[:, 0].mean()),
+            "sd_over_repeats": float(lines[:, 0].std()),
+        },
+        "calibration_intercept": {
+            "mean": float(lines[:, 1].mean()),
+            "sd_over_repeats": float(lines[:, 1].std()),
+        },
         "ece": {
-            "mean": calibration_error(bad, averaged),
+            "mean": calibration_error(averaged, bad),
             "se": chance.sd,
             "perfect_mean": chance.mean,
             "perfect_q95": chance.q95,
@@ -183,12 +210,18 @@ def tables(found: dict[str, Any]) -> str:
         "| ECE | perfect: mean, 95 % | slope | intercept |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
+
     for name, figures in found["models"].items():
         cells = [f"{figures[figure]['mean']:.4f} ± {figures[figure]['se']:.4f}" for figure in shown]
+
         ece = figures["ece"]
         cells += [f"{ece['mean']:.3f}", f"{ece['perfect_mean']:.3f}, {ece['perfect_q95']:.3f}"]
-        cells += [f"{figures[figure]['mean']:.2f}" for figure in ("calibration_slope", "calibration_intercept")]
+        cells += [
+            f"{figures[figure]['mean']:.2f}"
+            for figure in ("calibration_slope", "calibration_intercept")
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+
     if found["paired"]:
         lines += ["", f"| {OURS} less | AUC | Brier | cost | accuracy |", "|---|---|---|---|---|"]
         for name, figures in found["paired"].items():
@@ -197,6 +230,7 @@ def tables(found: dict[str, Any]) -> str:
                 for figure in ("auc", "brier", "cost", "accuracy")
             ]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
+
     return "\n".join(lines)
 
 
@@ -207,9 +241,9 @@ def _progress() -> Callable[[int, int], None]:
         left = (time.monotonic() - start) * (total - done) / done
         line = f"{done} of {total} folds, about {left:.0f} s left"
         if sys.stderr.isatty():
-            print(f"\r{line}   ", end="" if done < total else "\n", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"\r{line}   ", end="" if done < total else "\n", file=sys.stderr, flush=True)
         elif done % max(total // 20, 1) == 0:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+            print(line, file=sys.stderr, flush=True)
 
     return show
 
@@ -225,20 +259,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of folds and searches (0)")
     parser.add_argument("--repeats", type=int, default=10, help=f"of the {FOLDS} folds (10)")
     parser.add_argument(
-        "--n-iter", type=int, default=settings.n_iter, help=f"candidates of our search ({settings.n_iter})"
+        "--n-iter",
+        type=int,
+        default=settings.n_iter,
+        help=f"candidates of our search ({settings.n_iter})",
     )
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="only some of them")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (as many as cores)")
+    parser.add_argument(
+        "--models", nargs="+", choices=MODELS, default=list(MODELS), help="only some of them"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (as many as cores)"
+    )
     parser.add_argument("--data", default=settings.data, help=f"labelled clients ({settings.data})")
-    parser.add_argument("--output", type=Path, default=settings.var_dir / "evaluation.json", help="where the JSON goes")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=settings.var_dir / "evaluation.json",
+        help="where the JSON goes",
+    )
     options = parser.parse_args(arguments)
+
     if options.repeats < 1 or options.n_iter < 1:
         parser.error("--repeats and --n-iter are at least 1")
+
     try:
         clients = read_training(options.data)
     except (InvalidApplications, FileNotFoundError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)  # noqa: T201
+        print(f"evaluate: {error}", file=sys.stderr)
         return 1
+
     evaluation = evaluate(
         clients,
         options.models,
@@ -248,23 +297,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         jobs=options.jobs,
         progress=_progress(),
     )
+
     protocol = (
-        f"{options.repeats}x{FOLDS}-fold stratified; in each training part: search of {options.n_iter} candidates over "
-        f"{TUNING_FOLDS} folds by log loss, best {KEPT} averaged; threshold from the costs; Nadeau-Bengio errors"
+        f"{options.repeats}x{FOLDS}-fold stratified; "
+        f"in each training part: search of {options.n_iter} candidates "
+        f"over {TUNING_FOLDS} folds by log loss, best {KEPT} averaged; "
+        "threshold from the costs; Nadeau-Bengio errors"
     )
-    groups = slices(clients, evaluation.risks[OURS], seed=options.seed) if OURS in options.models else []
+    groups = (
+        slices(clients, evaluation.risks[OURS], seed=options.seed) if OURS in options.models else []
+    )
     found = {
         "seed": options.seed,
         "protocol": protocol,
         **report(evaluation),
-        "slices": [one.as_dict() for one in groups],
+        "slices": [group.as_dict() for group in groups],
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"{protocol}; seed {options.seed}\n\n{tables(found)}")  # noqa: T201
+
+    print(f"{protocol}; seed {options.seed}\n\n{tables(found)}")
     if groups:
-        print(f"\n{OURS}, by group (95 % bootstrap intervals):\n\n{slice_table(groups)}")  # noqa: T201
-    print(f"\nwritten to {options.output}")  # noqa: T201
+        print(f"\n{OURS}, by group (95 % bootstrap intervals):\n\n{slice_table(groups)}")
+    print(f"\nwritten to {options.output}")
     return 0
 
 

@@ -1,11 +1,12 @@
 """The training flow: from labelled clients to a registered challenger.
 
-    load -> tune -> cross-validate and average the five best -> compare with Production -> log -> register
+    load -> tune -> cross-validate and average the five best -> compare with Production -> log ->
+    register
 
-To the data that the settings name come clients who were accepted here, once there is a snapshot of them
-(`credit_risk.training_data.snapshots`). How each step is done stands in the modules beside this one; here is the
-order, what is tried again, and what a person sees meanwhile. Registering is the last step, so a run that is killed on
-the way leaves no version behind.
+The data that the settings name are joined by clients who were accepted here, once there is a
+snapshot of them (`credit_risk.training_data.snapshots`). The modules beside this one do each step;
+this one holds their order, what is retried, and what a person sees meanwhile. Registering is the
+last step, so a run that is killed on the way leaves no version behind.
 """
 
 from collections.abc import Mapping
@@ -22,27 +23,30 @@ from prefect.states import Completed
 from pydantic import Field
 
 from credit_risk.decision_log.log import DecisionLog, open_log
-from credit_risk.registry.approvals import Approval, in_force, note_registered
-from credit_risk.registry.registry import (
-    CHALLENGER,
-    REFERENCE_DIGEST,
-    DigestMismatch,
-    NoSuchVersion,
-    Registry,
-    Version,
-    open_registry,
-)
+from credit_risk.registry.approval_log import Approval, note_registered
+from credit_risk.registry.errors import DigestMismatch, NoSuchVersion
+from credit_risk.registry.in_force import in_force
+from credit_risk.registry.registry import CHALLENGER, Registry, open_registry
+from credit_risk.registry.version import REFERENCE_DIGEST, Version
 from credit_risk.schema.attributes import LABEL
 from credit_risk.schema.codec import encode
 from credit_risk.schema.faults import InvalidApplications
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings
-from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.backends import open_blobs
 from credit_risk.training_data.data import data_hash, n_repeated, read_training, split
-from credit_risk.training_data.snapshots import LATEST, NoSuchSnapshot, Snapshot, make, pick, read, standing
+from credit_risk.training_data.snapshots import (
+    LATEST,
+    NoSuchSnapshot,
+    Snapshot,
+    latest_snapshot,
+    make,
+    pick,
+    read,
+)
+from model_orchestration_and_tracking.fitted import Trained, labels_of
 from model_orchestration_and_tracking.gate import Gate, judge
 from model_orchestration_and_tracking.tracking import Training, code_hash, git_commit, log_training
-from model_orchestration_and_tracking.trained import Trained, labels_of
 from model_orchestration_and_tracking.tuning import (
     FOLDS,
     Average,
@@ -55,7 +59,7 @@ from model_orchestration_and_tracking.tuning import (
 )
 
 SEED = 0
-# The tags by which a version is known to be made of the same data, code and parameters as another.
+# Tags that are equal where two versions were made of the same data, code and parameters.
 SAME = ("data_hash", "code_hash", "n_iter")
 
 Trainings = tuple[list[Trained[Candidate]], Trained[Average]]
@@ -65,10 +69,9 @@ RETRIES: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [2, 10, 30]}
 
 
 def may_pass(_task: object, _task_run: object, state: State[Any]) -> bool:
-    """Tell Prefect whether trying again may help; with a file that is wrong or not there it does not."""
-    return not isinstance(
-        state.result(raise_on_failure=False), InvalidApplications | FileNotFoundError | NoSuchSnapshot
-    )
+    """Return whether trying again may help; where a file is wrong or missing it does not."""
+    result = state.result(raise_on_failure=False)
+    return not isinstance(result, InvalidApplications | FileNotFoundError | NoSuchSnapshot)
 
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, **RETRIES)
@@ -78,25 +81,45 @@ def load(source: str) -> pd.DataFrame:
     clients = read_training(source, logger.warning)
     n_bad = int((clients[LABEL] == "bad").sum())
     logger.info("%s: %d clients, %d of them bad", source, len(clients), n_bad)
+
     if repeated := n_repeated(clients):
         logger.warning(
-            "%d rows repeat the inputs of another client: all rows of one client stay on one side of split and folds",
+            "%d rows repeat the inputs of another client: "
+            "all rows of one client stay on one side of split and folds",
             repeated,
         )
+
     return clients
 
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, **RETRIES)
 def choose(settings: Settings, source: str, base: pd.DataFrame, fresh: bool) -> Snapshot | None:
-    """Return the snapshot that the settings mean, if any; the latest is made anew first where a fresh one is wanted."""
+    """Return the snapshot that the settings mean, if any.
+
+    The latest is made anew first where a fresh one is wanted.
+    """
     logger, decisions, which = get_run_logger(), open_log(settings), settings.training_snapshot
+
     if fresh and which == LATEST:
-        make(decisions, open_blobs(settings.bucket), base, source, settings.outcome_maturity_months, logger.info)
+        make(
+            decisions,
+            open_blobs(settings.bucket),
+            base,
+            source,
+            settings.outcome_maturity_months,
+            logger.info,
+        )
+
     snapshot = pick(decisions, which, data_hash(base))
     if snapshot:
-        logger.info("trained on %s", snapshot.words)
-    elif which == LATEST and (last := standing(decisions)):
-        logger.warning("%s was made of other data than %s and is left out; make training-data", last.name, source)
+        logger.info("trained on %s", snapshot.summary)
+    elif which == LATEST and (last := latest_snapshot(decisions)):
+        logger.warning(
+            "%s was made of other data than %s and is left out; make training-data",
+            last.name,
+            source,
+        )
+
     return snapshot
 
 
@@ -113,40 +136,67 @@ def tune(train: pd.DataFrame, n_iter: int) -> list[Validated[Candidate]]:
     progress = create_progress_artifact(0.0, key="tuning", description=f"{n_iter} candidates")
     assert isinstance(progress, UUID)  # a coroutine only where there is an event loop
     tried: list[Validated[Candidate]] = []
-    for one in search(candidates(n_iter, SEED), encode(train), labels_of(train), SEED):
-        tried.append(one)
-        logger.info("candidate %d of %d: AUC %.3f with %s", len(tried), n_iter, one.auc, one.candidate.words)
+
+    for validated in search(candidates(n_iter, SEED), encode(train), labels_of(train), SEED):
+        tried.append(validated)
+        logger.info(
+            "candidate %d of %d: AUC %.3f with %s",
+            len(tried),
+            n_iter,
+            validated.auc,
+            validated.candidate.summary,
+        )
         update_progress_artifact(progress, 100 * len(tried) / n_iter)
+
     return tried
 
 
 def judging_folds(train: pd.DataFrame) -> Folds:
-    """Return the folds that judge: not those that chose, and the same for a challenger and for Production."""
+    """Return the folds that judge candidates: not those that chose them.
+
+    They are the same for a challenger and for Production.
+    """
     return Folds(encode(train), labels_of(train), FOLDS, SEED + 1)
 
 
 @task(cache_policy=NO_CACHE)
-def validate(train: pd.DataFrame, test: pd.DataFrame, chosen: list[Validated[Candidate]]) -> Trainings:
-    """Cross-validate the chosen candidates on folds that did not choose them, average them, fit on all."""
+def validate(
+    train: pd.DataFrame, test: pd.DataFrame, chosen: list[Validated[Candidate]]
+) -> Trainings:
+    """Cross-validate and average the chosen candidates, and fit them on all training clients.
+
+    The folds are not those that chose them.
+    """
     logger = get_run_logger()
     folds = judging_folds(train)
-    validated = best([folds.validate(one.candidate) for one in chosen], len(chosen))
-    trained = [Trained.fit(one, train, test) for one in validated]
+
+    validated = best([folds.validate(v.candidate) for v in chosen], len(chosen))
+    fitted = [Trained.fit(v, train, test) for v in validated]
     average = Trained.fit(folds.average(validated), train, test)
-    everyone: list[Trained[Any]] = [*trained, average]
-    for one in everyone:
-        m = one.metrics
+
+    everyone: list[Trained[Any]] = [*fitted, average]
+    for trained in everyone:
         logger.info(
             "%s: AUC %.3f over %d folds, %.3f on the test clients",
-            *(one.candidate.name, m["validation_auc"], FOLDS, m["test_auc"]),
+            trained.candidate.name,
+            trained.metrics["validation_auc"],
+            FOLDS,
+            trained.metrics["test_auc"],
         )
-    return trained, average
+
+    return fitted, average
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
-def compare(registry: Registry, approval: Approval | None, train: pd.DataFrame, challenger: Validated[Average]) -> Gate:
+def compare(
+    registry: Registry,
+    approval: Approval | None,
+    train: pd.DataFrame,
+    challenger: Validated[Average],
+) -> Gate:
     """Judge the challenger beside Production, refitted on the same folds."""
     gate = Gate()
+
     if approval is not None:
         version = approval.version
         try:
@@ -157,57 +207,70 @@ def compare(registry: Registry, approval: Approval | None, train: pd.DataFrame, 
             folds = judging_folds(train)
             production = folds.average([folds.validate(member) for member in recipe.members])
             gate = judge(train, challenger, production, version)
-    get_run_logger().info("gate %s: %s", "passed" if gate.passed else "FAILED", gate.words)
+
+    get_run_logger().info("gate %s: %s", "passed" if gate.passed else "FAILED", gate.summary)
     return gate
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
-def log(uri: str, training: Training, tried: list[Validated[Candidate]], tags: dict[str, str]) -> tuple[str, str]:
+def log(
+    uri: str, training: Training, tried: list[Validated[Candidate]], tags: dict[str, str]
+) -> tuple[str, str]:
     """Store the runs in MLflow."""
     name = runtime.flow_run.name or "training"
     run_id, model_uri = log_training(uri, name, training, tried, tags)
-    get_run_logger().info("%d candidates logged to MLflow under run %r", len(training.candidates), name)
+    get_run_logger().info(
+        "%d candidates logged to MLflow under run %r", len(training.candidates), name
+    )
     return run_id, model_uri
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
-def note(registry: Registry, log: DecisionLog, version: Version, trained: Trained[Average], gate: Gate) -> None:
-    """Write what was registered, and the gate's verdict, to the decision log, where nobody can edit it.
+def note(
+    registry: Registry, log: DecisionLog, version: Version, trained: Trained[Average], gate: Gate
+) -> None:
+    """Write what was registered and the gate's verdict to the decision log, where it is kept safe.
 
     Raises
     ------
     DigestMismatch
-        When what is stored is not what was trained: somebody was there in between.
+        When what is stored is not what was trained: somebody changed it in between.
     """
     digest, reference = registry.digest(version.number), registry.reference_digest(version.number)
     if not trained.is_stored_as(registry.load(version.number, digest), reference):
-        raise DigestMismatch(f"version {version.number} is stored otherwise than it was trained, and is not noted")
+        raise DigestMismatch(
+            f"version {version.number} is stored otherwise than it was trained, and is not noted"
+        )
     tags = gate.tags() | {REFERENCE_DIGEST: reference}
     note_registered(log, replace(version, digest=digest, tags=tags))
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
 def in_production(registry: Registry, log: DecisionLog, follow_alias: bool) -> Approval | None:
-    """Return the decision by which a version is Production."""
+    """Return the approval that is in force, if any."""
     return in_force(registry, log, follow_alias=follow_alias).approval
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
-def nothing_new(registry: Registry, approval: Approval | None, tags: Mapping[str, str]) -> str | None:
+def nothing_new(
+    registry: Registry, approval: Approval | None, tags: Mapping[str, str]
+) -> str | None:
     """Return the Production version if it was made of the same data, code and parameters."""
     if approval is None:
         return None
+
     version = approval.version
     try:
         found = registry.version(version).tags
-    except NoSuchVersion:  # whoever deletes it in MLflow keeps nobody from training
+    except NoSuchVersion:  # a version deleted in MLflow must not prevent training
         return None
+
     return version if all(found.get(name) == tags[name] for name in SAME) else None
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
 def register(registry: Registry, run_id: str, model_uri: str, tags: dict[str, str]) -> Version:
-    """Make the best one the challenger; a second try does not make a second version."""
+    """Register the average as the challenger; a second try does not make a second version."""
     for version in registry.versions():
         if version.run_id == run_id:
             registry.set_alias(CHALLENGER, version.number)
@@ -217,15 +280,19 @@ def register(registry: Registry, run_id: str, model_uri: str, tags: dict[str, st
 
 @flow(name="credit-risk-training")
 def credit_risk_training(
-    data: str | None = None, n_iter: Annotated[int, Field(ge=1, le=1000)] | None = None, fresh: bool = False
+    data: str | None = None,
+    n_iter: Annotated[int, Field(ge=1, le=1000)] | None = None,
+    fresh: bool = False,
 ) -> State[str]:
-    """Train a credit scorer and register it as challenger; a person decides whether it becomes Production.
+    """Train a credit scorer and register it as challenger.
+
+    A person decides whether it becomes Production.
 
     Parameters
     ----------
     data : str, optional
-        Labelled clients: a CSV path or gs:// address. Without it the setting DATA, with the snapshot that the setting
-        TRAINING_SNAPSHOT means.
+        Labelled clients: a CSV path or gs:// address. Without it the setting DATA, with the
+        snapshot that the setting TRAINING_SNAPSHOT means.
     n_iter : int, optional
         Candidates to try, 1 to 1000. Without it the setting N_ITER.
     fresh : bool
@@ -235,6 +302,7 @@ def credit_risk_training(
     source = data or settings.data
     clients = load(source)
     snapshot = None if data else choose(settings, source, clients, fresh)
+
     tries = n_iter or settings.n_iter
     tags = {
         "data": source,
@@ -245,21 +313,29 @@ def credit_risk_training(
         "repeated_rows": str(n_repeated(clients)),
     }
     if snapshot:
-        tags |= snapshot.tags | {"data": snapshot.name}
+        tags |= snapshot.tags
+        tags["data"] = snapshot.name
+
     registry = open_registry(settings)
     decision_log = open_log(settings)
     approval = in_production(registry, decision_log, settings.follow_alias)
     if same := nothing_new(registry, approval, tags):
-        message = f"nothing new: {registry.name} version {same}, in Production, has the same data, code and parameters"
+        message = (
+            f"nothing new: {registry.name} version {same}, in Production, "
+            "has the same data, code and parameters"
+        )
         get_run_logger().info(message)
         return Completed(message=message)
+
     train, test = load_snapshot(settings, snapshot) if snapshot else split(clients)
     tried = tune(train, tries)
     trained, average = validate(train, test, best(tried))
     training = Training(trained, average, compare(registry, approval, train, average.validated))
+
     run_id, model_uri = log(settings.mlflow_tracking_uri, training, tried, tags)
     version = register(registry, run_id, model_uri, tags | training.gate.tags())
     note(registry, decision_log, version, training.average, training.gate)
+
     message = f"{registry.name} version {version.number} is the challenger"
     if not training.gate.passed:
         message += ", its gate FAILED"

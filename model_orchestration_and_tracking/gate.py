@@ -1,7 +1,8 @@
-"""Whether a challenger may become Production: its recipe beside Production's, both refitted on the same folds.
+"""Whether a challenger may become Production: both recipes refitted on the same folds.
 
-A stored version is not scored on the challenger's clients, for it may have been trained on them. What is compared is
-what the two recipes make of the same training clients, each judged on those that it had not seen.
+A stored version is not scored on the challenger's clients, because it may have been trained on
+them. Instead, the recipes of both are fitted on the same training clients, and judged on those that
+they had not seen.
 
 A person still decides. A failed gate only means that the approval has to be forced.
 """
@@ -18,13 +19,20 @@ from model_orchestration_and_tracking.evaluation.fairness import MIN_GATED, Slic
 from model_orchestration_and_tracking.evaluation.metrics import mean_se
 from model_orchestration_and_tracking.tuning import Average, Validated
 
-# What is compared, what it is called, and whether more of it is better.
-COMPARED = {"auc": ("AUC", True), "brier": ("Brier score", False), "decision_cost": ("cost per client", False)}
+# The metrics that are compared, what they are called, and whether more is better.
+COMPARED = {
+    "auc": ("AUC", True),
+    "brier": ("Brier score", False),
+    "decision_cost": ("cost per client", False),
+}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of both recipes, and challenger less Production with its 95 % interval, paired over the folds."""
+    """A figure of both recipes, and the challenger's less Production's.
+
+    The difference is paired over the folds and has a 95 % interval.
+    """
 
     name: str
     challenger: float
@@ -39,10 +47,19 @@ class Difference:
         """Whether the interval lies wholly on the worse side."""
         return self.high < 0 if self.more_is_better else self.low > 0
 
+    def __str__(self) -> str:
+        return (
+            f"{self.name} {self.challenger:.4f} against {self.production:.4f} "
+            f"(difference {self.value:+.4f}, 95 % interval {self.low:+.4f} to {self.high:+.4f})"
+        )
+
 
 @dataclass(frozen=True)
 class Ratio:
-    """How often a group is accepted over all others: the challenger's, with its 95 % interval, and Production's."""
+    """How often a group is accepted compared with all others, by both recipes.
+
+    The challenger's ratio has a 95 % interval.
+    """
 
     group: str
     challenger: float
@@ -52,8 +69,15 @@ class Ratio:
 
     @property
     def worse(self) -> bool:
-        """Whether the interval lies below what Production does."""
+        """Whether the interval lies below Production's ratio."""
         return self.high < self.production
+
+    def __str__(self) -> str:
+        return (
+            f"{self.group} accepted {self.challenger:.2f} times as often as others "
+            f"(95 % interval {self.low:.2f} to {self.high:.2f}), "
+            f"with Production {self.production:.2f} times"
+        )
 
 
 @dataclass(frozen=True)
@@ -76,19 +100,12 @@ class Gate:
     @property
     def failures(self) -> list[str]:
         """What speaks against the challenger, in words."""
-        worse = [
-            f"{d.name} {d.challenger:.4f} against {d.production:.4f} (difference {d.value:+.4f}, 95 % interval "
-            f"{d.low:+.4f} to {d.high:+.4f})"
-            for d in self.differences
-            if d.worse
-        ]
-        worse += [
-            f"{r.group} accepted {r.challenger:.2f} times as often as others (95 % interval {r.low:.2f} to {r.high:.2f}"
-            f"), with Production {r.production:.2f} times"
-            for r in self.ratios
-            if r.worse
-        ]
-        return [self.trouble] if self.trouble else worse
+        if self.trouble:
+            return [self.trouble]
+
+        worse = [str(difference) for difference in self.differences if difference.worse]
+        worse += [str(ratio) for ratio in self.ratios if ratio.worse]
+        return worse
 
     @property
     def passed(self) -> bool:
@@ -96,7 +113,7 @@ class Gate:
         return not self.failures
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """The verdict's reasons on one line."""
         if self.production is None:
             return "no Production version to compare with"
@@ -104,12 +121,13 @@ class Gate:
 
     def tags(self) -> dict[str, str]:
         """Return what the registered version is tagged with."""
-        return {"gate": "passed" if self.passed else "failed", "gate_reasons": self.words}
+        return {"gate": "passed" if self.passed else "failed", "gate_reasons": self.summary}
 
     def table(self) -> pd.DataFrame:
         """Return a row for each comparison: what, challenger, production, low, high, worse.
 
-        The interval is that of the difference for a figure, and that of the challenger's ratio for a group.
+        The interval is that of the difference for a figure, and that of the challenger's ratio for
+        a group.
         """
         rows: list[dict[str, Any]] = [
             {
@@ -123,6 +141,7 @@ class Gate:
             }
             for d in self.differences
         ]
+
         rows += [
             {
                 "compared": f"acceptance over others': {r.group}",
@@ -134,11 +153,17 @@ class Gate:
             }
             for r in self.ratios
         ]
+
         columns = ["compared", "challenger", "production", "difference", "low", "high", "worse"]
         return pd.DataFrame(rows, columns=columns)
 
 
-def judge(clients: pd.DataFrame, challenger: Validated[Average], production: Validated[Average], version: str) -> Gate:
+def judge(
+    clients: pd.DataFrame,
+    challenger: Validated[Average],
+    production: Validated[Average],
+    version: str,
+) -> Gate:
     """Compare a challenger with Production.
 
     Parameters
@@ -150,27 +175,40 @@ def judge(clients: pd.DataFrame, challenger: Validated[Average], production: Val
     version : str
         Production's number.
     """
-    differences = [
-        _difference(*told, [fold[name] for fold in challenger.folds], [fold[name] for fold in production.folds])
-        for name, told in COMPARED.items()
-    ]
+    differences = []
+    for name, (title, more_is_better) in COMPARED.items():
+        ours = [fold[name] for fold in challenger.folds]
+        theirs = [fold[name] for fold in production.folds]
+        differences.append(_difference(title, more_is_better, ours, theirs))
+
     pairs = zip(slices(clients, challenger.risk), slices(clients, production.risk), strict=True)
-    # A ratio rests on the others as much as on the group.
+    # A ratio depends on the other clients as much as on the group.
     ratios = [_ratio(a, b) for a, b in pairs if a.gated and len(clients) - a.n >= MIN_GATED]
     return Gate(version, differences, ratios)
 
 
-def _difference(name: str, more_is_better: bool, challenger: list[float], production: list[float]) -> Difference:
+def _difference(
+    name: str, more_is_better: bool, challenger: list[float], production: list[float]
+) -> Difference:
     gaps = np.subtract(challenger, production)
     found = mean_se(gaps, len(gaps))
     reach = found["se"] * float(t.ppf(0.975, len(gaps) - 1))
     mean = found["mean"]
+
     return Difference(
-        name, float(np.mean(challenger)), float(np.mean(production)), mean, mean - reach, mean + reach, more_is_better
+        name,
+        float(np.mean(challenger)),
+        float(np.mean(production)),
+        mean,
+        mean - reach,
+        mean + reach,
+        more_is_better,
     )
 
 
 def _ratio(ours: Slice, theirs: Slice) -> Ratio:
     found = ours.figures["acceptance_ratio"]
     group = f"{ours.attribute} {ours.group}"
-    return Ratio(group, found.value, found.low, found.high, theirs.figures["acceptance_ratio"].value)
+    return Ratio(
+        group, found.value, found.low, found.high, theirs.figures["acceptance_ratio"].value
+    )

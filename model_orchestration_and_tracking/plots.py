@@ -1,7 +1,7 @@
 """The figures of a training run.
 
-Drawn on `Figure` objects, which need no display and no global state; each is a function of plain arrays, so that the
-notebook can draw the same ones.
+Drawn on `Figure` objects, which need neither display nor global state. Most are functions of plain
+arrays, so that the notebook can draw the same ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,31 +42,39 @@ def _plain(axes: Axes) -> Axes:
 
 
 def confusion(parts: Mapping[str, Part], threshold: float) -> Figure:
-    """Draw who was called what, for each part: at p(bad) = .5 and at the cost threshold."""
+    """Draw each part's confusion matrix at p(bad) = .5 and at the cost threshold."""
     cuts = {"at p(bad) = 0.5": 0.5, f"at the cost threshold {threshold:.3f}": threshold}
     figure = _figure("Confusion matrix", 3.6 * len(cuts), 3.1 * len(parts))
     grid = figure.subplots(len(parts), len(cuts), squeeze=False)
+
     for row, (part, (labels, risk)) in zip(grid, parts.items(), strict=True):
         bad = np.asarray(labels) == BAD
         for axes, (title, cut) in zip(row, cuts.items(), strict=True):
             red = risk >= cut
-            counts = np.array([[np.sum(~bad & ~red), np.sum(~bad & red)], [np.sum(bad & ~red), np.sum(bad & red)]])
+            counts = np.array(
+                [[np.sum(~bad & ~red), np.sum(~bad & red)], [np.sum(bad & ~red), np.sum(bad & red)]]
+            )
             shares = counts / counts.sum(axis=1, keepdims=True)
+
             axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
             for (i, j), count in np.ndenumerate(counts):
                 colour = "white" if shares[i, j] > 0.6 else "black"
-                axes.text(j, i, f"{count}\n{shares[i, j]:.0%}", ha="center", va="center", color=colour)
+                axes.text(
+                    j, i, f"{count}\n{shares[i, j]:.0%}", ha="center", va="center", color=colour
+                )
             axes.set_xticks([0, 1], ["called green", "called red"])
             axes.set_yticks([0, 1], ["good", "bad"])
             axes.set_title(f"{part}\n{title}", fontsize=9)
+
     return figure
 
 
 def roc(parts: Mapping[str, Part], threshold: float) -> Figure:
-    """Draw specificity given up against recall won, with both thresholds marked."""
+    """Draw recall against specificity given up, with both thresholds marked."""
     figure = _figure("ROC curve")
     axes = _plain(figure.subplots())
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
+
     for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
         good = np.asarray(labels) != BAD
         false_green, true_green, _ = roc_curve(good, 1 - risk)
@@ -74,6 +82,7 @@ def roc(parts: Mapping[str, Part], threshold: float) -> Figure:
         axes.plot(false_green, true_green, color=colour, label=f"{part}, AUC {area:.3f}")
         for cut, marker in ((0.5, "o"), (threshold, "s")):
             axes.plot(np.mean(risk[~good] < cut), np.mean(risk[good] < cut), marker, color=colour)
+
     axes.plot([], [], "o", color=GREY, label="p(bad) = 0.5")
     axes.plot([], [], "s", color=GREY, label=f"cost threshold {threshold:.3f}")
     axes.set_xlabel("share of bad clients called green (1 - specificity)")
@@ -86,6 +95,7 @@ def cv_scores(folds: Mapping[str, Sequence[float]], chosen: str) -> Figure:
     """Draw the AUC of each fold for each candidate, with the mean; the chosen one stands out."""
     figure = _figure("AUC over the cross-validation's folds")
     axes = _plain(figure.subplots())
+
     for place, (name, scores) in enumerate(folds.items()):
         colour = BLUE if name == chosen else GREY
         jitter = np.linspace(-0.12, 0.12, len(scores))
@@ -93,25 +103,32 @@ def cv_scores(folds: Mapping[str, Sequence[float]], chosen: str) -> Figure:
         mean = float(np.mean(scores))
         axes.plot([place - 0.25, place + 0.25], [mean, mean], color=colour, linewidth=2)
         axes.annotate(f"{mean:.3f}", (place + 0.27, mean), va="center", color=colour, fontsize=9)
-    axes.set_xticks(range(len(folds)), [f"{name}\n(best)" if name == chosen else name for name in folds])
+
+    axes.set_xticks(
+        range(len(folds)), [f"{name}\n(best)" if name == chosen else name for name in folds]
+    )
     axes.set_xlim(-0.5, len(folds) - 0.2)
     axes.set_ylabel("AUC (a dot a fold, the line their mean)")
     return figure
 
 
 def calibration(parts: Mapping[str, Part], n_bins: int = 10) -> Figure:
-    """Draw the share of bad clients against the risk given, in bins of as many clients each."""
+    """Draw the share of bad clients against the risk given, in bins of equal size."""
     figure = _figure("Calibration")
     axes = _plain(figure.subplots())
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfect")
+
     for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
         bad = np.asarray(labels) == BAD
         bins = np.array_split(np.argsort(risk), n_bins)
         given = np.array([risk[b].mean() for b in bins])
         seen = np.array([bad[b].mean() for b in bins])
-        # One standard error of a share that is as expected: what to make of a dot off the line.
+        # One standard error of a share that is as expected, to judge a dot off the line by.
         error = np.sqrt(given * (1 - given) / np.array([len(b) for b in bins]))
-        axes.errorbar(given, seen, yerr=error, fmt="o-", color=colour, linewidth=1, capsize=2, label=part)
+        axes.errorbar(
+            given, seen, yerr=error, fmt="o-", color=colour, linewidth=1, capsize=2, label=part
+        )
+
     axes.set_xlabel("mean risk given")
     axes.set_ylabel("share of bad clients")
     axes.set_xlim(0, 1)
@@ -120,47 +137,68 @@ def calibration(parts: Mapping[str, Part], n_bins: int = 10) -> Figure:
     return figure
 
 
-def cost_curve(parts: Mapping[str, Part], threshold: float, cost_bad: float, cost_good: float) -> Figure:
-    """Draw what a client costs on average, and how many are accepted, at each threshold on the risk."""
+def cost_curve(
+    parts: Mapping[str, Part], threshold: float, cost_bad: float, cost_good: float
+) -> Figure:
+    """Draw the mean cost per client and the share accepted at each threshold on the risk."""
     figure = _figure("Cost and acceptance by threshold", 9.0, 4.0)
     left, right = (_plain(axes) for axes in figure.subplots(1, 2, sharex=True))
     cuts = np.linspace(0, 1, 201)
+
     for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
         bad = np.asarray(labels) == BAD
         green = risk < np.append(cuts, threshold)[:, None]
         cost = costs(green, bad, cost_bad, cost_good).mean(axis=1)
         accepted = green.mean(axis=1)
-        for axes, values, word in ((left, cost, f"{cost[-1]:.2f}"), (right, accepted, f"{accepted[-1]:.0%}")):
+        for axes, values, word in (
+            (left, cost, f"{cost[-1]:.2f}"),
+            (right, accepted, f"{accepted[-1]:.0%}"),
+        ):
             axes.plot(cuts, values[:-1], color=colour, label=f"{part}: {word}")
             axes.plot(threshold, values[-1], "s", color=colour, markersize=5)
+
     for axes in (left, right):
         axes.axvline(threshold, color=GREY, linewidth=1, linestyle="--", zorder=0)
         axes.set_xlabel("refused from this risk on")
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, loc="lower right", title=f"at the cost threshold {threshold:.3f}", alignment="left")
-    left.set_ylabel(f"mean cost per client\n(bad one accepted {cost_bad:g}, good one refused {cost_good:g})")
+        axes.legend(
+            frameon=False,
+            loc="lower right",
+            title=f"at the cost threshold {threshold:.3f}",
+            alignment="left",
+        )
+
+    left.set_ylabel(
+        f"mean cost per client\n(bad one accepted {cost_bad:g}, good one refused {cost_good:g})"
+    )
     right.set_ylabel("share accepted")
     right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
 
 
 def slices(found: Sequence[Slice]) -> Figure:
-    """Draw how each group fares, with 95 % intervals; groups too small for a verdict are grey."""
+    """Draw how each group fares, with 95 % intervals; groups too small to be judged are grey."""
     panels = {
         "acceptance": "accepted",
         "recall": "accepted of the good\n(recall)",
         "bad_rate": "bad among\nthe accepted",
         "calibration": "share of bad\nless mean risk",
     }
-    figure = _figure("Groups of clients at the cost threshold, with 95 % intervals", 11.0, 1.6 + 0.36 * len(found))
+    figure = _figure(
+        "Groups of clients at the cost threshold, with 95 % intervals",
+        11.0,
+        1.6 + 0.36 * len(found),
+    )
     grid = figure.subplots(1, len(panels), sharey=True)
+
     for axes, (name, title) in zip(grid, panels.items(), strict=True):
-        for place, one in enumerate(found):
-            value = one.figures[name]  # NaN, where nobody is counted, draws nothing
-            colour = BLUE if one.gated else GREY
+        for place, group in enumerate(found):
+            value = group.figures[name]  # NaN, where no client is counted, draws nothing
+            colour = BLUE if group.gated else GREY
             axes.plot([value.low, value.high], [place, place], color=colour, linewidth=2, alpha=0.6)
             axes.plot(value.value, place, "o", color=colour)
+
         _plain(axes).set_title(title, fontsize=9)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(axis="y", linewidth=0.4)
@@ -169,16 +207,21 @@ def slices(found: Sequence[Slice]) -> Figure:
         for place in range(1, len(found)):
             if found[place].attribute != found[place - 1].attribute:
                 axes.axhline(place - 0.5, color=GREY, linewidth=0.8)
+
     grid[-1].axvline(0, color=GREY, linewidth=1, linestyle=":")
-    names = [f"{ATTRIBUTE[one.attribute].label}: {one.group}, n={one.n}" for one in found]
-    names = [name if one.gated else f"{name} (shown only)" for name, one in zip(names, found, strict=True)]
+    names = []
+    for group in found:
+        name = f"{ATTRIBUTE[group.attribute].label}: {group.group}, n={group.n}"
+        names.append(name if group.gated else f"{name} (shown only)")
     grid[0].set_yticks(range(len(found)), names)
     grid[0].set_ylim(len(found) - 0.5, -0.5)
     return figure
 
 
 def shap_summary(scorer: CreditScorer, codes: Floats) -> Figure:
-    """Draw what each attribute adds to the log-odds of bad, a dot a client, coloured by the attribute's value.
+    """Draw what each attribute adds to the log-odds of bad.
+
+    A dot is a client, coloured by the attribute's value.
 
     Raises
     ------
@@ -188,9 +231,11 @@ def shap_summary(scorer: CreditScorer, codes: Floats) -> Figure:
     contributions = scorer.explain(codes).contributions
     order = np.argsort(np.abs(contributions).mean(axis=0))
     shades = LinearSegmentedColormap.from_list("value", [BLUE, "#d8d8d8", ORANGE])
+
     figure = _figure("What the attributes add to the risk", 8.0, 6.5)
     axes = _plain(figure.subplots())
     axes.axvline(0, color=GREY, linewidth=1)
+
     for place, column in enumerate(order):
         values = contributions[:, column]
         ranks = rankdata(codes[:, SCORED_COLUMNS[column]], "dense") - 1
@@ -204,9 +249,11 @@ def shap_summary(scorer: CreditScorer, codes: Floats) -> Figure:
             s=5,
             linewidths=0,
         )
+
     axes.set_yticks(range(len(order)), [ATTRIBUTE[SCORED[column]].label for column in order])
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.set_xlabel("contribution to the log-odds of bad (to the right: raises the risk)")
+
     bar = figure.colorbar(dots, ax=axes, ticks=[0, 1], aspect=40, shrink=0.6)
     bar.ax.set_yticklabels(["lowest\nor first", "highest\nor last"], fontsize=8)
     bar.set_label("value of the attribute", labelpad=-20)
@@ -215,13 +262,19 @@ def shap_summary(scorer: CreditScorer, codes: Floats) -> Figure:
 
 
 def _swarm(values: Floats, width: float = 0.4, n_bins: int = 80) -> Floats:
-    """Return how far to push dots off their line so that they lie beside each other: the denser, the wider."""
+    """Return how far to push dots off their line so that they lie beside each other.
+
+    The denser the dots, the wider they spread.
+    """
     bins = np.digitize(values, np.linspace(values.min(), values.max(), n_bins))
     offsets = np.zeros(len(values))
     fullest = np.bincount(bins).max()
-    for members in (np.flatnonzero(bins == b) for b in np.unique(bins)):
+
+    for number in np.unique(bins):
+        members = np.flatnonzero(bins == number)
         reach = width * len(members) / fullest
         offsets[members] = np.linspace(-reach, reach, len(members)) if len(members) > 1 else 0
+
     return offsets
 
 
@@ -239,14 +292,21 @@ def importance(scorer: CreditScorer) -> Figure:
 
 
 def gate(differences: Sequence[Difference], production: str) -> Figure:
-    """Draw what the challenger does better or worse than Production, with 95 % intervals; worse ones stand out."""
+    """Draw the challenger's differences from Production, with 95 % intervals.
+
+    Those on the worse side stand out.
+    """
     figure = _figure(f"Challenger less version {production}", 3.2 * len(differences), 2.4)
-    for axes, one in zip(figure.subplots(1, len(differences), squeeze=False)[0], differences, strict=True):
-        colour = ORANGE if one.worse else BLUE
+    grid = figure.subplots(1, len(differences), squeeze=False)
+
+    for axes, difference in zip(grid[0], differences, strict=True):
+        colour = ORANGE if difference.worse else BLUE
         _plain(axes).axvline(0, color=GREY, linewidth=1, linestyle=":")
-        axes.plot([one.low, one.high], [0, 0], color=colour, linewidth=2)
-        axes.plot([one.value], [0], "o", color=colour)
+        axes.plot([difference.low, difference.high], [0, 0], color=colour, linewidth=2)
+        axes.plot([difference.value], [0], "o", color=colour)
         axes.set_yticks([])
         axes.locator_params(axis="x", nbins=4)
-        axes.set_title(f"{one.name}\n{'more' if one.more_is_better else 'less'} is better", fontsize=9)
+        better = "more" if difference.more_is_better else "less"
+        axes.set_title(f"{difference.name}\n{better} is better", fontsize=9)
+
     return figure

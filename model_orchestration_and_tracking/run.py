@@ -1,7 +1,7 @@
 """Start a run of a deployment through the Prefect API and follow it to its end.
 
-Prefect's own `deployment run --watch` exits 1 when the run failed, but prints neither what the flow logs nor why it
-failed; this does.
+Prefect's own `deployment run --watch` exits 1 when the run failed, but prints neither what the flow
+logs nor why it failed; this does.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from credit_risk.settings import Settings
 Say = Callable[[str], None]
 
 POLL_SECONDS = 1.0
-# What an API may be away for while a run is followed: it is being restarted.
+# How long the API may be away while a run is followed: it may be restarting.
 PATIENCE_SECONDS = 60.0
 # Runs send their log lines in batches, and those of flow and tasks out of order.
 LOG_DELAY = timedelta(seconds=10)
@@ -40,17 +40,17 @@ class RunFailed(Exception):
 
 def say(line: str) -> None:
     """Print a line at once, also into a pipe."""
-    print(line, flush=True)  # noqa: T201
+    print(line, flush=True)
 
 
 @contextmanager
 def prefect_api(settings: Settings) -> Iterator[SyncPrefectClient]:
     """Open a client of the Prefect API that the settings name."""
-    there = {
+    address = {
         PREFECT_API_URL: settings.prefect_api_url,
         PREFECT_API_AUTH_STRING: settings.prefect_api_auth_string.get_secret_value(),
     }
-    with temporary_settings(there), get_client(sync_client=True) as client:
+    with temporary_settings(address), get_client(sync_client=True) as client:
         yield client
 
 
@@ -66,7 +66,8 @@ def start(
     Raises
     ------
     RunFailed
-        When there is no such deployment, it does not take the parameters, or the API does not answer.
+        When there is no such deployment, it does not take the parameters, or the API does not
+        answer.
     """
     try:
         found = client.read_deployment_by_name(deployment)
@@ -81,19 +82,24 @@ def start(
         raise RunFailed(f"no Prefect API at {client.api_url}: {error}") from None
 
 
-def follow(client: SyncPrefectClient, run: FlowRun, say: Say = say, timeout: float = float("inf")) -> State[Any]:
-    """Say what a run logs and which states it passes through, until its last, and return that.
+def follow(
+    client: SyncPrefectClient, run: FlowRun, say: Say = say, timeout: float = float("inf")
+) -> State[Any]:
+    """Print what a run logs and the states it passes through, and return its final state.
 
     Raises
     ------
     RunFailed
-        When the API stays away, or the run is not over after `timeout` seconds; it is left running then.
+        When the API stays away, or the run is not over after `timeout` seconds; the run goes on
+        then.
     """
     say(f"flow run {run.name}")
+
     logs = _Logs(run.id)
     began = heard = time.monotonic()
     seen: tuple[str, str | None] | None = None
     warned = False
+
     while True:
         try:
             state = client.read_flow_run(run.id).state
@@ -103,7 +109,9 @@ def follow(client: SyncPrefectClient, run: FlowRun, say: Say = say, timeout: flo
             heard = time.monotonic()
         except (httpx.TransportError, PrefectHTTPStatusError) as error:
             if time.monotonic() - heard > PATIENCE_SECONDS:
-                raise RunFailed(f"the Prefect API is gone, and with it sight of the run: {error}") from error
+                raise RunFailed(
+                    f"the Prefect API is gone, and with it sight of the run: {error}"
+                ) from error
         else:
             if state.is_final():
                 time.sleep(2 * POLL_SECONDS)  # the last lines may still be under way
@@ -111,12 +119,18 @@ def follow(client: SyncPrefectClient, run: FlowRun, say: Say = say, timeout: flo
                     say(line)
                 say(f"{state.name}{': ' + state.message if state.message else ''}")
                 return state
+
             if (state.type, state.name) != seen:
                 seen = (state.type, state.name)
                 say(f"{state.name}...")
+
             if state.is_scheduled() and not warned and time.monotonic() - began > UNTAKEN_SECONDS:
                 warned = True
-                say(f"no worker of pool {run.work_pool_name!r} has taken the run yet: is one up, and is it busy?")
+                say(
+                    f"no worker of pool {run.work_pool_name!r} has taken the run yet: "
+                    "is one up, and is it busy?"
+                )
+
         if time.monotonic() - began > timeout:
             raise RunFailed(f"the run is not over after {timeout:.0f} s; it is left running")
         time.sleep(POLL_SECONDS)
@@ -139,11 +153,13 @@ class _Logs:
             ),
             sort=LogSort.TIMESTAMP_ASC,
         )
+
         fresh = [log for log in page if log.id not in self._seen]
         self._seen |= {log.id: log for log in fresh if log.id}
-        # That a task is over is nothing to tell; how the run ended is told anyway.
-        told = [log for log in fresh if not log.message.startswith("Finished in state")]
-        return [f"{log.timestamp.astimezone():%H:%M:%S}  {log.message}" for log in told]
+
+        # The end of a task is left out; how the run ended is printed anyway.
+        shown = [log for log in fresh if not log.message.startswith("Finished in state")]
+        return [f"{log.timestamp.astimezone():%H:%M:%S}  {log.message}" for log in shown]
 
 
 def _detail(error: PrefectHTTPStatusError) -> str:
@@ -165,7 +181,9 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line: 0 when the run completed, 1 when it did not."""
-    parser = argparse.ArgumentParser(prog="python -m model_orchestration_and_tracking.run", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m model_orchestration_and_tracking.run", description=__doc__
+    )
     parser.add_argument("deployment", help="FLOW/NAME, as `prefect deployment ls` lists it")
     parser.add_argument(
         "--param",
@@ -175,17 +193,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NAME=VALUE",
         help="a parameter of the flow, in JSON or as plain text; may be given several times",
     )
-    parser.add_argument("--timeout", type=float, default=float("inf"), help="seconds to follow it for (no limit)")
+    parser.add_argument(
+        "--timeout", type=float, default=float("inf"), help="seconds to follow it for (no limit)"
+    )
     options = parser.parse_args(arguments)
+
     try:
         with prefect_api(Settings()) as client:
-            state = follow(client, start(client, options.deployment, dict(options.param)), timeout=options.timeout)
+            run = start(client, options.deployment, dict(options.param))
+            state = follow(client, run, timeout=options.timeout)
     except RunFailed as failure:
-        print(f"run: {failure}", file=sys.stderr)  # noqa: T201
+        print(f"run: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("run: no longer followed; it goes on", file=sys.stderr)  # noqa: T201
+        print("run: no longer followed; it goes on", file=sys.stderr)
         return 130
+
     return 0 if state.is_completed() else 1
 
 

@@ -1,7 +1,8 @@
-"""Candidates, and how they are told apart: by cross-validation on the training clients.
+"""Candidates, and their comparison by cross-validation on the training clients.
 
-The folds hold codes, encoded and sorted into bins once for all candidates; each candidate's number of trees is read off
-the path of its boosting. What is registered averages the best few: picking one is mostly picking luck.
+The folds hold codes, encoded and sorted into bins once for all candidates; each candidate's number
+of trees is read off the path of its boosting. What is registered averages the best few: which one
+comes out best is mostly chance.
 """
 
 import math
@@ -24,12 +25,14 @@ from model_orchestration_and_tracking.evaluation.metrics import mean, metrics
 
 Labels = NDArray[np.str_]
 
-# Tuning looks at 5 folds; what it picks is then judged on 10 others, so that its luck on the first does not count.
+# Tuning uses 5 folds; what it picks is then judged on 10 others, so that being lucky on the first
+# does not count.
 TUNING_FOLDS = 5
 FOLDS = 10
-# So many of the best are averaged into the scorer that is registered.
+# Number of the best candidates that are averaged into the registered scorer.
 KEPT = 5
-# The numbers of trees tried along each candidate's path; the longest of `KEPT` candidates fit into one scorer.
+# The numbers of trees tried along each candidate's path; the longest of `KEPT` candidates fit into
+# one scorer.
 ROUNDS = tuple(range(160, MAX_TREES // KEPT + 1, 10))
 
 
@@ -55,7 +58,7 @@ class Candidate:
         return f"candidate {self.number}"
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """The hyperparameters on one line."""
         return ", ".join(f"{name} {value:.3g}" for name, value in self.as_params().items())
 
@@ -73,7 +76,9 @@ class Average:
     @classmethod
     def of(cls, scorer: CreditScorer) -> "Average":
         """Return what a scorer was made of, to make it again on other clients."""
-        return cls(tuple(Candidate(seed, params, rounds) for params, rounds, seed in scorer.recipes()))
+        return cls(
+            tuple(Candidate(seed, params, rounds) for params, rounds, seed in scorer.recipes())
+        )
 
     def scorer(self) -> CreditScorer:
         """Return an unfitted scorer of these members."""
@@ -87,25 +92,30 @@ class Average:
     def as_params(self) -> dict[str, Any]:
         """Return what MLflow logs as parameters."""
         numbers = ", ".join(str(member.number) for member in self.members)
-        return {"members": numbers, "num_boost_round": sum(member.num_boost_round for member in self.members)}
+        return {
+            "members": numbers,
+            "num_boost_round": sum(member.num_boost_round for member in self.members),
+        }
 
 
 def candidates(n: int, seed: int = 0) -> list[Candidate]:
-    """Return `n` candidates: the house's parameters first, then random ones from a small space around them.
+    """Return `n` candidates: the default parameters first, then random ones around them.
 
-    The same seed gives the same ones, and a longer list starts with the shorter one. None has more than 8 leaves or
-    250 trees.
+    The same seed gives the same candidates, and a longer list starts with the shorter one. None has
+    more than 8 leaves or 250 trees.
 
     Raises
     ------
     ValueError
-        When `n` is not at least 1.
+        When `n` is less than 1.
     """
     if n < 1:
         raise ValueError(f"n_iter is {n}; a training run tries at least 1 candidate")
+
     random = np.random.default_rng(seed)
-    house = Candidate(1, dict(DEFAULT_PARAMS))
-    return [house, *(_draw(number, random) for number in range(2, n + 1))]
+    default = Candidate(1, dict(DEFAULT_PARAMS))
+    drawn = [_draw(number, random) for number in range(2, n + 1)]
+    return [default, *drawn]
 
 
 def _draw(number: int, random: np.random.Generator) -> Candidate:
@@ -156,14 +166,17 @@ class Validated(Generic[Tried]):
 
     @property
     def log_loss(self) -> float:
-        """What candidates are ranked by: it tells them apart with less noise than AUC or cost, which count pairs."""
+        """Its mean log loss, by which candidates are ranked.
+
+        It tells them apart with less noise than AUC, which counts pairs, or cost.
+        """
         return self.metrics["log_loss"]
 
 
 def client_folds(
     clients: NDArray[np.intp], bad: NDArray[np.bool_], n_folds: int, seed: int
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield the positions (train, test) of each of `n_folds` stratified folds; no client is in both.
+    """Yield the positions (train, test) of each stratified fold; no client is in both.
 
     Parameters
     ----------
@@ -173,7 +186,8 @@ def client_folds(
         A client's class is that of its first row.
     """
     first = first_rows(clients)
-    for _, drawn in StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(first, bad[first]):
+    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    for _, drawn in splitter.split(first, bad[first]):
         in_test = np.isin(clients, clients[first[drawn]])
         yield np.flatnonzero(~in_test), np.flatnonzero(in_test)
 
@@ -188,38 +202,45 @@ class Folds:
     n_folds : int
         Each fold holds as large a share of bad clients as the whole.
     seed : int
-        Of the folds; candidates compared with each other share it.
+        Seed of the folds; candidates that are compared with each other share it.
     """
 
     def __init__(self, codes: Floats, labels: Labels, n_folds: int, seed: int) -> None:
         self._labels = labels
         inputs, bad = codes[:, SCORED_COLUMNS], labels == BAD
         clients = client_numbers(pd.DataFrame(codes, columns=list(NAMES)))
+
         self._folds = []
         for train, test in client_folds(clients, bad, n_folds, seed):
             data = binned(inputs[train], bad[train])
             self._folds.append((test, data, binned(inputs[test], reference=data)))
 
-    def validate(self, candidate: Candidate, rounds: Sequence[int] | None = None) -> Validated[Candidate]:
+    def validate(
+        self, candidate: Candidate, rounds: Sequence[int] | None = None
+    ) -> Validated[Candidate]:
         """Return how a candidate does on clients that it was not fitted on.
 
         Parameters
         ----------
         rounds : sequence of int, optional
-            Numbers of trees to try, ascending: the candidate comes back with the one of least log loss.
+            Numbers of trees to try, ascending; the returned candidate has the one of least log
+            loss.
         """
         rounds = rounds or [candidate.num_boost_round]
+        params = DEFAULT_PARAMS | candidate.params
         risks = np.empty((len(rounds), len(self._labels)))
         for test, data, others in self._folds:
-            risks[:, test] = path(data, others, DEFAULT_PARAMS | candidate.params, rounds, candidate.number)
+            risks[:, test] = path(data, others, params, rounds, candidate.number)
+
         bad = self._labels == BAD
-        best = int(np.argmin([-np.mean(np.log(np.where(bad, risk, 1 - risk))) for risk in risks]))
+        losses = [-np.mean(np.log(np.where(bad, risk, 1 - risk))) for risk in risks]
+        best = int(np.argmin(losses))
         return self._validated(replace(candidate, num_boost_round=rounds[best]), risks[best])
 
     def average(self, members: Sequence[Validated[Candidate]]) -> Validated[Average]:
-        """Return how the average of candidates does that these folds have validated.
+        """Return how the average of candidates does; these folds must have validated them.
 
-        Nothing is grown again: the average's log-odds are the mean of its members'.
+        No tree is grown again: the average's log-odds are the mean of its members'.
         """
         risk = expit(np.mean([logit(member.risk) for member in members], axis=0))
         return self._validated(Average(tuple(member.candidate for member in members)), risk)
@@ -232,11 +253,16 @@ class Folds:
 def cross_validate(
     candidate: Candidate, codes: Floats, labels: Labels, n_folds: int, seed: int
 ) -> Validated[Candidate]:
-    """Return how a candidate does on clients that it was not fitted on; the parameters are those of `Folds`."""
+    """Return how a candidate does on clients that it was not fitted on.
+
+    The parameters are those of `Folds`.
+    """
     return Folds(codes, labels, n_folds, seed).validate(candidate)
 
 
-def search(tries: Iterable[Candidate], codes: Floats, labels: Labels, seed: int = 0) -> Iterator[Validated[Candidate]]:
+def search(
+    tries: Iterable[Candidate], codes: Floats, labels: Labels, seed: int = 0
+) -> Iterator[Validated[Candidate]]:
     """Try candidates one by one, yielding each as it is done, with its best number of trees."""
     folds = Folds(codes, labels, TUNING_FOLDS, seed)
     for candidate in tries:
@@ -244,11 +270,14 @@ def search(tries: Iterable[Candidate], codes: Floats, labels: Labels, seed: int 
 
 
 def best(validated: Iterable[Validated[Candidate]], n: int = KEPT) -> list[Validated[Candidate]]:
-    """Return the `n` best by log loss, best first; of two alike the earlier."""
+    """Return the `n` best by log loss, best first; ties are broken by order."""
     return sorted(validated, key=lambda v: v.log_loss)[:n]
 
 
 def tuned(codes: Floats, labels: Labels, n_iter: int, seed: int = 0) -> CreditScorer:
-    """Return the scorer that a training run makes of these clients, fitted: the best few of `n_iter`, averaged."""
+    """Return the fitted scorer that a training run makes of these clients.
+
+    It averages the best few of `n_iter` candidates.
+    """
     chosen = best(search(candidates(n_iter, seed), codes, labels, seed))
     return Average(tuple(v.candidate for v in chosen)).scorer().fit(codes, labels)

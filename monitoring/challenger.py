@@ -1,4 +1,4 @@
-"""A version that might become Production, scoring what was decided without it."""
+"""A version that might become Production, scoring the decisions that another one made."""
 
 import numpy as np
 import pandas as pd
@@ -16,23 +16,27 @@ class Challenger:
     Parameters
     ----------
     version : str
-        Its number.
+        Its version number.
     scorer : CreditScorer
-        Itself.
+        The model.
     reference : DataFrame
-        What it was trained on.
+        The clients that it was trained on.
     """
 
     def __init__(self, version: str, scorer: CreditScorer, reference: pd.DataFrame) -> None:
         self.version = version
         self.scorer = scorer
-        self._trained_on = {row.tobytes() for row in encode(reference[list(NAMES)])[:, SCORED_COLUMNS]}
+        self._trained_on = {
+            row.tobytes() for row in encode(reference[list(NAMES)])[:, SCORED_COLUMNS]
+        }
 
     def risk(self, decisions: pa.Table) -> Floats:
-        """Return its risks of logged decisions, shape (n,)."""
+        """Return its risks for logged decisions, shape (n,)."""
         return self.scorer.risk(codes_of(decisions))
 
     def unseen(self, decisions: pa.Table) -> NDArray[np.bool_]:
-        """Return which of the decisions are on clients that it was not trained on, shape (n,)."""
+        """Return which decisions are about clients that it was not trained on, shape (n,)."""
         codes = np.ascontiguousarray(codes_of(decisions)[:, SCORED_COLUMNS])
-        return np.fromiter((row.tobytes() not in self._trained_on for row in codes), np.bool_, len(codes))
+        return np.fromiter(
+            (row.tobytes() not in self._trained_on for row in codes), np.bool_, len(codes)
+        )

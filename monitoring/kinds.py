@@ -1,4 +1,4 @@
-"""Kinds of JSON documents that monitoring leaves in the log."""
+"""Kinds of JSON documents that monitoring stores in the decision log."""
 
 REFRESH = "refresh"
 REPORT = "report"

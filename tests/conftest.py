@@ -1,4 +1,4 @@
-"""The local stack as its users have it: started by its runner, with state and ports of its own."""
+"""The local stack as its users have it: started by its runner, with its own state and ports."""
 
 import os
 import signal
@@ -15,15 +15,22 @@ import pytest
 import requests
 
 from tests.support.processes import free_port, wait_for
-from tools import processes
+from tools.stack import processes
 
 ROOT = Path(__file__).parents[1]
-PORTS = ("MLFLOW_PORT", "PREFECT_PORT", "RISKOMETER_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "EXPORTER_PORT")
+PORTS = (
+    "MLFLOW_PORT",
+    "PREFECT_PORT",
+    "RISKOMETER_PORT",
+    "PROMETHEUS_PORT",
+    "ALERTMANAGER_PORT",
+    "EXPORTER_PORT",
+)
 
 
 @dataclass
 class LocalStack:
-    """One stack; `environment` is what it and the operator's commands are started with."""
+    """One stack; it and the operator's commands are started with `environment`."""
 
     var: Path
     environment: dict[str, str]
@@ -73,13 +80,13 @@ class LocalStack:
         return self.call([sys.executable, "-m", "tools.stack", *arguments])
 
     def make(self, target: str, **variables: str) -> str:
-        """Make one of the operator's targets and return what it says; it has to work."""
+        """Make one of the operator's targets and return its output; it has to succeed."""
         done = self.call(["make", "--no-print-directory", target], **variables)
         assert done.returncode == 0, done.stdout
         return done.stdout
 
     def call(self, command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
-        """Call a command from another terminal, as it were."""
+        """Call a command as if from another terminal."""
         return subprocess.run(
             command,
             cwd=ROOT,
@@ -91,8 +98,8 @@ class LocalStack:
         )
 
     def processes(self, service: str | None = None) -> list[psutil.Process]:
-        """Return the processes of the stack, or of one service; the supervisor's service is empty."""
-        found = processes.of_stack(str(self.var))
+        """Return the processes of the stack, or of one service (empty: the supervisor)."""
+        found = processes.processes_of(str(self.var))
         return [process for process, name in found if service in (None, name)]
 
     @property
@@ -100,25 +107,25 @@ class LocalStack:
         return psutil.Process(int((self.var / "run" / "supervisord.pid").read_text()))
 
     def leader(self, service: str) -> psutil.Process:
-        """Return the process of a service that the supervisor started itself."""
+        """Return the process that the supervisor itself started for a service."""
         (leader,) = (p for p in self.processes(service) if p.ppid() == self.supervisor.pid)
         return leader
 
     def kill(self, service: str) -> None:
-        """Kill the leader of a service, and wait until the supervisor has started another one."""
+        """Kill the leader of a service, and wait until the supervisor has started a new one."""
         killed = self.leader(service)
         killed.kill()
         wait_for(lambda: self.leader(service) != killed, 60, f"a new {service}")
 
     def stop(self) -> str:
-        """Tell the runner to stop, as Ctrl-C does, and return its last words."""
+        """Stop the runner, as Ctrl-C does, and return its output."""
         assert self.runner
         self.runner.send_signal(signal.SIGINT)
         self.runner.wait(120)
         return self.output
 
     def clear(self) -> None:
-        """End whatever a failed test has left."""
+        """End the processes that a failed test has left."""
         if self.runner and self.runner.poll() is None:
             self.runner.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -129,7 +136,7 @@ class LocalStack:
 
 @pytest.fixture(scope="module")
 def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., LocalStack]]:
-    """A function that returns a stack that is not started yet; `new_stack(N_ITER="2")` sets its environment."""
+    """A function that returns a stack, not yet started; `new_stack(N_ITER="2")` sets N_ITER."""
     made: list[LocalStack] = []
 
     def new(**variables: str) -> LocalStack:

@@ -1,4 +1,4 @@
-"""What is in a backup of the local stack, what comes back of it, and what a failure leaves."""
+"""Backups of the local stack: what they hold, what is restored, and what a failure leaves."""
 
 import contextlib
 import os
@@ -13,9 +13,12 @@ from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.verify import verify
 from credit_risk.settings import Settings
 from tests.support.batches import batch
-from tools import archive, backup, passwords
-from tools.archive import Failed
-from tools.local import ROOT, Stack
+from tests.support.stacks import log_of, others_can, stack_of
+from tools.access import passwords
+from tools.failure import Failed
+from tools.paths import ROOT
+from tools.stack.local_stack import Stack
+from tools.state import archive, backup
 
 
 def database(path, rows):
@@ -30,26 +33,25 @@ def rows(path):
         return [x for (x,) in connection.execute("SELECT x FROM t ORDER BY x")]
 
 
-def log_of(stack):
-    environment = stack.environment()
-    return open_log(Settings(_env_file=None, decision_log=environment["DECISION_LOG"], bucket=environment["BUCKET"]))
-
-
 def holds(stack):
-    """Return what is in the state, as it is read."""
+    """Return what is in the state, as its readers see it."""
     return (
-        verify(log_of(stack)),
+        verify(log_of(stack.environment())),
         rows(stack.var / "mlflow.db"),
         rows(stack.var / "prefect" / "prefect.db"),
-        {p.relative_to(stack.var): p.read_bytes() for p in (stack.var / "bucket").rglob("*") if p.is_file()},
+        {
+            p.relative_to(stack.var): p.read_bytes()
+            for p in (stack.var / "bucket").rglob("*")
+            if p.is_file()
+        },
         passwords.make(stack.secrets),
     )
 
 
 def filled(var: Path) -> Stack:
-    """Return a stack with something in every place."""
+    """Return a stack with something in each part of its state."""
     stack = Stack(Settings(_env_file=None, var_dir=var))
-    log = log_of(stack)
+    log = log_of(stack.environment())
     log.commit(batch(3))
     log.append_approval("approval", "1")
     database(var / "mlflow.db", [1, 2])
@@ -73,39 +75,40 @@ def stack(tmp_path, monkeypatch):
 
 @pytest.fixture
 def made(stack, tmp_path):
-    """A backup of the stack's state, which went on afterwards."""
+    """A backup of the stack's state, which has changed since."""
     (tmp_path / ".env").write_text("N_ITER=7\n")
     backup.back_up(tmp_path / "kept", "local")
-    log_of(stack).commit(batch(2))
+    log_of(stack.environment()).commit(batch(2))
     database(stack.var / "mlflow.db", [9])
     (stack.var / "bucket" / "later").write_bytes(b"x")
     return tmp_path / "kept"
 
 
-def others_can(path):
-    return path.lstat().st_mode & 0o077
-
-
-def test_a_backup_comes_back_on_another_machine(stack, tmp_path, monkeypatch, capsys):
+def test_a_backup_is_restored_on_another_machine(stack, tmp_path, monkeypatch, capsys):
     before = holds(stack)
     (tmp_path / ".env").write_text("N_ITER=7\n")
     backup.back_up(tmp_path / "kept", "local")
-    assert not any(others_can(path) for path in (tmp_path / "kept", *(tmp_path / "kept").rglob("*")))
+    assert not any(
+        others_can(path) for path in (tmp_path / "kept", *(tmp_path / "kept").rglob("*"))
+    )
 
     (tmp_path / ".env").unlink()
-    elsewhere = Stack(Settings(_env_file=None, var_dir=tmp_path / "another" / "var"))
+    elsewhere = stack_of(tmp_path / "another")
     monkeypatch.setattr(backup, "_local", lambda: elsewhere)
     backup.restore(tmp_path / "kept", replace=False)
     assert holds(elsewhere) == before
     assert (tmp_path / ".env").read_text() == "N_ITER=7\n"
     assert not others_can(tmp_path / ".env")
     assert not any(others_can(path) for path in elsewhere.var.rglob("*"))
-    assert "the decision log is whole: 3 decisions in 1 batches, 1 approvals" in capsys.readouterr().out
+    assert (
+        "the decision log is whole: 3 decisions in 1 batches, 1 approvals"
+        in capsys.readouterr().out
+    )
 
 
-def test_what_is_written_meanwhile_is_whole(stack, tmp_path):
-    """A service has the database open, and what it wrote is still in SQLite's log."""
-    log = log_of(stack)
+def test_a_backup_made_during_writes_is_consistent(stack, tmp_path):
+    """A service has the database open, and its writes are still in SQLite's log."""
+    log = log_of(stack.environment())
     with contextlib.closing(sqlite3.connect(stack.var / "mlflow.db")) as writer:
         writer.execute("PRAGMA journal_mode=WAL")
         writer.execute("INSERT INTO t VALUES (7)")
@@ -114,7 +117,9 @@ def test_what_is_written_meanwhile_is_whole(stack, tmp_path):
         log.commit(batch(5))
         backup.back_up(tmp_path / "kept", "local")
     assert rows(tmp_path / "kept" / "mlflow.db") == [1, 2, 7]
-    kept = Settings(_env_file=None, decision_log=f"sqlite:///{tmp_path}/kept/decisions.db", bucket=str(tmp_path))
+    kept = Settings(
+        _env_file=None, decision_log=f"sqlite:///{tmp_path}/kept/decisions.db", bucket=str(tmp_path)
+    )
     assert verify(open_log(kept)).decisions == 8
 
 
@@ -125,7 +130,7 @@ def test_a_backup_is_never_overwritten(stack, made):
     assert archive.read(made) == before
 
 
-def test_half_a_backup_is_none(stack, tmp_path):
+def test_a_failed_backup_leaves_nothing(stack, tmp_path):
     (stack.var / "prefect" / "prefect.db").write_bytes(b"no database" * 1000)
     with pytest.raises(Failed, match=r"prefect\.db cannot be copied"):
         backup.back_up(tmp_path / "kept", "local")
@@ -133,16 +138,15 @@ def test_half_a_backup_is_none(stack, tmp_path):
 
 
 def test_an_empty_place_is_not_backed_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(backup, "_local", lambda: Stack(Settings(_env_file=None, var_dir=tmp_path / "var")))
+    monkeypatch.setattr(backup, "_local", lambda: stack_of(tmp_path))
     with pytest.raises(Failed, match="there is nothing to back up in"):
         backup.back_up(tmp_path / "kept", "local")
 
 
-def test_what_is_on_another_machine_is_said(tmp_path, monkeypatch, capsys):
-    var = tmp_path / "var"
-    database(var / "mlflow.db", [1])
-    values = {"decision_log": "mongodb://u:secret@db/x", "bucket": "gs://b"}
-    monkeypatch.setattr(backup, "_local", lambda: Stack(Settings(_env_file=None, var_dir=var, **values)))
+def test_a_backup_names_the_parts_on_another_machine(tmp_path, monkeypatch, capsys):
+    database(tmp_path / "var" / "mlflow.db", [1])
+    stack = stack_of(tmp_path, decision_log="mongodb://u:secret@db/x", bucket="gs://b")
+    monkeypatch.setattr(backup, "_local", lambda: stack)
     backup.back_up(tmp_path / "kept", "local")
     said = capsys.readouterr().out
     assert "not in it: DECISION_LOG is on another machine" in said
@@ -150,7 +154,7 @@ def test_what_is_on_another_machine_is_said(tmp_path, monkeypatch, capsys):
     assert "secret" not in said
 
 
-def test_a_state_goes_only_where_that_is_said(stack, made):
+def test_a_restore_replaces_a_state_only_when_confirmed(stack, made):
     before = holds(stack)
     with pytest.raises(Failed, match="CONFIRM=1"):
         backup.restore(made, replace=False)
@@ -161,7 +165,7 @@ def test_a_state_goes_only_where_that_is_said(stack, made):
     assert [path.name for path in files] == ["model"]
 
 
-def spoil_a_byte(kept):
+def change_a_byte(kept):
     file = kept / "bucket" / "mlflow" / "1" / "model"
     file.write_bytes(file.read_bytes()[:-1] + b"?")
 
@@ -175,7 +179,7 @@ def lose_the_list(kept):
 
 
 def lose_decisions(kept):
-    """By somebody who also wrote the digests anew."""
+    """Remove decisions, and write new digests."""
     with contextlib.closing(sqlite3.connect(kept / "decisions.db")) as connection, connection:
         connection.execute("DELETE FROM decisions WHERE _id LIKE '%-1'")
     (kept / archive.ABOUT).unlink()
@@ -185,9 +189,9 @@ def lose_decisions(kept):
             path.rename(part / path.name)
 
 
-@pytest.mark.parametrize("spoil", [spoil_a_byte, lose_a_file, lose_the_list, lose_decisions])
-def test_a_spoilt_backup_changes_nothing(stack, made, spoil):
-    spoil(made)
+@pytest.mark.parametrize("damage", [change_a_byte, lose_a_file, lose_the_list, lose_decisions])
+def test_restoring_a_damaged_backup_changes_nothing(stack, made, damage):
+    damage(made)
     before = holds(stack)
     with pytest.raises(Failed):
         backup.restore(made, replace=True)
@@ -195,7 +199,7 @@ def test_a_spoilt_backup_changes_nothing(stack, made, spoil):
 
 
 @pytest.mark.parametrize("nth", range(1, 9))
-def test_a_restore_that_fails_on_the_way_changes_nothing(stack, made, monkeypatch, nth):
+def test_a_restore_that_fails_midway_changes_nothing(stack, made, monkeypatch, nth):
     before, rename, calls = holds(stack), Path.rename, []
 
     def fail(path, target):
@@ -211,7 +215,7 @@ def test_a_restore_that_fails_on_the_way_changes_nothing(stack, made, monkeypatc
     assert not list(stack.var.rglob(".*"))
 
 
-def test_what_a_killed_restore_left_is_for_a_person_to_look_at(stack, made):
+def test_leftovers_of_a_killed_restore_stop_the_next_one(stack, made):
     (stack.var / "bucket").rename(stack.var / ".bucket.old")
     with pytest.raises(Failed, match=r"\.bucket\.old was bucket until a restore that was killed"):
         backup.restore(made, replace=True)
@@ -227,11 +231,11 @@ def test_a_running_stack_is_not_restored_or_upgraded(stack, made):
                 command()
 
 
-def test_another_env_stays(stack, made, tmp_path, capsys):
+def test_a_restore_keeps_a_different_env_file(stack, made, tmp_path, capsys):
     (tmp_path / ".env").write_text("N_ITER=8\n")
     backup.restore(made, replace=True)
     assert (tmp_path / ".env").read_text() == "N_ITER=8\n"
-    assert f".env is another here, and stays: the backup's is {made}/env" in capsys.readouterr().out
+    assert f".env differs here, and stays: the backup's is {made}/env" in capsys.readouterr().out
 
 
 def test_a_backup_of_the_other_stack_is_refused(stack, made, monkeypatch):
@@ -241,10 +245,15 @@ def test_a_backup_of_the_other_stack_is_refused(stack, made, monkeypatch):
 
 
 @pytest.mark.parametrize("command", [["make", "{kept}"], ["restore", "{kept}/none"]])
-def test_the_command_says_it_in_one_line(tmp_path, command):
+def test_the_command_reports_a_failure_in_one_line(tmp_path, command):
     (tmp_path / "kept").mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "tools.backup", *(word.format(kept=tmp_path / "kept") for word in command)],
+        [
+            sys.executable,
+            "-m",
+            "tools.state.backup",
+            *(word.format(kept=tmp_path / "kept") for word in command),
+        ],
         cwd=ROOT,
         env=os.environ | {"VAR_DIR": str(tmp_path / "var"), "STACK": "local"},
         text=True,
@@ -258,7 +267,7 @@ def test_the_command_says_it_in_one_line(tmp_path, command):
 
 @pytest.fixture(scope="module")
 def older(tmp_path_factory):
-    """The state of an older version: MLflow's database as its own migrations take it back, with an experiment in it."""
+    """The state of an older version: MLflow's database, downgraded, with an experiment in it."""
     from alembic import command
     from mlflow.store.db.utils import _get_alembic_config
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -281,12 +290,12 @@ def older(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_an_older_database_is_refused_then_migrated_and_nothing_is_lost(older, tmp_path, monkeypatch):
-    from tools.mlflow_server import outdated
+def test_an_older_database_is_refused_then_migrated_without_loss(older, tmp_path, monkeypatch):
+    from tools.servers.mlflow_server import outdated
 
     monkeypatch.setattr(backup, "_local", lambda: older)
     address = f"sqlite:///{older.var}/mlflow.db"
-    served = [sys.executable, "-m", "tools.mlflow_server", "--backend-store-uri", address]
+    served = [sys.executable, "-m", "tools.servers.mlflow_server", "--backend-store-uri", address]
     done = subprocess.run(served, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(
@@ -297,7 +306,9 @@ def test_an_older_database_is_refused_then_migrated_and_nothing_is_lost(older, t
     assert not outdated(address)
     assert outdated(f"sqlite:///{tmp_path}/kept/mlflow.db")
     with contextlib.closing(sqlite3.connect(older.var / "mlflow.db")) as connection:
-        named = connection.execute("SELECT name FROM experiments WHERE name = 'credit-risk'").fetchall()
+        named = connection.execute(
+            "SELECT name FROM experiments WHERE name = 'credit-risk'"
+        ).fetchall()
     assert named == [("credit-risk",)]
 
 

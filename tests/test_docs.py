@@ -1,4 +1,4 @@
-"""What the pages say holds: links, commands, addresses, routes, alerts, and the code that they name."""
+"""The pages are right about links, commands, addresses, routes, alerts and code."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from credit_risk.settings import Settings
-from model_deployment.api.openapi import OPERATIONS
+from model_deployment.api.routes import OPERATIONS
 from model_deployment.api.schemas import Decided
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +21,9 @@ _BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
 def _files(*options: str) -> list[str]:
-    done = subprocess.run(["git", "ls-files", *options], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "ls-files", *options], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     return [name for name in done.stdout.splitlines() if (ROOT / name).exists()]
 
 
@@ -33,7 +35,7 @@ by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relat
 
 
 def prose(page: Path) -> str:
-    """Return a page without its blocks of code: a comment of a shell is no heading."""
+    """Return a page without its blocks of code: a comment of a shell is not a heading."""
     return _BLOCK.sub("", page.read_text())
 
 
@@ -50,7 +52,7 @@ def table(page: Path, heading: str) -> list[list[str]]:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return what a page's headings are linked by, as GitHub makes it of them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     found: set[str] = set()
     for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
         anchor = base = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -63,12 +65,14 @@ def anchors(page: Path) -> set[str]:
 
 
 def links(page: Path) -> list[str]:
-    """Return where a page leads, within the repository."""
-    return [link for link in _LINK.findall(prose(page)) if not link.startswith(("http://", "https://"))]
+    """Return a page's links within the repository."""
+    return [
+        link for link in _LINK.findall(prose(page)) if not link.startswith(("http://", "https://"))
+    ]
 
 
 @by_page
-def test_links_lead_to_files_and_headings_that_are_there(page):
+def test_links_lead_to_existing_files_and_headings(page):
     for link in links(page):
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
@@ -78,8 +82,12 @@ def test_links_lead_to_files_and_headings_that_are_there(page):
 
 def test_every_page_is_linked_from_the_readme_or_the_list_of_decisions():
     lists = (README, DOCS / "adr" / "README.md")
-    reached = {(page.parent / link.partition("#")[0]).resolve() for page in lists for link in links(page)}
-    assert {page for page in PAGES if page.parent in (ROOT, DOCS, DOCS / "adr")} - {README} <= reached
+    reached = {
+        (page.parent / link.partition("#")[0]).resolve() for page in lists for link in links(page)
+    }
+    assert {page for page in PAGES if page.parent in (ROOT, DOCS, DOCS / "adr")} - {
+        README
+    } <= reached
 
 
 def test_the_readme_is_short():
@@ -87,7 +95,7 @@ def test_the_readme_is_short():
 
 
 @by_page
-def test_what_a_page_has_made_is_a_target(page):
+def test_make_commands_on_a_page_are_targets(page):
     targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
     named = re.findall(r"`(?:[A-Z_]+=\S+ )*make ([a-z-]+)", prose(page))
     named += re.findall(r"(?m)^ *(?:[A-Z_]+=\S+ )*make ([a-z-]+)", commands(page))
@@ -95,7 +103,7 @@ def test_what_a_page_has_made_is_a_target(page):
 
 
 @by_page
-def test_files_that_a_page_names_are_there(page):
+def test_files_named_on_a_page_exist(page):
     named = re.findall(rf"`((?:{'|'.join(map(re.escape, FOLDERS))})/[\w./-]*)`", prose(page))
     assert [name for name in named if not (ROOT / name).exists()] == []
 
@@ -121,15 +129,23 @@ def test_the_addresses_are_those_of_the_settings():
 
 @by_page
 def test_an_address_on_this_machine_has_a_port_of_ours(page):
-    ports = {str(field.default) for name, field in Settings.model_fields.items() if name.endswith("_port")}
+    ports = {
+        str(field.default)
+        for name, field in Settings.model_fields.items()
+        if name.endswith("_port")
+    }
     assert set(re.findall(r"//(?:127\.0\.0\.1|localhost):(\d+)", page.read_text())) <= ports
 
 
 def test_the_page_on_settings_has_every_variable_of_compose():
     text = (ROOT / "docker-compose.yml").read_text()
     passwords = yaml.safe_load(text)["services"]["passwords"]["environment"]
-    variables = set(re.findall(r"\$\{(\w+)", text)) | {name for name, value in passwords.items() if value is None}
-    listed = {row[0].strip("`") for row in table(DOCS / "settings.md", "Variables of docker compose only")}
+    variables = set(re.findall(r"\$\{(\w+)", text)) | {
+        name for name, value in passwords.items() if value is None
+    }
+    listed = {
+        row[0].strip("`") for row in table(DOCS / "settings.md", "Variables of docker compose only")
+    }
     settings = {name.upper() for name in Settings.model_fields}
     assert variables - settings - {"VAR"} == listed
 
@@ -137,7 +153,9 @@ def test_the_page_on_settings_has_every_variable_of_compose():
 def test_the_page_on_settings_has_the_variables_of_make():
     rows = table(DOCS / "settings.md", "Variables of make")
     listed = {name for row in rows for name in re.findall(r"`([A-Z_]+)`", row[0])}
-    recipes = "\n".join(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("\t"))
+    recipes = "\n".join(
+        line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("\t")
+    )
     used = set(re.findall(r"\$(?:\$\{?|\()([A-Z_]+)", recipes))
     own = {"PY", "ENVIRONMENT", "EXPORT", "STATE"}
     settings = {name.upper() for name in Settings.model_fields}
@@ -153,14 +171,20 @@ def test_the_page_on_the_api_has_every_route():
 
 def test_the_page_on_monitoring_has_every_alert():
     groups = yaml.safe_load((ROOT / "prometheus" / "rules" / "alerts.yml").read_text())["groups"]
-    rules = [(rule["alert"], rule["labels"]["severity"], rule["for"]) for group in groups for rule in group["rules"]]
+    rules = [
+        (rule["alert"], rule["labels"]["severity"], rule["for"])
+        for group in groups
+        for rule in group["rules"]
+    ]
     rows = [(row[0].strip("`"), row[1], row[2]) for row in table(DOCS / "monitoring.md", "Alerts")]
     assert rows == rules
 
 
 @by_page
-def test_metrics_that_a_page_names_are_served(page):
-    listed = re.findall(r"^\| `(\w+)`", (ROOT / "monitoring" / "metrics.md").read_text(), re.MULTILINE)
+def test_metrics_named_on_a_page_are_served(page):
+    listed = re.findall(
+        r"^\| `(\w+)`", (ROOT / "monitoring" / "metrics.md").read_text(), re.MULTILINE
+    )
     known = {*listed, *re.findall(r"`(riskometer_\w+)`", (DOCS / "contracts.md").read_text())}
     assert set(re.findall(r"`((?:credit_risk|riskometer)_\w+)`", prose(page))) <= known
 
@@ -174,15 +198,20 @@ def test_every_decision_is_in_the_list_and_has_its_parts():
         text = record.read_text()
         assert record.name.startswith(f"{int(number):04}-")
         assert text.startswith(f"# {number}. {title}\n")
-        assert re.findall(r"(?m)^## (.+)$", text) == ["Context", "Decision", "Figures", "Consequences"]
+        assert re.findall(r"(?m)^## (.+)$", text) == [
+            "Context",
+            "Decision",
+            "Figures",
+            "Consequences",
+        ]
 
 
-def test_the_answer_in_the_contracts_is_one():
+def test_the_answer_in_the_contracts_is_valid():
     (shown,) = re.findall(r"```json\n(.*?)```", (DOCS / "contracts.md").read_text(), re.DOTALL)
     assert Decided.model_validate(json.loads(shown)).n_rejected == 1
 
 
-def test_the_changelog_begins_with_what_is_unreleased():
+def test_the_changelog_begins_with_unreleased_changes():
     headings = re.findall(r"(?m)^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text())
     assert headings[0] == "Unreleased"
 

@@ -1,7 +1,8 @@
-"""A day with the whole local stack, started by its runner and used by all its users; nothing is made up.
+"""A day with the whole local stack, started by its runner and used by all its users.
 
-The tests stand in the order of the day and share one stack: an approval needs a second version, drift needs decisions.
-They run once on SQLite and a folder, and once, among the slow ones, on MongoDB's protocol and a storage server.
+Nothing is simulated. The tests follow the order of the day and share one stack: an approval needs a
+second version, drift needs decisions. They run once on SQLite and a folder, and once, among the
+slow ones, on MongoDB's protocol and a storage server.
 """
 
 import csv
@@ -17,14 +18,14 @@ from alembic import command
 from mlflow.store.db.utils import _get_alembic_config
 from sqlalchemy import create_engine
 
-from credit_risk.decision_log.log import DecisionLog, open_log
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.verify import verify
 from credit_risk.prefect_api import PrefectAPI
-from credit_risk.settings import Settings
-from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.backends import open_blobs
 from tests.support.processes import wait_for
-from tools.local import ROOT
-from tools.services import SERVICES
+from tests.support.stacks import log_of, others_can
+from tools.paths import ROOT
+from tools.stack.services import SERVICES
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -44,7 +45,9 @@ def stack(request, new_stack):
     variables = dict(SETTINGS)
     if request.param == "mongodb-and-gcs":
         emulator = request.getfixturevalue("_gcs")
-        requests.post(f"{emulator}/storage/v1/b?project=local", json={"name": "end-to-end"}, timeout=20)
+        requests.post(
+            f"{emulator}/storage/v1/b?project=local", json={"name": "end-to-end"}, timeout=20
+        )
         variables |= {
             "DECISION_LOG": f"{request.getfixturevalue('_mongodb')}/end_to_end",
             "BUCKET": "gs://end-to-end/credit-risk",
@@ -61,22 +64,11 @@ def log(stack, monkeypatch) -> DecisionLog:
     """The stack's decision log, read as its services read it."""
     if emulator := stack.environment.get("STORAGE_EMULATOR_HOST"):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
-    return log_of(stack)
-
-
-def log_of(stack) -> DecisionLog:
-    return open_log(
-        Settings(
-            _env_file=None,
-            var_dir=stack.var,
-            decision_log=stack.environment["DECISION_LOG"],
-            bucket=stack.environment["BUCKET"],
-        )
-    )
+    return log_of(stack.environment)
 
 
 def clients(n: int, **changes: str) -> bytes:
-    """Return n clients of the data as a CSV, changed where told."""
+    """Return n clients of the data as a CSV, with some columns changed."""
     rows = list(csv.DictReader((ROOT / "data/credit-g.csv").read_text().splitlines()))
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
@@ -92,8 +84,10 @@ def upload(stack, content: bytes, name: str = "clients.csv") -> dict[str, Any]:
 
 
 def gauge(stack, name: str, labels: str = "") -> float | None:
-    """Return a figure as the exporter has it; None while it has none."""
-    found = re.search(rf"^{name}{re.escape(labels)} (\S+)$", stack.get("EXPORTER", "/metrics").text, re.M)
+    """Return a figure of the exporter; None while it has none."""
+    found = re.search(
+        rf"^{name}{re.escape(labels)} (\S+)$", stack.get("EXPORTER", "/metrics").text, re.M
+    )
     return float(found[1]) if found else None
 
 
@@ -102,7 +96,9 @@ def serves(stack) -> str:
 
 
 def alias(stack, name: str) -> str:
-    answer = stack.get("MLFLOW", f"/api/2.0/mlflow/registered-models/alias?name=credit-risk&alias={name}")
+    answer = stack.get(
+        "MLFLOW", f"/api/2.0/mlflow/registered-models/alias?name=credit-risk&alias={name}"
+    )
     return str(answer.json()["model_version"]["version"])
 
 
@@ -131,10 +127,18 @@ def test_each_page_answers_a_browser(stack):
 
 
 def test_mlflow_shows_five_runs_with_metrics_and_plots(stack):
-    found = stack.post("MLFLOW", "/api/2.0/mlflow/experiments/search", json={"max_results": 10}).json()
+    found = stack.post(
+        "MLFLOW", "/api/2.0/mlflow/experiments/search", json={"max_results": 10}
+    ).json()
     experiments = [e["experiment_id"] for e in found["experiments"] if e["name"] != "Default"]
-    runs = stack.post("MLFLOW", "/api/2.0/mlflow/runs/search", json={"experiment_ids": experiments}).json()["runs"]
-    children = [run for run in runs if any(tag["key"] == "mlflow.parentRunId" for tag in run["data"]["tags"])]
+    runs = stack.post(
+        "MLFLOW", "/api/2.0/mlflow/runs/search", json={"experiment_ids": experiments}
+    ).json()["runs"]
+    children = [
+        run
+        for run in runs
+        if any(tag["key"] == "mlflow.parentRunId" for tag in run["data"]["tags"])
+    ]
     assert len(children) == 5
     for run in children:
         names = {metric["key"] for metric in run["data"]["metrics"]}
@@ -144,7 +148,9 @@ def test_mlflow_shows_five_runs_with_metrics_and_plots(stack):
         file["path"]
         for run in runs
         for folder in ("", "figures", "plots")
-        for file in stack.get("MLFLOW", f"/api/2.0/mlflow/artifacts/list?run_id={run['info']['run_id']}&path={folder}")
+        for file in stack.get(
+            "MLFLOW", f"/api/2.0/mlflow/artifacts/list?run_id={run['info']['run_id']}&path={folder}"
+        )
         .json()
         .get("files", [])
     ]
@@ -165,13 +171,19 @@ def test_a_clerk_uploads_clients_and_sees_green_and_red(stack, chromium, tmp_pat
     file.write_bytes(clients(120))
     browser = chromium(width=1400)
     browser.get(stack.url("RISKOMETER"))
-    wait_for(lambda: "Model version 1" in browser.find_element(By.ID, "banner").text, 60, "the page")
+    wait_for(
+        lambda: "Model version 1" in browser.find_element(By.ID, "banner").text, 60, "the page"
+    )
     browser.find_element(By.ID, "file-input").send_keys(str(file))
     summary = wait_for(lambda: browser.find_element(By.ID, "summary").text, 60, "the result")
     assert re.search(r"120\s+clients", summary)
     assert re.search(r"Model version\s+1", summary, re.I)
     cells = ".ag-cell[col-id=prediction]"
-    shown = wait_for(lambda: [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, cells)], 30, "the table")
+    shown = wait_for(
+        lambda: [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, cells)],
+        30,
+        "the table",
+    )
     assert set(shown) == {"green", "red"}
     browser.save_screenshot(str(stack.var / "risk-o-meter.png"))
 
@@ -183,10 +195,12 @@ def test_an_upload_by_the_api_is_in_the_log_before_it_is_answered(stack, log):
     records = log.batches()
     assert len(records) == before + 1
     stored = log.read(records[-1]).to_pylist()
-    assert [(d["id"], d["prediction"]) for d in stored] == [(d["id"], d["prediction"]) for d in batch["decisions"]]
+    assert [(d["id"], d["prediction"]) for d in stored] == [
+        (d["id"], d["prediction"]) for d in batch["decisions"]
+    ]
 
 
-def test_a_file_is_scored_without_the_page(stack, log, tmp_path):
+def test_make_score_decides_on_a_file(stack, log, tmp_path):
     file, result = tmp_path / "few.csv", tmp_path / "result.csv"
     file.write_bytes(clients(5))
     stack.make("score", FILE=str(file), OUT=str(result))
@@ -196,17 +210,26 @@ def test_a_file_is_scored_without_the_page(stack, log, tmp_path):
     assert [row["decision_id"] for row in rows] == [f"{newest.id}-{i}" for i in range(5)]
 
 
-def test_drift_figures_come_with_the_first_hundred_decisions(stack):
+def test_drift_figures_appear_after_the_first_hundred_decisions(stack):
     wait_for(lambda: gauge(stack, "credit_risk_window_decisions") >= 200, 120, "the window")
     assert gauge(stack, "credit_risk_dataset_drift") == 0
-    assert len(re.findall(r"^credit_risk_drift_score\{", stack.get("EXPORTER", "/metrics").text, re.M)) >= 17
+    assert (
+        len(re.findall(r"^credit_risk_drift_score\{", stack.get("EXPORTER", "/metrics").text, re.M))
+        >= 17
+    )
 
 
 def test_a_drifted_file_moves_the_gauges(stack):
-    upload(stack, clients(1000, credit_amount="15000", duration="60", purpose="business"), "drifted.csv")
+    upload(
+        stack,
+        clients(1000, credit_amount="15000", duration="60", purpose="business"),
+        "drifted.csv",
+    )
     for feature in ("credit_amount", "duration", "purpose"):
         label = f'{{feature="{feature}"}}'
-        wait_for(lambda label=label: gauge(stack, "credit_risk_drift_detected", label) == 1, 120, feature)
+        wait_for(
+            lambda label=label: gauge(stack, "credit_risk_drift_detected", label) == 1, 120, feature
+        )
     assert gauge(stack, "credit_risk_drifted_features") >= 3
 
 
@@ -223,33 +246,43 @@ def test_prometheus_has_scraped_the_drift_of_this_stack(stack, prometheus_binary
     )
 
 
-def test_prometheus_has_the_rules_and_tells_the_alertmanager(stack, prometheus_binary, alertmanager_binary):
+def test_prometheus_has_the_rules_and_reports_to_the_alertmanager(
+    stack, prometheus_binary, alertmanager_binary
+):
     groups = stack.get("PROMETHEUS", "/api/v1/rules").json()["data"]["groups"]
     assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
-    told = stack.get("PROMETHEUS", "/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]
-    assert [a["url"] for a in told] == [stack.url("ALERTMANAGER", "/api/v2/alerts")]
+    known = stack.get("PROMETHEUS", "/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]
+    assert [a["url"] for a in known] == [stack.url("ALERTMANAGER", "/api/v2/alerts")]
     assert stack.get("ALERTMANAGER", "/api/v2/alerts").ok
 
 
 def test_training_makes_a_challenger_and_only_a_person_makes_it_decide(stack):
     said = stack.make("model-train-flow", N_ITER="2")
     assert said.startswith("stack: local\n")
-    assert (alias(stack, "challenger"), alias(stack, "production"), serves(stack)) == ("2", "1", "1")
+    assert (alias(stack, "challenger"), alias(stack, "production"), serves(stack)) == (
+        "2",
+        "1",
+        "1",
+    )
     stack.make("approve", VERSION="2", BY="Test Person", REASON="tried end to end")
     wait_for(lambda: serves(stack) == "2", 30, "the approved version in service")
-    # Each process takes it up by itself, once it has tried it.
-    wait_for(lambda: upload(stack, clients(3))["model_version"] == "2", 60, "a decision by the approved version")
+    # Each process loads it by itself, once it has tried it.
+    wait_for(
+        lambda: upload(stack, clients(3))["model_version"] == "2",
+        60,
+        "a decision by the approved version",
+    )
     listed = stack.make("approvals")
     assert re.search(r"version 1 +by bootstrap", listed)
     assert re.search(r"version 2 +by Test Person: tried end to end", listed)
 
 
-def test_a_rollback_makes_the_version_before_decide_again(stack):
+def test_a_rollback_puts_the_previous_version_in_service(stack):
     stack.make("rollback", BY="Test Person", REASON="tried that too")
     wait_for(lambda: serves(stack) == "1", 30, "the version before in service")
 
 
-def test_a_report_is_in_the_bucket_and_in_the_log(stack, log):
+def test_a_report_is_stored_in_the_bucket_and_in_the_log(stack, log):
     said = stack.make("evidently-report-flow")
     assert "dataset drift: yes" in said
     blobs = open_blobs(stack.environment["BUCKET"])
@@ -260,7 +293,11 @@ def test_a_report_is_in_the_bucket_and_in_the_log(stack, log):
     assert f'/reports/{report["_id"]}"' in stack.get("EXPORTER", "/reports").text
     assert stack.get("EXPORTER", "/reports/latest").content == page
     label = '{flow="evidently-report",state="completed"}'
-    wait_for(lambda: gauge(stack, "credit_risk_flow_runs", label), 60, "the run in the exporter's figures")
+    wait_for(
+        lambda: gauge(stack, "credit_risk_flow_runs", label),
+        60,
+        "the run in the exporter's figures",
+    )
 
 
 def test_a_run_that_fails_makes_its_target_fail(stack):
@@ -268,18 +305,26 @@ def test_a_run_that_fails_makes_its_target_fail(stack):
     assert done.returncode != 0
 
 
-def test_a_killed_mlflow_comes_back_by_itself_and_scoring_goes_on_without_it(stack):
+def test_a_killed_mlflow_is_restarted_and_scoring_goes_on_without_it(stack):
     stack.kill("mlflow")
     assert upload(stack, clients(3))["n_decided"] == 3
     wait_for(lambda: alias(stack, "production") == "1", 120, "MLflow")
-    wait_for(lambda: "mlflow had died and was started again" in stack.output, 10, "the line that says so")
+    wait_for(
+        lambda: "mlflow had died and was started again" in stack.output, 10, "the line that says so"
+    )
 
 
-@pytest.mark.parametrize(("service", "port"), [("risk-o-meter", "RISKOMETER"), ("evidently-exporter", "EXPORTER")])
-def test_another_killed_service_comes_back_by_itself(stack, service, port):
+@pytest.mark.parametrize(
+    ("service", "port"), [("risk-o-meter", "RISKOMETER"), ("evidently-exporter", "EXPORTER")]
+)
+def test_another_killed_service_is_restarted(stack, service, port):
     stack.kill(service)
     wait_for(lambda: stack.get(port, "/healthz").ok, 120, service)
-    wait_for(lambda: f"{service} had died and was started again" in stack.output, 10, "the line that says so")
+    wait_for(
+        lambda: f"{service} had died and was started again" in stack.output,
+        10,
+        "the line that says so",
+    )
 
 
 def test_a_killed_supervisor_and_runner_lose_nothing(stack, log):
@@ -300,45 +345,60 @@ def test_a_killed_supervisor_and_runner_lose_nothing(stack, log):
     assert alias(stack, "challenger") == "2", "a start trains nothing when there is a model"
 
 
-def test_the_state_is_its_users_alone(stack):
+def test_only_its_user_can_read_the_state(stack):
     assert stack.var.stat().st_mode & 0o777 == 0o700
-    # But for copies of files that are everybody's to read: Prometheus' rules and Prefect's page.
+    # Except for copies of files that everybody may read: Prometheus' rules and Prefect's page.
     copies = (stack.var / "prometheus", stack.var / "prefect" / "ui")
-    state = [path for path in stack.var.rglob("*") if not any(path.is_relative_to(copy) for copy in copies)]
+    state = [
+        path
+        for path in stack.var.rglob("*")
+        if not any(path.is_relative_to(copy) for copy in copies)
+    ]
     assert {"secrets", "log", "prefect", "mlflow.db"} <= {path.name for path in state}
-    assert [str(path) for path in state if path.lstat().st_mode & 0o077 and not path.is_symlink()] == []
-    # What is printed to no terminal is kept, so the login is not in it.
+    assert [str(path) for path in state if others_can(path)] == []
+    # Output that does not go to a terminal is kept, so it must not contain the login.
     login = (stack.var / "secrets" / "prefect-login").read_text()
-    for kept in (stack.output, *(log.read_text(errors="replace") for log in (stack.var / "log").glob("*.log"))):
+    for kept in (
+        stack.output,
+        *(log.read_text(errors="replace") for log in (stack.var / "log").glob("*.log")),
+    ):
         assert login not in kept
     for process in stack.processes():
         assert login not in " ".join(process.cmdline())
 
 
 def older(database) -> None:
-    """Take MLflow's database back to the schema of an older version, by MLflow's own migrations."""
-    configuration, engine = _get_alembic_config(f"sqlite:///{database}"), create_engine(f"sqlite:///{database}")
+    """Downgrade MLflow's database to the schema of an older version, by MLflow's migrations."""
+    address = f"sqlite:///{database}"
+    configuration, engine = _get_alembic_config(address), create_engine(address)
     with engine.begin() as connection:
         configuration.attributes["connection"] = connection
         command.downgrade(configuration, "1b5f0d9ad7c1")
     engine.dispose()
 
 
-def test_a_backup_of_the_running_stack_comes_back_after_its_loss_and_is_upgraded(stack, log, tmp_path):
+def test_a_backup_of_the_running_stack_is_restored_after_its_loss_and_upgraded(
+    stack, log, tmp_path
+):
     decided, approvals = verify(log), stack.make("approvals")
     said = stack.make("backup", TO=str(tmp_path / "kept"))
     assert ("not in it: DECISION_LOG" in said) == ("mongodb" in stack.environment["DECISION_LOG"])
     stack.stop()
     shutil.rmtree(stack.var)
-    assert decided.words in stack.make("restore", FROM=str(tmp_path / "kept"))
+    assert decided.summary in stack.make("restore", FROM=str(tmp_path / "kept"))
     older(stack.var / "mlflow.db")
-    assert decided.words in stack.make("upgrade", TO=str(tmp_path / "before-upgrade"))
+    assert decided.summary in stack.make("upgrade", TO=str(tmp_path / "before-upgrade"))
     stack.start()
     stack.wait_until_ready()
     assert stack.make("approvals") == approvals
-    assert (alias(stack, "production"), alias(stack, "challenger"), serves(stack)) == ("1", "2", "1")
+    assert (alias(stack, "production"), alias(stack, "challenger"), serves(stack)) == (
+        "1",
+        "2",
+        "1",
+    )
     assert upload(stack, clients(3))["n_decided"] == 3
-    assert verify(log_of(stack)).decisions == decided.decisions + 3  # another file than that of `log`
+    # Not through `log`, which reads the file that was removed.
+    assert verify(log_of(stack.environment)).decisions == decided.decisions + 3
 
 
 def test_ctrl_c_leaves_nothing_running(stack):

@@ -1,13 +1,20 @@
-"""Examples in docstrings give what they say."""
+"""Examples in docstrings give the results that they show."""
 
 import doctest
 import importlib
 
 import pytest
 
-from tools.local import ROOT
+from tools.paths import ROOT
 
-PACKAGES = ("credit_risk", "model_deployment", "model_orchestration_and_tracking", "monitoring", "tools", "benchmarks")
+PACKAGES = (
+    "credit_risk",
+    "model_deployment",
+    "model_orchestration_and_tracking",
+    "monitoring",
+    "tools",
+    "benchmarks",
+)
 MODULES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for package in PACKAGES
@@ -17,7 +24,7 @@ MODULES = [
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_examples_give_what_they_say(module, monkeypatch):
+def test_examples_in_docstrings_give_the_results_shown(module, monkeypatch):
     monkeypatch.chdir(ROOT)
     found = doctest.testmod(importlib.import_module(module))
     assert not found.failed

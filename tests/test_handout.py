@@ -1,4 +1,4 @@
-"""What each container of docker-compose.yml is handed: its own secrets, the same at each start, and nobody else's."""
+"""Each container of docker-compose.yml gets its own secrets only, the same ones at each start."""
 
 import os
 import stat
@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tools.handout import KEPT, LOG_USERS, MADE, folders, hand_out
-from tools.local import ROOT
-from tools.mongo_roles import ROLES
+from tools.access.handout import KEPT, LOG_USERS, MADE, folders, hand_out
+from tools.access.mongo_roles import ROLES
+from tools.paths import ROOT
 
 MADE_UP = {name: f"<{name}>" for name in MADE}
 
@@ -19,15 +19,17 @@ def files(volume):
     return {f"{f.parent.name}/{f.name}": f.read_text() for f in volume.glob("*/*")}
 
 
-def test_all_are_the_same_at_the_next_start(tmp_path):
+def test_secrets_are_the_same_at_the_next_start(tmp_path):
     hand_out(tmp_path, {})
     first = files(tmp_path)
     hand_out(tmp_path, {})
     assert files(tmp_path) == first
-    assert first["mongo/MONGO_PASSWORD"] == first[f"{KEPT}/mongo-admin"] == first["mongo-roles/admin"]
+    assert (
+        first["mongo/MONGO_PASSWORD"] == first[f"{KEPT}/mongo-admin"] == first["mongo-roles/admin"]
+    )
 
 
-def test_the_kept_ones_are_the_jobs_alone_and_a_folder_is_readable_where_it_is_mounted(tmp_path):
+def test_kept_secrets_are_private_and_mounted_folders_are_readable(tmp_path):
     before = os.umask(0o077)
     try:
         hand_out(tmp_path, {})
@@ -36,10 +38,12 @@ def test_the_kept_ones_are_the_jobs_alone_and_a_folder_is_readable_where_it_is_m
     mode = {path: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("**/*")}
     for path, bits in mode.items():
         kept = KEPT in path.parts
-        assert bits == ((0o700 if kept else 0o755) if path.is_dir() else (0o600 if kept else 0o444)), path
+        assert bits == (
+            (0o700 if kept else 0o755) if path.is_dir() else (0o600 if kept else 0o444)
+        ), path
 
 
-def test_what_a_person_has_set_goes_before_what_was_made(tmp_path):
+def test_a_password_that_a_person_has_set_takes_precedence(tmp_path):
     hand_out(tmp_path, {})
     made = files(tmp_path)["kept/postgres-mlflow"]
     hand_out(tmp_path, {"MLFLOW_DB_PASSWORD": "p@ss/w:rd", "MONGO_PASSWORD": ""})
@@ -51,7 +55,7 @@ def test_what_a_person_has_set_goes_before_what_was_made(tmp_path):
     assert files(tmp_path)["postgres-roles/mlflow"] == made
 
 
-def test_what_is_handed_out_no_more_goes(tmp_path):
+def test_files_and_folders_no_longer_handed_out_are_removed(tmp_path):
     hand_out(tmp_path, {})
     (tmp_path / "gone").mkdir()
     (tmp_path / "gone" / "PASSWORD").write_text("x")
@@ -61,7 +65,7 @@ def test_what_is_handed_out_no_more_goes(tmp_path):
     assert set(os.listdir(tmp_path / "mlflow")) == set(folders(MADE_UP, {})["mlflow"])
 
 
-def test_a_person_types_admin_into_grafana_unless_another_is_set():
+def test_grafanas_password_is_admin_unless_another_is_set():
     assert folders(MADE_UP, {})["grafana"] == {"GRAFANA_PASSWORD": "admin"}
     assert folders(MADE_UP, {"GRAFANA_PASSWORD": "mine"})["grafana"] == {"GRAFANA_PASSWORD": "mine"}
 
@@ -71,8 +75,11 @@ def test_each_user_of_the_log_has_a_role_and_a_container():
     handed = folders(MADE_UP, {})
     for user in LOG_USERS:
         assert any(f"://{user}:<mongo-{user}>@" in str(texts) for texts in handed.values()), user
-    # The administrator's is for the job that makes the others, and for the server when its volume is new.
-    assert {name for name, texts in handed.items() if "<mongo-admin>" in str(texts)} == {"mongo", "mongo-roles"}
+    # Only the job that sets up the users, and the server with a new volume, know the administrator.
+    assert {name for name, texts in handed.items() if "<mongo-admin>" in str(texts)} == {
+        "mongo",
+        "mongo-roles",
+    }
     assert {name for name, texts in handed.items() if "<postgres-admin>" in str(texts)} == {
         "postgres",
         "postgres-roles",
@@ -83,18 +90,33 @@ def test_each_user_of_the_log_has_a_role_and_a_container():
 def test_a_command_has_the_secrets_as_variables(tmp_path, text):
     script = (ROOT / "tools/with-secrets.sh").read_text().replace("/run/secrets", str(tmp_path))
     (tmp_path / "DECISION_LOG").write_text(text)
-    (tmp_path / "scrape-key").write_text("a file, and no variable")
-    command = ["sh", "-c", script, "with-secrets", sys.executable, "-c", "import os; print(os.environ['DECISION_LOG'])"]
+    (tmp_path / "scrape-key").write_text("a file, not a variable")
+    command = [
+        "sh",
+        "-c",
+        script,
+        "with-secrets",
+        sys.executable,
+        "-c",
+        "import os; print(os.environ['DECISION_LOG'])",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == (f"{text}\n", "")
 
 
-def test_without_secrets_a_command_runs_as_it_is(tmp_path):
-    script = (ROOT / "tools/with-secrets.sh").read_text().replace("/run/secrets", str(tmp_path / "none"))
-    assert subprocess.run(["sh", "-c", script, "with-secrets", "echo", "a  b"], capture_output=True).stdout == b"a  b\n"
+def test_without_secrets_a_command_runs_unchanged(tmp_path):
+    script = (
+        (ROOT / "tools/with-secrets.sh").read_text().replace("/run/secrets", str(tmp_path / "none"))
+    )
+    assert (
+        subprocess.run(
+            ["sh", "-c", script, "with-secrets", "echo", "a  b"], capture_output=True
+        ).stdout
+        == b"a  b\n"
+    )
 
 
-def test_it_needs_the_standard_library_alone(tmp_path):
-    command = [sys.executable, "-S", "-m", "tools.handout", str(tmp_path)]
+def test_the_handout_needs_only_the_standard_library(tmp_path):
+    command = [sys.executable, "-S", "-m", "tools.access.handout", str(tmp_path)]
     assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
     assert (tmp_path / KEPT).exists()

@@ -1,4 +1,4 @@
-"""The decision log in MongoDB and the bucket on a storage server, out into a tar and back in."""
+"""The decision log in MongoDB and the bucket on a storage server, saved to a tar and restored."""
 
 import io
 import tarfile
@@ -11,9 +11,9 @@ from pymongo.errors import PyMongoError
 
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.verify import verify
-from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.backends import open_blobs
 from tests.support.batches import batch
-from tools.keeper import COLLECTIONS, NotEmpty, load_bucket, load_log, save_bucket, save_log
+from tools.state.keeper import COLLECTIONS, NotEmpty, load_bucket, load_log, save_bucket, save_log
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def names(database):
     return set(database.list_collection_names())
 
 
-def test_a_log_comes_back_as_it_was(log, database):
+def test_a_log_is_restored_as_it_was(log, database):
     before, events, kept = verify(log), log.events(), saved(save_log, database)
     log.commit(batch(2))
     log.append_event("registered", "2")
@@ -53,7 +53,7 @@ def test_a_log_comes_back_as_it_was(log, database):
     assert verify(log).decisions == before.decisions + 1
 
 
-def test_a_log_comes_back_where_none_was(log, database):
+def test_a_log_is_restored_where_there_is_none(log, database):
     before, kept = verify(log), saved(save_log, database)
     for name in COLLECTIONS:
         database.drop_collection(name)
@@ -61,21 +61,21 @@ def test_a_log_comes_back_where_none_was(log, database):
     assert verify(log) == before
 
 
-def test_mongorestore_could_read_it(log, database):
+def test_a_saved_log_has_the_format_of_mongorestore(log, database):
     with tarfile.open(fileobj=saved(save_log, database)()) as tar:
         assert tar.getnames() == [f"{name}.bson" for name in COLLECTIONS]
         decisions = bson.decode_all(tar.extractfile("decisions.bson").read())
     assert [d["client_id"] for d in decisions] == ["c0", "c1", "c2"]
 
 
-def test_what_is_there_goes_only_where_that_is_said(log, database):
+def test_a_log_is_replaced_only_when_confirmed(log, database):
     before, kept = verify(log), saved(save_log, database)
     with pytest.raises(NotEmpty, match="has decisions"):
         load_log(database, kept(), replace=False)
     assert verify(log) == before
 
 
-def test_a_tar_that_breaks_off_changes_nothing(log, database):
+def test_a_truncated_tar_changes_nothing(log, database):
     before, kept = verify(log), saved(save_log, database)().getvalue()
     with pytest.raises((tarfile.TarError, bson.errors.InvalidBSON)):
         load_log(database, io.BytesIO(kept[:-12_000]), replace=True)
@@ -83,7 +83,7 @@ def test_a_tar_that_breaks_off_changes_nothing(log, database):
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])
-def test_a_failure_while_collections_change_places_changes_nothing(log, database, monkeypatch, nth):
+def test_a_failure_while_collections_are_renamed_changes_nothing(log, database, monkeypatch, nth):
     kept = saved(save_log, database)
     log.commit(batch(2))
     before, calls, rename = verify(log), [], pymongo.collection.Collection.rename
@@ -100,7 +100,7 @@ def test_a_failure_while_collections_change_places_changes_nothing(log, database
     assert verify(log) == before
 
 
-def test_a_bucket_comes_back_as_it_was(gcs_url):
+def test_a_bucket_is_restored_as_it_was(gcs_url):
     blobs = open_blobs(gcs_url)
     blobs.put("mlflow/1/model", b"trees")
     blobs.put("reports/latest.html", b"one")

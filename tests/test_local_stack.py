@@ -1,4 +1,4 @@
-"""What `make run` promises before anything is started, and what is said from other terminals."""
+"""The local stack: its environment and lock, its commands, and how its processes are ended."""
 
 import json
 import os
@@ -17,14 +17,13 @@ import pytest
 from credit_risk.decision_log.log import open_log
 from credit_risk.settings import Settings
 from tests.support.processes import wait_for
-from tools import passwords, processes
-from tools.archive import Failed
-from tools.local import ROOT, Stack
-from tools.services import CREDENTIALS, RUNS, SERVICES, environment_of
-
-
-def stack_of(tmp_path, **values):
-    return Stack(Settings(_env_file=None, var_dir=tmp_path / "var", **values))
+from tests.support.stacks import others_can, stack_of
+from tools.access import passwords
+from tools.failure import Failed
+from tools.paths import ROOT
+from tools.stack import processes
+from tools.stack.credentials import CREDENTIALS, RUNS, environment_of
+from tools.stack.services import SERVICES
 
 
 def test_services_get_absolute_paths_and_their_own_addresses(tmp_path, monkeypatch):
@@ -37,13 +36,13 @@ def test_services_get_absolute_paths_and_their_own_addresses(tmp_path, monkeypat
     assert environment["DATA"] == str(ROOT / "data/credit-g.csv")
 
 
-def test_a_log_and_a_bucket_elsewhere_are_kept(tmp_path):
+def test_a_configured_log_and_bucket_are_used_unchanged(tmp_path):
     log, bucket = "mongodb://somewhere.example/db", "gs://bucket/prefix"
     environment = stack_of(tmp_path, decision_log=log, bucket=bucket).environment()
     assert (environment["DECISION_LOG"], environment["BUCKET"]) == (log, bucket)
 
 
-def test_a_secret_reaches_services_as_it_is_and_is_nobody_elses_to_read(tmp_path):
+def test_a_secret_reaches_services_unchanged_and_is_private(tmp_path):
     stack = stack_of(tmp_path, api_keys=f"first:{'0' * 64}", smtp_password="p")
     environment = stack.environment()
     assert (environment["API_KEYS"], environment["SMTP_PASSWORD"]) == (f"first:{'0' * 64}", "p")
@@ -57,11 +56,15 @@ def test_a_secret_reaches_services_as_it_is_and_is_nobody_elses_to_read(tmp_path
         assert stack.remembered()["PREFECT_API_AUTH_STRING"] == f"admin:{made['prefect-login']}"
 
 
-def test_a_service_starts_with_its_own_credentials_alone(tmp_path):
-    stack = stack_of(tmp_path, api_keys=f"k:{'0' * 64}", smtp_password="p", alert_webhook_url="https://x")
+def test_a_service_gets_only_its_own_credentials(tmp_path):
+    stack = stack_of(
+        tmp_path, api_keys=f"k:{'0' * 64}", smtp_password="p", alert_webhook_url="https://x"
+    )
     given = stack.environment()
     assert set(CREDENTIALS) <= set(given)
-    assert {name for names in CREDENTIALS.values() for name in names} <= {service.name for service in SERVICES}
+    assert {name for names in CREDENTIALS.values() for name in names} <= {
+        service.name for service in SERVICES
+    }
     held = {s.name: set(environment_of(s.name, given)) & set(CREDENTIALS) for s in SERVICES}
     mlflow = {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
     assert held["training-worker"] == {"DECISION_LOG", "PREFECT_API_AUTH_STRING", *mlflow}
@@ -72,13 +75,17 @@ def test_a_service_starts_with_its_own_credentials_alone(tmp_path):
     assert given.keys() - CREDENTIALS.keys() <= environment_of("mlflow", given).keys()
 
 
-def test_a_service_is_started_with_what_it_is_given(tmp_path):
+def test_the_launcher_starts_a_service_with_its_environment(tmp_path):
     stack = stack_of(tmp_path, api_keys=f"k:{'0' * 64}")
     made = passwords.make(stack.secrets)
-    given = os.environ | stack.environment() | {processes.STACK: str(stack.var), processes.SERVICE: "training-worker"}
+    given = (
+        os.environ
+        | stack.environment()
+        | {processes.STACK: str(stack.var), processes.SERVICE: "training-worker"}
+    )
     code = "import json, os; print(json.dumps(dict(os.environ)))"
     done = subprocess.run(
-        [sys.executable, "-m", "tools.service", sys.executable, "-c", code],
+        [sys.executable, "-m", "tools.stack.launcher", sys.executable, "-c", code],
         cwd=ROOT,
         env=given,
         capture_output=True,
@@ -90,15 +97,16 @@ def test_a_service_is_started_with_what_it_is_given(tmp_path):
     assert "API_KEYS" not in started
 
 
-def others_can(path):
-    return path.lstat().st_mode & 0o077 and not path.is_symlink()
-
-
-def test_what_earlier_versions_let_others_read_is_taken_from_them(tmp_path):
+def test_a_state_that_others_could_read_becomes_private(tmp_path):
     log = tmp_path / "elsewhere.db"
     stack = stack_of(tmp_path, decision_log=f"sqlite:///{log}")
     (stack.var / "prefect").mkdir(parents=True)
-    state = [log, tmp_path / "elsewhere.db-wal", stack.var / "mlflow.db", stack.var / "prefect" / "prefect.db"]
+    state = [
+        log,
+        tmp_path / "elsewhere.db-wal",
+        stack.var / "mlflow.db",
+        stack.var / "prefect" / "prefect.db",
+    ]
     for file in state:
         file.touch()
         file.chmod(0o644)
@@ -113,15 +121,17 @@ def test_what_earlier_versions_let_others_read_is_taken_from_them(tmp_path):
     assert others_can(stranger)
 
 
-def test_another_user_reads_nothing():
-    """Nor where the folders above are open to everybody, and the state was so in an earlier version."""
+def test_another_user_cannot_read_the_state():
+    """Not even if the folders above are open to all, as was the state of an earlier version."""
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         stack = stack_of(Path(place))
         stack.var.mkdir()
         stack.var.chmod(0o755)
         log = f"sqlite:///{stack.var}/decisions.db"
-        open_log(Settings(_env_file=None, var_dir=stack.var, decision_log=log)).append_event("note", "1")
+        open_log(Settings(_env_file=None, var_dir=stack.var, decision_log=log)).append_event(
+            "note", "1"
+        )
         passwords.make(stack.secrets)
         files = [stack.var / "decisions.db", stack.secrets / "prefect-login"]
         files[0].chmod(0o644)
@@ -139,7 +149,7 @@ def read_as_nobody(file):
     return subprocess.run(["cat", file], capture_output=True, **nobody).returncode == 0
 
 
-def test_a_folder_that_everybody_may_write_to_is_no_place_for_state(tmp_path):
+def test_a_folder_that_everybody_may_write_to_is_refused(tmp_path):
     stack = stack_of(tmp_path)
     stack.var.mkdir()
     stack.var.chmod(0o1777)
@@ -149,27 +159,37 @@ def test_a_folder_that_everybody_may_write_to_is_no_place_for_state(tmp_path):
 
 
 def test_a_relative_log_and_bucket_are_taken_from_the_repository(tmp_path):
-    environment = stack_of(tmp_path, decision_log="sqlite:///my/log.db", bucket="my/bucket").environment()
+    environment = stack_of(
+        tmp_path, decision_log="sqlite:///my/log.db", bucket="my/bucket"
+    ).environment()
     assert (environment["DECISION_LOG"], environment["BUCKET"]) == (
         f"sqlite:///{ROOT}/my/log.db",
         f"{ROOT}/my/bucket",
     )
 
 
-def test_every_address_is_what_a_client_on_this_machine_uses(tmp_path):
+def test_every_address_works_for_a_client_on_this_machine(tmp_path):
     environment = stack_of(tmp_path, host="0.0.0.0").environment()
     assert all(s.address(environment).startswith("http://127.0.0.1:") for s in SERVICES if s.port)
 
 
-def test_each_service_asks_mlflow_as_the_user_that_may_do_what_it_does(tmp_path):
+def test_each_service_logs_in_to_mlflow_as_the_right_user(tmp_path):
     given = stack_of(tmp_path).environment()
     assert given["MLFLOW_TRACKING_USERNAME"] == "approver"  # a person's commands
-    users = {s.name: environment_of(s.name, given).get("MLFLOW_TRACKING_PASSWORD") for s in SERVICES}
-    assert {name for name, login in users.items() if login == "{secret:mlflow-training}"} == {"training-worker"}
-    assert {name for name, login in users.items() if login == "{secret:mlflow-approver}"} == {"first-model"}
+    users = {
+        s.name: environment_of(s.name, given).get("MLFLOW_TRACKING_PASSWORD") for s in SERVICES
+    }
+    assert {name for name, login in users.items() if login == "{secret:mlflow-training}"} == {
+        "training-worker"
+    }
+    assert {name for name, login in users.items() if login == "{secret:mlflow-approver}"} == {
+        "first-model"
+    }
     readers = {"risk-o-meter", "evidently-exporter", "reporting-worker"}
     assert {name for name, login in users.items() if login == "{secret:mlflow-serving}"} == readers
-    assert {name for name, login in users.items() if login is None} == {s.name for s in SERVICES} - readers - {
+    assert {name for name, login in users.items() if login is None} == {
+        s.name for s in SERVICES
+    } - readers - {
         "training-worker",
         "first-model",
     }
@@ -184,7 +204,7 @@ def test_services_and_supervisords_programs_are_the_same():
     assert programs == {s.name for s in SERVICES}
 
 
-def test_what_services_wait_for_is_there_and_leads_to_an_end():
+def test_services_wait_for_each_other_without_a_circle():
     placed: set[str] = set()
     while len(placed) < len(SERVICES):
         now = {s.name for s in SERVICES if set(s.after) <= placed} - placed
@@ -197,12 +217,15 @@ def test_the_lock_is_held_once_and_names_its_holder(tmp_path):
     assert stack.runner() is None
     with stack.lock():
         assert stack.runner() == os.getpid()
-        with pytest.raises(Failed, match=f"already running \\(pid {os.getpid()}\\)"), stack_of(tmp_path).lock():
+        with (
+            pytest.raises(Failed, match=f"already running \\(pid {os.getpid()}\\)"),
+            stack_of(tmp_path).lock(),
+        ):
             pass
     assert stack.runner() is None
 
 
-def test_a_port_held_by_a_stranger_is_named_with_the_setting_before_anything_starts(new_stack):
+def test_a_port_held_by_another_process_is_reported_before_anything_starts(new_stack):
     stack = new_stack()
     with socket.socket() as stranger:
         stranger.bind(("127.0.0.1", int(stack.environment["PREFECT_PORT"])))
@@ -215,14 +238,14 @@ def test_a_port_held_by_a_stranger_is_named_with_the_setting_before_anything_sta
     assert not stack.processes()
 
 
-def test_two_services_on_one_port_are_told_apart(new_stack):
+def test_two_services_on_one_port_are_reported(new_stack):
     stack = new_stack(RISKOMETER_PORT="15999", EXPORTER_PORT="15999")
     stack.start()
     assert stack.runner.wait(30) == 1
     assert "RISKOMETER_PORT and EXPORTER_PORT are both 15999" in stack.output
 
 
-def test_a_wrong_setting_is_one_line(new_stack):
+def test_a_wrong_setting_is_reported_in_one_line(new_stack):
     stack = new_stack(MLFLOW_PORT="lots")
     stack.start()
     assert stack.runner.wait(30) == 1
@@ -238,7 +261,7 @@ def test_with_nothing_running_status_stop_and_exec_say_so(new_stack):
     assert stack.stack("running").returncode != 0
 
 
-def test_a_log_that_is_not_there_is_said(new_stack):
+def test_a_missing_log_is_reported(new_stack):
     stack = new_stack()
     said = stack.stack("logs", "mlflow")
     assert (said.returncode, said.stdout) == (1, "no such log; there is: none yet\n")
@@ -246,7 +269,7 @@ def test_a_log_that_is_not_there_is_said(new_stack):
 
 @pytest.fixture
 def marked():
-    """A function that starts a process with a stack's mark; a stubborn one ignores SIGTERM."""
+    """A function that starts a process with a stack's mark; if `stubborn`, it ignores SIGTERM."""
     started = []
 
     def start(stack, service="", *, stubborn=False):
@@ -255,7 +278,10 @@ def marked():
             code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + code
         as_marked = {processes.STACK: stack, processes.SERVICE: service}
         process = subprocess.Popen(
-            [sys.executable, "-c", code], env=os.environ | as_marked, stdout=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-c", code],
+            env=os.environ | as_marked,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
         started.append(process)
         process.stdout.readline()
@@ -271,23 +297,23 @@ def marked():
 def test_processes_are_found_by_the_mark_of_their_stack_alone(marked, tmp_path):
     mark = str(tmp_path)
     ours, others = marked(mark, "mlflow"), marked(f"{mark}/below")
-    assert [(p.pid, name) for p, name in processes.of_stack(mark)] == [(ours.pid, "mlflow")]
+    assert [(p.pid, name) for p, name in processes.processes_of(mark)] == [(ours.pid, "mlflow")]
     assert others.poll() is None
 
 
 def test_a_process_that_ignores_sigterm_is_killed(marked, tmp_path):
     mark = str(tmp_path)
     gentle, stubborn = marked(mark), marked(mark, stubborn=True)
-    processes.end((p for p, _ in processes.of_stack(mark)), patience=1)
+    processes.end((p for p, _ in processes.processes_of(mark)), patience=1)
     assert (gentle.wait(5), stubborn.wait(5)) == (-signal.SIGTERM, -signal.SIGKILL)
 
 
-def test_a_service_ends_what_an_earlier_start_of_it_left(marked, tmp_path):
+def test_the_launcher_ends_processes_of_an_earlier_start(marked, tmp_path):
     mark = str(tmp_path)
     left, other = marked(mark, "mlflow"), marked(mark, "prefect-server")
     as_marked = {processes.STACK: mark, processes.SERVICE: "mlflow", "VAR_DIR": mark}
     done = subprocess.run(
-        [sys.executable, "-m", "tools.service", "echo", "started"],
+        [sys.executable, "-m", "tools.stack.launcher", "echo", "started"],
         cwd=ROOT,
         env=os.environ | as_marked,
         capture_output=True,
@@ -298,7 +324,7 @@ def test_a_service_ends_what_an_earlier_start_of_it_left(marked, tmp_path):
     assert other.poll() is None
 
 
-def test_stop_ends_what_a_killed_supervisor_left(new_stack, marked):
+def test_stop_ends_the_processes_of_a_killed_supervisor(new_stack, marked):
     stack = new_stack()
     left = marked(str(stack.var), "mlflow")
     assert "left services behind" in stack.stack("status").stdout
@@ -342,7 +368,7 @@ def test_a_killed_supervisor_ends_the_run_and_all_its_services(new_stack):
     assert not stack.processes()
 
 
-def test_stop_stops_what_a_killed_runner_left_in_order(new_stack):
+def test_stop_stops_the_services_of_a_killed_runner(new_stack):
     stack = new_stack()
     stack.start()
     wait_for(lambda: stack.processes("mlflow"), 30, "the first service")
@@ -352,11 +378,15 @@ def test_stop_stops_what_a_killed_runner_left_in_order(new_stack):
     assert not stack.processes()
 
 
-def test_prometheus_gets_the_addresses_of_this_stack(new_stack, prometheus_binary, alertmanager_binary):
+def test_prometheus_gets_the_addresses_of_this_stack(
+    new_stack, prometheus_binary, alertmanager_binary
+):
     stack = new_stack()
     stack.start()
     written = stack.var / "prometheus" / "targets" / "local.json"
-    wait_for((stack.var / "prometheus" / "alertmanagers" / "local.json").exists, 30, "the addresses")
+    wait_for(
+        (stack.var / "prometheus" / "alertmanagers" / "local.json").exists, 30, "the addresses"
+    )
     groups = {g["labels"]["job"]: g["targets"] for g in json.loads(written.read_text())}
     assert groups["risk-o-meter"] == [f"127.0.0.1:{stack.environment['RISKOMETER_PORT']}"]
     (told,) = json.loads((stack.var / "prometheus" / "alertmanagers" / "local.json").read_text())
@@ -364,6 +394,8 @@ def test_prometheus_gets_the_addresses_of_this_stack(new_stack, prometheus_binar
     promtool = shutil.which("promtool")
     if promtool:
         config = stack.var / "prometheus" / "prometheus.yml"
-        checked = subprocess.run([promtool, "check", "config", str(config)], capture_output=True, text=True)
+        checked = subprocess.run(
+            [promtool, "check", "config", str(config)], capture_output=True, text=True
+        )
         assert checked.returncode == 0, checked.stdout + checked.stderr
     stack.stop()

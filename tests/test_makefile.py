@@ -1,4 +1,4 @@
-"""`make help`, what the targets check before they do anything, and where the dispatcher sends them."""
+"""The Makefile: its help, what targets check first, and where the dispatcher runs commands."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tools.local import ROOT
+from tools.paths import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
 
@@ -35,7 +35,7 @@ def test_make_alone_lists_every_target_with_one_line():
     assert said.stdout == make("help").stdout
 
 
-def test_a_rule_without_a_line_of_help_is_not_there():
+def test_every_rule_has_a_line_of_help():
     rules = re.findall(r"^([a-z][a-z-]*):(.*)$", MAKEFILE, re.M)
     assert all(" ## " in line for _, line in rules)
 
@@ -52,7 +52,7 @@ def test_a_rule_without_a_line_of_help_is_not_there():
         ("restore", {}, "FROM=/safe/place"),
     ],
 )
-def test_a_target_that_needs_more_says_what(target, variables, hint):
+def test_a_target_names_its_missing_variables(target, variables, hint):
     said = make(target, **variables)
     assert said.returncode != 0
     assert hint in said.stdout
@@ -60,9 +60,10 @@ def test_a_target_that_needs_more_says_what(target, variables, hint):
 
 @pytest.fixture
 def place(tmp_path):
-    """A copy of Makefile and dispatcher beside a `docker` and a `.venv/bin/python` that only say what they are asked.
+    """A copy of Makefile and dispatcher, with stand-ins for `docker` and `.venv/bin/python`.
 
-    The files `compose-runs` and `local-runs` say which stack is up.
+    The stand-ins only print their arguments. The files `compose-runs` and `local-runs` say which
+    stack is up.
     """
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "Makefile", tmp_path)
@@ -87,17 +88,20 @@ def test_with_containers_the_command_runs_in_one(place):
     said = dispatched(place, "approvals").stdout.splitlines()
     assert said == [
         "stack: docker compose, in training-worker",
-        "docker [compose] [exec] [-T] [training-worker] [with-secrets] [python] [-m] [credit_risk] [approvals]",
+        "docker [compose] [exec] [-T] [training-worker] [with-secrets] "
+        "[python] [-m] [credit_risk] [approvals]",
     ]
 
 
-def test_with_containers_an_approval_runs_in_one_of_its_own(place):
-    """No container that lasts holds what the approver may do, least of all one that runs flows."""
+def test_with_containers_an_approval_runs_in_a_new_one(place):
+    """A lasting container must not hold the approver's rights, least of all one that runs flows."""
     (place / "compose-runs").touch()
     for target in ("approve", "adopt", "rollback"):
         said = dispatched(place, target, VERSION="3", BY="Ann", REASON="why").stdout.splitlines()
         assert said[0] == "stack: docker compose, in approver"
-        run = "docker [compose] [run] [--rm] [-T] [--no-deps] [approver] [python] [-m] [credit_risk]"
+        run = (
+            "docker [compose] [run] [--rm] [-T] [--no-deps] [approver] [python] [-m] [credit_risk]"
+        )
         assert said[1].startswith(f"{run} [{target}] ")
 
 
@@ -111,7 +115,9 @@ def test_with_a_local_stack_the_command_runs_here(place):
     (place / "local-runs").touch()
     said = dispatched(place, "model-train-flow", N_ITER="20").stdout.splitlines()
     assert said[0] == "stack: local"
-    assert said[1].startswith("python [-m] [tools.stack] [exec] [python] [-m] [model_orchestration_and_tracking.run]")
+    assert said[1].startswith(
+        "python [-m] [tools.stack] [exec] [python] [-m] [model_orchestration_and_tracking.run]"
+    )
     assert said[1].endswith("[credit-risk-training/sunday-night] [--param] [n_iter=20]")
 
 
@@ -128,10 +134,12 @@ def test_two_stacks_are_an_error_unless_one_is_named(place):
     assert said.returncode != 0
     assert "say which, STACK=local or STACK=compose" in said.stdout
     assert dispatched(place, "approvals", STACK="local").stdout.startswith("stack: local\n")
-    assert dispatched(place, "approvals", STACK="compose").stdout.startswith("stack: docker compose")
+    assert dispatched(place, "approvals", STACK="compose").stdout.startswith(
+        "stack: docker compose"
+    )
 
 
-def test_without_a_stack_it_says_how_to_start_one(place):
+def test_without_a_stack_a_target_says_how_to_start_one(place):
     said = dispatched(place, "approvals")
     assert said.returncode != 0
     assert "nothing runs: start it with `make run` or `docker compose up --build`" in said.stdout
@@ -141,11 +149,13 @@ def test_a_stack_of_another_name_is_refused(place):
     assert "it can be compose or local" in dispatched(place, "approvals", STACK="cloud").stdout
 
 
-def test_names_and_reasons_arrive_as_they_were_typed(place):
+def test_names_and_reasons_arrive_exactly_as_typed(place):
     (place / "local-runs").touch()
     reason = 'it\'s "better": $HOME `id` 5% \\ of cases'
     said = dispatched(place, "approve", VERSION="3", BY="Ann O'Neil", REASON=reason).stdout
-    assert said.splitlines()[-1].endswith(f"[--version] [3] [--by] [Ann O'Neil] [--reason] [{reason}]")
+    assert said.splitlines()[-1].endswith(
+        f"[--version] [3] [--by] [Ann O'Neil] [--reason] [{reason}]"
+    )
 
 
 def test_a_file_of_outcomes_goes_to_the_command_with_its_name(place):
@@ -155,7 +165,7 @@ def test_a_file_of_outcomes_goes_to_the_command_with_its_name(place):
     assert said.splitlines()[-1].endswith("[model_deployment.outcomes] [--name] [my outcomes.csv]")
 
 
-def test_training_data_are_made_where_training_runs(place):
+def test_training_data_are_written_where_training_runs(place):
     (place / "compose-runs").touch()
     said = dispatched(place, "training-data").stdout
     assert said.splitlines()[-1].endswith(
@@ -163,7 +173,7 @@ def test_training_data_are_made_where_training_runs(place):
     )
 
 
-def test_clean_and_reset_refuse_while_it_runs(place):
+def test_clean_and_reset_refuse_while_the_stack_runs(place):
     (place / "local-runs").touch()
     (place / "var").mkdir()
     for said in (dispatched(place, "clean"), dispatched(place, "reset", CONFIRM="1")):
@@ -184,12 +194,18 @@ def test_clean_keeps_the_state_and_reset_removes_it(place):
     assert not (place / "var").exists()
 
 
-def test_the_state_is_kept_and_put_back_by_whatever_python_there_is(place):
+def test_backup_and_restore_run_with_any_available_python(place):
     (place / "bin/python3").write_text('#!/bin/sh\nprintf "python3"; printf " [%s]" "$@"; echo\n')
     (place / "bin/python3").chmod(0o755)
-    assert dispatched(place, "backup", TO="a b").stdout == "python [-m] [tools.backup] [make] [a b]\n"
+    assert (
+        dispatched(place, "backup", TO="a b").stdout
+        == "python [-m] [tools.state.backup] [make] [a b]\n"
+    )
     shutil.rmtree(place / ".venv")
-    assert dispatched(place, "restore", FROM="a").stdout == "python3 [-m] [tools.backup] [restore] [a]\n"
+    assert (
+        dispatched(place, "restore", FROM="a").stdout
+        == "python3 [-m] [tools.state.backup] [restore] [a]\n"
+    )
     confirmed = dispatched(place, "restore", FROM="a", CONFIRM="1").stdout
-    assert confirmed == "python3 [-m] [tools.backup] [restore] [a] [--replace]\n"
-    assert dispatched(place, "upgrade").stdout == "python3 [-m] [tools.backup] [upgrade]\n"
+    assert confirmed == "python3 [-m] [tools.state.backup] [restore] [a] [--replace]\n"
+    assert dispatched(place, "upgrade").stdout == "python3 [-m] [tools.state.backup] [upgrade]\n"

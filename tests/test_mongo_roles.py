@@ -1,6 +1,7 @@
-"""MongoDB's users and their roles, on a server that asks for a login: a new one, and one of an earlier version.
+"""MongoDB's users and their roles, on a new server and on one of an earlier version.
 
-The server of these tests, FerretDB, has users and no roles; what it would be told of roles is looked at here.
+The server of these tests, FerretDB, has users but no roles; the commands about roles go to a
+stand-in.
 """
 
 import pymongo
@@ -8,11 +9,20 @@ import pytest
 from pymongo.errors import OperationFailure
 
 from credit_risk.decision_log.log import open_log
-from credit_risk.registry.approvals import decisions
+from credit_risk.registry.approval_log import decisions
 from credit_risk.settings import Settings
-from credit_risk.storage.documents import BY_HAND, INDEXES
+from credit_risk.storage.documents import INDEXES
+from credit_risk.storage.mongodb import BY_HAND
 from tests.support.processes import free_port, need, running, wait_for
-from tools.mongo_roles import DATABASE, EARLIER, ROLES, connect, open_approvals, privileges, set_up
+from tools.access.mongo_roles import (
+    DATABASE,
+    EARLIER,
+    ROLES,
+    connect,
+    open_approvals,
+    privileges,
+    set_up,
+)
 
 ADMIN = "credit-risk"
 PASSWORDS = {name: f"{name}-made" for name in ("admin", *ROLES)}
@@ -23,9 +33,23 @@ def server(tmp_path):
     """The address of a server with the login of earlier versions, and decisions in it."""
     program = need("ferretdb", "tools/install-parts.sh builds it")
     port = free_port()
-    command = [program, "--handler=sqlite", f"--sqlite-url=file:{tmp_path}/", f"--state-dir={tmp_path}"]
-    command += [f"--listen-addr=127.0.0.1:{port}", "--debug-addr=-", "--telemetry=disable", "--test-enable-new-auth"]
-    command += ["--setup-database=admin", f"--setup-username={ADMIN}", f"--setup-password={EARLIER}"]
+    command = [
+        program,
+        "--handler=sqlite",
+        f"--sqlite-url=file:{tmp_path}/",
+        f"--state-dir={tmp_path}",
+    ]
+    command += [
+        f"--listen-addr=127.0.0.1:{port}",
+        "--debug-addr=-",
+        "--telemetry=disable",
+        "--test-enable-new-auth",
+    ]
+    command += [
+        "--setup-database=admin",
+        f"--setup-username={ADMIN}",
+        f"--setup-password={EARLIER}",
+    ]
     with running(command, tmp_path / "log"):
         address = f"mongodb://127.0.0.1:{port}/"
         with pymongo.MongoClient(address, username=ADMIN, password=EARLIER) as client:
@@ -35,7 +59,9 @@ def server(tmp_path):
 
 
 def logged_in(address, user, password):
-    with pymongo.MongoClient(address, username=user, password=password, serverSelectionTimeoutMS=5000) as client:
+    with pymongo.MongoClient(
+        address, username=user, password=password, serverSelectionTimeoutMS=5000
+    ) as client:
         try:
             return bool(client[DATABASE].decisions.find_one({"_id": "1-0"}))
         except OperationFailure:
@@ -55,7 +81,7 @@ def test_a_server_of_an_earlier_version_keeps_its_data_and_gets_its_users_and_pa
     assert not logged_in(server, "training", PASSWORDS["risk-o-meter"])
 
 
-def test_once_more_changes_nothing_and_a_new_password_is_the_one_that_holds(server, monkeypatch):
+def test_setting_up_again_changes_only_passwords_that_are_new(server, monkeypatch):
     assert prepare(server) == prepare(server)
     monkeypatch.setitem(PASSWORDS, "training", "another")
     monkeypatch.setitem(PASSWORDS, "admin", "set in .env")
@@ -66,24 +92,30 @@ def test_once_more_changes_nothing_and_a_new_password_is_the_one_that_holds(serv
     assert not logged_in(server, ADMIN, "admin-made")
 
 
-def test_where_no_password_is_right_it_says_what_to_do(server):
-    with pytest.raises(SystemExit, match="set the one that its volume was made with as MONGO_PASSWORD"):
+def test_without_a_right_password_it_says_what_to_do(server):
+    with pytest.raises(
+        SystemExit, match="set the one that its volume was made with as MONGO_PASSWORD"
+    ):
         connect(server, ADMIN, ["one", "another"])
 
 
-def test_indexes_are_there_before_any_service_comes(server):
+def test_setting_up_makes_every_index(server):
     prepare(server)
     with pymongo.MongoClient(server, username=ADMIN, password=PASSWORDS["admin"]) as client:
-        there = {name: set(client[DATABASE][name].index_information()) - {"_id_"} for name in INDEXES}
+        there = {
+            name: set(client[DATABASE][name].index_information()) - {"_id_"} for name in INDEXES
+        }
     wanted = {
-        name: {"_".join(f"{f}_1" for f in fields) for fields in INDEXES[name] + BY_HAND.get(name, [])}
+        name: {
+            "_".join(f"{f}_1" for f in fields) for fields in INDEXES[name] + BY_HAND.get(name, [])
+        }
         for name in INDEXES
     }
     assert there == wanted
 
 
-def test_what_was_approved_before_is_taken_into_the_approvals_and_nothing_after(server):
-    """Whoever else may write events approves nothing by it, from before the first flow of a start runs."""
+def test_earlier_approvals_are_copied_and_later_events_do_not_count(server):
+    """Others who may write events cannot approve, even before the first flow of a start runs."""
     prepare(server)
     mine = server.replace("://", f"://training:{PASSWORDS['training']}@")
     log = open_log(Settings(_env_file=None, decision_log=f"{mine}{DATABASE}?authSource=admin"))
@@ -97,7 +129,7 @@ def test_what_was_approved_before_is_taken_into_the_approvals_and_nothing_after(
 
 
 class Roles:
-    """A server that knows roles, as far as it is told: what its users and roles are."""
+    """A stand-in for a server with roles, which keeps the users and roles that it is given."""
 
     def __init__(self, server):
         self.admin = self
@@ -119,7 +151,7 @@ class Roles:
         return self._server[name]
 
 
-def test_a_server_with_roles_is_told_them(mongodb_url):
+def test_a_server_with_roles_gets_them(mongodb_url):
     server = Roles(pymongo.MongoClient(mongodb_url))
     for _ in range(2):
         assert set_up(server, ADMIN, PASSWORDS) == f"{len(ROLES)} users, each with a role"
@@ -135,12 +167,14 @@ def test_a_server_with_roles_is_told_them(mongodb_url):
     } in risk["privileges"]
 
 
-def test_no_service_changes_what_was_written_or_removes_a_batch_or_an_event():
+def test_no_service_may_change_a_record_or_remove_a_batch_or_an_event():
     assert set(ROLES) == {"risk-o-meter", "training", "reporting", "exporter", "approver"}
     for role, rights in ROLES.items():
         for collection, actions in rights.items():
             assert set(actions) <= {"find", "insert", "remove"}, role
-            assert "remove" not in actions or collection in ("decisions", "outcomes", "reports"), role
+            assert "remove" not in actions or collection in ("decisions", "outcomes", "reports"), (
+                role
+            )
             assert "insert" not in actions or collection != "approvals" or role == "approver", role
         named = {p["resource"]["collection"] for p in privileges(rights)}
         assert named <= {*INDEXES, "approvals"}  # never "", which stands for all

@@ -1,4 +1,4 @@
-"""The stack as other machines see it, once HOST opens it: by the addresses that they use."""
+"""The stack as other machines see it once HOST opens it, by the addresses that they use."""
 
 import re
 import socket
@@ -8,13 +8,13 @@ import pytest
 import requests
 
 from credit_risk import keys
-from tools.exposure import names
-from tools.local import ROOT
-from tools.services import SERVICES
+from tools.access.exposure import names
+from tools.paths import ROOT
+from tools.stack.services import SERVICES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
-# Without a network, an address that is this machine's own and yet none that anything but 0.0.0.0 listens on.
+# Without a network, an address of this machine on which only servers on 0.0.0.0 answer.
 OUTSIDE = next(iter(names("0.0.0.0")[1:]), "127.0.0.2")
 SETTINGS = {
     "HOST": "0.0.0.0",
@@ -40,7 +40,7 @@ def outside(stack, service: str, path: str = "/") -> str:
     return f"http://{OUTSIDE}:{stack.environment[f'{service}_PORT']}{path}"
 
 
-def test_other_machines_reach_what_has_a_login_and_nothing_else(new_stack) -> None:
+def test_other_machines_reach_only_services_with_a_login(new_stack) -> None:
     stack = new_stack(**SETTINGS)
     stack.start()
     said = stack.wait_until_ready(1000)
@@ -60,7 +60,9 @@ def test_other_machines_reach_what_has_a_login_and_nothing_else(new_stack) -> No
     assert stack.get("RISKOMETER", "/api/v1/model").json()["version"] == "1"
     assert "1" in stack.make("approvals")
     assert "ready, model version 1" in stack.stack("status").stdout
-    notebook = re.search(r"```python\n(import mlflow\n.*?)```", (ROOT / "docs" / "operations.md").read_text(), re.S)
+    notebook = re.search(
+        r"```python\n(import mlflow\n.*?)```", (ROOT / "docs" / "operations.md").read_text(), re.S
+    )
     assert notebook
     address = f"http://{OUTSIDE}:{stack.environment['MLFLOW_PORT']}"
     login = {"MLFLOW_TRACKING_USERNAME": "people", "MLFLOW_TRACKING_PASSWORD": password}
@@ -76,6 +78,9 @@ def test_other_machines_reach_what_has_a_login_and_nothing_else(new_stack) -> No
     assert answering(stack) == {"mlflow", "prefect-server", "risk-o-meter", "evidently-exporter"}
     model = outside(stack, "RISKOMETER", "/api/v1/model")
     assert requests.get(model, timeout=30).status_code == 401
-    assert requests.get(model, headers={"Authorization": f"Bearer {key}"}, timeout=30).status_code == 200
+    assert (
+        requests.get(model, headers={"Authorization": f"Bearer {key}"}, timeout=30).status_code
+        == 200
+    )
     for path in ("/reports", "/metrics"):
         assert requests.get(outside(stack, "EXPORTER", path), timeout=30).status_code == 401

@@ -1,4 +1,4 @@
-"""What setup says on a machine where something is missing, and that it runs again only when the lock has changed."""
+"""`make setup`: its messages about missing parts, and that it runs again only for a new lock."""
 
 import os
 import shutil
@@ -6,23 +6,30 @@ import subprocess
 
 import pytest
 
-from tools.local import ROOT
+from tools.paths import ROOT
 
-# Stand-ins for programs: what each prints and does is all that setup sees of them.
+# Stand-ins for programs: setup sees only what they print and do.
 NO_VENV = 'case "$*" in *ensurepip*) echo "comes without venv";; esac'
 OLD = 'case "$*" in *ensurepip*) echo "is version 3.9";; esac'
 GOOD = """case "$*" in
-*"-m venv"*) echo "made by $0" > made-by; mkdir -p .venv/bin; cp "$0" .venv/bin/python; cp bin/uv .venv/bin/uv ;;
+*"-m venv"*)
+    echo "made by $0" > made-by
+    mkdir -p .venv/bin
+    cp "$0" .venv/bin/python
+    cp bin/uv .venv/bin/uv ;;
 *libgomp*) [ ! -e no-libgomp ] ;;
 *"-m pip --version"*) [ -e .venv/bin/python ] ;;
 *--version*) echo "Python 3.11.7" ;;
 esac"""
-UV = 'case "$1" in --version) echo "uv $(cat uv-version 2>/dev/null)" ;; sync) echo "$@" >> synced ;; esac'
+UV = """case "$1" in
+--version) echo "uv $(cat uv-version 2>/dev/null)" ;;
+sync) echo "$@" >> synced ;;
+esac"""
 
 
 @pytest.fixture
 def place(tmp_path):
-    """A copy of what `make setup` needs, on a machine whose only programs of ours are stand-ins."""
+    """A copy of what `make setup` needs, on a machine with stand-ins for Python and uv."""
     (tmp_path / "tools").mkdir()
     (tmp_path / "bin").mkdir()
     for name in ("Makefile", "uv.lock", "tools/setup.sh"):
@@ -60,37 +67,40 @@ def complaint(place, **variables):
     return lines[0]
 
 
-def test_no_python_at_all(place):
+def test_setup_without_any_python_says_which_to_install(place):
     said = complaint(place)
     assert "no python3 on PATH: install Python 3.11, 3.12 or 3.13" in said
     assert "apt-get install python3" in said
 
 
-def test_a_python_that_is_too_old(place):
+def test_setup_refuses_a_python_that_is_too_old(place):
     program(place, "python3", OLD)
     said = complaint(place)
     assert "python3 is version 3.9: install Python 3.11, 3.12 or 3.13" in said
     assert "PYTHON=/path/to/python3 make" in said
 
 
-def test_a_python_without_venv(place):
+def test_setup_refuses_a_python_without_venv(place):
     program(place, "python3", NO_VENV)
-    assert "python3 comes without venv: install it (Debian, Ubuntu: apt-get install python3-venv)" in complaint(place)
+    assert (
+        "python3 comes without venv: install it (Debian, Ubuntu: apt-get install python3-venv)"
+        in complaint(place)
+    )
 
 
-def test_a_python_that_is_named_but_not_there(place):
+def test_setup_refuses_a_named_python_that_is_missing(place):
     program(place, "python3", GOOD)
     assert "/no/python is not there" in complaint(place, PYTHON="/no/python")
 
 
-def test_the_first_python_that_will_do_is_taken(place):
+def test_setup_takes_the_first_suitable_python(place):
     program(place, "python3", OLD)
     program(place, "python3.12", GOOD)
     assert setup(place).returncode == 0
     assert "python3.12" in (place / "made-by").read_text()
 
 
-def test_the_python_that_is_named_is_taken(place):
+def test_setup_takes_the_named_python(place):
     program(place, "python3", GOOD)
     program(place, "mine", GOOD)
     assert setup(place, PYTHON="mine").returncode == 0
@@ -98,7 +108,7 @@ def test_the_python_that_is_named_is_taken(place):
 
 
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="libgomp is what Linux has")
-def test_libgomp_is_missing(place):
+def test_setup_without_libgomp_stops_and_goes_on_once_it_is_there(place):
     program(place, "python3", GOOD)
     (place / "no-libgomp").touch()
     done = setup(place)
@@ -109,7 +119,7 @@ def test_libgomp_is_missing(place):
     assert setup(place).returncode == 0, "it goes on where it was"
 
 
-def test_it_runs_again_only_when_the_lock_has_changed(place):
+def test_setup_runs_again_only_when_the_lock_has_changed(place):
     program(place, "python3", GOOD)
     assert setup(place).returncode == 0
     assert setup(place).returncode == 0
@@ -119,7 +129,7 @@ def test_it_runs_again_only_when_the_lock_has_changed(place):
     assert len((place / "synced").read_text().splitlines()) == 2
 
 
-def test_a_setup_that_was_cut_off_is_done_again(place):
+def test_an_interrupted_setup_runs_again(place):
     program(place, "python3", GOOD)
     program(place, "uv", 'case "$1" in sync) exit 1;; esac')
     assert setup(place).returncode != 0
@@ -129,7 +139,7 @@ def test_a_setup_that_was_cut_off_is_done_again(place):
     assert (place / "synced").exists()
 
 
-def test_the_lock_decides_and_not_an_index(place):
+def test_setup_installs_the_versions_of_the_lock(place):
     program(place, "python3", GOOD)
     assert setup(place).returncode == 0
     assert "--frozen" in (place / "synced").read_text()

@@ -1,7 +1,7 @@
-"""What commit 7adcd5d stored is read as it was meant: its scorer, its log, its bucket.
+"""The scorer, log and bucket that commit 7adcd5d stored can still be read.
 
-`fixtures/7adcd5d` was written by that commit's own code: a scorer of 60 trees, and a log of three batches, one of them
-a Parquet file in the bucket, with an override and two outcomes.
+`fixtures/7adcd5d` was written by that commit's own code: a scorer of 60 trees, and a log of three
+batches, one of them a Parquet file in the bucket, with an override and two outcomes.
 """
 
 import json
@@ -38,33 +38,39 @@ def log(tmp_path):
     shutil.copytree(STORED, tmp_path / "var")
     where = tmp_path / "var"
     return open_log(
-        Settings(_env_file=None, decision_log=f"sqlite:///{where}/decisions.db", bucket=str(where / "bucket"))
+        Settings(
+            _env_file=None,
+            decision_log=f"sqlite:///{where}/decisions.db",
+            bucket=str(where / "bucket"),
+        )
     )
 
 
-def test_a_scorer_of_before_gives_the_risks_of_before(scorer, expected):
+def test_an_earlier_scorer_gives_the_same_risks(scorer, expected):
     test = read_training("data/test.csv")
     np.testing.assert_allclose(scorer.risk(encode(test)), expected["risks"], rtol=1e-12)
 
 
-def test_a_scorer_of_before_explains_as_before(scorer, expected):
+def test_an_earlier_scorer_gives_the_same_explanations(scorer, expected):
     test = read_training("data/test.csv").head(20)
     assert scorer.sentences(encode(test)).to_pylist() == expected["sentences"]
 
 
-def test_a_log_of_before_is_whole(log, expected):
+def test_an_earlier_log_verifies(log, expected):
     found = verify(log)
     assert (found.batches, found.decisions) == (3, 60)
     assert [record.id for record in log.batches()] == expected["batches"]
     assert [record.stored for record in log.batches()] == ["documents", "documents", "parquet"]
 
 
-def test_decisions_of_before_are_those_of_the_scorer(log, expected):
+def test_earlier_decisions_match_the_earlier_scorer(log, expected):
     decisions = log.read(*log.batches())
     np.testing.assert_allclose(decisions["risk"], expected["risks"][:60], rtol=1e-12)
 
 
-def test_overrides_and_outcomes_of_before_stand(log, expected):
+def test_earlier_overrides_and_outcomes_still_count(log, expected):
     (event,) = overrides(log, expected["override"])
     assert (event["prediction"], event["by"]) == ("green", "Ada")
-    assert {id: outcomes(log, id)[-1]["outcome"] for id in expected["outcomes"]} == expected["outcomes"]
+    assert {id: outcomes(log, id)[-1]["outcome"] for id in expected["outcomes"]} == expected[
+        "outcomes"
+    ]

@@ -6,7 +6,7 @@ from benchmarks.scoring import main
 
 
 @pytest.mark.slow
-def test_it_prints_a_table_of_both_ways(capsys):
+def test_scoring_benchmark_prints_baseline_and_ours(capsys):
     assert main(["--rows", "50000"]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
     assert len(rows) == 6

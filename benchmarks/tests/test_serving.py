@@ -45,14 +45,16 @@ def echo():
 
 
 @pytest.mark.parametrize("connections", [1, 5])
-def test_a_load_asks_on_its_connections_and_takes_nothing_but_success(echo, connections):
+def test_load_uses_its_connections_and_accepts_only_success(echo, connections):
     url = f"http://127.0.0.1:{echo.server_port}"
     load = ask(f"{url}/ok?x=1", b"x" * 200_000, 0.1, connections, warm_up=2)
     assert 0 < load.p99 < 10
     assert len(load.seconds) >= connections
     assert load.per_second == pytest.approx(len(load.seconds) / load.passed)
     assert load.seconds.sum() <= load.passed * connections
-    assert len(echo.connections) == 2 * connections  # those that warmed it up, and those that were measured
+    assert (
+        len(echo.connections) == 2 * connections
+    )  # those that warmed it up, and those that were measured
     with pytest.raises(RuntimeError, match="500"):
         ask(f"{url}/not", b"x", seconds=0.1)
 
@@ -62,11 +64,15 @@ def test_p99_is_that_of_the_slowest_hundredth():
 
 
 def test_a_line_says_whether_the_bar_is_met():
-    assert str(Line("s", "1/s", "20/s", 20.0, 15, least=True)).endswith("| 20 x | at least 15 x | yes |")
-    assert str(Line("s", "9 s", "2 s", 0.22, 1 / 8, least=False)).endswith("| at most 0.125 x | no |")
+    assert str(Line("s", "1/s", "20/s", 20.0, 15, least=True)).endswith(
+        "| 20 x | at least 15 x | yes |"
+    )
+    assert str(Line("s", "9 s", "2 s", 0.22, 1 / 8, least=False)).endswith(
+        "| at most 0.125 x | no |"
+    )
 
 
-def test_the_ways_without_us_score_a_file_and_copy_it(tmp_path):
+def test_baselines_score_and_copy_a_file(tmp_path):
     clients = read_training("data/credit-g.csv")
     scorer = CreditScorer(num_boost_round=10).fit(clients, clients[LABEL])
     source, target, codes = tmp_path / "clients.csv", tmp_path / "result.csv", many_clients(500)
@@ -77,7 +83,7 @@ def test_the_ways_without_us_score_a_file_and_copy_it(tmp_path):
     assert pyarrow.csv.read_csv(target).equals(pyarrow.csv.read_csv(source))
 
 
-def test_memory_is_that_of_the_peak():
+def test_peak_memory_includes_released_memory():
     with peak_memory(psutil.Process()) as peak:
         held = np.ones(20_000_000)
         threading.Event().wait(0.2)
@@ -86,7 +92,7 @@ def test_memory_is_that_of_the_peak():
 
 
 @pytest.mark.slow
-def test_it_prints_a_table_with_each_bar(capsys, all_code):
+def test_serving_benchmark_prints_each_bar(capsys, all_code):
     assert main(["--rows", "20000", "--seconds", "0.5", "--rounds", "1"]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
     assert len(rows) == 16 + has_browser() + bool(shutil.which("ferretdb"))

@@ -1,1 +1,1 @@
-"""Who asks, whether they may, and what the access log says of it."""
+"""Access: who the caller is, whether they may do what they ask for, and the access log."""

@@ -1,7 +1,8 @@
-"""The access log: a line of JSON on standard error for each write, each read of clients' data, and each refusal.
+"""The access log: one line of JSON on standard error for each access that must be traceable.
 
-It says when, who, from where, what and with which result, and holds nothing that a client sent. A thread of its own
-writes the lines, so that no answer waits for it; when more come than it can write, they are dropped, and counted.
+Logged are all writes, all reads of clients' data, and all refusals: when, who, from where, what and
+with which result. A line holds nothing that a client sent. A separate thread writes the lines, so
+that no answer waits for them; when more arrive than it can write, they are dropped and counted.
 """
 
 import json
@@ -17,23 +18,25 @@ from typing import Any, TextIO
 from credit_risk.access.caller import Caller
 
 MAX_WAITING = 10_000
-# The ids that we give: of batches, uploads and reports, and of decisions. Whatever else an address holds is a client's.
+# The ids that we assign, to batches, uploads, reports and decisions. Anything else in an address
+# comes from a client.
 _ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}(-[0-9]{1,18})?")
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 @dataclass
 class Entry:
-    """What one request does; without `what` no line is written.
+    """The action of one request; without `what` no line is written.
 
     Attributes
     ----------
     what : str
-        A word of ours, such as `override`.
+        One of our own words, such as `override`.
     id : str or None
-        Of the batch, decision, upload or report.
+        The id of the batch, decision, upload or report.
     status : int or None
-        The result as an HTTP status, where the answer's own says nothing about it, as with the page's callbacks.
+        The result as an HTTP status, where that of the answer says nothing about it, as with the
+        page's callbacks.
     reason : str or None
         Why the request was refused, one of `access.REASONS`.
     """
@@ -44,17 +47,17 @@ class Entry:
     reason: str | None = None
 
     def refuse(self, reason: str) -> None:
-        """Have it say that the request was refused."""
+        """Record that the request was refused."""
         self.what, self.reason = "refused", reason
 
 
 class AccessLog:
-    """Writes the lines.
+    """Writes the lines of the access log.
 
     Parameters
     ----------
     stream : file, optional
-        Where to; standard error when not given.
+        Where to write; standard error when not given.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -65,25 +68,32 @@ class AccessLog:
         self._listener.start()
 
     def write(
-        self, entry: Entry, caller: Caller | None, address: str | None, method: str, route: str, status: int
+        self,
+        entry: Entry,
+        caller: Caller | None,
+        address: str | None,
+        method: str,
+        route: str,
+        status: int,
     ) -> None:
-        """Write the line about a request, where it has one.
+        """Write the line about a request, unless its entry is empty.
 
         Parameters
         ----------
         entry : Entry
         caller : Caller or None
-            Who asks; None where that is not known, and the request was refused.
+            Who sent the request; None where that is unknown and the request was refused.
         address : str or None
             The other end of the connection.
         method : str
         route : str
-            The rule of the address, not the path.
+            The route's rule, not the path.
         status : int
-            Of the answer.
+            The status of the answer.
         """
         if not entry.what:
             return
+
         fields = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "who": caller.name if caller else None,
@@ -100,19 +110,19 @@ class AccessLog:
         self._waiting.handle(_record(fields))
 
     def close(self) -> None:
-        """Write what waits, and end the thread."""
+        """Write the lines that are waiting, and end the thread."""
         self._listener.stop()
 
 
 class _Listener(QueueListener):
-    """Ends when all lines are written, also where the queue is full."""
+    """Ends when all lines are written, even where the queue is full."""
 
     def enqueue_sentinel(self) -> None:
         self.queue.put(self._sentinel)  # type: ignore[attr-defined]
 
 
 class _Bounded(QueueHandler):
-    """Puts lines into a queue as they are, and drops what finds no room."""
+    """Puts lines into a queue as they are, and drops those for which there is no room."""
 
     def __init__(self, waiting: "queue.Queue[logging.LogRecord]") -> None:
         super().__init__(waiting)
@@ -125,7 +135,8 @@ class _Bounded(QueueHandler):
         try:
             if self._dropped:
                 time = datetime.now(UTC).isoformat(timespec="milliseconds")
-                self.queue.put_nowait(_record({"time": time, "what": "dropped", "n": self._dropped}))
+                dropped = {"time": time, "what": "dropped", "n": self._dropped}
+                self.queue.put_nowait(_record(dropped))
                 self._dropped = 0
             self.queue.put_nowait(record)
         except queue.Full:

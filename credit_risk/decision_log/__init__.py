@@ -1,1 +1,1 @@
-"""Everything that was decided, overridden, and repaid or not."""
+"""The decision log: decisions, overrides and outcomes."""

@@ -1,4 +1,4 @@
-"""A batch: what one request or file came to, and the mark that it leaves in the decision log."""
+"""A batch: the decisions on one request or file, and its commit mark in the decision log."""
 
 import os
 from collections.abc import Sequence
@@ -16,14 +16,15 @@ from ulid import ULID
 from credit_risk.schema.applications import Applications
 from credit_risk.schema.attributes import ATTRIBUTES, GREEN, RED
 from credit_risk.schema.codec import decode
-from credit_risk.scoring.model import Decided
+from credit_risk.scoring.decisions import Decisions
 from credit_risk.storage.documents import LogUnavailable
 
-# A bigger batch is worked on in parts of so many rows: few enough to stay in the processor's caches.
+# Rows per part that a bigger batch is worked on in: few enough to stay in the processor's caches.
 PART_ROWS = 32_768
-# So long a preview can be looked at: nothing rests on it, and nobody needs its client's data.
+# How long a preview can be looked at. It is not recorded as a decision, so there is no reason to
+# keep its client's data for longer.
 PREVIEWS_KEPT = timedelta(days=1)
-OPEN = "open"  # the caller where nobody has to say who they are
+OPEN = "open"  # the caller where nobody has to identify themselves
 Kind = Literal["decision", "preview"]
 
 DECISION_SCHEMA = pa.schema(
@@ -45,20 +46,23 @@ DECISION_SCHEMA = pa.schema(
 
 
 def decision_schema(columns: Sequence[str] = ()) -> pa.Schema:
-    """Return some of the columns of `DECISION_SCHEMA`, in the order given; all where none are."""
-    return pa.schema([DECISION_SCHEMA.field(name) for name in columns]) if columns else DECISION_SCHEMA
+    """Return some of the columns of `DECISION_SCHEMA`, in the order given; all when none is."""
+    if not columns:
+        return DECISION_SCHEMA
+    return pa.schema([DECISION_SCHEMA.field(name) for name in columns])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one request or file came to, ready to be committed; `decided` is parallel to `applications`.
+    """The decisions on one request or file, ready to be committed.
 
-    `threshold` and `base_rate` are those of the scorer: from which risk it refuses, and for which share of bad clients
-    its risks are meant. `caller` is who sent it.
+    `decided` is parallel to `applications`. `threshold` and `base_rate` are those of the scorer:
+    the risk from which it refuses, and the share of bad clients that its risks are meant for.
+    `caller` is who sent the batch.
     """
 
     applications: Applications
-    decided: Decided
+    decided: Decisions
     model_version: str
     digest: str
     threshold: float
@@ -77,7 +81,10 @@ class Batch:
 
     @cached_property
     def table(self) -> pa.Table:
-        """The decisions with the columns of `DECISION_SCHEMA`; those of few words are dictionary-encoded."""
+        """The decisions with the columns of `DECISION_SCHEMA`.
+
+        Columns with few distinct values are dictionary-encoded.
+        """
         starts = range(0, max(1, len(self.applications)), PART_ROWS)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             return pa.concat_tables(pool.map(lambda start: _decision_table(self, start), starts))
@@ -87,7 +94,7 @@ class Batch:
 class BatchRecord:
     """The commit mark of a batch; `seq` is its place in the log, from 1, without gaps.
 
-    `base_rate` and `caller` are None in records of before they were kept.
+    `base_rate` and `caller` are None in records from before they were stored.
     """
 
     seq: int
@@ -110,19 +117,21 @@ class BatchRecord:
 
 
 class AlreadyCommitted(ValueError):
-    """A batch of the same caller with this idempotency key is in the log; `record` is its mark."""
+    """The caller's idempotency key is in the log already; `record` is the mark of its batch."""
 
     def __init__(self, record: BatchRecord) -> None:
-        super().__init__(f"idempotency key {record.idempotency_key!r} was used for batch {record.id}")
+        super().__init__(
+            f"idempotency key {record.idempotency_key!r} was used for batch {record.id}"
+        )
         self.record = record
 
 
 class BatchLost(LogUnavailable):
-    """The file with a batch's decisions is gone from the bucket."""
+    """The file with a batch's decisions has disappeared from the bucket."""
 
 
-class Brief(NamedTuple):
-    """A decision in short: what was decided on whom, and when."""
+class DecisionSummary(NamedTuple):
+    """The essentials of a decision: what was decided on whom, and when."""
 
     id: str
     time: datetime
@@ -136,22 +145,27 @@ def _decision_table(batch: Batch, start: int) -> pa.Table:
     d, rows = batch.decided, slice(start, start + PART_ROWS)
     a = batch.applications.part(start, start + PART_ROWS)
     n = len(a)
+
+    attributes = zip((c.name for c in ATTRIBUTES), decode(a.codes).columns, strict=True)
+    predictions = pa.DictionaryArray.from_arrays(
+        pa.array(d.red[rows].astype(np.int8)), pa.array([GREEN, RED])
+    )
     columns: dict[str, Any] = {
         "id": pc.binary_join_element_wise(batch.id, pa.array(a.rows).cast(pa.string()), "-"),
-        "batch": _one_word(batch.id, n),
+        "batch": _repeated(batch.id, n),
         "row": a.rows,
         "time": pa.repeat(pa.scalar(batch.time, pa.timestamp("us", "UTC")), n),
         "client_id": pa.array(a.client_id, pa.string()),
         "label": pa.array(a.label, pa.string()),
-        **dict(zip((c.name for c in ATTRIBUTES), decode(a.codes).columns, strict=True)),
+        **dict(attributes),
         "risk": d.risk[rows],
-        "prediction": pa.DictionaryArray.from_arrays(pa.array(d.red[rows].astype(np.int8)), pa.array([GREEN, RED])),
+        "prediction": predictions,
         "confidence": d.confidence[rows],
         "warnings": a.warning_lists(),
-        "model_version": _one_word(batch.model_version, n),
+        "model_version": _repeated(batch.model_version, n),
     }
     return pa.table(columns)
 
 
-def _one_word(word: str, n: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, dtype=np.int8)), pa.array([word]))
+def _repeated(text: str, n: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, dtype=np.int8)), pa.array([text]))

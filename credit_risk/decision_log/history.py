@@ -1,4 +1,4 @@
-"""Past decisions, found by file, client, date or id. Previews are no decisions and are never found."""
+"""Search for past decisions, by file, client, date or id. Previews are never found."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,13 +9,16 @@ from credit_risk.decision_log.batch import BatchRecord
 from credit_risk.decision_log.log import DecisionLog
 
 PAGE = 50
-# So many batches are looked through for a file's name before the reader is asked whether to go on.
+# Batches searched for a file's name before the reader is asked whether to go on.
 LOOKED_THROUGH = 20_000
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found, the newest first; `before` is the number to go on from, None when all was looked at."""
+    """The results of a search, the newest first.
+
+    `before` is the number to continue from; None when everything was searched.
+    """
 
     batches: list[BatchRecord]
     decisions: list[dict[str, Any]]
@@ -37,9 +40,10 @@ def search(
     text : str
         A decision's id, a batch's id, a client's id, or part of a file's name; empty: all files.
     since, until : datetime, optional
-        From when, and to before when, with time zone. An id is found whenever it was.
+        The period, with time zone: from `since` to before `until`. An id is found whatever its
+        date.
     before : int, optional
-        Only batches before this number: the `before` of the page before.
+        Only batches before this number: the `before` of the previous page.
 
     Raises
     ------
@@ -48,6 +52,7 @@ def search(
     text = text.strip()
     if before is None and (exact := _by_id(log, text)):
         return exact
+
     decisions = log.decisions_of(text, PAGE, since, until) if text and before is None else []
     batches: list[BatchRecord] = []
     last: BatchRecord | None = None
@@ -57,12 +62,19 @@ def search(
             batches.append(last)
         if len(batches) == PAGE:
             break
-    more = last is not None and next(log.latest_batches(limit=1, before=last.seq, since=since, until=until), None)
-    return Found(batches, decisions, last.seq if last and more else None)
+
+    if last is None:
+        return Found(batches, decisions, None)
+    older = log.latest_batches(limit=1, before=last.seq, since=since, until=until)
+    has_more = next(older, None) is not None
+    return Found(batches, decisions, last.seq if has_more else None)
 
 
 def _by_id(log: DecisionLog, text: str) -> Found | None:
-    record = log.batch(text.rpartition("-")[0] or text) if text else None
+    if not text:
+        return None
+
+    record = log.batch(text.rpartition("-")[0] or text)
     if record is None or record.kind != "decision":
         return None
     if record.id == text:

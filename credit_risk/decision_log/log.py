@@ -1,22 +1,19 @@
 """The decision log: what was asked, what was decided, and what people did about it afterwards.
 
-It appends batches, one request or one file each: first the decisions, then one batch record as the commit mark, so that
-a batch is in the log whole or not at all without any transaction. Batch records are numbered without gaps, in the order
-in which they were committed: a reader that has seen number n asks for what came after n and misses nothing.
+It appends batches; a batch is one request or one file. First come the decisions, then a single
+batch record as the commit mark, so that a batch is in the log as a whole or not at all, without any
+transaction. Batch records are numbered without gaps in the order in which they were committed: a
+reader that has seen number n asks for what came after n and misses nothing.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from google.api_core.exceptions import GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
 from ulid import ULID
 
 from credit_risk.decision_log import codec
@@ -26,24 +23,26 @@ from credit_risk.decision_log.batch import (
     PREVIEWS_KEPT,
     AlreadyCommitted,
     Batch,
-    BatchLost,
     BatchRecord,
-    Brief,
+    DecisionSummary,
     Kind,
     decision_schema,
 )
+from credit_risk.decision_log.decision_files import DecisionFiles
 from credit_risk.decision_log.events import OUTCOMES, EventLog
 from credit_risk.settings import Settings
-from credit_risk.storage.blobs import BlobMissing, Blobs, open_blobs
-from credit_risk.storage.documents import Document, Documents, LogUnavailable, open_documents
+from credit_risk.storage.backends import open_blobs, open_documents
+from credit_risk.storage.blobs import Blobs
+from credit_risk.storage.documents import Document, Documents, LogUnavailable
 
-_MAX_DIGITS = 18  # no row has a number of more, and no file could be asked for it
+_MAX_DIGITS = 18  # of a row's number: no row has more, and a filter on a file takes no more
 
 
 def open_log(settings: Settings) -> "DecisionLog":
-    """Return the decision log that the settings name; nothing is connected before the first call."""
+    """Return the decision log of the settings; it connects at the first call, not before."""
     return DecisionLog(
-        open_documents(settings.decision_log, settings.decision_log_flush_ms / 1000), open_blobs(settings.bucket)
+        open_documents(settings.decision_log, settings.decision_log_flush_ms / 1000),
+        open_blobs(settings.bucket),
     )
 
 
@@ -52,12 +51,12 @@ def _at_once() -> None:
 
 
 @dataclass
-class _Waiting:
-    """A batch that is to be written, and what came of it."""
+class _Pending:
+    """A batch that waits to be written, and the result: its record, or an error."""
 
     batch: Batch
     documents: list[Document]
-    found: BatchRecord | Exception | None = None
+    result: BatchRecord | Exception | None = None
 
 
 class DecisionLog(EventLog):
@@ -66,104 +65,115 @@ class DecisionLog(EventLog):
     Parameters
     ----------
     documents : Documents
-        Holds all of it, but for big batches' decisions.
+        Holds everything except the decisions of big batches.
     blobs : Blobs
         Holds those.
     owner : str, optional
-        Whose batches it shows; without, everybody's.
+        The caller whose batches are shown; everybody's when not given.
     """
 
     def __init__(self, documents: Documents, blobs: Blobs, owner: str | None = None) -> None:
         super().__init__(documents)
         self._blobs = blobs
-        self._waiting: deque[_Waiting] = deque()
+        self._files = DecisionFiles(blobs)
+        self._pending: deque[_Pending] = deque()
         self._turn = threading.Lock()
         self._owned: dict[str, Any] = {} if owner is None else {"caller": owner}
-        self._previews_gone: datetime | None = None
+        self._previews_removed_until: datetime | None = None
 
     def of(self, owner: str) -> "DecisionLog":
-        """Return the log as one caller may read it: their batches and the decisions in these, and no others'."""
+        """Return the log with only one caller's batches and the decisions in them."""
         return DecisionLog(self._documents, self._blobs, owner)
 
     # Batches and decisions
 
     def commit(self, batch: Batch, ready: Callable[[], object] = _at_once) -> BatchRecord:
-        """Write a batch; when this returns it is in the log for good, when it raises it is not.
+        """Write a batch: it is in the log for good when this returns, and is not when it raises.
 
         Parameters
         ----------
         batch : Batch
         ready : callable
-            Called when all is ready to be written, or is, but for the commit mark; where it raises, the batch is not
-            committed.
+            Called when everything but the commit mark is written or ready to be; where it raises,
+            the batch is not committed.
 
         Raises
         ------
         AlreadyCommitted
-            When its caller used its idempotency key before.
+            When the same caller has used the idempotency key before.
         """
-        if ready is _at_once and self._documents.atomic and codec.as_documents(batch):
-            return self._together(batch)
+        in_documents = codec.as_documents(batch)
+        if ready is _at_once and self._documents.atomic and in_documents:
+            return self._commit_in_group(batch)
+
         self._refuse_twice(batch)
-        decided = codec.documents(batch) if codec.as_documents(batch) else []
-        if not codec.as_documents(batch):
-            self._blob_call(self._blobs.put, codec.parquet_name(batch.id), codec.parquet(batch))
+        decisions = codec.documents(batch) if in_documents else []
+        if not in_documents:
+            self._files.write(batch)
+
         try:
             ready()
             with self._documents.together():
-                written = self._write(batch, decided)
+                written = self._write(batch, decisions)
         except LogUnavailable:
             raise  # the sweep removes what was written
         except Exception:
             self._discard(batch.id)
             raise
+
         self._flush([batch])
         return written
 
-    def _together(self, batch: Batch) -> BatchRecord:
-        """Write a batch with all that wait for their turn, in one transaction and with one wait for the disk."""
-        mine = _Waiting(batch, codec.documents(batch))
-        self._waiting.append(mine)
+    def _commit_in_group(self, batch: Batch) -> BatchRecord:
+        """Write a batch with all others that wait, in one transaction and one wait for the disk."""
+        mine = _Pending(batch, codec.documents(batch))
+        self._pending.append(mine)
         with self._turn:
-            if mine.found is None:  # else whoever had the turn before wrote it
-                self._write_all([self._waiting.popleft() for _ in range(len(self._waiting))])
-        if isinstance(mine.found, Exception):
-            raise mine.found
-        assert mine.found is not None
-        return mine.found
+            if mine.result is None:  # else the thread that had the turn before wrote it
+                self._write_all([self._pending.popleft() for _ in range(len(self._pending))])
 
-    def _write_all(self, waiting: Sequence["_Waiting"]) -> None:
+        if isinstance(mine.result, Exception):
+            raise mine.result
+        assert mine.result is not None
+        return mine.result
+
+    def _write_all(self, group: Sequence[_Pending]) -> None:
         try:
             with self._documents.together():
-                for one in waiting:
+                for pending in group:
                     try:
-                        one.found = self._write(one.batch, one.documents)
+                        pending.result = self._write(pending.batch, pending.documents)
                     except AlreadyCommitted as error:  # before anything of it was written
-                        one.found = error
-            self._flush([one.batch for one in waiting])
+                        pending.result = error
+            self._flush([pending.batch for pending in group])
         except Exception as error:
-            if len(waiting) > 1 and not isinstance(error, LogUnavailable):  # whose it is shows when each is alone
-                for one in waiting:
-                    self._write_all([one])
+            if len(group) > 1 and not isinstance(error, LogUnavailable):
+                # Written one by one, only the batch at fault fails.
+                for pending in group:
+                    self._write_all([pending])
                 return
-            for one in waiting:
-                one.found = error
+            for pending in group:
+                pending.result = error
 
     def _flush(self, batches: Sequence[Batch]) -> None:
-        # A client alone may be asked about again; nobody decides on a file twice because of its last moment.
+        # The last moment before a power cut may be lost for a single client, who can be sent
+        # again; nobody decides on a whole file twice.
         self._documents.flush(now=any(len(batch.applications) != 1 for batch in batches))
 
-    def _write(self, batch: Batch, decided: Sequence[Document]) -> BatchRecord:
+    def _write(self, batch: Batch, decisions: Sequence[Document]) -> BatchRecord:
         """Write the documents of a batch, and then its mark."""
         self._refuse_twice(batch)
-        if decided:
-            self._documents.insert("decisions", decided)
-        return codec.record(self._append("batches", codec.mark(batch), lambda: self._refuse_twice(batch)))
+        if decisions:
+            self._documents.insert("decisions", decisions)
+        mark = self._append("batches", codec.mark(batch), lambda: self._refuse_twice(batch))
+        return codec.record(mark)
 
-    def batches(self, after: int = 0, kind: Kind | None = "decision", limit: int = 0) -> list[BatchRecord]:
+    def batches(
+        self, after: int = 0, kind: Kind | None = "decision", limit: int = 0
+    ) -> list[BatchRecord]:
         """Return the batches committed after number `after`, in order."""
-        where = {"_id": {"$gt": after}} | ({"kind": kind} if kind else {})
-        return [codec.record(d) for d in self._documents.find("batches", where | self._owned, limit=limit)]
+        where = {"_id": {"$gt": after}, **_of_kind(kind), **self._owned}
+        return list(map(codec.record, self._documents.find("batches", where, limit=limit)))
 
     def latest_batches(
         self,
@@ -174,11 +184,15 @@ class DecisionLog(EventLog):
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Iterator[BatchRecord]:
-        """Yield batches, the newest first: those before a number, and from `since` to before `until`."""
-        where: dict[str, Any] = {"kind": kind} if kind else {}
-        where |= {"_id": {"$lt": before}} if before is not None else {}
-        where |= codec.times(since, until) | self._owned
-        return map(codec.record, self._documents.find("batches", where, newest_first=True, limit=limit))
+        """Yield batches, the newest first.
+
+        Only those with a number less than `before`, and from `since` to before `until`.
+        """
+        where = {**_of_kind(kind), **codec.times(since, until), **self._owned}
+        if before is not None:
+            where["_id"] = {"$lt": before}
+        found = self._documents.find("batches", where, newest_first=True, limit=limit)
+        return map(codec.record, found)
 
     def batch(self, id: str) -> BatchRecord | None:
         """Return a batch's record, or None when no such batch was committed."""
@@ -191,22 +205,27 @@ class DecisionLog(EventLog):
         return [record for record in found if self._shows(record)]
 
     def read(self, *records: BatchRecord, columns: Sequence[str] = ()) -> pa.Table:
-        """Return the decisions of batches, in order of commit and row, with the columns named of `DECISION_SCHEMA`.
+        """Return the decisions of batches, in order of commit and row.
+
+        `columns` names those of `DECISION_SCHEMA` that are wanted; all when it is empty.
 
         Raises
         ------
         BatchLost
-            When the file of one is.
+            When the file of a batch is gone.
         """
         schema = decision_schema(columns)
-        parts = {r.id: codec.table(self._file(r), schema) for r in records if r.stored == "parquet"}
+        tables = {r.id: self._files.read(r, schema) for r in records if r.stored == "parquet"}
         small = [r for r in records if r.stored == "documents" and r.n_decided]
         rows: dict[str, list[Document]] = {r.id: [] for r in small}
         for document in self._find_decisions(small):
             if document["batch"] in rows:
                 rows[document["batch"]].append(codec.flat(document))
-        parts |= {id: pa.Table.from_pylist(found, schema=schema) for id, found in rows.items()}
-        in_order = [parts[r.id] for r in sorted(records, key=lambda r: r.seq) if r.id in parts]
+        for id, found in rows.items():
+            tables[id] = pa.Table.from_pylist(found, schema=schema)
+
+        committed = sorted(records, key=lambda record: record.seq)
+        in_order = [tables[record.id] for record in committed if record.id in tables]
         return pa.concat_tables([schema.empty_table(), *in_order])
 
     def decision(self, id: str) -> dict[str, Any] | None:
@@ -215,103 +234,132 @@ class DecisionLog(EventLog):
         record = self.batch(batch_id)
         if record is None or not row.isdecimal() or len(row) > _MAX_DIGITS:
             return None
+
         if record.stored == "documents":
-            found = next(self._documents.find("decisions", {"_id": id}, limit=1), None)
-            table = pa.Table.from_pylist([codec.flat(found)] if found else [], schema=DECISION_SCHEMA)
+            found = [codec.flat(d) for d in self._documents.find("decisions", {"_id": id}, limit=1)]
+            table = pa.Table.from_pylist(found, schema=DECISION_SCHEMA)
         else:
-            table = codec.table(self._file(record), DECISION_SCHEMA, filters=[("row", "=", int(row))])
+            table = self._files.read(record, DECISION_SCHEMA, [("row", "=", int(row))])
+
         rows: list[dict[str, Any]] = table.to_pylist()
-        return rows[0] if rows and rows[0]["id"] == id else None  # 7 is also 007
+        return rows[0] if rows and rows[0]["id"] == id else None  # row 7 may be asked for as 007
 
-    def briefs(self, ids: Collection[str]) -> dict[str, Brief]:
-        """Return those of these decisions that were committed, by id; a question for each thousand."""
-        records = {r.id: r for r in self.records({id.rpartition("-")[0] for id in ids})}
-        small = {id for id, record in records.items() if record.stored == "documents"}
+    def summaries(self, ids: Collection[str]) -> dict[str, DecisionSummary]:
+        """Return those of these decisions that were committed, by id, with a query per thousand."""
         wanted = frozenset(ids)
-        found = self._find_in("decisions", "_id", sorted(id for id in wanted if id.rpartition("-")[0] in small))
-        return {b.id: b for b in (*codec.briefs(found, records), *self._big(records.values(), "id", wanted))}
+        records = {r.id: r for r in self.records({id.rpartition("-")[0] for id in wanted})}
+        small = {id for id, record in records.items() if record.stored == "documents"}
+        in_documents = sorted(id for id in wanted if id.rpartition("-")[0] in small)
 
-    def briefs_of(self, client_ids: Collection[str]) -> list[Brief]:
-        """Return the decisions on clients, in no order, previews left out.
+        documents = self._find_in("decisions", "_id", in_documents)
+        found = {summary.id: summary for summary in codec.summaries(documents, records)}
+        for summary in self._files.summaries(records.values(), "id", wanted):
+            found[summary.id] = summary
+        return found
 
-        Batches that are one file have no index by client: each of them is read.
+    def summaries_of(self, client_ids: Collection[str]) -> list[DecisionSummary]:
+        """Return the decisions on clients, in no particular order, without previews.
+
+        Batches that are files have no index by client: each of them is read.
         """
         found = list(self._find_in("decisions", "client_id", sorted(client_ids)))
-        records = {r.id: r for r in self.records({d["batch"] for d in found}) if r.kind == "decision"}
-        big = (record for record in self.latest_batches() if record.stored == "parquet")
-        return [*codec.briefs(found, records), *self._big(big, "client_id", client_ids)]
+        records = {r.id: r for r in self._decided({d["batch"] for d in found})}
+        in_files = self._files.summaries(self.latest_batches(), "client_id", client_ids)
+        return [*codec.summaries(found, records), *in_files]
 
-    def between(self, since: datetime, until: datetime, kind: Kind = "decision") -> list[BatchRecord]:
-        """Return the batches from one time up to, but without, another."""
-        where = codec.times(since, until) | {"kind": kind} | self._owned
-        return [codec.record(d) for d in self._documents.find("batches", where, "time")]
+    def between(
+        self, since: datetime, until: datetime, kind: Kind = "decision"
+    ) -> list[BatchRecord]:
+        """Return the batches from `since` to before `until`."""
+        where = {**codec.times(since, until), "kind": kind, **self._owned}
+        return list(map(codec.record, self._documents.find("batches", where, "time")))
 
     def decisions_of(
-        self, client_id: str, limit: int, since: datetime | None = None, until: datetime | None = None
+        self,
+        client_id: str,
+        limit: int,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> list[dict[str, Any]]:
-        """Return a client's decisions as dicts of `DECISION_SCHEMA`'s columns, the newest first; no previews.
+        """Return a client's decisions, the newest first, without previews.
 
-        Every big batch from `since` to before `until` is looked through: a second for some millions of rows.
+        Each is a dict of `DECISION_SCHEMA`'s columns. Every big batch from `since` to before
+        `until` is searched, which takes a second for a few million rows.
         """
-        where = {"client_id": client_id} | codec.times(since, until)
-        # Which of them are the owner's only their batches tell.
+        where = {"client_id": client_id, **codec.times(since, until)}
+        # Only the batches tell which decisions are the owner's.
         most = 0 if self._owned else limit
-        documents = list(self._documents.find("decisions", where, "time", newest_first=True, limit=most))
-        committed = {r.id for r in self.records({d["batch"] for d in documents}) if r.kind == "decision"}
+        documents = list(
+            self._documents.find("decisions", where, "time", newest_first=True, limit=most)
+        )
+        committed = {record.id for record in self._decided({d["batch"] for d in documents})}
         found = [codec.flat(d) for d in documents if d["batch"] in committed]
+
+        of_client = [("client_id", "=", client_id)]
         for record in self.latest_batches(since=since, until=until):
             if record.stored == "parquet":
-                found += codec.table(
-                    self._file(record), DECISION_SCHEMA, filters=[("client_id", "=", client_id)]
-                ).to_pylist()
+                found += self._files.read(record, DECISION_SCHEMA, of_client).to_pylist()
+
         return sorted(found, key=lambda row: (row["time"], row["row"]), reverse=True)[:limit]
 
-    def sweep(self, older_than: timedelta = timedelta(hours=1), within: timedelta = timedelta(days=7)) -> int:
-        """Remove decisions whose batch was never committed, because its writer died; return how many batches went.
+    def sweep(
+        self, older_than: timedelta = timedelta(hours=1), within: timedelta = timedelta(days=7)
+    ) -> int:
+        """Remove decisions whose batch was never committed, because its writer died.
 
-        Looks at what was written between `within` and `older_than` ago, which its id tells: it starts with the time.
-        The decisions of previews go after `PREVIEWS_KEPT`; their batches' marks, which have no client's data, stay.
+        Looks at everything written between `within` and `older_than` ago, which an id tells, since
+        it starts with the time. The decisions of previews are removed after `PREVIEWS_KEPT`; the
+        marks of their batches, which hold no clients' data, stay. Returns how many batches and
+        uploads of outcomes were removed.
         """
         now = datetime.now(UTC)
-        self._blob_call(self._blobs.tidy, now - older_than)
-        end = str(ULID.from_datetime(now - older_than))
+        self._files.tidy(now - older_than)
         start = str(ULID.from_datetime(now - within))
-        written = self._documents.distinct("decisions", "batch", {"_id": {"$gt": start, "$lt": end}})
-        files = (name.rpartition("/")[2].removesuffix(".parquet") for name in self._blob_names(now - within))
-        written |= {id for id in files if start < id < end}
+        end = str(ULID.from_datetime(now - older_than))
+
+        in_time = {"$gt": start, "$lt": end}
+        written = self._documents.distinct("decisions", "batch", {"_id": in_time})
+        written |= {id for id in self._files.ids(now - within) if start < id < end}
         committed = self._documents.distinct("batches", "id", {"id": {"$gt": start}})
         for id in written - committed:
             self._discard(id)
-        uploads = self._documents.distinct("outcomes", "upload", {"upload": {"$gt": start, "$lt": end}})
-        left = uploads - {event["key"] for event in self.events(OUTCOMES)}
-        for id in left:
-            self._documents.delete("outcomes", {"upload": id})
-        self._forget_previews(now - PREVIEWS_KEPT)
-        return len(written - committed) + len(left)
 
-    def _forget_previews(self, before: datetime) -> None:
-        """Remove the decisions of previews from before a time; the first call looks at all there ever were."""
-        where = {"kind": "preview", **codec.times(self._previews_gone, before)}
-        for id in self._documents.distinct("batches", "id", where):  # few rows each, so there are no files of them
+        uploads = self._documents.distinct("outcomes", "upload", {"upload": in_time})
+        unmarked = uploads - {event["key"] for event in self.events(OUTCOMES)}
+        for id in unmarked:
+            self._documents.delete("outcomes", {"upload": id})
+
+        self._remove_previews(now - PREVIEWS_KEPT)
+        return len(written - committed) + len(unmarked)
+
+    def _remove_previews(self, before: datetime) -> None:
+        """Remove the decisions of previews from before a time; the first call looks at all."""
+        where = {"kind": "preview", **codec.times(self._previews_removed_until, before)}
+        # Previews have few rows each, so none of them is a file.
+        for id in self._documents.distinct("batches", "id", where):
             self._documents.delete("decisions", {"_id": codec.ids_between(id, id)})
-        self._previews_gone = before
+        self._previews_removed_until = before
 
     # Reports
 
     def put_report(self, kind: str, body: Mapping[str, Any]) -> str:
         """Store a report's figures as a JSON document and return its id.
 
-        Numbers that JSON has no word for become null; `.` and `$` in keys, which MongoDB cannot search, become `_`; a
-        list in a list, which not every server of its protocol takes, becomes `{"values": [...]}`.
+        Numbers that JSON cannot express become null; `.` and `$` in keys, which MongoDB cannot
+        search, become `_`; a list within a list, which not every server that speaks MongoDB's
+        protocol accepts, becomes `{"values": [...]}`.
         """
         id = str(ULID())
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        self._documents.insert("reports", [{"_id": id, "kind": kind, "time": now, "body": codec.plain(body)}])
+        report = {"_id": id, "kind": kind, "time": now, "body": codec.plain(body)}
+        self._documents.insert("reports", [report])
         return id
 
     def reports(self, kind: str, limit: int = 0) -> list[dict[str, Any]]:
         """Return reports of a kind (`_id`, `time`, `body`), the newest first."""
-        return list(self._documents.find("reports", {"kind": kind}, "time", newest_first=True, limit=limit))
+        return list(
+            self._documents.find("reports", {"kind": kind}, "time", newest_first=True, limit=limit)
+        )
 
     def ping(self) -> None:
         """Return when the log can be read and written."""
@@ -328,43 +376,23 @@ class DecisionLog(EventLog):
     def _shows(self, record: BatchRecord) -> bool:
         return not self._owned or record.caller == self._owned["caller"]
 
+    def _decided(self, ids: Collection[str]) -> list[BatchRecord]:
+        """Return those of these batches that were committed and are not previews."""
+        return [record for record in self.records(ids) if record.kind == "decision"]
+
     def _discard(self, id: str) -> None:
         self._documents.delete("decisions", {"_id": codec.ids_between(id, id)})
-        self._blob_call(self._blobs.delete, codec.parquet_name(id))
+        self._files.delete(id)
 
-    def _big(self, records: Iterable[BatchRecord], column: str, values: Collection[str]) -> Iterator[Brief]:
-        """Yield the decisions whose column has one of these values, of those batches that are one file."""
-        names = ["id", "time", "client_id", "prediction"]
-        chosen = pa.array(values, pa.string())
-        for record in records:
-            if record.stored == "parquet" and len(chosen):
-                table = pq.read_table(self._file(record), columns=names)
-                rows = table.filter(pc.is_in(table[column], chosen)).select(names)
-                for row in rows.to_pylist():
-                    yield Brief(**row, kind=record.kind)
-
-    def _find_decisions(self, records: Sequence[BatchRecord]) -> Iterator[Document]:
-        """Yield the documents of these batches, and maybe of others between them, in order of row."""
+    def _find_decisions(self, records: Sequence[BatchRecord]) -> list[Document]:
+        """Return the documents of these batches, and maybe of others between them, by row."""
         if not records:
-            return iter(())
-        batches = [r.id for r in records]
-        between = self._documents.find("decisions", {"_id": codec.ids_between(min(batches), max(batches))})
-        return iter(sorted(between, key=lambda d: d["row"]))
+            return []
+        ids = [record.id for record in records]
+        where = {"_id": codec.ids_between(min(ids), max(ids))}
+        return sorted(self._documents.find("decisions", where), key=lambda d: d["row"])
 
-    def _file(self, record: BatchRecord) -> pa.BufferReader:
-        name = codec.parquet_name(record.id)
-        try:
-            return pa.BufferReader(self._blob_call(self._blobs.get, name))
-        except BlobMissing:
-            raise BatchLost(f"the bucket behind the decision log has lost {name}") from None
 
-    def _blob_names(self, since: datetime) -> list[str]:
-        days = range((datetime.now(UTC).date() - since.date()).days + 1)
-        prefixes = [f"decisions/{since.date() + timedelta(days=d):%Y/%m/%d}/" for d in days]
-        return [name for prefix in prefixes for name in self._blob_call(self._blobs.names, prefix)]
-
-    def _blob_call(self, call: Any, *arguments: Any) -> Any:
-        try:
-            return call(*arguments)
-        except (OSError, GoogleAPIError, GoogleAuthError) as error:
-            raise LogUnavailable(f"the bucket behind the decision log: {error}") from error
+def _of_kind(kind: Kind | None) -> dict[str, str]:
+    """Return what finds batches of a kind; all of them, where it is None."""
+    return {} if kind is None else {"kind": kind}

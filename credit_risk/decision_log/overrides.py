@@ -1,4 +1,7 @@
-"""What a person made of a decision: the other one, with a name and a reason. Both are kept."""
+"""Overrides: a person's decision in place of the model's, with a name and a reason.
+
+Both decisions are kept.
+"""
 
 from collections.abc import Collection
 from typing import Any
@@ -17,21 +20,24 @@ class NoSuchDecision(LookupError):
 
 
 class NotAllowed(ValueError):
-    """The override cannot be taken; the message says why."""
+    """The override is not allowed; the message says why."""
 
 
-def override(log: DecisionLog, id: str, prediction: str, by: str, reason: str, caller: str = OPEN) -> dict[str, Any]:
-    """Set a decision to green or red in a person's name, and return the event; `caller` is who asked for it.
+def override(
+    log: DecisionLog, id: str, prediction: str, by: str, reason: str, caller: str = OPEN
+) -> dict[str, Any]:
+    """Set a decision to green or red in a person's name, and return the event.
 
-    The last override stands; setting a decision back to what the model said is one more.
+    The last override stands; setting a decision back to the model's prediction is another override.
+    `caller` is who sent the request.
 
     Raises
     ------
     NoSuchDecision
         When no such decision was committed.
     NotAllowed
-        When the prediction is neither green nor red or stands already, a name or reason is missing or too long, or the
-        decision is a preview.
+        When the prediction is neither green nor red or stands already, when the name or reason is
+        missing or too long, or when the decision is a preview.
     """
     if prediction not in (GREEN, RED):
         raise NotAllowed(f"prediction is {prediction!r}; it is {GREEN!r} or {RED!r}")
@@ -40,38 +46,56 @@ def override(log: DecisionLog, id: str, prediction: str, by: str, reason: str, c
             raise NotAllowed(f"an override needs a name (by) and a reason; {name} is empty")
         if len(text) > MAX_TEXT:
             raise NotAllowed(f"{name} has {len(text)} characters; {MAX_TEXT} at most")
+
     decision = log.decision(id)
     if decision is None:
         raise NoSuchDecision(f"there is no decision {id}")
     record = log.batch(decision["batch"])
     if record is not None and record.kind == "preview":
-        raise NotAllowed(f"{id} is a preview, on which nothing rests")
+        raise NotAllowed(f"{id} is a preview, not a decision")
 
     def refuse_twice() -> None:
-        if prediction == standing(decision, overrides(log, id)):
+        if prediction == current_prediction(decision, overrides(log, id)):
             raise NotAllowed(f"decision {id} is {prediction} already")
 
-    # Of two people who set it at once, the second is told that it is done.
+    # When two people set it at once, the second learns that it is done.
     return log.append_event(
-        OVERRIDE, id, refuse_twice, prediction=prediction, by=one_line(by), reason=one_line(reason), caller=caller
+        OVERRIDE,
+        id,
+        refuse_twice,
+        prediction=prediction,
+        by=one_line(by),
+        reason=one_line(reason),
+        caller=caller,
     )
 
 
 def overrides(log: DecisionLog, id: str) -> list[dict[str, Any]]:
-    """Return the overrides of a decision in order: `prediction`, `by`, `reason`, `time`, `caller`."""
+    """Return the overrides of a decision in order.
+
+    Each has `prediction`, `by`, `reason`, `time` and `caller`.
+    """
     return log.events(OVERRIDE, id)
 
 
+def final_predictions(log: DecisionLog) -> dict[str, str]:
+    """Return the final prediction of every overridden decision, by decision id.
+
+    They are few, since a person wrote each.
+    """
+    return {event["key"]: event["prediction"] for event in log.events(OVERRIDE)}
+
+
 def overrides_of_batch(log: DecisionLog, batch: str) -> dict[str, dict[str, Any]]:
-    """Return the override that stands of each overridden decision of a batch, by decision id."""
+    """Return the last override of each overridden decision of a batch, by decision id."""
     return {event["key"]: event for event in log.events(OVERRIDE, batch=batch)}
 
 
 def overrides_of(log: DecisionLog, ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return the override that stands of each of these decisions that was overridden, by decision id."""
+    """Return the last override of each of these decisions that has one, by decision id."""
     return {event["key"]: event for event in log.events_about(OVERRIDE, ids)}
 
 
-def standing(decision: dict[str, Any], overridden: list[dict[str, Any]]) -> str:
-    """Return what holds for a decision: what the last person said, or the model where nobody did."""
+def current_prediction(decision: dict[str, Any], overridden: list[dict[str, Any]]) -> str:
+    """Return the prediction that counts: the last person's, or the model's without any override."""
     return str(overridden[-1]["prediction"] if overridden else decision["prediction"])

@@ -1,1 +1,1 @@
-"""What is measured of risks and decisions, one definition for training, model card and monitoring."""
+"""Metrics of risks and decisions, defined once for training, model card and monitoring."""

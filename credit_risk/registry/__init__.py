@@ -1,1 +1,1 @@
-"""Versions of the model: what is registered, checked, approved, and kept for serving."""
+"""Versions of the model: registering, checking, approving, and caching them for serving."""

@@ -1,7 +1,8 @@
-"""What is logged of a scorer, for whoever takes it from MLflow: it decides by itself as the Risk-O-Meter does.
+"""The MLflow model that is logged for a scorer: on its own it decides as the Risk-O-Meter does.
 
-Beside the scorer are the modules that it needs and the packages that they do, so that MLflow's `pyfunc.load_model` and
-`mlflow models serve` work anywhere. Our own services run none of that: see `credit_risk.registry.registry`.
+It holds the scorer, the modules that the scorer needs, and the packages that these need. So
+MLflow's `pyfunc.load_model` and `mlflow models serve` work anywhere. Our own services run none of
+this code: see `credit_risk.registry.registry`.
 """
 
 import ast
@@ -24,7 +25,8 @@ from credit_risk.scoring.model import TRUSTED, CreditScorer
 
 _PACKAGE = Path(credit_risk.__file__).parent
 _PACKAGES = ("lightgbm", "numba", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops")
-# Which values are valid, whole numbers as floats among them, our own check knows; MLflow's would refuse some of these.
+# Any type: our own check decides which values are valid. MLflow's would refuse some valid ones,
+# such as whole numbers given as floats.
 _INPUTS = Schema([ColSpec(AnyType(), a.name, required=not a.protected) for a in ATTRIBUTES])
 _OUTPUTS = Schema(
     [
@@ -53,8 +55,9 @@ def log_scorer(scorer: CreditScorer, example: pd.DataFrame, name: str = "model")
             copy = package / module
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(_PACKAGE / module, copy)
+
         info = Model.log(
-            artifact_path=None,  # what `name` replaces
+            artifact_path=None,  # replaced by `name`
             flavor=sys.modules[__name__],
             name=name,
             sk_model=scorer,
@@ -62,17 +65,19 @@ def log_scorer(scorer: CreditScorer, example: pd.DataFrame, name: str = "model")
             skops_trusted_types=TRUSTED,
             signature=ModelSignature(_INPUTS, _OUTPUTS),
             input_example=example,
-            # Given, for inferring them takes half a minute.
+            # Given because inferring them takes half a minute.
             pip_requirements=requirements(),
             code_paths=[str(package)],
         )
+
     return str(info.model_uri)
 
 
 def save_model(path: str, mlflow_model: Model, **more: Any) -> None:
-    """Write the folder of a model, as `Model.log` has each flavor do: one of scikit-learn's that decides by its costs.
+    """Write the folder of a scikit-learn model that decides by its costs.
 
-    MLflow's own wrapper of an estimator calls `predict`; that is told the loader and the function in its place.
+    `Model.log` calls this function of a flavor by its name. MLflow's own wrapper of an estimator
+    would call `predict`; the entries below make it use our loader and function instead.
     """
     mlflow.sklearn.save_model(path=path, mlflow_model=mlflow_model, **more)
     ours = {"loader_module": stored.__name__, "predict_fn": CreditScorer.decisions.__name__}
@@ -83,23 +88,32 @@ def save_model(path: str, mlflow_model: Model, **more: Any) -> None:
 def modules() -> list[str]:
     """Return the files of this package that a stored scorer needs, such as `scoring/trees.py`."""
     needed = [Path(stored.__file__).relative_to(_PACKAGE)]
-    for file in needed:  # which grows meanwhile
+    for file in needed:  # grows during the loop
         needed += sorted(_imported(file) - {*needed})
 
     folders = {file.parent for file in needed} | {Path()}
-    return sorted(str(file) for file in (*needed, *(folder / "__init__.py" for folder in folders)))
+    packages = [folder / "__init__.py" for folder in folders]
+
+    return sorted(str(file) for file in (*needed, *packages))
 
 
 def _imported(file: Path) -> set[Path]:
     """Return the files of this package that one of them imports."""
     found = set()
     for node in ast.walk(ast.parse((_PACKAGE / file).read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == _PACKAGE.name:
-            module = Path(*node.module.split(".")[1:])
-            if (_PACKAGE / module).is_dir():
-                found |= {(module / alias.name).with_suffix(".py") for alias in node.names}
-            else:
-                found.add(module.with_suffix(".py"))
+        if not isinstance(node, ast.ImportFrom) or not node.module:
+            continue
+
+        package, *parts = node.module.split(".")
+        if package != _PACKAGE.name:
+            continue
+
+        module = Path(*parts)
+        if (_PACKAGE / module).is_dir():
+            found |= {(module / alias.name).with_suffix(".py") for alias in node.names}
+        else:
+            found.add(module.with_suffix(".py"))
+
     return found
 
 

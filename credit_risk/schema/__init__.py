@@ -1,1 +1,1 @@
-"""What an application is: its attributes, their meanings, and how files and lists of them are validated."""
+"""Applications: their attributes and meanings, and the validation of files and lists of them."""

@@ -1,4 +1,4 @@
-"""The applications of one request or file that were found valid, and what was wrong with the others."""
+"""The valid applications of one request or file, and the faults of the others."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,25 +10,25 @@ from numpy.typing import NDArray
 
 from credit_risk.schema.attributes import NAMES, Floats
 from credit_risk.schema.domain import Domain
-from credit_risk.schema.faults import Fault, Kind, kinds
+from credit_risk.schema.faults import Kind, RowError, kinds
 
-_NO_COLUMNS = pa.table({})  # which no one can change
+_NO_COLUMNS = pa.table({})  # immutable, so it can be shared
 
 
 @dataclass
 class Applications:
-    """The valid applications of one request or file, and what was wrong with the others.
+    """The valid applications of one request or file, and the faults of the others.
 
     Attributes
     ----------
     codes : array of shape (n, 20)
-        The valid ones, encoded; NaN where a protected attribute is absent.
+        The valid applications, encoded; NaN where a protected attribute is absent.
     rows : array of shape (n,)
-        Which data row of the source each is, from 0.
+        The data row of each in the source, from 0.
     outside : array of shape (n, 20)
-        Where a number lies outside the range that the model saw in training.
+        Whether a number lies outside the range that the model saw in training.
     reasons : dict
-        How many faults of each (column, reason), over all rows.
+        The number of faults for each (column, reason), over all rows.
     extra : pyarrow.Table
         The ignored columns of the valid rows, as text (empty for JSON).
     """
@@ -40,7 +40,7 @@ class Applications:
     outside: NDArray[np.bool_]
     n_rows: int
     domain: Domain | None = None
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[RowError] = field(default_factory=list)
     reasons: dict[tuple[str, str], int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     extra: pa.Table = field(default_factory=lambda: _NO_COLUMNS)
@@ -50,17 +50,17 @@ class Applications:
 
     @property
     def n_rejected(self) -> int:
-        """How many rows were rejected."""
+        """The number of rows that were rejected."""
         return self.n_rows - len(self.rows)
 
     @property
     def kinds(self) -> list[Kind]:
-        """What is wrong with rows, by kind."""
+        """The faults of rows, by kind."""
         return kinds(self.faults, self.reasons)
 
     @cached_property
     def row_warnings(self) -> dict[int, list[str]]:
-        """Warnings by position among the valid rows; positions without one are left out."""
+        """Warnings by position among the valid rows, without the positions that have none."""
         found: dict[int, list[str]] = {}
         if self.domain is not None and self.outside.any():
             for position, column in np.argwhere(self.outside):
@@ -69,17 +69,24 @@ class Applications:
         return found
 
     def warning_lists(self) -> pa.ListArray:
-        """Return the warnings of each of the valid rows, as lists of text."""
+        """Return the warnings of each valid row, as lists of text."""
         if self.domain is None or not self.outside.any():
-            return pa.ListArray.from_arrays(pa.array(np.zeros(len(self) + 1, np.int32)), pa.array([], pa.string()))
+            no_ends = pa.array(np.zeros(len(self) + 1, np.int32))
+            return pa.ListArray.from_arrays(no_ends, pa.array([], pa.string()))
+
         ends = pa.array(np.concatenate([[0], np.cumsum(self.outside.sum(axis=1))]).astype(np.int32))
         rows, columns = np.nonzero(self.outside)
-        pairs, which = np.unique(np.column_stack([columns, self.codes[rows, columns]]), axis=0, return_inverse=True)
-        texts = pa.array([self.domain.warning(NAMES[int(column)], value) for column, value in pairs])
+        pairs, which = np.unique(
+            np.column_stack([columns, self.codes[rows, columns]]), axis=0, return_inverse=True
+        )
+        texts = pa.array(
+            [self.domain.warning(NAMES[int(column)], value) for column, value in pairs]
+        )
+
         return pa.ListArray.from_arrays(ends, texts.take(pa.array(which.ravel())))
 
     def only(self, keep: NDArray[np.bool_]) -> "Applications":
-        """Return those of the valid ones that are to be kept."""
+        """Return only those of the valid applications for which `keep` is true."""
         return replace(
             self,
             codes=self.codes[keep],
@@ -91,7 +98,7 @@ class Applications:
         )
 
     def part(self, start: int, stop: int) -> "Applications":
-        """Return the valid ones from one place to another."""
+        """Return the valid applications from one place to before another."""
         rows = slice(start, stop)
         return replace(
             self,

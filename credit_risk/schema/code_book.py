@@ -1,11 +1,11 @@
-"""What the values of the data really mean.
+"""What the values in the data really mean.
 
-Many labels of the German Credit data are wrong, and four of its whole numbers are classes, no quantities: see
-data/README.md, which this table is held to by a test. The labels stay, since everybody's files have them; whoever reads
-one to a person looks here.
+Many labels of the German Credit data are wrong, and four of its whole numbers are classes, not
+quantities: see data/README.md, which a test compares with this table. The labels stay, since
+everybody's files have them; what a person reads is looked up here.
 """
 
-# By Grömping (2019). Each attribute's values as text, in the schema's order.
+# According to Grömping (2019). Each attribute's values as text, in the schema's order.
 MEANINGS: dict[str, dict[str, str]] = {
     "checking_status": {
         "<0": "no checking account",
@@ -115,5 +115,5 @@ MEANINGS: dict[str, dict[str, str]] = {
 
 
 def meaning(attribute: str, value: str) -> str:
-    """Return what a recorded value means; nothing where it is a quantity, and so means itself."""
+    """Return what a recorded value means; empty for a quantity, which means itself."""
     return MEANINGS.get(attribute, {}).get(value, "")

@@ -1,4 +1,4 @@
-"""The columns of a file of applications: each one's distinct values are parsed once, however many rows have them."""
+"""Parses the columns of a file of applications, each distinct value only once."""
 
 import math
 import os
@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from credit_risk.schema.attributes import ATTRIBUTE, CLIENT_ID, COLUMNS, NAMES
-from credit_risk.schema.csv_reader import Sheet
-from credit_risk.schema.faults import FIRSTS, MAX_FAULTS, Invalid
+from credit_risk.schema.csv_reader import CsvTable
+from credit_risk.schema.faults import FIRSTS, MAX_FAULTS, InvalidValue
 from credit_risk.schema.spelling import ids
 from credit_risk.schema.spelling.notes import Form, Notes
 from credit_risk.schema.values import Values
@@ -22,8 +22,9 @@ from credit_risk.schema.values import Values
 _PLACE = {name: place for place, name in enumerate(COLUMNS)}
 _ABSENT = (math.nan, False)
 
-# A fault of a file: the number of its row, the place and name of its column, the value, and what is wrong with it.
-Located = tuple[int, int, str, object, Invalid]
+# A fault of a file: the number of its row, the place and name of its column, the value, and the
+# error.
+Located = tuple[int, int, str, object, InvalidValue]
 
 
 class _Column(NamedTuple):
@@ -32,21 +33,21 @@ class _Column(NamedTuple):
     Attributes
     ----------
     values : pyarrow.Array
-        Its distinct values.
+        The distinct values.
     results : list
-        What each of them came to.
+        The result of parsing each of them.
     positions : array
-        Where each row's value stands there.
+        The place of each row's value among the distinct values.
     bad : array
-        The rows that hold a bad one.
+        The rows with an invalid value.
     reasons : dict
-        How many rows are bad for which reason.
+        The number of invalid rows for each reason.
     texts : list of str or None
-        Each row's result, of what is no attribute.
+        The result of each row, where the column is not an attribute.
     firsts : list of (int, str)
-        The first rows that are bad for each reason, and the reason.
+        The first invalid rows for each reason, and the reason.
     forms : list
-        What was taken in another form than the contract's: the form, a value, in how many rows.
+        What was accepted in another form than the contract's: form, value, number of rows.
     """
 
     values: pa.Array
@@ -60,13 +61,13 @@ class _Column(NamedTuple):
 
 
 class Columns:
-    """The columns of a file that the contract knows, parsed.
+    """The known columns of a file, parsed.
 
     Parameters
     ----------
-    sheet : Sheet
+    sheet : CsvTable
     places : mapping
-        Where each column that is known stands.
+        The place of each known column in the table.
     values : Values
 
     Attributes
@@ -74,28 +75,33 @@ class Columns:
     codes : array of shape (n, 20)
         Each row of the table, encoded.
     outside : array of shape (n, 20)
-        Where a number lies outside the range that the model saw in training.
+        Whether a number lies outside the range that the model saw in training.
     bad : array of shape (n,)
-        The rows that hold a value that is not allowed.
+        Whether a row has a value that is not allowed.
     """
 
-    def __init__(self, sheet: Sheet, places: Mapping[str, int], values: Values) -> None:
+    def __init__(self, sheet: CsvTable, places: Mapping[str, int], values: Values) -> None:
         n = sheet.table.num_rows
         self._sheet = sheet
         self._values = values
-        # Each thread writes those of the rows that it has parsed.
+
+        # Each thread writes to the rows that it parses.
         self.codes = np.empty((n, len(NAMES)))
         self.outside = np.zeros((n, len(NAMES)), dtype=bool)
         self.bad = np.zeros(n, dtype=bool)
+
         self._names = [name for name in COLUMNS if name in places]
-        blocks = sheet.table.select([places[name] for name in self._names]).rename_columns(self._names).to_batches()
+        known = sheet.table.select([places[name] for name in self._names])
+        blocks = known.rename_columns(self._names).to_batches()
         self._starts = np.cumsum([0, *(len(block) for block in blocks)]).tolist()
-        # Its own threads each time: a pool would not survive the fork that makes a server's workers.
+
+        # New threads each time: a shared pool would not survive the fork that makes a server's
+        # workers.
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             self._blocks = list(pool.map(self._block, blocks, self._starts[:-1]))
 
     def reasons(self) -> dict[tuple[str, str], int]:
-        """Return how many faults there are of each (column, reason)."""
+        """Return the number of faults for each (column, reason)."""
         counted: dict[tuple[str, str], int] = {}
         for name in self._names:
             for block in self._blocks:
@@ -104,7 +110,7 @@ class Columns:
         return counted
 
     def notes(self) -> Notes:
-        """Return what was taken in another form than the contract's."""
+        """Return notes about what was accepted in another form than the contract's."""
         notes = Notes()
         for name in self._names:
             for block in self._blocks:
@@ -119,7 +125,7 @@ class Columns:
         return [text for block in self._blocks for text in block[name].texts]
 
     def first_faults(self) -> list[Located]:
-        """Return the faults of the first rows that have any, a thousand at least, and the first of each kind."""
+        """Return the first thousand faults or more, and the first of each kind."""
         found: list[Located] = []
         seen: Counter[tuple[str, str]] = Counter()
         for start, block in zip(self._starts, self._blocks, strict=False):
@@ -128,53 +134,69 @@ class Columns:
                 rows = set() if enough else set(column.bad[:MAX_FAULTS].tolist())
                 rows |= {row for row, reason in column.firsts if seen[name, reason] < FIRSTS}
                 seen.update((name, reason) for _, reason in column.firsts)
+
                 for k in rows:
-                    row, value = int(self._sheet.numbers[start + k]), column.values[int(column.positions[k])].as_py()
+                    row = int(self._sheet.numbers[start + k])
+                    value = column.values[int(column.positions[k])].as_py()
                     found.append((row, _PLACE[name], name, value, self._values.error(name, value)))
         return found
 
     def _block(self, block: pa.RecordBatch, start: int) -> dict[str, _Column]:
         """Parse some rows of a file, and write their codes in place."""
         rows = slice(start, start + len(block))
-        self.codes[rows, [_PLACE[name] for name in NAMES if name not in block.schema.names]] = np.nan
-        columns = {}
+        absent = [_PLACE[name] for name in NAMES if name not in block.schema.names]
+        self.codes[rows, absent] = np.nan
+
+        columns: dict[str, _Column] = {}
         for name, cells in zip(block.schema.names, block.columns, strict=True):
             column = columns[name] = self._column(name, cells)
             self.bad[rows][column.bad] = True
-            if name in ATTRIBUTE:
-                order = _PLACE[name]
-                known = np.array(column.results, dtype=np.float64).reshape(-1, 2)
-                self.codes[rows, order] = np.take(known[:, 0], column.positions)
-                if known[:, 1].any():
-                    self.outside[rows, order] = np.take(known[:, 1] > 0, column.positions)
+            if name not in ATTRIBUTE:
+                continue
+
+            place = _PLACE[name]
+            results = np.array(column.results, dtype=np.float64).reshape(-1, 2)
+            self.codes[rows, place] = np.take(results[:, 0], column.positions)
+            if results[:, 1].any():
+                self.outside[rows, place] = np.take(results[:, 1] > 0, column.positions)
         return columns
 
     def _column(self, name: str, cells: pa.Array) -> _Column:
-        """Parse a column's distinct values once each, and find the rows that hold a bad one."""
+        """Parse each distinct value of a column once, and find the rows with an invalid one."""
         if name == CLIENT_ID and ids.are_plain(cells):
-            # Each client has its own; most files have nothing to parse there.
+            # Ids are distinct, and in most files there is nothing to parse in them.
             none = np.empty(0, dtype=np.int64)
             return _Column(cells, [], none, none, {}, cells.to_pylist(), [], [])
+
         encoded = cells if pa.types.is_dictionary(cells.type) else pc.dictionary_encode(cells)
         positions = encoded.indices.to_numpy()
-        # Those of the table are no copies: of a large file's distinct values only a part is ever held as Python's.
+        # Arrow's values are not copies: only a part of a large file's distinct values is ever held
+        # as Python objects.
         values = encoded.dictionary
         results, reasons, formed = self._results(name, values)
-        wrong = np.fromiter(map(bool, reasons), bool, len(reasons))
-        bad = np.flatnonzero(wrong[positions]) if wrong.any() else np.empty(0, dtype=np.int64)
+
+        invalid = np.fromiter(map(bool, reasons), bool, len(reasons))
+        bad = np.flatnonzero(invalid[positions]) if invalid.any() else np.empty(0, dtype=np.int64)
         times = np.bincount(positions[bad], minlength=len(values))
         counted: dict[str, int] = {}
-        # In the order in which they are met, whatever the dictionary's is.
         for j in np.flatnonzero(times).tolist():
             counted[reasons[j]] = counted.get(reasons[j], 0) + int(times[j])
+
         texts = [] if name in ATTRIBUTE else [results[p] for p in positions]
         all_times = np.bincount(positions, minlength=len(values)) if formed else times
-        forms = [(form, values[j].as_py(), int(all_times[j])) for j, form in formed.items() if all_times[j]]
+        forms = [
+            (form, values[j].as_py(), int(all_times[j]))
+            for j, form in formed.items()
+            if all_times[j]
+        ]
         firsts = _firsts(bad, positions[bad], reasons) if counted else []
         return _Column(values, results, positions, bad, counted, texts, firsts, forms)
 
     def _results(self, name: str, values: pa.Array) -> tuple[list[Any], list[str], dict[int, Form]]:
-        """Return what each of a column's distinct values came to, what is wrong with it, and those of another form."""
+        """Return the result and the reason of each distinct value, and the places of other forms.
+
+        The reason is empty for a valid value.
+        """
         results: list[Any] = []
         reasons: list[str] = []
         forms: dict[int, Form] = {}
@@ -186,6 +208,7 @@ class Columns:
                 if form:
                     forms[j] = form
             return results, reasons, forms
+
         for j, value in enumerate(values.to_pylist()):
             try:
                 text, form = self._values.text(name, value)
@@ -193,14 +216,24 @@ class Columns:
                 reasons.append("")
                 if form:
                     forms[j] = form
-            except Invalid as error:
+            except InvalidValue as error:
                 results.append(None)
                 reasons.append(error.reason)
         return results, reasons, forms
 
 
-def _firsts(bad: NDArray[np.int64], values: NDArray[np.int64], reasons: list[str]) -> list[tuple[int, str]]:
-    """Return the first bad rows for each reason; `values` has where each one's value, and its reason, stands."""
-    words = sorted(set(reasons) - {""})
-    numbers = np.array([words.index(reason) if reason else -1 for reason in reasons])[values]
-    return [(int(row), word) for i, word in enumerate(words) for row in bad[np.flatnonzero(numbers == i)[:FIRSTS]]]
+def _firsts(
+    bad: NDArray[np.int64], values: NDArray[np.int64], reasons: list[str]
+) -> list[tuple[int, str]]:
+    """Return the first invalid rows for each reason.
+
+    `values` has the place of each row's value, and thereby of its reason.
+    """
+    distinct = sorted(set(reasons) - {""})
+    numbers = np.array([distinct.index(reason) if reason else -1 for reason in reasons])[values]
+
+    firsts: list[tuple[int, str]] = []
+    for number, reason in enumerate(distinct):
+        rows = bad[np.flatnonzero(numbers == number)[:FIRSTS]]
+        firsts += [(int(row), reason) for row in rows]
+    return firsts

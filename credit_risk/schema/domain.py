@@ -1,4 +1,4 @@
-"""What a model version saw in training, beyond which it can only guess."""
+"""The domain of a model version: what it saw in training. Beyond that it can only guess."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from credit_risk.schema.attributes import ATTRIBUTES, Floats
 
 @dataclass(frozen=True)
 class Domain:
-    """What a model version saw in training: each number's range, each category that had a row."""
+    """What a model version saw in training: the range of numbers, the categories with a row."""
 
     ranges: Mapping[str, tuple[int, int]]
     categories: Mapping[str, tuple[str, ...]]
@@ -25,6 +25,7 @@ class Domain:
             seen = np.unique(column[~np.isnan(column)])
             if not len(seen):
                 continue
+
             if attribute.kind == "number":
                 ranges[attribute.name] = (int(seen[0]), int(seen[-1]))
             else:
@@ -32,7 +33,7 @@ class Domain:
         return cls(ranges, categories)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the domain as JSON-able words; `from_dict` reads it back."""
+        """Return the domain as a dict for JSON; `from_dict` reads it back."""
         return {
             "ranges": {name: list(ends) for name, ends in self.ranges.items()},
             "categories": {name: list(seen) for name, seen in self.categories.items()},
@@ -47,6 +48,6 @@ class Domain:
         )
 
     def warning(self, name: str, value: float) -> str:
-        """Return what to tell a person about a number outside the training range."""
+        """Return the warning about a number outside the training range."""
         low, high = self.ranges[name]
         return f"{name} {int(value)} is outside {low} to {high}, the range seen in training"

@@ -1,7 +1,8 @@
-"""Cells that a spreadsheet would run as formulas, in the CSVs that people open.
+"""Escapes cells that a spreadsheet would run as formulas, in the CSVs that people open.
 
-A spreadsheet runs what starts with =, +, - or @, also in their wide forms and behind blanks. What starts a cell is not
-for us to say: where the list separator is `;`, as in Germany, or a tab, a text with one in it becomes several cells.
+A spreadsheet runs text that starts with =, +, - or @, also in their full-width forms and after
+blanks. We cannot know where a cell starts: where the list separator is `;`, as in Germany, or a
+tab, a text that contains one becomes several cells.
 """
 
 import pyarrow as pa
@@ -9,22 +10,29 @@ import pyarrow.compute as pc
 
 _SIGN = r"[=+\-@＝＋－＠]"
 _START = rf"^[\pZ\pC]*{_SIGN}|^[\t\r]"
-# Behind what may separate cells or rows, a quote is skipped as well: it would be the cell's own.
+# After a character that may separate cells or rows, quotes are skipped too: they would enclose the
+# cell.
 _WITHIN = rf'([;\t\r\n\v\f\x{{85}}\x{{2028}}\x{{2029}}][\pZ\pC"]*)({_SIGN})'
-# Plain numbers start so too (-5, +1.5) and do no harm.
+# Plain numbers start like this too (-5, +1.5) and do no harm.
 _NUMBER = r"^[\pZ\pC]*[+-]?[0-9]+([.,][0-9]+)?[\pZ\pC]*$"
 
 
-def harmless(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return cells with an apostrophe before whatever a spreadsheet would run, which makes a text of it."""
-    if not pc.any(pc.match_substring_regex(texts, f"{_START}|{_WITHIN}")).as_py():  # as in most columns
+def escape_formulas(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return cells with an apostrophe before whatever a spreadsheet would run as a formula.
+
+    The apostrophe turns it into plain text.
+    """
+    suspicious = pc.match_substring_regex(texts, f"{_START}|{_WITHIN}")
+    if not pc.any(suspicious).as_py():  # as in most columns
         return texts
-    starts, number = (pc.match_substring_regex(texts, pattern) for pattern in (_START, _NUMBER))
-    runs = pc.and_(starts, pc.invert(number))
+
+    starts = pc.match_substring_regex(texts, _START)
+    is_number = pc.match_substring_regex(texts, _NUMBER)
+    runs = pc.and_(starts, pc.invert(is_number))
     texts = pc.replace_substring_regex(texts, _WITHIN, r"\1'\2")
     return pc.if_else(runs, pc.binary_join_element_wise("'", texts, ""), texts)
 
 
 def harmless_text(text: str) -> str:
-    """Return one cell; see `harmless`."""
-    return str(harmless(pa.array([text]))[0].as_py())
+    """Return one cell, escaped by `escape_formulas`."""
+    return str(escape_formulas(pa.array([text]))[0].as_py())

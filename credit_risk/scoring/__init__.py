@@ -1,1 +1,1 @@
-"""From an application to a decision: the scorer, its tables, reason codes, and what would change a decision."""
+"""Scoring: the model, its table scorer, reason codes, and what would change a decision."""

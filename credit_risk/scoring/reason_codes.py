@@ -1,8 +1,9 @@
 """The reasons for a decision, in words that a clerk can say to a client.
 
-What moved a score is exact (tree SHAP); the words say what is recorded and how that compares with accepted clients,
-both facts that can be checked. Labels are quoted, for many mean something else than they say, and classes are never
-read as quantities. The texts are stored with each model version, so that it speaks the words it was approved with.
+What moved a score is exact (tree SHAP). The texts state what is recorded and how that compares with
+accepted clients, and both can be checked. Labels are quoted, because many of them mean something
+else than they say, and classes are never read as quantities. The texts are stored with each model
+version, so that it gives its reasons in the words that were approved with it.
 """
 
 from dataclasses import dataclass
@@ -14,13 +15,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from credit_risk.schema.attributes import ATTRIBUTES, NAMES, SCORED, SCORED_COLUMNS, Attribute, Floats
+from credit_risk.schema.attributes import (
+    ATTRIBUTES,
+    NAMES,
+    SCORED,
+    SCORED_COLUMNS,
+    Attribute,
+    Floats,
+)
 from credit_risk.schema.code_book import MEANINGS, meaning
 
+# Reasons per decision.
 MOST = 4
 # Log-odds below which an attribute hardly moved the score: a factor of 1.05 in the odds.
 LEAST_EFFECT = 0.05
-# How much rarer (or more frequent) than among all clients a value must be among accepted ones to be called so.
+# A value is called less (or more) common among accepted clients when its frequency there differs
+# from that among all clients by more than this share.
 NOTABLE = 0.1
 
 TEXTS: dict[str, str] = {
@@ -57,13 +67,13 @@ class Reason(NamedTuple):
     Attributes
     ----------
     attribute, value : str
-        What is recorded.
+        The attribute, and the value recorded for it.
     effect : float
-        Log-odds of bad that it adds, compared with the mean over accepted clients.
+        Log-odds of class bad that it adds, compared with the mean over accepted clients.
     text : str
         A sentence for the client.
     meaning : str
-        What the recorded value really means, where its label says something else or is a class.
+        What the recorded value really means, where its label says something else or it is a class.
     """
 
     attribute: str
@@ -75,117 +85,153 @@ class Reason(NamedTuple):
 
 @dataclass(frozen=True)
 class Reasons:
-    """The reasons for one decision, strongest first; at most four each. A red client gets only risk-raising ones."""
+    """The reasons for one decision, strongest first, at most four in each direction.
+
+    A red client gets only reasons that raise the risk.
+    """
 
     raising: tuple[Reason, ...]
     lowering: tuple[Reason, ...]
 
 
-def facts(codes: Floats, accepted: NDArray[np.bool_]) -> dict[str, Any]:
-    """Return what is compared with in words, JSON-able.
+def comparison_facts(codes: Floats, accepted: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return the facts that texts compare a client with, as plain values for JSON.
 
     Parameters
     ----------
     codes : array of shape (n, 20)
         The training clients.
     accepted : array of bool, shape (n,)
-        Which of them would be accepted, seen out of fold.
+        Which of them would be accepted, by their out-of-fold risks.
 
     Returns
     -------
     dict
-        For each quantity the median of accepted clients; for each other attribute, by recorded value, how much more
-        frequent that is among accepted clients than among all.
+        For each quantity, the median of accepted clients. For each other attribute and each of its
+        recorded values, how many times as frequent it is among accepted clients as among all.
     """
     found: dict[str, Any] = {}
     for attribute in ATTRIBUTES:
         if attribute.protected:
             continue
+
         column = codes[:, NAMES.index(attribute.name)]
         if _is_quantity(attribute):
             found[attribute.name] = float(np.median(column[accepted]))
-        else:
-            found[attribute.name] = {
-                _recorded(attribute, code): float(np.mean(column[accepted] == code) / np.mean(column == code))
-                for code in np.unique(column)
-            }
+            continue
+
+        frequencies = {}
+        for code in np.unique(column):
+            ratio = np.mean(column[accepted] == code) / np.mean(column == code)
+            frequencies[_recorded(attribute, code)] = float(ratio)
+        found[attribute.name] = frequencies
+
     return found
 
 
-class Words:
-    """What a model version says of an attribute's value.
+class ReasonTexts:
+    """The texts in which a model version gives its reasons.
 
     Parameters
     ----------
-    known : dict
-        What `facts` returned of the training clients.
+    facts : dict
+        What `comparison_facts` returned for the training clients.
     texts : dict
-        `TEXTS`, of the version.
+        `TEXTS`, as stored with the version.
     """
 
-    def __init__(self, known: dict[str, Any], texts: dict[str, str]) -> None:
-        self._known = known
+    def __init__(self, facts: dict[str, Any], texts: dict[str, str]) -> None:
+        self._facts = facts
         self._texts = texts
-        # What is recorded of one client mostly is recorded of many.
-        self._made = lru_cache(maxsize=4096)(self._make)
+        # Most recorded values are those of many clients.
+        self._cached = lru_cache(maxsize=4096)(self._write)
 
     def reason(self, place: int, code: float, effect: float) -> Reason:
-        """Return the reason that a scored attribute, by its place, is for a client."""
-        name, value, text, meant = self._made(place, code, effect > 0)
+        """Return the reason that a scored attribute gives for a client's risk.
+
+        Parameters
+        ----------
+        place : int
+            Which of the scored attributes.
+        code : float
+            The recorded value, encoded.
+        effect : float
+            See `Reason`.
+        """
+        name, value, text, meant = self._cached(place, code, effect > 0)
         return Reason(name, value, effect, text, meant)
 
-    def _make(self, place: int, code: float, raises: bool) -> tuple[str, str, str, str]:
+    def _write(self, place: int, code: float, raises: bool) -> tuple[str, str, str, str]:
         attribute = _SCORED[place]
         value = _recorded(attribute, code)
-        text = self._texts[attribute.name].format(value=f"{int(code):,}" if _is_quantity(attribute) else value)
+        shown = f"{int(code):,}" if _is_quantity(attribute) else value
+
+        text = self._texts[attribute.name].format(value=shown)
         if comparison := self._comparison(attribute, code, raises):
             text = f"{text}, {comparison}"
+
         return attribute.name, value, text, meaning(attribute.name, value)
 
     def _comparison(self, attribute: Attribute, code: float, raises: bool) -> str | None:
-        """Return how the value compares with accepted clients, where that is so and explains the effect's direction."""
+        """Return how the value compares with accepted clients.
+
+        None where it does not differ, or the difference does not explain the effect's direction.
+        """
+        name = attribute.name
         if _is_quantity(attribute):
-            median = self._known[attribute.name]
-            return self._texts[f"{attribute.name} {'more' if code > median else 'less'}"] if code != median else None
-        frequency = self._known[attribute.name].get(_recorded(attribute, code), 1.0)
+            median = self._facts[name]
+            if code == median:
+                return None
+            return self._texts[f"{name} more" if code > median else f"{name} less"]
+
+        frequency = self._facts[name].get(_recorded(attribute, code), 1.0)
         if raises and frequency < 1 - NOTABLE:
             return self._texts["seldom"]
         if not raises and frequency > 1 + NOTABLE:
             return self._texts["often"]
+
         return None
 
 
-def reasons(codes: Floats, effects: Floats, red: NDArray[np.bool_], words: Words) -> list[Reasons]:
+def reasons(
+    codes: Floats, effects: Floats, red: NDArray[np.bool_], texts: ReasonTexts
+) -> list[Reasons]:
     """Return the reasons for n decisions.
 
     Parameters
     ----------
     codes : array of shape (n, 20)
+        Encoded applications.
     effects : array of shape (n, 17)
         Each scored attribute's log-odds, less its mean over accepted clients.
     red : array of bool, shape (n,)
-    words : Words
+        Which were refused.
+    texts : ReasonTexts
         Those of the version that decides.
     """
-    # Plain numbers: one at a time, those of arrays take several times as long.
+    # As Python numbers: reading single numbers out of arrays takes several times as long.
     inputs, strengths = codes[:, SCORED_COLUMNS].tolist(), effects.tolist()
-    return [
-        Reasons(
-            raising=_strongest(row, strength, 1, words),
-            lowering=() if refused else _strongest(row, strength, -1, words),
-        )
-        for row, strength, refused in zip(inputs, strengths, red, strict=True)
-    ]
+
+    found = []
+    for row, strength, refused in zip(inputs, strengths, red, strict=True):
+        raising = _strongest(row, strength, 1, texts)
+        lowering = () if refused else _strongest(row, strength, -1, texts)
+        found.append(Reasons(raising, lowering))
+
+    return found
 
 
-def sentences(codes: Floats, effects: Floats, red: NDArray[np.bool_], words: Words) -> pa.Array:
-    """Return what speaks for each of n decisions as one text, in the words of `reasons`, a million in some seconds.
+def sentences(
+    codes: Floats, effects: Floats, red: NDArray[np.bool_], texts: ReasonTexts
+) -> pa.Array:
+    """Return the reasons for each of n decisions as one text, a million in a few seconds.
 
-    That is what raises the risk of the red clients, and what lowers that of the green ones, joined by "; ".
+    The texts are those of `reasons`, joined by "; ": what raises the risk of the red clients, and
+    what lowers that of the green ones.
 
     Parameters
     ----------
-    codes, effects, red, words
+    codes, effects, red, texts
         See `reasons`.
 
     Returns
@@ -197,30 +243,39 @@ def sentences(codes: Floats, effects: Floats, red: NDArray[np.bool_], words: Wor
     sorted_strength = np.take_along_axis(strength, order, axis=1)
     kept = sorted_strength >= LEAST_EFFECT
     kept[:, 0] |= sorted_strength[:, 0] > 0
-    # Each recorded value has one sentence a direction: they are made once, and looked up by place.
-    spoken: list[str] = []
+
+    # Each recorded value has one text a direction: all are written once, and looked up by place.
+    written: list[str] = []
     places = np.empty(effects.shape, dtype=np.int64)
     for i in range(len(_SCORED)):
         values, inverse = np.unique(codes[:, SCORED_COLUMNS[i]], return_inverse=True)
-        places[:, i] = len(spoken) + 2 * inverse + red
+        places[:, i] = len(written) + 2 * inverse + red
         for code in values:
-            spoken += [words.reason(i, code, sign).text for sign in (-1.0, 1.0)]
+            written += [texts.reason(i, code, sign).text for sign in (-1.0, 1.0)]
+
     chosen = np.take_along_axis(places, order, axis=1)
-    all_spoken = pa.array(spoken, pa.string())
-    ranks = [all_spoken.take(pa.array(chosen[:, k], mask=~kept[:, k])) for k in range(order.shape[1])]
+    all_texts = pa.array(written, pa.string())
+    ranks = [
+        all_texts.take(pa.array(chosen[:, k], mask=~kept[:, k])) for k in range(order.shape[1])
+    ]
+
     return pc.binary_join_element_wise(*ranks, "; ", null_handling="skip")
 
 
-def _strongest(row: list[float], effects: list[float], sign: int, words: Words) -> tuple[Reason, ...]:
+def _strongest(
+    row: list[float], effects: list[float], sign: int, texts: ReasonTexts
+) -> tuple[Reason, ...]:
+    """Return the strongest reasons in one direction: 1 raises the risk, -1 lowers it."""
     moving = [i for i, effect in enumerate(effects) if sign * effect > 0]
     order = sorted(moving, key=lambda i: -sign * effects[i])[:MOST]
-    # A decision that many small effects made still gets its strongest one.
+    # Where all effects are small, the strongest is still a reason.
     kept = [i for i in order if sign * effects[i] >= LEAST_EFFECT] or order[:1]
-    return tuple(words.reason(i, row[i], effects[i]) for i in kept)
+
+    return tuple(texts.reason(i, row[i], effects[i]) for i in kept)
 
 
 def _is_quantity(attribute: Attribute) -> bool:
-    """Whether its numbers count something; others are classes."""
+    """Whether the attribute's numbers are amounts; other numbers are classes."""
     return attribute.kind == "number" and attribute.name not in MEANINGS
 
 

@@ -1,1 +1,1 @@
-"""Where things are kept: JSON documents in MongoDB or SQLite, files in a bucket or a folder."""
+"""Storage: JSON documents in MongoDB or SQLite, files in a bucket or a folder."""

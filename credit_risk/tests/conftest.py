@@ -32,13 +32,13 @@ def log(stores):
 
 
 @pytest.fixture(scope="module")
-def clients():
+def client_frame():
     return read_training("data/credit-g.csv")
 
 
 @pytest.fixture(scope="module")
-def scorer(clients):
-    return CreditScorer(num_boost_round=10).fit(clients, clients["class"])
+def scorer(client_frame):
+    return CreditScorer(num_boost_round=10).fit(client_frame, client_frame["class"])
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ def registry(mlflow_server, request):
 
 
 @pytest.fixture(scope="module")
-def logged(mlflow_server, scorer, clients):
+def logged(mlflow_server, scorer, client_frame):
     mlflow.set_tracking_uri(mlflow_server)
     mlflow.set_experiment("tests")
     with mlflow.start_run() as run:
-        return run.info.run_id, log_scorer(scorer, clients[list(NAMES)].head(3))
+        return run.info.run_id, log_scorer(scorer, client_frame[list(NAMES)].head(3))
 
 
 @pytest.fixture
@@ -61,12 +61,12 @@ def register(registry, logged):
 
 
 @pytest.fixture
-def logged_with_reference(mlflow_server, scorer, clients, tmp_path):
+def logged_with_reference(mlflow_server, scorer, client_frame, tmp_path):
     """A run of the test's own, whose files it may change, and its model."""
     mlflow.set_tracking_uri(mlflow_server)
     mlflow.set_experiment("tests")
     reference = tmp_path / REFERENCE_FILE
-    clients.head(3).assign(risk=0.1).to_parquet(reference, index=False)
+    client_frame.head(3).assign(risk=0.1).to_parquet(reference, index=False)
     with mlflow.start_run() as run:
         mlflow.log_artifact(str(reference))
-        return run.info.run_id, log_scorer(scorer, clients[list(NAMES)].head(3))
+        return run.info.run_id, log_scorer(scorer, client_frame[list(NAMES)].head(3))

@@ -21,7 +21,7 @@ def lines(*writes: tuple) -> list[dict]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_a_line_says_when_who_from_where_what_and_with_which_result():
+def test_log_line_has_time_caller_peer_action_and_result():
     (line,) = lines((Entry("override", f"{ID}-0"), ANN, "10.0.0.7", "POST", "/decisions/<id>", 201))
     assert line.pop("time").endswith("+00:00")
     assert line == {
@@ -36,7 +36,7 @@ def test_a_line_says_when_who_from_where_what_and_with_which_result():
     }
 
 
-def test_a_refusal_says_why_and_a_callback_how_it_went():
+def test_log_line_names_refusal_reason_and_callback_result():
     entry = Entry()
     entry.refuse("no-user")
     refused, took = lines(
@@ -52,22 +52,24 @@ def test_a_refusal_says_why_and_a_callback_how_it_went():
     assert took["status"] == 422
 
 
-def test_without_a_word_of_what_it_does_a_request_has_no_line():
+def test_request_without_an_action_is_not_logged():
     assert lines((Entry(), ANN, None, "GET", "/", 200)) == []
 
 
 @pytest.mark.parametrize("id", ["Erika Mustermann", f"{ID}-", f"{ID}\n", f"{ID}-0x", "", None])
-def test_what_is_no_id_of_ours_is_left_out(id):
+def test_foreign_ids_are_left_out_of_the_log(id):
     (line,) = lines((Entry("decision", id), ANN, None, "GET", "/decisions/<id>", 404))
     assert line["id"] is None
 
 
-def test_a_name_cannot_forge_a_line():
-    (line,) = lines((Entry("score", ID), Caller('x"}\n{"who": "CEO"\u202e', "user"), None, "POST", "/", 200))
+def test_caller_name_cannot_forge_a_log_line():
+    (line,) = lines(
+        (Entry("score", ID), Caller('x"}\n{"who": "CEO"\u202e', "user"), None, "POST", "/", 200)
+    )
     assert line["who"] == 'x"}\n{"who": "CEO"\u202e'
 
 
-def test_what_finds_no_room_is_counted(monkeypatch):
+def test_dropped_log_lines_are_counted(monkeypatch):
     monkeypatch.setattr(access_log, "MAX_WAITING", 2)
     stream = io.StringIO()
     log = AccessLog(stream)

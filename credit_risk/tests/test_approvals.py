@@ -1,4 +1,4 @@
-"""Only an approval in the log decides, whatever is done in MLflow: on a real server, by the review's steps."""
+"""Approvals: only one in the log decides, whatever is done in MLflow. On a real server."""
 
 import copy
 import re
@@ -10,21 +10,12 @@ import requests
 
 from credit_risk.__main__ import main
 from credit_risk.decision_log.log import open_log
-from credit_risk.registry.approvals import (
-    UNKNOWN,
-    InForce,
-    Refused,
-    adopt,
-    approve,
-    decisions,
-    history,
-    in_force,
-    note_registered,
-    open_collection,
-    rollback,
-)
+from credit_risk.registry.approval_log import decisions, history, note_registered, open_collection
+from credit_risk.registry.approvals import ApprovalRejected, adopt, approve, rollback
+from credit_risk.registry.errors import DigestMismatch, NoSuchVersion
+from credit_risk.registry.in_force import UNKNOWN, InForce, in_force
 from credit_risk.registry.logged import log_scorer
-from credit_risk.registry.registry import PRODUCTION, REFERENCE_FILE, DigestMismatch, NoSuchVersion, Registry
+from credit_risk.registry.registry import PRODUCTION, REFERENCE_FILE, Registry
 from credit_risk.schema.attributes import NAMES
 from credit_risk.scoring.stored import ModelRefused
 
@@ -78,8 +69,8 @@ def overwrite(registry, number, name, data):
 
 
 @pytest.fixture
-def evil(registry, scorer, clients):
-    """A function that registers a model to which everybody is a good client, as whoever reaches MLflow can."""
+def evil(registry, scorer, client_frame):
+    """A function that registers a model which accepts everybody, as an attacker of MLflow could."""
 
     def register_evil():
         mlflow.set_tracking_uri(registry._uri)
@@ -87,7 +78,7 @@ def evil(registry, scorer, clients):
         open_handed = copy.copy(scorer)
         open_handed.cost_bad = 1e-9
         with mlflow.start_run() as run:
-            uri = log_scorer(open_handed, clients[list(NAMES)].head(3))
+            uri = log_scorer(open_handed, client_frame[list(NAMES)].head(3))
         return registry.register(run.info.run_id, uri, {"gate": "passed"}).number
 
     return register_evil
@@ -103,7 +94,7 @@ def test_the_last_decision_in_the_log_decides(registry, train, log, monkeypatch)
         assert registry.alias(PRODUCTION) == number
     assert rollback(registry, log, "Bo", "complaints").version == "2"
     assert rollback(registry, log, "Bo", "more complaints").version == "1"
-    with pytest.raises(Refused, match="no version was approved before"):
+    with pytest.raises(ApprovalRejected, match="no version was approved before"):
         rollback(registry, log, "Bo", "again")
     assert [(a.kind, a.version, a.by) for a in history(log)] == [
         ("approval", "1", "Ada"),
@@ -117,44 +108,52 @@ def test_the_last_decision_in_the_log_decides(registry, train, log, monkeypatch)
     assert (now.approval, now.astray) == (history(log)[-1], "")
     assert now.approval.digest == registry.digest("1")
     with monkeypatch.context() as patch:
-        patch.setattr(log, "append_approval", lambda *a, **k: (_ for _ in ()).throw(ConnectionError))
+        patch.setattr(
+            log, "append_approval", lambda *a, **k: (_ for _ in ()).throw(ConnectionError)
+        )
         with pytest.raises(ConnectionError):
             approve(registry, log, "3", "Ada", "again")
     assert registry.alias(PRODUCTION) == "1"
 
 
-def test_what_approve_refuses(registry, train, log):
+def test_approve_refuses_failed_unsigned_or_repeated_approvals(registry, train, log):
     train(gate="failed", gate_reasons="AUC is lower")
-    with pytest.raises(Refused, match="AUC is lower"):
+    with pytest.raises(ApprovalRejected, match="AUC is lower"):
         approve(registry, log, "1", "Ada", "x")
-    with pytest.raises(Refused, match="BY"):
+    with pytest.raises(ApprovalRejected, match="BY"):
         approve(registry, log, "1", " ", "x", forced=True)
     with pytest.raises(NoSuchVersion):
         approve(registry, log, "2", "Ada", "x")
     assert approve(registry, log, "1", "Ada", "x", forced=True).forced
-    with pytest.raises(Refused, match="already, approved by Ada"):
+    with pytest.raises(ApprovalRejected, match="already, approved by Ada"):
         approve(registry, log, "1", "Ada", "x", forced=True)
 
 
-def test_a_forced_approval_is_forced_when_it_is_rolled_back_to(registry, train, log):
+def test_rollback_to_a_forced_approval_stays_forced(registry, train, log):
     train(gate="failed", gate_reasons="cost is higher")
     train(gate="passed")
     approve(registry, log, "1", "Ada", "the base has changed", forced=True)
     approve(registry, log, "2", "Ada", "better")
     rollback(registry, log, "Bo", "complaints")
     now = in_force(registry, log).approval
-    assert (now.version, now.kind, now.by, now.forced, now.gate) == ("1", "rollback", "Bo", True, "failed")
+    assert (now.version, now.kind, now.by, now.forced, now.gate) == (
+        "1",
+        "rollback",
+        "Bo",
+        True,
+        "failed",
+    )
 
 
 FORGED = "Ada\n2026-11-28 12:00 UTC     approval  version 9     by CEO"
 
 
-def test_a_name_and_a_reason_are_one_line(registry, train, log):
+def test_name_and_reason_must_be_one_line(registry, train, log):
     train()
     made = approve(registry, log, "1", FORGED, "better\u202e\x1b[2K")
     assert made.by == "Ada 2026-11-28 12:00 UTC approval version 9 by CEO"
     assert decisions(log)[0].reason == "better [2K"
-    with pytest.raises(Refused, match="needs a name"):
+    with pytest.raises(ApprovalRejected, match="needs a name"):
         approve(registry, log, "1", "Ada", "\n\x00")
 
 
@@ -199,7 +198,7 @@ def test_an_alias_that_is_removed_changes_nothing(registry, train, log):
     assert in_force(registry, log, follow_alias=True) == InForce(None)
 
 
-def test_an_alias_without_any_approval_decides_nothing_and_says_what_would(registry, train, log):
+def test_alias_without_an_approval_decides_nothing(registry, train, log):
     """A stack of before, whose production was moved in MLflow alone."""
     registry.set_alias(PRODUCTION, train())
     now = in_force(registry, log)
@@ -211,18 +210,22 @@ def test_an_alias_without_any_approval_decides_nothing_and_says_what_would(regis
 
 
 @pytest.mark.parametrize("forced", [False, True])
-def test_a_model_and_its_tags_that_are_rewritten_are_approved_by_nobody(registry, logged_with_reference, log, forced):
-    """The review's finding 2: a byte is added to the file, and the tags say so, and that the gate passed."""
+def test_rewritten_model_with_rewritten_tags_is_not_approved(
+    registry, logged_with_reference, log, forced
+):
+    """A byte is added to the file, and the tags are made to match it and to say the gate passed."""
     failed = {"gate": "failed", "gate_reasons": "AUC is lower"}
     version = registry.register(*logged_with_reference, failed)
     note_registered(log, version)
-    with pytest.raises(Refused, match="AUC is lower"):
+    with pytest.raises(ApprovalRejected, match="AUC is lower"):
         approve(registry, log, "1", "Ada", "fine")
     overwrite(registry, "1", "model.skops", lambda found: found + b"\0")
     tag(registry, "1", digest=registry.digest("1"), gate="passed")
-    with pytest.raises(Refused, match="version 1's stored scorer is not the one that was registered"):
+    with pytest.raises(
+        ApprovalRejected, match="version 1's stored scorer is not the one that was registered"
+    ):
         approve(registry, log, "1", "Ada", "fine", forced=forced)
-    with pytest.raises(Refused, match="version 1 is known: it was noted by training"):
+    with pytest.raises(ApprovalRejected, match="version 1 is known: it was noted by training"):
         adopt(registry, log, "1", "Ada", "fine")
     assert history(log) == []
     registry.set_alias(PRODUCTION, "1")
@@ -232,7 +235,7 @@ def test_a_model_and_its_tags_that_are_rewritten_are_approved_by_nobody(registry
 def test_a_gate_tag_that_is_edited_does_not_help(registry, train, log):
     number = train(gate="failed", gate_reasons="AUC is lower")
     tag(registry, number, gate="passed")
-    with pytest.raises(Refused, match="AUC is lower, and its tag was edited since"):
+    with pytest.raises(ApprovalRejected, match="AUC is lower, and its tag was edited since"):
         approve(registry, log, number, "Ada", "it passed")
     registry.set_alias(PRODUCTION, number)
     now = in_force(registry, log, follow_alias=True)
@@ -241,7 +244,7 @@ def test_a_gate_tag_that_is_edited_does_not_help(registry, train, log):
     assert "make approve VERSION=1 FORCE=1" in now.astray
 
 
-def test_a_tag_that_is_edited_takes_nothing_out_of_service(registry, train, log):
+def test_edited_tag_takes_nothing_out_of_service(registry, train, log):
     for number in (train(gate="passed"), train(gate="passed")):
         approve(registry, log, number, "Ada", "better")
         tag(registry, number, gate="failed", digest="0" * 64)
@@ -256,14 +259,14 @@ def test_a_barred_alias_leaves_what_was_approved(registry, train, log):
     assert in_force(registry, log, follow_alias=True).astray.startswith("Version 2 does not decide")
 
 
-def test_a_reference_that_is_rewritten_is_approved_by_nobody(registry, logged_with_reference, log):
+def test_rewritten_reference_cannot_be_approved(registry, logged_with_reference, log):
     note_registered(log, registry.register(*logged_with_reference))
     overwrite(registry, "1", REFERENCE_FILE, lambda found: found + b"\0")
-    with pytest.raises(Refused, match="what version 1 was trained on is stored otherwise"):
+    with pytest.raises(ApprovalRejected, match="what version 1 was trained on is stored otherwise"):
         approve(registry, log, "1", "Ada", "fine", forced=True)
 
 
-def test_a_reference_that_is_rewritten_after_the_approval_is_not_read(registry, logged_with_reference, log):
+def test_reference_rewritten_after_approval_is_not_read(registry, logged_with_reference, log):
     note_registered(log, registry.register(*logged_with_reference))
     approval = approve(registry, log, "1", "Ada", "fine")
     assert len(registry.reference("1", approval.reference_digest)) == 3
@@ -272,35 +275,37 @@ def test_a_reference_that_is_rewritten_after_the_approval_is_not_read(registry, 
         registry.reference("1", in_force(registry, log).approval.reference_digest)
 
 
-def test_a_version_that_nobody_noted_is_adopted_first(registry, evil, log):
+def test_version_without_a_note_must_be_adopted_first(registry, evil, log):
     number = evil()
-    with pytest.raises(Refused, match=re.escape('make adopt VERSION=1 BY="name" REASON="why" looks at it')):
+    with pytest.raises(
+        ApprovalRejected, match=re.escape('make adopt VERSION=1 BY="name" REASON="why" looks at it')
+    ):
         approve(registry, log, number, "Ada", "fine", forced=True)
     adopted = adopt(registry, log, number, "Ada", "trained in a notebook, I have seen it")
     assert (adopted.kind, adopted.digest) == ("adopted", registry.digest(number))
     assert in_force(registry, log).approval is None, "adopted is not approved"
-    with pytest.raises(Refused, match="it was noted by Ada"):
+    with pytest.raises(ApprovalRejected, match="it was noted by Ada"):
         adopt(registry, log, number, "Bo", "me too")
     assert approve(registry, log, number, "Bo", "fine").by == "Bo"
     assert [a.kind for a in history(log)] == ["adopted", "approval"]
 
 
-def test_an_adopted_version_that_is_rewritten_is_approved_by_nobody(registry, logged_with_reference, log):
+def test_rewritten_adopted_version_cannot_be_approved(registry, logged_with_reference, log):
     registry.register(*logged_with_reference)
     adopt(registry, log, "1", "Ada", "I have seen it")
     overwrite(registry, "1", "model.skops", lambda found: found + b"\0")
-    with pytest.raises(Refused, match="is not the one that was registered"):
+    with pytest.raises(ApprovalRejected, match="is not the one that was registered"):
         approve(registry, log, "1", "Ada", "fine")
 
 
-def test_what_is_no_scorer_is_not_adopted(registry, logged_with_reference, log):
+def test_file_that_is_not_a_scorer_is_not_adopted(registry, logged_with_reference, log):
     registry.register(*logged_with_reference)
     overwrite(registry, "1", "model.skops", lambda _: __import__("skops.io").io.dumps({"a": 1}))
     with pytest.raises(ModelRefused, match="version 1 is not taken"):
         adopt(registry, log, "1", "Ada", "looks fine")
 
 
-def test_a_number_that_is_given_again(registry, train, evil, log):
+def test_reused_version_number_is_not_the_approved_version(registry, train, evil, log):
     """The registry is deleted and made anew: version 1 is another one now."""
     approved = approve(registry, log, train(), "Ada", "first")
     registry._client.delete_registered_model(registry.name)
@@ -312,11 +317,11 @@ def test_a_number_that_is_given_again(registry, train, evil, log):
     assert in_force(registry, log).approval == approved
     with pytest.raises(DigestMismatch):
         registry.load("1", approved.digest)
-    with pytest.raises(Refused, match="registered by nobody we know"):
+    with pytest.raises(ApprovalRejected, match="registered by nobody we know"):
         approve(registry, log, "1", "Ada", "again", forced=True)
 
 
-def test_a_registry_that_is_renamed_or_away_changes_nothing(registry, train, log):
+def test_renamed_or_absent_registry_changes_nothing(registry, train, log):
     approved = approve(registry, log, train(), "Ada", "first")
     name = registry.name
     registry._client.rename_registered_model(name, f"{name}-renamed")
@@ -342,7 +347,9 @@ def listed(registry, log, settings, monkeypatch, capsys):
     monkeypatch.setattr("credit_risk.__main__.open_log", lambda _: log)
 
     def say(**more):
-        monkeypatch.setattr("credit_risk.__main__.Settings", lambda: settings.model_copy(update=more))
+        monkeypatch.setattr(
+            "credit_risk.__main__.Settings", lambda: settings.model_copy(update=more)
+        )
         assert main(["approvals"]) == 0
         return capsys.readouterr().out
 
@@ -350,7 +357,9 @@ def listed(registry, log, settings, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("follow_alias", [False, True])
-def test_an_alias_on_a_version_without_a_digest(registry, train, by_hand, log, listed, follow_alias):
+def test_alias_on_a_version_without_a_digest_is_reported(
+    registry, train, by_hand, log, listed, follow_alias
+):
     approve(registry, log, train(), "Ada", "first")
     registry.set_alias(PRODUCTION, by_hand())
     now = in_force(registry, log, follow_alias=follow_alias)
@@ -365,7 +374,7 @@ def test_an_alias_on_a_version_without_a_digest(registry, train, by_hand, log, l
     assert "without a digest" not in listed(follow_alias=follow_alias)
 
 
-def test_where_nothing_decides_an_alias_without_a_digest_does_not_either(registry, train, by_hand, log, listed):
+def test_alias_without_a_digest_decides_nothing(registry, train, by_hand, log, listed):
     train()
     registry.set_alias(PRODUCTION, by_hand())
     for follow_alias in (False, True):
@@ -376,7 +385,9 @@ def test_where_nothing_decides_an_alias_without_a_digest_does_not_either(registr
     assert "No version decides." in listed()
 
 
-def test_an_alias_is_not_followed_to_what_is_no_scorer(registry, train, logged_with_reference, log):
+def test_alias_is_not_followed_to_a_file_that_is_not_a_scorer(
+    registry, train, logged_with_reference, log
+):
     approve(registry, log, train(), "Ada", "first")
     registry.register(*logged_with_reference)
     overwrite(registry, "2", "model.skops", lambda found: b"junk")
@@ -384,10 +395,15 @@ def test_an_alias_is_not_followed_to_what_is_no_scorer(registry, train, logged_w
     registry.set_alias(PRODUCTION, "2")
     now = in_force(registry, log, follow_alias=True)
     assert (now.approval.version, now.alias_refused) == ("1", True)
-    assert "The alias's version was refused: version 2 is not taken: it is no scorer of ours" in now.astray
+    assert (
+        "The alias's version was refused: version 2 is not taken: it is no scorer of ours"
+        in now.astray
+    )
 
 
-def test_an_approved_version_that_is_rewritten_is_refused_in_words(registry, train, logged_with_reference, log, listed):
+def test_rewritten_approved_version_is_refused_with_the_reason(
+    registry, train, logged_with_reference, log, listed
+):
     approve(registry, log, train(), "Ada", "first")
     note_registered(log, registry.register(*logged_with_reference))
     approve(registry, log, "2", "Bo", "better")
@@ -401,14 +417,14 @@ def test_an_approved_version_that_is_rewritten_is_refused_in_words(registry, tra
     assert in_force(registry, log) == InForce(decisions(log)[-1])
 
 
-def test_what_was_taken_once_is_not_looked_at_again(registry, train, log, monkeypatch):
+def test_accepted_version_is_not_checked_again(registry, train, log, monkeypatch):
     approved = approve(registry, log, train(), "Ada", "first")
     assert in_force(registry, log) == InForce(approved)
     monkeypatch.setattr(registry, "load", killed)
     assert in_force(registry, log) == InForce(approved)
 
 
-def test_a_version_that_fails_its_trial_is_neither_approved_nor_rolled_back_to(registry, train, log, monkeypatch):
+def test_version_that_fails_its_trial_is_never_approved(registry, train, log, monkeypatch):
     for number in (train(), train(), train()):
         if number != "3":
             approve(registry, log, number, "Ada", "better")
@@ -417,9 +433,12 @@ def test_a_version_that_fails_its_trial_is_neither_approved_nor_rolled_back_to(r
         raise ModelRefused("the scorer was tried out, and that process crashed (SIGSEGV)")
 
     monkeypatch.setattr("credit_risk.registry.registry.try_scorer", fails)
-    with pytest.raises(Refused, match=r"version 3 would be refused by the services: .* crashed \(SIGSEGV\)"):
+    with pytest.raises(
+        ApprovalRejected,
+        match=r"version 3 would be refused by the services: .* crashed \(SIGSEGV\)",
+    ):
         approve(registry, log, "3", "Ada", "it looks good", forced=True)
-    with pytest.raises(Refused, match="version 1 would be refused by the services"):
+    with pytest.raises(ApprovalRejected, match="version 1 would be refused by the services"):
         rollback(registry, log, "Ada", "complaints")
     assert [(a.kind, a.version) for a in history(log)] == [("approval", "1"), ("approval", "2")]
 
@@ -434,13 +453,19 @@ def test_an_approval_downloads_a_version_once(registry, train, log, monkeypatch)
 # At once, and cut off
 
 
-def test_of_two_approvals_at_once_one_stands_and_the_other_is_told(registry, train, log, settings):
+def test_concurrent_approvals_one_stands_the_other_is_refused(registry, train, log, settings):
     numbers = [train() for _ in range(4)]
 
     def decide(number):
         try:
-            approve(Registry(registry._uri, registry.name), open_log(settings), number, f"by {number}", "at once")
-        except Refused as refused:
+            approve(
+                Registry(registry._uri, registry.name),
+                open_log(settings),
+                number,
+                f"by {number}",
+                "at once",
+            )
+        except ApprovalRejected as refused:
             return str(refused)
         return ""
 
@@ -452,7 +477,7 @@ def test_of_two_approvals_at_once_one_stands_and_the_other_is_told(registry, tra
     assert len(history(log)) == 4
 
 
-def test_an_approval_of_a_version_that_is_deleted_meanwhile(registry, train, log, monkeypatch):
+def test_approval_of_a_version_deleted_meanwhile_stands(registry, train, log, monkeypatch):
     """What was approved cannot be loaded; the log says so, and a rollback leads back."""
     train()
     train()
@@ -473,8 +498,12 @@ def test_an_approval_of_a_version_that_is_deleted_meanwhile(registry, train, log
     assert registry.alias(PRODUCTION) == "1"
 
 
-@pytest.mark.parametrize(("cut", "decides"), [("append_approval", "1"), ("set_alias", "2"), ("sign", "2")])
-def test_an_approval_that_is_cut_off(registry, train, log, monkeypatch, cut, decides):
+@pytest.mark.parametrize(
+    ("cut", "decides"), [("append_approval", "1"), ("set_alias", "2"), ("sign", "2")]
+)
+def test_approval_cut_off_counts_once_it_is_in_the_log(
+    registry, train, log, monkeypatch, cut, decides
+):
     """It counts from the moment that it is in the log; the alias follows by the next one."""
     train()
     train()
@@ -491,18 +520,22 @@ def test_an_approval_that_is_cut_off(registry, train, log, monkeypatch, cut, dec
     assert [(a.version, a.by) for a in history(log)] == [("1", "Ada"), ("2", "Bo")]
 
 
-def test_an_alias_that_cannot_follow_is_told(registry, train, log, monkeypatch, caplog):
+def test_alias_that_cannot_be_moved_is_reported(registry, train, log, monkeypatch, caplog):
     train()
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "set_alias", lambda *_: (_ for _ in ()).throw(NoSuchVersion("gone")))
+        patch.setattr(
+            registry, "set_alias", lambda *_: (_ for _ in ()).throw(NoSuchVersion("gone"))
+        )
         approve(registry, log, "1", "Ada", "first")
     assert "version 1 decides, but the alias in MLflow does not say so: gone" in caplog.text
     assert deciding(registry, log) == ("1", "Ada")
 
 
 @pytest.mark.parametrize("moment", ["before the alias", "after the alias"])
-def test_an_approval_within_another(registry, train, log, settings, monkeypatch, moment):
-    """Whichever came last into the log stands, and who was overtaken is told."""
+def test_last_of_two_interleaved_approvals_stands(
+    registry, train, log, settings, monkeypatch, moment
+):
+    """The approval that is logged last stands, and the caller of the other one is informed."""
     train()
     train()
     set_alias = registry.set_alias
@@ -519,7 +552,7 @@ def test_an_approval_within_another(registry, train, log, settings, monkeypatch,
             another()
 
     monkeypatch.setattr(registry, "set_alias", moved)
-    with pytest.raises(Refused, match="version 2 was decided on at the same time, by Bo"):
+    with pytest.raises(ApprovalRejected, match="version 2 was decided on at the same time, by Bo"):
         approve(registry, log, "1", "Ada", "first")
     assert (registry.alias(PRODUCTION), *deciding(registry, log)) == ("2", "2", "Bo")
     assert len(history(log)) == 2
@@ -540,28 +573,40 @@ def test_earlier_decisions_stay_valid(registry, register, log):
     now = in_force(registry, log)
     assert "was removed" in now.astray
     assert rollback(registry, log, "Cy", "back").version == "1"
-    assert approve(registry, log, "2", "Di", "forth again").digest == registry.digest("2"), "a decision is a note too"
-    assert [(a.version, a.by) for a in history(log)] == [("1", "Ada"), ("2", "Bo"), ("1", "Cy"), ("2", "Di")]
+    assert approve(registry, log, "2", "Di", "forth again").digest == registry.digest("2"), (
+        "a decision is a note too"
+    )
+    assert [(a.version, a.by) for a in history(log)] == [
+        ("1", "Ada"),
+        ("2", "Bo"),
+        ("1", "Cy"),
+        ("2", "Di"),
+    ]
 
 
-def test_where_alias_and_log_differ_at_the_first_start_the_log_counts(registry, register, log):
+def test_log_outweighs_the_alias_at_the_first_start(registry, register, log):
     earlier_approval(registry, log, register().number, "Ada")
     registry.set_alias(PRODUCTION, register().number)
     now = in_force(registry, log)
     assert (now.approval.version, now.approval.by) == ("1", "Ada")
-    assert "but the last decision in the log, Ada's, says version 1, and only that counts" in now.astray
+    assert (
+        "but the last decision in the log, Ada's, says version 1, and only that counts"
+        in now.astray
+    )
 
 
-def test_a_gates_verdict_of_before_there_were_notes_has_the_digest(registry, logged_with_reference, log):
-    version = registry.register(*logged_with_reference, {"gate": "failed", "gate_reasons": "AUC is lower"})
+def test_earlier_gate_verdict_is_bound_to_the_digest(registry, logged_with_reference, log):
+    version = registry.register(
+        *logged_with_reference, {"gate": "failed", "gate_reasons": "AUC is lower"}
+    )
     log.append_event("gate", "1", digest=version.digest, gate="failed", gate_reasons="AUC is lower")
-    with pytest.raises(Refused, match="AUC is lower"):
+    with pytest.raises(ApprovalRejected, match="AUC is lower"):
         approve(registry, log, "1", "Ada", "fine")
     approval = approve(registry, log, "1", "Ada", "I know why", forced=True)
     assert approval.reference_digest == registry.reference_digest("1")
 
 
-def test_once_the_collection_is_open_a_decision_elsewhere_is_none(registry, train, log):
+def test_decision_outside_the_collection_does_not_count(registry, train, log):
     """Others may write events: the services overrides, training its notes."""
     open_collection(log)
     earlier_approval(registry, log, train(), "CEO")
@@ -570,7 +615,7 @@ def test_once_the_collection_is_open_a_decision_elsewhere_is_none(registry, trai
     assert in_force(registry, log) == InForce(None)
 
 
-def test_the_collection_is_opened_once(registry, train, log):
+def test_approval_collection_is_opened_once(registry, train, log):
     earlier_approval(registry, log, train(), "Ada")
     open_collection(log)
     open_collection(log)
@@ -598,7 +643,7 @@ def command(registry, settings, monkeypatch, capsys):
     return run
 
 
-def test_the_command_line(registry, train, command, evil):
+def test_command_line_approves_and_lists(registry, train, command, evil):
     train()
     code, said = command("approvals")
     assert (code, "nothing was approved" in said, "No version decides." in said) == (0, True, True)
@@ -612,13 +657,15 @@ def test_the_command_line(registry, train, command, evil):
     registry.set_alias(PRODUCTION, evil())
     code, said = command("approvals")
     assert code == 0
-    assert said.splitlines()[-1].startswith("The alias production in MLflow points at version 2, but")
+    assert said.splitlines()[-1].startswith(
+        "The alias production in MLflow points at version 2, but"
+    )
     assert command("approve", "--version", "2", "--by", "Ada", "--reason", "x")[0] == 1
     code, said = command("adopt", "--version", "2", "--by", "Ada", "--reason", "seen")
     assert (code, "adopted   version 2     by Ada: seen" in said) == (0, True)
 
 
-def test_a_line_break_of_before_it_was_refused_forges_no_line(registry, train, command, log):
+def test_line_break_in_an_old_entry_forges_no_line(registry, train, command, log):
     earlier_approval(registry, log, train(), FORGED)
     said = command("approvals")[1]
     assert "by Ada 2026-11-28 12:00 UTC approval version 9 by CEO: better" in said

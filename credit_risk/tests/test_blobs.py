@@ -3,16 +3,21 @@ from pathlib import Path
 
 import pytest
 
-from credit_risk.storage.blobs import BlobExists, BlobMissing, open_blobs
+from credit_risk.storage.backends import open_blobs
+from credit_risk.storage.blobs import BlobExists, BlobMissing
 
 
 @pytest.fixture(params=["folder", "bucket"])
 def blobs(request, tmp_path):
-    url = str(tmp_path / "bucket") if request.param == "folder" else request.getfixturevalue("gcs_url")
+    url = (
+        str(tmp_path / "bucket")
+        if request.param == "folder"
+        else request.getfixturevalue("gcs_url")
+    )
     return open_blobs(url)
 
 
-def test_what_is_put_is_got(blobs, tmp_path):
+def test_blob_is_read_back_unchanged(blobs, tmp_path):
     blobs.put("a/b.txt", b"hello")
     (tmp_path / "file").write_bytes(b"from a file")
     blobs.put("a/c.bin", tmp_path / "file")
@@ -22,7 +27,7 @@ def test_what_is_put_is_got(blobs, tmp_path):
     assert blobs.names("b") == []
 
 
-def test_a_name_is_written_once_unless_asked(blobs):
+def test_blob_is_not_overwritten_unless_asked(blobs):
     blobs.put("x", b"1")
     with pytest.raises(BlobExists):
         blobs.put("x", b"2")
@@ -32,7 +37,7 @@ def test_a_name_is_written_once_unless_asked(blobs):
     assert blobs.names() == ["x"]
 
 
-def test_what_is_not_there(blobs):
+def test_missing_blob_is_reported(blobs):
     with pytest.raises(BlobMissing):
         blobs.get("nothing")
     blobs.delete("nothing")
@@ -42,19 +47,19 @@ def test_what_is_not_there(blobs):
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "", "a/../../x"])
-def test_names_stay_below_the_root(blobs, name):
+def test_blob_names_stay_below_the_root(blobs, name):
     with pytest.raises(ValueError, match="not a name"):
         blobs.put(name, b"")
 
 
-def test_a_file_is_whole_or_not_there(tmp_path):
+def test_blob_is_either_whole_or_absent(tmp_path):
     blobs = open_blobs(str(tmp_path))
     with pytest.raises(FileNotFoundError):
         blobs.put("x", Path("/nowhere"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_dead_writer_left_half_written_is_removed_and_nothing_else(tmp_path):
+def test_only_half_written_files_of_dead_writers_are_removed(tmp_path):
     blobs = open_blobs(str(tmp_path))
     blobs.put("a/kept", b"1")
     (tmp_path / "a" / ".part-dead").write_bytes(b"2")
@@ -66,7 +71,7 @@ def test_what_a_dead_writer_left_half_written_is_removed_and_nothing_else(tmp_pa
     assert blobs.names() == ["a/kept"]
 
 
-def test_a_bucket_holds_nothing_half_written(gcs_url):
+def test_bucket_never_holds_a_half_written_blob(gcs_url):
     blobs = open_blobs(gcs_url)
     blobs.put("kept", b"1")
     blobs.tidy(datetime.now(UTC) + timedelta(hours=1))

@@ -1,4 +1,4 @@
-"""The training data: what is committed is what the scripts make, and a faulty file is told where and how to mend it."""
+"""The training data: the committed files are what the scripts make; faults are located."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from credit_risk.schema.attributes import ATTRIBUTES, GOOD, LABEL, NAMES
 from credit_risk.schema.faults import InvalidApplications
-from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.backends import open_blobs
 from credit_risk.training_data.data import data_hash, n_repeated, read_training, split
 from data import make_data
 from data import split as split_script
@@ -45,12 +45,14 @@ def written(path: Path, lines: list[str]) -> Path:
     return path
 
 
-def test_it_has_the_thousand_clients_of_german_credit(frame):
+def test_data_are_the_thousand_clients_of_german_credit(frame):
     assert list(frame.columns) == [*NAMES, LABEL]
     assert frame[LABEL].value_counts().to_dict() == {"good": 700, "bad": 300}
     assert frame.notna().all().all()
     assert not frame.duplicated().any()
-    assert {a.name for a in ATTRIBUTES if a.kind == "number"} == set(frame.select_dtypes("int64").columns)
+    assert {a.name for a in ATTRIBUTES if a.kind == "number"} == set(
+        frame.select_dtypes("int64").columns
+    )
 
 
 def test_the_readme_names_the_digest_of_the_committed_file(frame):
@@ -61,7 +63,9 @@ def test_the_readme_names_the_digest_of_the_committed_file(frame):
 
 def test_the_readme_lists_every_category_with_its_number_of_clients(frame):
     listed: dict[str, dict[str, int]] = {}
-    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \| (\d+) \|", (DATA / "README.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| `([^`]+)` \| (\d+) \|", (DATA / "README.md").read_text(), re.MULTILINE
+    )
     for name, value, n in rows:
         listed.setdefault(name, {})[value] = int(n)
     for a in ATTRIBUTES:
@@ -69,19 +73,25 @@ def test_the_readme_lists_every_category_with_its_number_of_clients(frame):
         if a.kind == "category":
             assert listed[a.name] == {c: int(counts.get(c, 0)) for c in a.categories}
         elif a.maximum <= 4:
-            assert listed[a.name] == {str(code): int(counts.get(code, 0)) for code in range(1, a.maximum + 1)}
+            assert listed[a.name] == {
+                str(code): int(counts.get(code, 0)) for code in range(1, a.maximum + 1)
+            }
 
 
 def test_rows_with_equal_inputs_are_never_on_both_sides_of_the_split(frame):
-    extract = pd.concat([frame, frame.sample(300, random_state=1), frame.head(5).assign(**{LABEL: GOOD})])
+    extract = pd.concat(
+        [frame, frame.sample(300, random_state=1), frame.head(5).assign(**{LABEL: GOOD})]
+    )
     train, test = split(extract.reset_index(drop=True))
-    assert not set(train[list(NAMES)].apply(tuple, axis=1)) & set(test[list(NAMES)].apply(tuple, axis=1))
+    assert not set(train[list(NAMES)].apply(tuple, axis=1)) & set(
+        test[list(NAMES)].apply(tuple, axis=1)
+    )
     assert len(train) + len(test) == 1305
     # Further rows of a client move nobody: the distinct clients are drawn as the data's own are.
     assert set(test.index) >= set(split(frame)[1].index)
 
 
-def test_rows_with_an_absent_attribute_are_equal_too(frame):
+def test_split_keeps_equal_rows_with_missing_values_together(frame):
     absent = frame.assign(age=float("nan"))
     train, test = split(pd.concat([absent, absent], ignore_index=True))
     assert (len(train), len(test)) == (1600, 400)
@@ -96,7 +106,7 @@ def test_a_class_needs_twenty_different_clients(lines, tmp_path):
         read_training(written(tmp_path / "few.csv", [lines[0], *good, *bad[:19] * 5]))
 
 
-def test_arff_to_csv(tmp_path, capsys):
+def test_arff_is_converted_to_csv(tmp_path, capsys):
     arff = tmp_path / "small.arff"
     arff.write_text(ARFF)
     make_data.main([str(arff), "--out", str(tmp_path / "small.csv")])
@@ -120,7 +130,7 @@ def test_split_keeps_the_classes_shares_and_loses_nobody(frame):
     assert not split(frame, seed=1)[1].index.equals(test.index)
 
 
-def test_the_hash_tells_rows_apart_and_nothing_else(frame):
+def test_data_hash_depends_on_rows_only(frame):
     known = data_hash(frame)
     same = frame.set_index(frame.index + 5)[[LABEL, *reversed(NAMES)]].assign(note="x")
     assert data_hash(same) == known
@@ -130,20 +140,24 @@ def test_the_hash_tells_rows_apart_and_nothing_else(frame):
     assert data_hash(changed) != known
 
 
-def test_other_files_with_the_same_columns_are_read(tmp_path, frame):
+def test_training_data_of_another_file_are_read(tmp_path, frame):
     other = frame[[LABEL, *reversed(NAMES)]].rename(columns={"foreign_worker": " foreign_worker"})
-    other.astype({"duration": "float64"}).assign(note="x").to_csv(tmp_path / "other.csv", sep=";", index=False)
+    other.astype({"duration": "float64"}).assign(note="x").to_csv(
+        tmp_path / "other.csv", sep=";", index=False
+    )
     pd.testing.assert_frame_equal(read_training(tmp_path / "other.csv"), frame)
 
 
-def test_protected_attributes_may_be_absent(tmp_path, frame):
-    frame.drop(columns=["age", "personal_status", "foreign_worker"]).to_csv(tmp_path / "lean.csv", index=False)
+def test_training_data_may_lack_protected_attributes(tmp_path, frame):
+    frame.drop(columns=["age", "personal_status", "foreign_worker"]).to_csv(
+        tmp_path / "lean.csv", index=False
+    )
     lean = read_training(tmp_path / "lean.csv")
     assert list(lean.columns) == [*NAMES, LABEL]
     assert lean[["age", "personal_status", "foreign_worker"]].isna().all().all()
 
 
-def test_a_bucket_is_read(gcs_url, frame):
+def test_training_data_are_read_from_a_bucket(gcs_url, frame):
     open_blobs(gcs_url).put("credit-g.csv", CSV)
     pd.testing.assert_frame_equal(read_training(f"{gcs_url}/credit-g.csv"), frame)
     with pytest.raises(FileNotFoundError, match=f"{gcs_url}/gone.csv"):
@@ -153,12 +167,30 @@ def test_a_bucket_is_read(gcs_url, frame):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: [rows[0], rows[1], rows[2].replace("radio/tv", "yacht")], "line 3: purpose 'yacht' is not"),
-        (lambda rows: [rows[0], rows[1].replace("<0,6,", "<0,six,")], "line 2: duration 'six' is not a whole number"),
-        (lambda rows: [rows[0], "", rows[1], rows[2].removesuffix("bad")], "line 4: class has no value; write good or"),
-        (lambda rows: [row.rpartition(",")[0] for row in rows], "column 'class' is missing or empty"),
-        (lambda rows: [row.partition(",")[2] for row in rows], "column 'checking_status' is missing; add it"),
-        (lambda rows: [row for row in rows if not row.endswith("bad")], "class is 'bad' for 0 clients only; add some"),
+        (
+            lambda rows: [rows[0], rows[1], rows[2].replace("radio/tv", "yacht")],
+            "line 3: purpose 'yacht' is not",
+        ),
+        (
+            lambda rows: [rows[0], rows[1].replace("<0,6,", "<0,six,")],
+            "line 2: duration 'six' is not a whole number",
+        ),
+        (
+            lambda rows: [rows[0], "", rows[1], rows[2].removesuffix("bad")],
+            "line 4: class has no value; write good or",
+        ),
+        (
+            lambda rows: [row.rpartition(",")[0] for row in rows],
+            "column 'class' is missing or empty",
+        ),
+        (
+            lambda rows: [row.partition(",")[2] for row in rows],
+            "column 'checking_status' is missing; add it",
+        ),
+        (
+            lambda rows: [row for row in rows if not row.endswith("bad")],
+            "class is 'bad' for 0 clients only; add some",
+        ),
         (lambda rows: [""], "the file is empty"),
     ],
 )

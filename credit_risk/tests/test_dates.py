@@ -23,7 +23,7 @@ from credit_risk.schema.spelling.dates import day_of, why_not
         ("01.02.2026 12:00", "day first"),
     ],
 )
-def test_the_day_that_is_written_is_taken(text, form):
+def test_unambiguous_date_is_taken(text, form):
     assert day_of(text) == (date(2026, 2, 1), form)
 
 
@@ -48,6 +48,6 @@ def test_the_day_that_is_written_is_taken(text, form):
         ("/" * 100_000, "slashes"),
     ],
 )
-def test_others_are_refused_with_the_reason(text, why):
+def test_ambiguous_or_invalid_date_is_refused_with_the_reason(text, why):
     assert day_of(text) == (None, "")
     assert why in why_not(text)

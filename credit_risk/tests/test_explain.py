@@ -11,8 +11,9 @@ from sklearn.model_selection import StratifiedKFold
 from credit_risk.schema.attributes import ATTRIBUTE, NAMES, PROTECTED, SCORED
 from credit_risk.schema.code_book import MEANINGS
 from credit_risk.schema.codec import encode
-from credit_risk.scoring.counterfactual import LEVERS, what_would_change_it
-from credit_risk.scoring.model import TRUSTED, CreditScorer, NotExplainable
+from credit_risk.scoring.counterfactual import LEVERS, counterfactual
+from credit_risk.scoring.explanation import NotExplainable
+from credit_risk.scoring.model import TRUSTED, CreditScorer
 from credit_risk.scoring.reason_codes import LEAST_EFFECT, MOST, TEXTS
 from credit_risk.training_data.data import read_training, split
 
@@ -20,7 +21,7 @@ AT = {name: NAMES.index(name) for name in NAMES}
 
 
 @pytest.fixture(scope="module")
-def clients():
+def encoded_split():
     train, test = split(read_training("data/credit-g.csv"))
     return encode(train), train["class"].to_numpy(str), encode(test)
 
@@ -37,35 +38,39 @@ def fitted(scorer, codes, labels):
 
 
 @pytest.fixture(scope="module")
-def scorer(clients):
+def scorer(encoded_split):
     members = [{"num_boost_round": 60, "seed": seed} for seed in (1, 2)]
-    return fitted(CreditScorer({"learning_rate": 0.1}, members=members), *clients[:2])
+    return fitted(CreditScorer({"learning_rate": 0.1}, members=members), *encoded_split[:2])
 
 
 @pytest.fixture(scope="module", params=[None, 0.1, 0.5])
-def at_base_rate(request, clients):
-    return fitted(CreditScorer({"learning_rate": 0.1}, 80, base_rate=request.param), *clients[:2])
+def at_base_rate(request, encoded_split):
+    return fitted(
+        CreditScorer({"learning_rate": 0.1}, 80, base_rate=request.param), *encoded_split[:2]
+    )
 
 
 def logit(p):
     return np.log(p / (1 - p))
 
 
-def test_contributions_sum_to_the_score(at_base_rate, clients):
-    codes = clients[2]
+def test_contributions_sum_to_the_score(at_base_rate, encoded_split):
+    codes = encoded_split[2]
     found = at_base_rate.explain(codes)
-    np.testing.assert_allclose(found.contributions.sum(axis=1) + found.bias, logit(at_base_rate.risk(codes)), atol=1e-6)
+    np.testing.assert_allclose(
+        found.contributions.sum(axis=1) + found.bias, logit(at_base_rate.risk(codes)), atol=1e-6
+    )
 
 
-def test_a_red_clients_effects_sum_to_more_risk(at_base_rate, clients):
-    codes = clients[2]
+def test_a_red_clients_effects_sum_to_more_risk(at_base_rate, encoded_split):
+    codes = encoded_split[2]
     red = at_base_rate.decide(codes).red
     assert red.any()
     assert at_base_rate.explain(codes).effects.sum(axis=1)[red].min() > 0
 
 
-def test_effects_are_less_the_mean_over_accepted_clients(clients):
-    codes, labels, test = clients
+def test_effects_are_relative_to_the_mean_accepted_client(encoded_split):
+    codes, labels, test = encoded_split
     risk = np.where(np.arange(len(codes)) < 100, 0.01, 0.9)  # the first hundred, say
     scorer = CreditScorer(num_boost_round=20).fit(codes, labels, risk)
     mean = scorer.explain(codes[:100]).contributions.mean(axis=0)
@@ -73,21 +78,25 @@ def test_effects_are_less_the_mean_over_accepted_clients(clients):
     np.testing.assert_allclose(found.effects, found.contributions - mean)
 
 
-def test_where_nobody_would_be_accepted_there_are_reasons_too(clients):
-    codes, labels, test = clients
-    scorer = CreditScorer(num_boost_round=20, cost_bad=1000).fit(codes, labels, np.linspace(0.2, 0.9, len(codes)))
+def test_reasons_exist_where_nobody_would_be_accepted(encoded_split):
+    codes, labels, test = encoded_split
+    scorer = CreditScorer(num_boost_round=20, cost_bad=1000).fit(
+        codes, labels, np.linspace(0.2, 0.9, len(codes))
+    )
     assert all(found.raising for found in scorer.reasons(test))
 
 
-def test_the_share_that_is_accepted_is_that_of_the_risks_out_of_fold(clients):
-    codes, labels, _ = clients
+def test_accepted_share_is_that_of_out_of_fold_risks(encoded_split):
+    codes, labels, _ = encoded_split
     risk = np.linspace(0, 0.5, len(codes))
-    assert CreditScorer(num_boost_round=5).fit(codes, labels, risk).acceptance == pytest.approx(1 / 3, abs=0.01)
+    assert CreditScorer(num_boost_round=5).fit(codes, labels, risk).acceptance == pytest.approx(
+        1 / 3, abs=0.01
+    )
     assert CreditScorer(num_boost_round=5).fit(codes, labels).acceptance is None
 
 
-def test_a_red_client_gets_only_raising_reasons_a_green_one_both_apart(scorer, clients):
-    codes = clients[2]
+def test_a_red_client_gets_only_raising_reasons_a_green_one_both_apart(scorer, encoded_split):
+    codes = encoded_split[2]
     red = scorer.decide(codes).red
     found = scorer.reasons(codes)
     for refused, one in zip(red, found, strict=True):
@@ -103,8 +112,8 @@ def test_a_red_client_gets_only_raising_reasons_a_green_one_both_apart(scorer, c
     assert any(one.lowering for one in found)
 
 
-def test_reasons_are_of_the_strongest_effects_with_what_is_recorded(scorer, clients):
-    codes = clients[2]
+def test_reasons_are_of_the_strongest_effects_with_what_is_recorded(scorer, encoded_split):
+    codes = encoded_split[2]
     effects = scorer.explain(codes).effects
     for row, effect, one in zip(codes, effects, scorer.reasons(codes), strict=True):
         first = one.raising[0] if one.raising else None
@@ -114,30 +123,44 @@ def test_reasons_are_of_the_strongest_effects_with_what_is_recorded(scorer, clie
         for reason in (*one.raising, *one.lowering):
             code = row[AT[reason.attribute]]
             attribute = ATTRIBUTE[reason.attribute]
-            value = attribute.categories[int(code)] if attribute.kind == "category" else f"{int(code):,}"
+            value = (
+                attribute.categories[int(code)]
+                if attribute.kind == "category"
+                else f"{int(code):,}"
+            )
             assert value in reason.text
             assert reason.meaning == MEANINGS.get(reason.attribute, {}).get(reason.value, "")
 
 
-def test_no_reason_is_of_a_protected_attribute_or_of_a_score(scorer, clients):
-    codes = clients[2]
-    words = {reason.attribute for one in scorer.reasons(codes) for reason in (*one.raising, *one.lowering)}
+def test_reasons_exclude_protected_attributes_and_scores(scorer, encoded_split):
+    codes = encoded_split[2]
+    words = {
+        reason.attribute
+        for one in scorer.reasons(codes)
+        for reason in (*one.raising, *one.lowering)
+    }
     assert words <= set(SCORED)
-    assert not {text for name, text in TEXTS.items() if name.split()[0] in PROTECTED or "score" in text.lower()}
+    assert not {
+        text
+        for name, text in TEXTS.items()
+        if name.split()[0] in PROTECTED or "score" in text.lower()
+    }
 
 
-def test_every_scored_attribute_has_its_words_and_no_code_is_read_as_a_quantity():
+def test_every_scored_attribute_has_reason_texts():
     for name in SCORED:
         assert "{value}" in TEXTS[name]
         attribute = ATTRIBUTE[name]
         if attribute.kind == "category":
-            assert "“{value}”" in TEXTS[name]  # quoted: the label may mean something else than it says
+            assert (
+                "“{value}”" in TEXTS[name]
+            )  # quoted: the label may mean something else than it says
         elif name in MEANINGS:
             assert TEXTS[name].endswith("class {value}")
 
 
-def test_comparisons_are_true_of_accepted_clients(scorer, clients):
-    codes, labels, test = clients
+def test_comparisons_hold_for_accepted_clients(scorer, encoded_split):
+    codes, labels, test = encoded_split
     accepted = codes[out_of_fold(scorer, codes, labels) < scorer.threshold]
     compared = 0
     for one in scorer.reasons(test):
@@ -150,43 +173,52 @@ def test_comparisons_are_true_of_accepted_clients(scorer, clients):
                 compared += 1
             elif "common among" in reason.text:
                 attribute = ATTRIBUTE[reason.attribute]
-                code = attribute.categories.index(reason.value) if attribute.categories else int(reason.value)
+                code = (
+                    attribute.categories.index(reason.value)
+                    if attribute.categories
+                    else int(reason.value)
+                )
                 share = np.mean(accepted[:, column] == code) - np.mean(codes[:, column] == code)
                 assert ("less common" in reason.text) == (share < 0)
                 compared += 1
     assert compared > 100
 
 
-def test_reasons_are_stored_with_the_scorer(scorer, clients, monkeypatch):
+def test_reasons_are_stored_with_the_scorer(scorer, encoded_split, monkeypatch):
     stored = skops.io.dumps(scorer)
-    before = scorer.reasons(clients[2])
+    before = scorer.reasons(encoded_split[2])
     monkeypatch.setitem(TEXTS, "duration", "Something else: {value}")
     loaded = skops.io.loads(stored, trusted=TRUSTED)
-    assert loaded.reasons(clients[2]) == before
+    assert loaded.reasons(encoded_split[2]) == before
 
 
-def test_without_out_of_fold_risks_nothing_is_explained(clients):
-    codes, labels, test = clients
+def test_without_out_of_fold_risks_nothing_is_explained(encoded_split):
+    codes, labels, test = encoded_split
     scorer = CreditScorer(num_boost_round=5).fit(codes, labels)
     with pytest.raises(NotExplainable, match="fit"):
         scorer.explain(test)
 
 
-def test_sentences_are_the_reasons_for_the_decision_as_it_fell(scorer, clients):
-    codes = clients[0]
+def test_reason_sentences_match_the_decision(scorer, encoded_split):
+    codes = encoded_split[0]
     red = scorer.decide(codes).red
-    words = [one.raising if refused else one.lowering for one, refused in zip(scorer.reasons(codes), red, strict=True)]
-    assert scorer.sentences(codes).to_pylist() == ["; ".join(reason.text for reason in found) for found in words]
+    words = [
+        one.raising if refused else one.lowering
+        for one, refused in zip(scorer.reasons(codes), red, strict=True)
+    ]
+    assert scorer.sentences(codes).to_pylist() == [
+        "; ".join(reason.text for reason in found) for found in words
+    ]
     assert 0 < red.sum() < len(red)
     assert scorer.sentences(codes[:0]).to_pylist() == []
 
 
-def test_no_rows_no_reasons(scorer):
+def test_reasons_of_no_rows_are_empty(scorer):
     assert scorer.reasons(np.empty((0, 20))) == []
 
 
-def test_the_base_rate_corrects_the_odds_before_the_threshold(clients):
-    codes, labels, test = clients
+def test_the_base_rate_corrects_the_odds_before_the_threshold(encoded_split):
+    codes, labels, test = encoded_split
     plain = CreditScorer(num_boost_round=40).fit(codes, labels)
     rare = CreditScorer(num_boost_round=40, base_rate=0.05).fit(codes, labels)
     ratio = (0.05 / 0.95) / (0.3 / 0.7)
@@ -200,7 +232,7 @@ def test_the_base_rate_corrects_the_odds_before_the_threshold(clients):
 
 
 def brute_force(scorer, codes, levers):
-    """Every whole number and step, one by one: what `what_would_change_it` must find the least of."""
+    """Every whole number and step, one by one: what `counterfactual` must find the least of."""
     low = {name: scorer.domain.ranges[name][0] for name in ("credit_amount", "duration")}
     options = []
     for name in LEVERS:
@@ -221,13 +253,18 @@ def brute_force(scorer, codes, levers):
     return rows[np.argmin(sizes)] if np.isfinite(sizes.min()) else None
 
 
-@pytest.mark.parametrize("levers", [("credit_amount",), ("duration", "savings_status", "other_parties")])
-def test_the_smallest_change_is_found(scorer, clients, levers):
-    codes = clients[2]
+@pytest.mark.parametrize(
+    "levers", [("credit_amount",), ("duration", "savings_status", "other_parties")]
+)
+def test_counterfactual_is_the_smallest_change(scorer, encoded_split, levers):
+    codes = encoded_split[2]
     reds = codes[scorer.decide(codes).red][:25]
     outcomes = set()
     for client in reds:
-        expected, found = brute_force(scorer, client, levers), what_would_change_it(scorer, client, levers)
+        expected, found = (
+            brute_force(scorer, client, levers),
+            counterfactual(scorer, client, levers),
+        )
         outcomes.add(found is None)
         if expected is None:
             assert found is None
@@ -236,10 +273,10 @@ def test_the_smallest_change_is_found(scorer, clients, levers):
     assert outcomes == {True, False}
 
 
-def test_a_change_is_green_and_touches_nothing_else(at_base_rate, clients):
-    codes = clients[2]
+def test_counterfactual_is_green_and_changes_nothing_else(at_base_rate, encoded_split):
+    codes = encoded_split[2]
     for client in codes[at_base_rate.decide(codes).red][:40]:
-        change = what_would_change_it(at_base_rate, client)
+        change = counterfactual(at_base_rate, client)
         if change is None:
             continue
         assert not at_base_rate.decide(change.codes[None]).red[0]
@@ -250,11 +287,11 @@ def test_a_change_is_green_and_touches_nothing_else(at_base_rate, clients):
             assert f"{int(change.codes[AT[name]]):,}" in change.text
 
 
-def test_a_green_client_needs_no_change(scorer, clients):
-    codes = clients[2]
-    assert what_would_change_it(scorer, codes[~scorer.decide(codes).red][0]) is None
+def test_a_green_client_needs_no_change(scorer, encoded_split):
+    codes = encoded_split[2]
+    assert counterfactual(scorer, codes[~scorer.decide(codes).red][0]) is None
 
 
-def test_an_attribute_that_a_client_cannot_change_is_no_lever(scorer, clients):
+def test_attribute_that_a_client_cannot_change_is_not_a_lever(scorer, encoded_split):
     with pytest.raises(ValueError, match="age"):
-        what_would_change_it(scorer, clients[2][0], ["age"])
+        counterfactual(scorer, encoded_split[2][0], ["age"])

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from credit_risk.schema.formulas import harmless, harmless_text
+from credit_risk.schema.formulas import escape_formulas, harmless_text
 
 SIGNS = "=+-@＝＋－＠"
 HARMLESS = [
@@ -39,44 +39,60 @@ def cells(text: str, separator: str) -> list[str]:
     """Return the cells of a line that holds a text as our CSVs do, read by another separator."""
     line = io.StringIO(newline="")
     csv.writer(line, quoting=csv.QUOTE_ALL).writerow(["green", text])
-    return [cell for row in csv.reader(io.StringIO(line.getvalue(), newline=""), delimiter=separator) for cell in row]
+    return [
+        cell
+        for row in csv.reader(io.StringIO(line.getvalue(), newline=""), delimiter=separator)
+        for cell in row
+    ]
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_what_is_no_formula_stays_as_it_is(text):
+def test_text_that_is_not_a_formula_is_unchanged(text):
     assert harmless_text(text) == text
 
 
 @pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize(
-    "blank", ["", " ", "\t", "\r", "\n", "\x0b", "\x0c", "\u00a0", "\ufeff", "\u2003", "\u200b", "\x00"]
+    "blank",
+    ["", " ", "\t", "\r", "\n", "\x0b", "\x0c", "\u00a0", "\ufeff", "\u2003", "\u200b", "\x00"],
 )
-def test_a_formula_is_a_text_whatever_blank_is_before_it(sign, blank):
+def test_formula_after_any_blank_is_escaped(sign, blank):
     assert harmless_text(f"{blank}{sign}1+1").startswith("'")
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
 @pytest.mark.parametrize(
-    "text", ["x;=1+1;y", "x\t=1+1", "x; @SUM(1)", 'x;"=1+1&";y', 'r;=HYPERLINK("http://x");b', "x;\u00a0=1", "x;;=1"]
+    "text",
+    [
+        "x;=1+1;y",
+        "x\t=1+1",
+        "x; @SUM(1)",
+        'x;"=1+1&";y',
+        'r;=HYPERLINK("http://x");b',
+        "x;\u00a0=1",
+        "x;;=1",
+    ],
 )
-def test_a_text_that_is_split_holds_no_formula(text, separator):
+def test_part_of_a_split_text_is_not_a_formula(text, separator):
     assert not any(map(runs, cells(harmless_text(text), separator)))
     if separator in text:
         assert any(map(runs, cells(text, separator))), "the attack is one"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"])
-def test_a_line_within_a_text_holds_no_formula(end):
+def test_line_within_a_text_is_not_a_formula(end):
     assert harmless_text(f"a{end}=1+1") == f"a{end}'=1+1"
 
 
-@given(st.text(st.sampled_from("=+-@;\t\n \"'a1\u00a0\ufeff＝"), max_size=8), st.sampled_from(",;\t"))
-def test_no_text_is_run_by_whatever_it_is_split(text, separator):
+@given(
+    st.text(st.sampled_from("=+-@;\t\n \"'a1\u00a0\ufeff＝"), max_size=8), st.sampled_from(",;\t")
+)
+def test_no_separator_turns_a_text_into_a_formula(text, separator):
     safe = harmless_text(text)
     assert not any(map(runs, cells(safe, separator)))
     assert safe.replace("'", "") == text.replace("'", "")
 
 
 def test_columns_keep_their_blanks():
-    assert harmless(pa.array(["=1", None, "a"])).to_pylist() == ["'=1", None, "a"]
-    assert harmless(pa.chunked_array([["a"], ["b;=1"]])).to_pylist() == ["a", "b;'=1"]
+    assert escape_formulas(pa.array(["=1", None, "a"])).to_pylist() == ["'=1", None, "a"]
+    assert escape_formulas(pa.chunked_array([["a"], ["b;=1"]])).to_pylist() == ["a", "b;'=1"]

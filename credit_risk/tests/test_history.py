@@ -28,10 +28,13 @@ def test_files_are_found_by_part_of_their_name_the_newest_first(log):
     assert search(log, "nothing so named").batches == []
 
 
-def test_days_bound_what_is_found(log):
+def test_search_is_limited_to_the_given_days(log):
     for day in range(4):
         at(log, day, source=f"{day}.csv")
-    assert files(search(log, since=DAY + timedelta(days=1), until=DAY + timedelta(days=3))) == ["2.csv", "1.csv"]
+    assert files(search(log, since=DAY + timedelta(days=1), until=DAY + timedelta(days=3))) == [
+        "2.csv",
+        "1.csv",
+    ]
     assert files(search(log, since=DAY + timedelta(days=3))) == ["3.csv"]
     assert files(search(log, until=DAY + timedelta(days=1))) == ["0.csv"]
 
@@ -48,7 +51,7 @@ def test_a_clients_decisions_are_found_in_documents_and_files(log, monkeypatch, 
     assert search(log, "c9").decisions == []
 
 
-def test_an_id_finds_its_batch_or_decision_whenever_it_was(log):
+def test_id_finds_its_batch_or_decision_of_any_time(log):
     record = at(log, 0, source="a.csv")
     preview = at(log, 0, kind="preview")
     later = DAY + timedelta(days=9)
@@ -59,7 +62,7 @@ def test_an_id_finds_its_batch_or_decision_whenever_it_was(log):
         assert search(log, text) == search(log, "no such thing")
 
 
-def test_more_than_a_page_is_found_page_by_page(log):
+def test_long_results_are_found_page_by_page(log):
     for n in range(PAGE + 5):
         at(log, 0, n=0, source=f"{n}.csv")
     first = search(log)

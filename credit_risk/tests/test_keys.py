@@ -16,11 +16,11 @@ def test_a_key_is_found_by_its_hash():
     assert keys.owner(keys.digest(KEY), names) is None, "who reads the setting has no key"
 
 
-def test_a_short_key_is_none_even_where_it_was_stored():
+def test_short_key_is_refused_even_if_stored():
     assert keys.owner("k" * 31, keys.parse(f"short:{keys.digest('k' * 31)}")) is None
 
 
-def test_a_name_may_have_two_keys_while_one_replaces_the_other():
+def test_name_may_have_two_keys_during_replacement():
     names = keys.parse(f"a:{keys.digest(KEY)},a:{keys.digest(OTHER)}")
     assert (keys.owner(KEY, names), keys.owner(OTHER, names)) == ("a", "a")
 
@@ -37,22 +37,30 @@ def test_a_name_may_have_two_keys_while_one_replaces_the_other():
         f"a:{keys.digest(KEY)},b:{keys.digest(KEY)}",
     ],
 )
-def test_anything_else_is_refused_and_not_quoted(text):
+def test_malformed_key_setting_is_refused_and_not_quoted(text):
     with pytest.raises(ValueError, match="entry") as refused:
         keys.parse(text)
     assert "my-old-plain-key" not in str(refused.value)
     assert KEY not in str(refused.value)
 
 
-def test_a_new_key_is_shown_once_beside_its_entry():
-    command = [sys.executable, "-S", "-m", "credit_risk.keys", "branch-12"]  # without any package: none is needed
+def test_new_key_is_printed_once_with_its_entry():
+    command = [
+        sys.executable,
+        "-S",
+        "-m",
+        "credit_risk.keys",
+        "branch-12",
+    ]  # without any package: none is needed
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     key = next(line.strip() for line in said.splitlines() if len(line.strip()) == 43)
     assert f"    API_KEYS=branch-12:{hashlib.sha256(key.encode()).hexdigest()}\n" in said
     assert said.count(key) == 1
 
 
-def test_a_name_that_is_none_is_said():
-    done = subprocess.run([sys.executable, "-m", "credit_risk.keys", "a b"], capture_output=True, text=True)
+def test_invalid_key_name_is_reported():
+    done = subprocess.run(
+        [sys.executable, "-m", "credit_risk.keys", "a b"], capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert "'a b' is no name of a key" in done.stderr

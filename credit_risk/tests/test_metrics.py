@@ -14,31 +14,33 @@ def array(*values):
     return np.array(values, np.float64)
 
 
-def test_auc_of_known_outcomes_is_scikit_learns_with_ties():
+def test_auc_equals_scikit_learns_with_ties():
     bad, risk = RANDOM.random(200) < 0.3, RANDOM.integers(0, 20, 200) / 20
     assert auc(risk, bad) == pytest.approx(roc_auc_score(bad, risk))
 
 
-def test_auc_of_likely_outcomes_is_scikit_learns_but_for_pairs_of_a_client_with_himself():
+def test_expected_auc_excludes_pairs_of_a_client_with_itself():
     risk = RANDOM.beta(1, 3, 500).round(2)
     twice = np.concatenate([risk, risk])
-    theirs = roc_auc_score([1] * 500 + [0] * 500, twice, sample_weight=np.concatenate([risk, 1 - risk]))
+    theirs = roc_auc_score(
+        [1] * 500 + [0] * 500, twice, sample_weight=np.concatenate([risk, 1 - risk])
+    )
     himself, pairs = np.sum(risk * (1 - risk)), risk.sum() * (1 - risk).sum()
     assert auc(risk, risk) == pytest.approx((theirs * pairs - himself / 2) / (pairs - himself))
 
 
-def test_auc_compares_very_many_by_four_digits():
+def test_auc_of_many_clients_is_exact_to_four_digits():
     risk = RANDOM.beta(1, 3, MANY + 1)
     bad = RANDOM.random(len(risk)) < risk
     assert auc(risk, bad) == pytest.approx(roc_auc_score(bad, risk), abs=1e-6)
 
 
-def test_one_kind_of_clients_has_no_auc():
+def test_auc_of_one_class_is_none():
     assert auc(array(0.1, 0.2), array(0, 0)) is None
     assert auc(array(0.1), array(0.1)) is None
 
 
-def test_costs_by_hand():
+def test_costs_equal_a_worked_example():
     green, bad = np.array([True, True, False, False]), np.array([False, True, False, True])
     assert costs(green, bad).tolist() == [0, COST_BAD, COST_GOOD, 0]
     assert costs(green, bad, cost_bad=3, cost_good=2).tolist() == [0, 3, 2, 0]
@@ -51,9 +53,11 @@ def test_costs_of_shares_are_those_of_their_decisions():
 
 
 @pytest.mark.parametrize(("cost_bad", "cost_good"), [(5, 1), (1, 1), (3, 2)])
-def test_at_the_threshold_either_decision_costs_the_same(cost_bad, cost_good):
+def test_decisions_at_the_threshold_cost_the_same(cost_bad, cost_good):
     risk = array(threshold(cost_bad, cost_good))
-    accepted, refused = (costs(np.array([green]), risk, cost_bad, cost_good) for green in (True, False))
+    accepted, refused = (
+        costs(np.array([green]), risk, cost_bad, cost_good) for green in (True, False)
+    )
     assert accepted == pytest.approx(refused)
 
 

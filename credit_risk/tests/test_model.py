@@ -6,7 +6,8 @@ from sklearn.metrics import roc_auc_score
 
 from credit_risk.schema.attributes import BAD, GOOD, PROTECTED, SCORED
 from credit_risk.schema.codec import encode
-from credit_risk.scoring.model import TRUSTED, CreditScorer, confidence
+from credit_risk.scoring.decisions import confidence
+from credit_risk.scoring.model import TRUSTED, CreditScorer
 from credit_risk.training_data.data import read_training, split
 
 
@@ -21,7 +22,7 @@ def scorer(parts):
     return CreditScorer().fit(train, train["class"])
 
 
-def test_it_ranks_clients_it_never_saw(scorer, parts):
+def test_scorer_ranks_unseen_clients(scorer, parts):
     _, test = parts
     assert roc_auc_score(test["class"] == BAD, scorer.risk(encode(test))) > 0.75
 
@@ -31,11 +32,13 @@ def test_protected_attributes_never_change_a_score(scorer, parts):
     codes = encode(test)
     changed = encode(test.assign(age=99, personal_status="female single", foreign_worker="no"))
     np.testing.assert_array_equal(scorer.risk(codes), scorer.risk(changed))
-    np.testing.assert_array_equal(scorer.risk(codes), scorer.risk(encode(test.drop(columns=list(PROTECTED)))))
+    np.testing.assert_array_equal(
+        scorer.risk(codes), scorer.risk(encode(test.drop(columns=list(PROTECTED))))
+    )
     assert scorer.booster.feature_name() == list(SCORED)
 
 
-def test_red_is_where_accepting_costs_more(scorer, parts):
+def test_client_is_red_where_accepting_costs_more(scorer, parts):
     decided = scorer.decide(encode(parts[1]))
     assert scorer.threshold == pytest.approx(1 / 6)
     np.testing.assert_array_equal(decided.red, 5 * decided.risk >= 1 - decided.risk)
@@ -53,7 +56,7 @@ def test_confidence_is_a_half_at_the_threshold_and_one_at_the_ends():
     assert (np.diff(confidence(np.linspace(1 / 6, 1, 50))) > 0).all()
 
 
-def test_probabilities_and_classes(scorer, parts):
+def test_probabilities_match_classes(scorer, parts):
     _, test = parts
     p = scorer.predict_proba(test)
     assert scorer.classes_.tolist() == [BAD, GOOD]
@@ -61,12 +64,12 @@ def test_probabilities_and_classes(scorer, parts):
     np.testing.assert_array_equal(scorer.predict(test) == BAD, p[:, 0] >= scorer.threshold)
 
 
-def test_it_is_a_scikit_learn_estimator(scorer):
+def test_scorer_is_a_scikit_learn_estimator(scorer):
     assert clone(scorer).get_params() == scorer.get_params()
     assert not hasattr(clone(scorer), "model_text_")
 
 
-def test_stored_and_loaded_it_scores_the_same(scorer, parts):
+def test_loaded_scorer_scores_like_the_stored_one(scorer, parts):
     codes = encode(parts[1])
     risk = scorer.risk(codes)
     loaded = skops.io.loads(skops.io.dumps(scorer), trusted=TRUSTED)
@@ -76,15 +79,22 @@ def test_stored_and_loaded_it_scores_the_same(scorer, parts):
 
 def test_the_same_data_and_seed_give_the_same_trees(parts):
     train, _ = parts
-    a, b = (CreditScorer(num_boost_round=20).fit(train, train["class"]).model_text_ for _ in range(2))
+    a, b = (
+        CreditScorer(num_boost_round=20).fit(train, train["class"]).model_text_ for _ in range(2)
+    )
     assert a == b
 
 
-def test_members_are_averaged_and_stored_as_one(parts):
+def test_members_are_averaged_into_one_model(parts):
     train, test = parts
-    members = [{"params": {"num_leaves": leaves}, "num_boost_round": 30, "seed": leaves} for leaves in (4, 8)]
+    members = [
+        {"params": {"num_leaves": leaves}, "num_boost_round": 30, "seed": leaves}
+        for leaves in (4, 8)
+    ]
     scorer = CreditScorer(members=members).fit(train, train["class"])
-    alone = [CreditScorer(**member).fit(train, train["class"]).risk(encode(test)) for member in members]
+    alone = [
+        CreditScorer(**member).fit(train, train["class"]).risk(encode(test)) for member in members
+    ]
     odds = np.sqrt(np.prod([p / (1 - p) for p in alone], axis=0))
     np.testing.assert_allclose(scorer.risk(encode(test)), odds / (1 + odds), atol=1e-12)
     loaded = skops.io.loads(skops.io.dumps(scorer), trusted=TRUSTED)
@@ -113,5 +123,5 @@ def test_too_many_leaves_are_refused(parts):
         CreditScorer({"num_leaves": 31}).fit(train, train["class"])
 
 
-def test_no_rows_no_risks(scorer):
+def test_scorer_accepts_no_rows(scorer):
     assert scorer.risk(np.empty((0, 20))).shape == (0,)

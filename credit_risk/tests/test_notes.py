@@ -1,4 +1,4 @@
-"""What is spelled in another way than the contract's is taken where it can mean nothing else, and that is said."""
+"""Other spellings than the contract's are taken where they are unambiguous, with a note."""
 
 import csv
 import re
@@ -10,7 +10,7 @@ import pytest
 from credit_risk.decision_log.outcome_file import OutcomeFile
 from credit_risk.schema.attributes import ATTRIBUTE, ATTRIBUTES, CLIENT_ID, LABEL, NAMES, PROTECTED
 from credit_risk.schema.codec import decode, encode
-from credit_risk.schema.faults import InvalidApplications, Unreadable
+from credit_risk.schema.faults import InvalidApplications, MalformedFile
 from credit_risk.schema.validation import Validator
 from credit_risk.training_data.data import parse_training, read_training
 from tests.support.clients import CLIENT, as_csv
@@ -56,17 +56,21 @@ def with_header(change) -> bytes:
         ("age", "67.000", "67000 or 67"),
     ],
 )
-def test_three_zeros_behind_a_dot_or_comma_are_never_guessed(read, name, text, may_be):
+def test_three_zeros_behind_a_mark_are_never_guessed(read, name, text, may_be):
     a = read(CLIENT, CLIENT | {name: text})
     assert a.rows.tolist() == [0]
     assert a.reasons == {(name, "ambiguous"): 1}
     read_as = text.strip(" '")
-    assert a.faults[0].message.endswith(f"{name} '{read_as}' may be {may_be}; write it without a separator")
+    assert a.faults[0].message.endswith(
+        f"{name} '{read_as}' may be {may_be}; write it without a separator"
+    )
 
 
 @door
-@pytest.mark.parametrize(("text", "thousands"), [("2.350", 2350), ("2,350", 2350), ("0.500", 500), ("-1.234", -1234)])
-def test_three_other_digits_behind_a_dot_or_comma_are_told_with_how_to_write_them(read, text, thousands):
+@pytest.mark.parametrize(
+    ("text", "thousands"), [("2.350", 2350), ("2,350", 2350), ("0.500", 500), ("-1.234", -1234)]
+)
+def test_ambiguous_thousands_are_refused_with_the_remedy(read, text, thousands):
     a = read(CLIENT, CLIENT | {"credit_amount": text})
     assert a.rows.tolist() == [0]
     assert a.reasons == {("credit_amount", "not_a_number"): 1}
@@ -77,7 +81,7 @@ def test_three_other_digits_behind_a_dot_or_comma_are_told_with_how_to_write_the
 
 @door
 @pytest.mark.parametrize("text", ["6", "6.", "6.0", "6.00", "6.0000", "6.000000", " 6.0 "])
-def test_a_zero_fraction_of_other_lengths_is_the_number(read, text):
+def test_zero_fraction_of_another_length_is_the_number(read, text):
     a = read(CLIENT | {"duration": text})
     assert (decode(a.codes)["duration"].to_pylist(), a.warnings) == ([6], [])
 
@@ -110,7 +114,7 @@ def test_numbers_of_their_own_type_are_never_ambiguous():
         ("9" * 5000 + ".000", None),
     ],
 )
-def test_other_separators_are_refused_with_the_way_to_write_it(read, text, remedy):
+def test_other_thousands_separators_are_refused_with_the_remedy(read, text, remedy):
     a = read(CLIENT | {"credit_amount": text})
     assert len(a) == 0
     assert ("write it without separators" in a.faults[0].message) == (remedy is not None)
@@ -120,7 +124,8 @@ def test_other_separators_are_refused_with_the_way_to_write_it(read, text, remed
 def test_thousands_in_training_data_are_refused_with_their_line():
     data = training(lambda rows: [rows[0], rows[1] | {"credit_amount": "5.951"}, *rows[2:]])
     with pytest.raises(
-        InvalidApplications, match=r"line 3: credit_amount '5\.951' is not a whole number; if it means 5951"
+        InvalidApplications,
+        match=r"line 3: credit_amount '5\.951' is not a whole number; if it means 5951",
     ):
         parse_training(data, "clients.csv")
 
@@ -130,14 +135,16 @@ def test_thousands_in_training_data_are_refused_with_their_line():
 
 @door
 @pytest.mark.parametrize("label", ["yes", "no", "1", "2", "GOOD", "0", "Bad", "x" * 300])
-def test_a_label_that_is_none_is_left_out_and_said(read, label):
+def test_invalid_label_is_left_out_and_reported(read, label):
     a = read(CLIENT | {LABEL: label}, CLIENT | {LABEL: "good"}, CLIENT | {LABEL: ""})
     assert (a.label, a.faults) == ([None, "good", None], [])
-    assert re.fullmatch(r"class: '.{1,60} left out: neither good nor bad, and not needed to decide", said(a))
+    assert re.fullmatch(
+        r"class: '.{1,60} left out: neither good nor bad, and not needed to decide", said(a)
+    )
 
 
 @pytest.mark.parametrize("label", [1, 0, True, ["good"], {"is": "good"}, 10**400])
-def test_a_label_of_another_type_is_left_out_in_json_too(label):
+def test_label_of_another_type_is_left_out_of_json(label):
     a = Validator().rows([CLIENT | {LABEL: label}] * 3)
     assert (a.label, len(a.warnings)) == ([None] * 3, 1)
     assert a.warnings[0].startswith("class: 3 values like ")
@@ -148,15 +155,19 @@ def test_training_needs_the_label_and_knows_the_code_of_uci():
     with pytest.raises(InvalidApplications) as error:
         parse_training(data, "clients.csv")
     assert "line 2: class 'yes' is not one of good, bad" in str(error.value)
-    assert "line 3: class '2' is a code of UCI's german.data; here that is 'bad'" in str(error.value)
+    assert "line 3: class '2' is a code of UCI's german.data; here that is 'bad'" in str(
+        error.value
+    )
 
 
 # No value
 
 
 @door
-@pytest.mark.parametrize("word", ["NA", "NaN", "NULL", "None", "nan", "null", "N/A", "<NA>", " NA ", "'NA'"])
-def test_words_for_no_value_are_none_where_a_value_may_be_absent(read, word):
+@pytest.mark.parametrize(
+    "word", ["NA", "NaN", "NULL", "None", "nan", "null", "N/A", "<NA>", " NA ", "'NA'"]
+)
+def test_words_for_no_value_mean_missing_where_allowed(read, word):
     rows = [CLIENT | dict.fromkeys((*PROTECTED, LABEL), word)] * 2
     a = read(*rows)
     assert (len(a), a.label) == (2, [None, None])
@@ -166,7 +177,7 @@ def test_words_for_no_value_are_none_where_a_value_may_be_absent(read, word):
 
 
 @door
-def test_words_for_no_value_are_told_as_missing_elsewhere(read):
+def test_words_for_no_value_are_refused_elsewhere(read):
     for attribute in ATTRIBUTES:
         if not attribute.protected:
             a = read(CLIENT | {attribute.name: "None"})
@@ -176,7 +187,7 @@ def test_words_for_no_value_are_told_as_missing_elsewhere(read):
 
 
 @door
-def test_a_client_called_na_is_one_without_an_id(read):
+def test_client_id_na_means_no_id(read):
     a = read(*(CLIENT | {CLIENT_ID: id} for id in ("NA", "NA", "Nana", "none")))
     assert a.client_id == [None, None, "Nana", "none"]
     assert a.warnings == ["client_id: 2 values like 'NA' taken as no value"]
@@ -188,7 +199,9 @@ def test_none_in_lower_case_is_still_a_category():
 
 def test_words_for_no_value_in_training_data():
     told: list[str] = []
-    frame = parse_training(training(lambda rows: [row | {"age": "NA"} for row in rows]), "x.csv", told.append)
+    frame = parse_training(
+        training(lambda rows: [row | {"age": "NA"} for row in rows]), "x.csv", told.append
+    )
     assert frame["age"].isna().all()
     assert told == ["x.csv: age: 1,000 values like 'NA' taken as no value"]
     with pytest.raises(InvalidApplications, match="line 2: class has no value"):
@@ -211,7 +224,7 @@ def test_words_for_no_value_in_training_data():
         lambda name: f" {name.replace('_', '  ').title()} ",
     ],
 )
-def test_names_in_another_spelling_are_taken_with_a_note(change):
+def test_column_names_spelled_otherwise_are_noted(change):
     a = Validator().csv(with_header(change))
     assert decode(a.codes).to_pylist() == [CLIENT]
     b = Validator().rows([{change(name): value for name, value in CLIENT.items()}])
@@ -222,44 +235,58 @@ def test_names_in_another_spelling_are_taken_with_a_note(change):
         assert one.warnings[0].count(" as ") == sum(change(name) != name for name in NAMES)
 
 
-def test_one_name_in_another_case_is_named():
+def test_column_name_in_another_case_is_noted():
     a = Validator().csv(with_header(lambda name: "Purpose" if name == "purpose" else name))
-    assert (len(a), a.warnings) == (1, ["columns read by the contract's names: 'Purpose' as purpose"])
+    assert (len(a), a.warnings) == (
+        1,
+        ["columns read by the contract's names: 'Purpose' as purpose"],
+    )
 
 
-def test_the_very_name_comes_before_one_that_is_like_it():
+def test_exact_column_name_outranks_a_similar_one():
     row = {"Purpose": "yacht", **CLIENT, "PURPOSE": "yacht"}
     for a in (Validator().csv(as_csv(row)), Validator().rows([row])):
         assert decode(a.codes).to_pylist() == [CLIENT]
         assert a.warnings == ["column 'Purpose' ignored", "column 'PURPOSE' ignored"]
 
 
-def test_of_two_names_for_one_attribute_none_is_taken():
+def test_two_names_for_one_attribute_are_refused():
     row = {name: value for name, value in CLIENT.items() if name != "purpose"}
     row |= {"Purpose": "radio/tv", "PURPOSE": "business"}
     a = Validator().csv(as_csv(row))
-    assert [f.message for f in a.faults] == ["column 'purpose' stands 2 times in the header; keep one"]
+    assert [f.message for f in a.faults] == [
+        "column 'purpose' stands 2 times in the header; keep one"
+    ]
     b = Validator().rows([row])
     assert b.reasons == {("purpose", "missing"): 1}
     assert sorted(b.warnings) == ["column 'PURPOSE' ignored", "column 'Purpose' ignored"]
 
 
-def test_names_of_others_are_left_alone():
+def test_unknown_column_names_are_left_alone():
     a = Validator().csv(as_csv(CLIENT | {"Purpose of visit": "a", "purposes": "b"}))
     assert a.extra.to_pydict() == {"Purpose of visit": ["a"], "purposes": ["b"]}
 
 
-def test_training_data_and_outcomes_with_other_names():
+def test_training_data_and_outcomes_take_other_column_names():
     told: list[str] = []
-    data = training(lambda rows: [{name.replace("_", " ").title(): v for name, v in row.items()} for row in rows])
-    pd.testing.assert_frame_equal(parse_training(data, "x", told.append), read_training("data/credit-g.csv"))
+    data = training(
+        lambda rows: [
+            {name.replace("_", " ").title(): v for name, v in row.items()} for row in rows
+        ]
+    )
+    pd.testing.assert_frame_equal(
+        parse_training(data, "x", told.append), read_training("data/credit-g.csv")
+    )
     assert len(told) == 1
-    assert told[0].startswith("x: columns read by the contract's names: 'Checking Status' as checking_status, ")
+    assert told[0].startswith(
+        "x: columns read by the contract's names: 'Checking Status' as checking_status, "
+    )
     assert told[0].endswith(" and 1 more")
     file = OutcomeFile(b"Client ID;Outcome;DATE;Note\nA;repaid;2026-01-31;x\n")
     assert [(row.client_id, row.outcome) for row in file.rows] == [("A", "repaid")]
     assert file.warnings[0] == (
-        "columns read by the contract's names: 'Client ID' as client_id, 'Outcome' as outcome, 'DATE' as date"
+        "columns read by the contract's names: "
+        "'Client ID' as client_id, 'Outcome' as outcome, 'DATE' as date"
     )
 
 
@@ -278,10 +305,10 @@ def test_the_line_that_tells_excel_the_separator_is_skipped(line):
     assert a.warnings[0].endswith("skipped")
 
 
-def test_below_the_line_of_the_separator_there_is_a_file():
-    with pytest.raises(Unreadable, match="empty"):
+def test_separator_line_alone_is_not_a_file():
+    with pytest.raises(MalformedFile, match="empty"):
         Validator().csv(b"sep=;\n\n")
-    with pytest.raises(Unreadable, match="must name the columns"):
+    with pytest.raises(MalformedFile, match="must name the columns"):
         Validator().csv(b"sep=;\nhello\n")
     file = OutcomeFile(b"sep=;\nclient_id;outcome;date\nA;paid;2026-01-31\n")
     assert file.warnings == ["first line 'sep=;' skipped"]
@@ -290,7 +317,7 @@ def test_below_the_line_of_the_separator_there_is_a_file():
 
 @door
 @pytest.mark.parametrize("quote", ["'", '"'])
-def test_quotes_of_their_own_around_values_are_left_out(read, quote):
+def test_literal_quotes_around_values_are_removed(read, quote):
     row = {name: f"{quote}{value}{quote}" for name, value in CLIENT.items()}
     a = read(row, CLIENT, row | {LABEL: f"{quote}good{quote}", CLIENT_ID: "'x'"})
     assert decode(a.codes).to_pylist() == [CLIENT] * 3
@@ -300,15 +327,19 @@ def test_quotes_of_their_own_around_values_are_left_out(read, quote):
 
 
 @door
-def test_a_quote_at_one_end_is_no_quote_around(read):
+def test_quote_at_one_end_is_kept(read):
     for text in ("'6", "6'", "'6\"", "'"):
         assert read(CLIENT | {"duration": text}).reasons == {("duration", "not_a_number"): 1}
 
 
-def test_quotes_in_training_data_and_outcomes():
+def test_literal_quotes_in_training_data_and_outcomes_are_removed():
     told: list[str] = []
-    data = training(lambda rows: [{name: f"'{value}'" for name, value in row.items()} for row in rows])
-    pd.testing.assert_frame_equal(parse_training(data, "x", told.append), read_training("data/credit-g.csv"))
+    data = training(
+        lambda rows: [{name: f"'{value}'" for name, value in row.items()} for row in rows]
+    )
+    pd.testing.assert_frame_equal(
+        parse_training(data, "x", told.append), read_training("data/credit-g.csv")
+    )
     assert len(told) == 21
     file = OutcomeFile(b"client_id,outcome,date\nA,'repaid','2026-01-31'\nNA,NULL,NaN\n")
     assert [row.outcome for row in file.rows] == ["repaid"]
@@ -322,16 +353,18 @@ def lines(separator=",", n=3) -> list[str]:
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("behind", [1, 3])
-def test_separators_behind_each_row_are_left_out(separator, behind):
+def test_trailing_separators_of_every_row_are_ignored(separator, behind):
     header, *rows = lines(separator)
     ends = separator * behind
-    a = Validator().csv("\n".join([header, *(row + ends for row in rows), separator * 25, ""]).encode())
+    a = Validator().csv(
+        "\n".join([header, *(row + ends for row in rows), separator * 25, ""]).encode()
+    )
     assert decode(a.codes).to_pylist() == [CLIENT] * 3
     assert a.warnings == ["a separator behind the last value of each row left out"]
     assert (a.faults, a.n_rows, a.extra.num_columns) == ([], 3, 0)
 
 
-def test_a_separator_behind_the_header_alone_is_left_out():
+def test_trailing_separator_of_the_header_alone_is_ignored():
     header, *rows = lines()
     a = Validator().csv("\n".join([header + ",", *rows]).encode())
     assert (len(a), a.faults) == (3, [])
@@ -347,15 +380,15 @@ def test_a_separator_behind_the_header_alone_is_left_out():
         lambda rows: [row.replace(",1169,", ",1,169,") for row in rows],
     ],
 )
-def test_rows_that_end_differently_are_told_as_before(change):
+def test_rows_with_uneven_trailing_separators_are_faults(change):
     header, *rows = lines()
     a = Validator().csv("\n".join([header, *change(rows)]).encode())
     assert {f.message.split(", but")[1] for f in a.faults} == {" the header has 20 columns"}
     assert a.warnings == []
 
 
-def test_thousands_cut_off_by_the_separator_are_no_column_of_their_own():
-    """1,640 in a file of commas makes two values, the last of which would be taken for the one behind."""
+def test_thousands_split_by_the_separator_are_not_a_column():
+    """1,640 in a file of commas makes two values, of which the second would shift the columns."""
     order = [*(name for name in NAMES if name != "credit_amount"), "credit_amount", "note"]
     row = ",".join(str(CLIENT[name]) for name in order[:-2])
     a = Validator().csv("\n".join([",".join(order), f"{row},1,640,", f"{row},2,350,"]).encode())
@@ -363,21 +396,24 @@ def test_thousands_cut_off_by_the_separator_are_no_column_of_their_own():
     assert "22 values, but the header has 21 columns" in a.faults[0].message
 
 
-def test_a_separator_behind_each_row_of_training_data_and_outcomes():
+def test_trailing_separators_of_training_data_are_ignored():
     told: list[str] = []
     header, *rows = training().decode().splitlines()
     data = "\n".join([header, *(row + "," for row in rows)]).encode()
     assert len(parse_training(data, "x", told.append)) == 1000
     assert told == ["x: a separator behind the last value of each row left out"]
     file = OutcomeFile(b"client_id;outcome;date\nA;repaid;2026-01-31;\n")
-    assert (len(file.rows), file.warnings) == (1, ["a separator behind the last value of each row left out"])
+    assert (len(file.rows), file.warnings) == (
+        1,
+        ["a separator behind the last value of each row left out"],
+    )
 
 
 # Codes of UCI
 
 
 @door
-def test_a_code_of_uci_is_told_with_what_it_stands_for(read):
+def test_uci_code_is_refused_with_its_meaning(read):
     codes = {
         "checking_status": ("A11", "<0"),
         "credit_history": ("A34", "critical/other existing credit"),

@@ -5,11 +5,11 @@ import pytest
 from credit_risk.decision_log.overrides import (
     NoSuchDecision,
     NotAllowed,
+    current_prediction,
     override,
     overrides,
     overrides_of,
     overrides_of_batch,
-    standing,
 )
 from tests.support.batches import batch
 
@@ -19,7 +19,7 @@ def decision(log):
     return log.commit(batch(3)).id + "-1"
 
 
-def test_the_last_override_stands_and_all_are_kept(log, decision):
+def test_last_override_stands_and_all_are_kept(log, decision):
     override(log, decision, "red", "  Ann ", "income not proven")
     override(log, decision, "green", "Bob", "proven now")
     found = overrides(log, decision)
@@ -29,9 +29,9 @@ def test_the_last_override_stands_and_all_are_kept(log, decision):
     ]
     stored = log.decision(decision)
     assert stored["prediction"] == "green"
-    assert standing(stored, []) == "green"
-    assert standing(stored, found[:1]) == "red"
-    assert standing(stored, found) == "green"
+    assert current_prediction(stored, []) == "green"
+    assert current_prediction(stored, found[:1]) == "red"
+    assert current_prediction(stored, found) == "green"
 
 
 @pytest.mark.parametrize(
@@ -44,34 +44,40 @@ def test_the_last_override_stands_and_all_are_kept(log, decision):
         ("green", "Ann", "x", "is green already"),
     ],
 )
-def test_what_is_no_override_is_refused(log, decision, prediction, by, reason, why):
+def test_invalid_override_is_refused(log, decision, prediction, by, reason, why):
     with pytest.raises(NotAllowed, match=why):
         override(log, decision, prediction, by, reason)
     assert overrides(log, decision) == []
 
 
 @pytest.mark.parametrize("id", ["nonsense", "01JZZZZZZZZZZZZZZZZZZZZZZZ-0", "-1", ""])
-def test_a_decision_that_is_not_there(log, id):
+def test_override_of_a_missing_decision_is_refused(log, id):
     with pytest.raises(NoSuchDecision):
         override(log, id, "red", "Ann", "x")
 
 
-def test_a_preview_is_not_overridden(log):
+def test_preview_cannot_be_overridden(log):
     record = log.commit(batch(1, kind="preview"))
     with pytest.raises(NotAllowed, match="preview"):
         override(log, f"{record.id}-0", "red", "Ann", "x")
 
 
-def test_the_overrides_of_decisions_or_of_a_batch_are_theirs_alone(log):
+def test_overrides_are_selected_by_decisions_or_by_batch(log):
     mine, other = log.commit(batch(12)).id, log.commit(batch(12)).id
     override(log, f"{mine}-1", "red", "Ann", "x")
     override(log, f"{mine}-11", "red", "Ann", "x")
     override(log, f"{mine}-1", "green", "Bob", "y")
     override(log, f"{other}-1", "red", "Ann", "x")
-    assert {id: event["by"] for id, event in overrides_of(log, [f"{mine}-1", f"{mine}-2", f"{other}-1"]).items()} == {
+    assert {
+        id: event["by"]
+        for id, event in overrides_of(log, [f"{mine}-1", f"{mine}-2", f"{other}-1"]).items()
+    } == {
         f"{mine}-1": "Bob",
         f"{other}-1": "Ann",
     }
     assert overrides_of(log, []) == {}
     found = overrides_of_batch(log, mine)
-    assert {id: event["prediction"] for id, event in found.items()} == {f"{mine}-1": "green", f"{mine}-11": "red"}
+    assert {id: event["prediction"] for id, event in found.items()} == {
+        f"{mine}-1": "green",
+        f"{mine}-11": "red",
+    }

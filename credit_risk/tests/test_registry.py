@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from credit_risk.registry.registry import DigestMismatch, NoSuchVersion, Registry, RegistryUnavailable
+from credit_risk.registry.errors import DigestMismatch, NoSuchVersion, RegistryUnavailable
+from credit_risk.registry.registry import Registry
 from credit_risk.schema.codec import encode
 
 
@@ -9,25 +10,25 @@ def killed(*_arguments, **_fields):
     raise KeyboardInterrupt
 
 
-def test_a_version_scores_as_what_was_registered(registry, register, scorer, clients):
+def test_loaded_version_scores_like_the_registered_one(registry, register, scorer, client_frame):
     version = register(data_hash="x")
     assert version.number == "1"
     assert version.tags["data_hash"] == "x"
     assert registry.alias("challenger") == "1"
     assert registry.alias("production") is None
     assert registry.version("1") == version
-    codes = encode(clients)
+    codes = encode(client_frame)
     np.testing.assert_array_equal(registry.load("1").risk(codes), scorer.risk(codes))
 
 
-def test_another_digest_is_not_loaded(registry, register):
+def test_version_with_another_digest_is_not_loaded(registry, register):
     register()
     assert registry.digest("1") == registry.version("1").digest
     with pytest.raises(DigestMismatch, match="was stored as"):
         registry.load("1", digest="0" * 64)
 
 
-def test_what_is_not_there(registry, register):
+def test_missing_version_is_reported(registry, register):
     assert registry.alias("production") is None
     with pytest.raises(NoSuchVersion):
         registry.version("9")
@@ -38,7 +39,7 @@ def test_what_is_not_there(registry, register):
         registry.reference("1")
 
 
-def test_a_server_that_is_away_is_said_to_be():
+def test_unreachable_server_is_reported():
     registry = Registry("http://127.0.0.1:1")
     with pytest.raises(RegistryUnavailable):
         registry.alias("production")
@@ -46,8 +47,12 @@ def test_a_server_that_is_away_is_said_to_be():
         registry.load("1")
 
 
-@pytest.mark.parametrize("last_call", ["get_logged_model", "create_registered_model", "create_model_version"])
-def test_a_run_killed_before_its_version_was_made_leaves_none(registry, register, monkeypatch, last_call):
+@pytest.mark.parametrize(
+    "last_call", ["get_logged_model", "create_registered_model", "create_model_version"]
+)
+def test_run_killed_before_registering_leaves_no_version(
+    registry, register, monkeypatch, last_call
+):
     with monkeypatch.context() as patch:
         patch.setattr(registry._client, last_call, killed)
         with pytest.raises(KeyboardInterrupt):
@@ -57,7 +62,7 @@ def test_a_run_killed_before_its_version_was_made_leaves_none(registry, register
     assert register().number == registry.alias("challenger") == "1"
 
 
-def test_a_version_that_was_registered_by_a_run_killed_before_the_alias_moved(registry, register, monkeypatch):
+def test_version_of_a_run_killed_before_the_alias_moved_is_listed(registry, register, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(registry, "set_alias", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -69,7 +74,7 @@ def test_a_version_that_was_registered_by_a_run_killed_before_the_alias_moved(re
     assert register().number == registry.alias("challenger") == "2"
 
 
-def test_another_reference_is_not_read(registry, logged_with_reference):
+def test_reference_with_another_digest_is_not_read(registry, logged_with_reference):
     run_id, uri = logged_with_reference
     number = registry.register(run_id, uri).number
     digest = registry.reference_digest(number)

@@ -1,4 +1,4 @@
-"""Training and the approver ask MongoDB for no more than tools/mongo-roles.json lets them."""
+"""Training and the approver need no more rights than tools/access/mongo-roles.json grants."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,14 +7,16 @@ import pytest
 
 from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import open_log
-from credit_risk.decision_log.outcomes import take
-from credit_risk.registry.approvals import adopt, approve, history, in_force, note_registered, rollback
+from credit_risk.decision_log.outcomes import ingest
+from credit_risk.registry.approval_log import history, note_registered
+from credit_risk.registry.approvals import adopt, approve, rollback
+from credit_risk.registry.in_force import in_force
 from credit_risk.schema.attributes import LABEL
 from credit_risk.schema.validation import Validator
-from credit_risk.scoring.model import Decided, confidence
-from credit_risk.storage.blobs import open_blobs
+from credit_risk.scoring.decisions import Decisions, confidence
+from credit_risk.storage.backends import open_blobs
 from credit_risk.training_data.data import read_training
-from credit_risk.training_data.snapshots import make, read, standing
+from credit_risk.training_data.snapshots import latest_snapshot, make, read
 
 
 @pytest.fixture
@@ -22,30 +24,32 @@ def log(settings, mongodb_url):
     return open_log(settings.model_copy(update={"decision_log": mongodb_url}))
 
 
-def test_training_takes_what_matured_and_notes_what_it_registered(settings, log, in_role, registry, register):
+def test_training_needs_only_its_own_mongodb_rights(settings, log, in_role, registry, register):
     base = read_training("data/credit-g.csv")
     clients = base.head(30).assign(duration=6)
     applications = Validator().rows(clients.drop(columns=LABEL).to_dict("records"))
     risk = np.full(len(applications), 0.1)
     long_ago = datetime.now(UTC) - timedelta(days=900)
-    decided = Decided(risk, risk >= 1 / 6, confidence(risk))
+    decided = Decisions(risk, risk >= 1 / 6, confidence(risk))
     record = log.commit(Batch(applications, decided, "1", "abc", 1 / 6, time=long_ago))
     day = (long_ago + timedelta(days=400)).date()
-    rows = [f"{record.id}-{row},{'defaulted' if row % 5 == 0 else 'repaid'},{day}" for row in range(30)]
-    take(log, "\n".join(["decision_id,outcome,date", *rows]).encode())
+    rows = [
+        f"{record.id}-{row},{'defaulted' if row % 5 == 0 else 'repaid'},{day}" for row in range(30)
+    ]
+    ingest(log, "\n".join(["decision_id,outcome,date", *rows]).encode())
     version = register()
 
     with in_role("training"):
         snapshot, new = make(log, open_blobs(settings.bucket), base, settings.data, 12)
         assert new
-        assert standing(log) == snapshot
+        assert latest_snapshot(log) == snapshot
         assert sum(map(len, read(open_blobs(settings.bucket), snapshot))) == len(base) + 30
         note_registered(log, version)
         assert in_force(registry, log).approval is None
         assert history(log) == []
 
 
-def test_the_approver_approves_adopts_and_rolls_back(log, in_role, registry, register):
+def test_approver_needs_only_its_own_mongodb_rights(log, in_role, registry, register):
     for _ in range(2):
         note_registered(log, register())
     register()

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from credit_risk.settings import Settings, describe
 
 
-def test_the_page_on_settings_has_their_table():
+def test_settings_page_has_the_table_of_settings():
     assert describe() in Path("docs/settings.md").read_text()
 
 

@@ -19,18 +19,28 @@ from credit_risk.training_data.data import read_training
 
 
 @pytest.fixture(scope="module")
-def clients():
+def client_frame():
     return read_training("data/credit-g.csv")
 
 
 @pytest.fixture(scope="module")
-def scorer(clients):
+def scorer(client_frame):
     members = [
-        {"params": {"num_leaves": 4, "learning_rate": 0.1, "monotone": True}, "num_boost_round": 5, "seed": 3},
+        {
+            "params": {"num_leaves": 4, "learning_rate": 0.1, "monotone": True},
+            "num_boost_round": 5,
+            "seed": 3,
+        },
         {},
     ]
-    risk = CreditScorer(num_boost_round=20).fit(clients, clients["class"]).risk(encode(clients))
-    return CreditScorer(members=members, num_boost_round=6, base_rate=0.1).fit(clients, clients["class"], risk)
+    risk = (
+        CreditScorer(num_boost_round=20)
+        .fit(client_frame, client_frame["class"])
+        .risk(encode(client_frame))
+    )
+    return CreditScorer(members=members, num_boost_round=6, base_rate=0.1).fit(
+        client_frame, client_frame["class"], risk
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,25 +67,33 @@ def attributes(schema):
 
 
 def plain(value):
-    return {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "content": value, "is_json": True}
+    return {
+        "__class__": "str",
+        "__module__": "builtins",
+        "__loader__": "JsonNode",
+        "content": value,
+        "is_json": True,
+    }
 
 
-def test_it_is_read_as_it_was_stored(data, scorer, clients):
+def test_stored_scorer_is_read_back_unchanged(data, scorer, client_frame):
     found = read(data)
     assert repr(found.get_params()) == repr(scorer.get_params())
     for name in ("domain_", "accepted_", "texts_", "bad_share_", "n_features_in_", "model_text_"):
         assert getattr(found, name) == getattr(scorer, name)
-    codes = encode(clients)
+    codes = encode(client_frame)
     np.testing.assert_array_equal(found.risk(codes), scorer.risk(codes))
-    assert found.predict(clients).tolist() == scorer.predict(clients).tolist()
+    assert found.predict(client_frame).tolist() == scorer.predict(client_frame).tolist()
     assert found.sentences(codes[:50]).equals(scorer.sentences(codes[:50]))
     # The gate grows it again by its recipe.
-    assert clone(found).fit(clients, clients["class"]).model_text_ == scorer.model_text_
+    assert clone(found).fit(client_frame, client_frame["class"]).model_text_ == scorer.model_text_
 
 
-@pytest.mark.parametrize("fitted", [{}, {"params": {"learning_rate": 0.1}, "cost_bad": 3, "seed": 9}])
-def test_one_that_explains_nothing_is_read_too(clients, fitted):
-    scorer = CreditScorer(num_boost_round=3, **fitted).fit(clients, clients["class"])
+@pytest.mark.parametrize(
+    "fitted", [{}, {"params": {"learning_rate": 0.1}, "cost_bad": 3, "seed": 9}]
+)
+def test_scorer_without_explanations_is_read_back(client_frame, fitted):
+    scorer = CreditScorer(num_boost_round=3, **fitted).fit(client_frame, client_frame["class"])
     assert read(skops.io.dumps(scorer)).accepted_ is None
 
 
@@ -95,7 +113,12 @@ WRONG = {
         {"num_leaves": [8]},
         {"learning_rate": 1e300},
     ],
-    "members": [[], [{"num_boost_round": 1000}, {"num_boost_round": 1000}], [{}] * 101, [{"input_model": "x"}]],
+    "members": [
+        [],
+        [{"num_boost_round": 1000}, {"num_boost_round": 1000}],
+        [{}] * 101,
+        [{"input_model": "x"}],
+    ],
     "domain_": [
         {},
         {"ranges": {}, "categories": {}},
@@ -111,14 +134,19 @@ WRONG = {
 def node(value):
     """Return a plain value as skops writes it."""
     if isinstance(value, dict):
-        return {"__loader__": "DictNode", "content": {name: node(one) for name, one in value.items()}}
+        return {
+            "__loader__": "DictNode",
+            "content": {name: node(one) for name, one in value.items()},
+        }
     if isinstance(value, list):
         return {"__loader__": "ListNode", "content": [node(one) for one in value]}
     return plain(json.dumps(value))
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
-def test_a_value_out_of_its_bounds_is_refused(data, name, value):
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+)
+def test_stored_value_out_of_bounds_is_refused(data, name, value):
     schema = schema_of(data)
     attributes(schema)[name] = node(value)
     with pytest.raises(ModelRefused) as refused:
@@ -127,7 +155,7 @@ def test_a_value_out_of_its_bounds_is_refused(data, name, value):
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1" * 5000, "[1]", "{}", "1e999"])
-def test_what_is_no_plain_finite_number_is_refused(data, word):
+def test_stored_number_must_be_plain_and_finite(data, word):
     schema = schema_of(data)
     attributes(schema)["cost_bad"] = plain(word)
     with pytest.raises(ModelRefused):
@@ -137,7 +165,7 @@ def test_what_is_no_plain_finite_number_is_refused(data, word):
 @pytest.mark.parametrize(
     "text", ["{value.__class__}", "{value:>999999999}", "{0}", "{value!r}", "a\nb", "{", "x" * 300]
 )
-def test_a_text_that_does_more_than_name_the_value_is_refused(data, scorer, text):
+def test_stored_text_that_does_more_than_name_a_value_is_refused(data, scorer, text):
     schema = schema_of(data)
     attributes(schema)["texts_"] = node(scorer.texts_ | {"duration": text})
     with pytest.raises(ModelRefused, match="texts_"):
@@ -156,18 +184,30 @@ def test_a_text_that_does_more_than_name_the_value_is_refused(data, scorer, text
         ("NdArrayNode", "numpy", "ndarray"),
     ],
 )
-def test_nothing_but_plain_values_is_built(data, loader, module, cls):
+def test_stored_file_builds_plain_values_only(data, loader, module, cls):
     schema = schema_of(data)
-    attributes(schema)["params"] = {"__loader__": loader, "__module__": module, "__class__": cls, "content": {}}
+    attributes(schema)["params"] = {
+        "__loader__": loader,
+        "__module__": module,
+        "__class__": cls,
+        "content": {},
+    }
     with pytest.raises(ModelRefused, match="more than plain values"):
         read(repacked(schema))
-    schema = {"__loader__": loader, "__module__": module, "__class__": cls, "content": {"content": {}}}
+    schema = {
+        "__loader__": loader,
+        "__module__": module,
+        "__class__": cls,
+        "content": {"content": {}},
+    }
     with pytest.raises(ModelRefused, match="another object"):
         read(repacked(schema))
 
 
-@pytest.mark.parametrize("module", ["credit_risk", "credit_risk.models", ["credit_risk.model"], {}, None])
-def test_no_other_module_is_taken_for_ours(data, module):
+@pytest.mark.parametrize(
+    "module", ["credit_risk", "credit_risk.models", ["credit_risk.model"], {}, None]
+)
+def test_class_of_another_module_is_refused(data, module):
     with pytest.raises(ModelRefused, match="another object"):
         read(repacked(schema_of(data) | {"__module__": module}))
 
@@ -203,7 +243,7 @@ NO_FILES = {
 
 
 @pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
-def test_what_is_no_such_file_is_refused(data, make):
+def test_file_that_is_not_a_stored_scorer_is_refused(data, make):
     file = make(data)
     with pytest.raises(ModelRefused):
         read(file)
@@ -218,8 +258,8 @@ COSTLY = {
 
 
 @pytest.mark.parametrize("schema", COSTLY.values(), ids=COSTLY)
-def test_the_most_that_a_file_may_cost(schema):
-    """Seconds of a processor and 150 MB were measured; on a busy machine, memory is what a test can hold to."""
+def test_stored_file_has_bounded_cost(schema):
+    """Seconds and 150 MB were measured; on a busy machine a test can rely on memory only."""
     data = repacked(schema, compression=zipfile.ZIP_DEFLATED)
     assert len(data) < MAX_BYTES
     tracemalloc.start()
@@ -232,7 +272,7 @@ def test_the_most_that_a_file_may_cost(schema):
     assert peak < 300_000_000
 
 
-def test_a_zip_that_unpacks_to_more_than_it_says_is_refused():
+def test_zip_that_unpacks_to_more_than_declared_is_refused():
     bomb = repacked(b" " * (10 * MAX_BYTES), compression=zipfile.ZIP_DEFLATED)
     lying = bomb.replace((10 * MAX_BYTES).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
     assert lying != bomb
@@ -240,7 +280,7 @@ def test_a_zip_that_unpacks_to_more_than_it_says_is_refused():
         read(lying)
 
 
-def test_whatever_bytes_are_changed_it_is_read_or_refused(data):
+def test_file_with_changed_bytes_is_read_or_refused(data):
     chance = random.Random(0)
     refused = 0
     for _ in range(500):
@@ -254,7 +294,7 @@ def test_whatever_bytes_are_changed_it_is_read_or_refused(data):
     assert refused > 400
 
 
-def test_whatever_is_changed_in_its_json_it_is_read_or_refused(data):
+def test_file_with_changed_json_is_read_or_refused(data):
     """As above, past the checksum of the zip."""
     with zipfile.ZipFile(io.BytesIO(data)) as file:
         text = file.read("schema.json")

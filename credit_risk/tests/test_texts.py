@@ -6,13 +6,24 @@ from credit_risk.texts import escape_markdown, one_line
 
 @pytest.mark.parametrize(
     "text",
-    ["a\nb", "a\r\nb", "a\x0bb", "a\x85b", "a\u2028b", "a\u2029b", "a\x1bb", "a\u202eb", "a\u2067b", " a \t b "],
+    [
+        "a\nb",
+        "a\r\nb",
+        "a\x0bb",
+        "a\x85b",
+        "a\u2028b",
+        "a\u2029b",
+        "a\x1bb",
+        "a\u202eb",
+        "a\u2067b",
+        " a \t b ",
+    ],
 )
-def test_a_text_is_one_line_that_reads_from_left_to_right(text):
+def test_text_becomes_one_line_read_from_left_to_right(text):
     assert one_line(text) == "a b"
 
 
-def test_what_people_write_stays():
+def test_ordinary_text_is_unchanged():
     assert one_line("Jörg Müller-Łukasz, 李; 50 % (ok)") == "Jörg Müller-Łukasz, 李; 50 % (ok)"
 
 
@@ -29,7 +40,11 @@ def test_what_people_write_stays():
     ],
 )
 def test_markdown_shows_a_text_as_it_is(text):
-    html = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(escape_markdown(text))
+    html = (
+        MarkdownIt("commonmark", {"html": True})
+        .enable(["table", "strikethrough"])
+        .render(escape_markdown(text))
+    )
     body = html.removeprefix("<p>").removesuffix("</p>\n")
     assert html.startswith("<p>")
     assert "<" not in body

@@ -12,28 +12,34 @@ import pytest
 from credit_risk.schema.attributes import BAD, SCORED, SCORED_COLUMNS
 from credit_risk.schema.codec import encode
 from credit_risk.scoring.model import DEFAULT_PARAMS
-from credit_risk.scoring.trees import MAX_TREES, MONOTONE, binned, grow, merge, parse, path, write
+from credit_risk.scoring.tree_text import parse, write
+from credit_risk.scoring.trees import MAX_TREES, MONOTONE, binned, grow, merge, path
 from credit_risk.training_data.data import read_training
 
 
 @pytest.fixture(scope="module")
-def clients():
+def inputs_and_bad():
     frame = read_training("data/credit-g.csv")
     return encode(frame)[:, SCORED_COLUMNS], (frame["class"] == BAD).to_numpy()
 
 
 @pytest.fixture(scope="module")
-def boosters(clients):
-    inputs, bad = clients
+def boosters(inputs_and_bad):
+    inputs, bad = inputs_and_bad
     data = binned(inputs, bad)
     return [
-        grow(data, DEFAULT_PARAMS | {"num_leaves": leaves, "monotone": leaves < 4}, 20 + leaves, seed=leaves)
+        grow(
+            data,
+            DEFAULT_PARAMS | {"num_leaves": leaves, "monotone": leaves < 4},
+            20 + leaves,
+            seed=leaves,
+        )
         for leaves in (3, 5, 8)
     ]
 
 
-def test_a_merged_booster_scores_the_mean_of_the_raw_scores(boosters, clients):
-    inputs, _ = clients
+def test_a_merged_booster_scores_the_mean_of_the_raw_scores(boosters, inputs_and_bad):
+    inputs, _ = inputs_and_bad
     merged = lgb.Booster(model_str=merge(boosters))
     for what in ("raw_score", "pred_contrib"):
         mean = np.mean([booster.predict(inputs, **{what: True}) for booster in boosters], axis=0)
@@ -47,29 +53,36 @@ def test_a_merged_booster_is_written_as_lightgbm_would(boosters):
     text = merge(boosters)
     again = lgb.Booster(model_str=text).model_to_string()
     assert merge([lgb.Booster(model_str=again)]) == again
-    assert again.split("\n\n")[0].split("tree_sizes=")[0] == text.split("\n\n")[0].split("tree_sizes=")[0]
+    assert (
+        again.split("\n\n")[0].split("tree_sizes=")[0]
+        == text.split("\n\n")[0].split("tree_sizes=")[0]
+    )
     sizes = [int(size) for size in text.split("tree_sizes=")[1].split("\n", 1)[0].split()]
     trees = text[text.index("Tree=0\n") : text.index("end of trees")]
     assert sum(sizes) == len(trees)
     assert trees[sizes[0] :].startswith("Tree=1\n")
 
 
-def test_one_booster_stays_as_it_is(boosters):
+def test_merging_one_booster_leaves_it_unchanged(boosters):
     assert merge(boosters[:1]) == boosters[0].model_to_string()
 
 
-def test_the_path_gives_what_trees_grown_to_each_number_give(clients):
-    inputs, bad = clients
+def test_path_equals_trees_grown_to_each_number(inputs_and_bad):
+    inputs, bad = inputs_and_bad
     data = binned(inputs[:700], bad[:700])
     found = path(data, binned(inputs[700:], reference=data), DEFAULT_PARAMS, (5, 30), seed=3)
     for rounds, risks in zip((5, 30), found, strict=True):
-        np.testing.assert_array_equal(risks, grow(data, DEFAULT_PARAMS, rounds, seed=3).predict(inputs[700:]))
+        np.testing.assert_array_equal(
+            risks, grow(data, DEFAULT_PARAMS, rounds, seed=3).predict(inputs[700:])
+        )
 
 
 @pytest.mark.parametrize("name", MONOTONE)
-def test_monotone_trees_are_held_to_each_direction(clients, name):
-    inputs, bad = clients
-    booster = grow(binned(inputs, bad), DEFAULT_PARAMS | {"monotone": True, "learning_rate": 0.2}, 100, seed=0)
+def test_monotone_trees_keep_to_each_direction(inputs_and_bad, name):
+    inputs, bad = inputs_and_bad
+    booster = grow(
+        binned(inputs, bad), DEFAULT_PARAMS | {"monotone": True, "learning_rate": 0.2}, 100, seed=0
+    )
     column = SCORED.index(name)
     risks = []
     for value in np.unique(inputs[:, column]):
@@ -81,15 +94,15 @@ def test_monotone_trees_are_held_to_each_direction(clients, name):
     assert steps.max() > 0
 
 
-def test_a_seed_of_its_own_for_each_booster(clients):
-    data = binned(*clients)
+def test_each_booster_has_its_own_seed(inputs_and_bad):
+    data = binned(*inputs_and_bad)
     one, two, again = (grow(data, DEFAULT_PARAMS, 5, seed).model_to_string() for seed in (1, 2, 1))
     assert one == again
     assert one != two
 
 
-def test_too_many_trees_or_leaves_are_refused(clients):
-    data = binned(*clients)
+def test_too_many_trees_or_leaves_are_refused(inputs_and_bad):
+    data = binned(*inputs_and_bad)
     small = DEFAULT_PARAMS | {"num_leaves": 2}
     with pytest.raises(ValueError, match="1260 trees in all"):
         merge([grow(data, small, 420, seed) for seed in range(3)])
@@ -98,7 +111,11 @@ def test_too_many_trees_or_leaves_are_refused(clients):
 
 
 def test_boosters_of_different_attributes_cannot_be_averaged(boosters):
-    other = lgb.train({"verbosity": -1}, lgb.Dataset(np.random.default_rng(0).random((50, 2)), np.arange(50) % 2), 1)
+    other = lgb.train(
+        {"verbosity": -1},
+        lgb.Dataset(np.random.default_rng(0).random((50, 2)), np.arange(50) % 2),
+        1,
+    )
     with pytest.raises(ValueError, match="different attributes"):
         merge([boosters[0], other])
 
@@ -109,7 +126,7 @@ def text(boosters):
 
 
 def resized(text):
-    """Return a text with the sizes that its trees have now, as somebody would who changes them with care."""
+    """Return a text with the sizes that its trees have now, as a careful attacker would."""
     head, _, rest = text.partition("tree_sizes=")
     body = rest.partition("\n\n")[2]
     blocks = re.findall(r"^Tree=.*?\n\n\n", body, flags=re.MULTILINE | re.DOTALL)
@@ -197,7 +214,9 @@ HOSTILE = {
     "a size of nothing": swap("tree_sizes=", "tree_sizes=0 "),
     "a size below nothing": swap("tree_sizes=", "tree_sizes=-5 "),
     "a tree too few": lambda text: re.sub(r"(tree_sizes=\d+) \d+", r"\1", text),
-    "a million trees": lambda text: re.sub(r"tree_sizes=.*", "tree_sizes=" + " ".join(["1000"] * 10**6), text),
+    "a million trees": lambda text: re.sub(
+        r"tree_sizes=.*", "tree_sizes=" + " ".join(["1000"] * 10**6), text
+    ),
     "one tree more than there may be": lambda text: re.sub(
         r"tree_sizes=.*", "tree_sizes=" + " ".join(["1000"] * (MAX_TREES + 1)), text
     ),
@@ -220,7 +239,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
-def test_a_text_that_lightgbm_would_not_write_is_refused(text, change):
+def test_text_that_lightgbm_would_not_write_is_refused(text, change):
     changed = change(text)
     assert changed != text
     with pytest.raises(ValueError, match=r".") as refused:
@@ -228,7 +247,7 @@ def test_a_text_that_lightgbm_would_not_write_is_refused(text, change):
     assert len(str(refused.value)) < 200
 
 
-def test_trees_that_are_written_are_read_as_they_were(text):
+def test_written_trees_are_read_back_unchanged(text):
     trees = parse(text)
     assert parse(lgb.Booster(model_str=write(trees)).model_to_string()) == trees
 
@@ -239,7 +258,7 @@ import lightgbm as lgb
 import numpy as np
 from credit_risk.schema.attributes import NAMES, SCORED_COLUMNS
 from credit_risk.scoring.table_scorer import Kernel
-from credit_risk.scoring.trees import parse, write
+from credit_risk.scoring.tree_text import parse, write
 
 codes = np.random.default_rng(0).integers(0, 60, (200, len(NAMES))).astype(float)
 texts = sys.stdin.read().split("\\1")
@@ -247,12 +266,13 @@ for text in texts:
     trees = parse(text)
     booster = lgb.Booster(model_str=write(trees))
     kernel = Kernel(trees)
-    np.testing.assert_array_equal(kernel.scores(codes), booster.predict(codes[:, SCORED_COLUMNS], raw_score=True))
+    expected = booster.predict(codes[:, SCORED_COLUMNS], raw_score=True)
+    np.testing.assert_array_equal(kernel.scores(codes), expected)
 print(len(texts))
 """
 
 
-def test_whatever_byte_is_changed_it_is_refused_or_lightgbm_scores_as_we_read_it(boosters):
+def test_changed_byte_is_refused_or_lightgbm_scores_the_same(boosters):
     """Where the text is taken, LightGBM reads it in a process of its own, which ends well."""
     text = merge([boosters[0], boosters[2]])
     text = lgb.Booster(model_str=write(parse(text)[:30])).model_to_string()
@@ -271,7 +291,11 @@ def test_whatever_byte_is_changed_it_is_refused_or_lightgbm_scores_as_we_read_it
         taken.append(changed)
     assert 100 < len(taken) < 1400
     done = subprocess.run(
-        [sys.executable, "-c", AGREE], input="\1".join(taken), text=True, capture_output=True, timeout=600
+        [sys.executable, "-c", AGREE],
+        input="\1".join(taken),
+        text=True,
+        capture_output=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == len(taken)

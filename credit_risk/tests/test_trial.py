@@ -1,4 +1,4 @@
-"""What is stored is tried out in a process of its own, whose end is told and nothing else."""
+"""Stored files are tried in a process of their own, which reports only whether they pass."""
 
 import io
 import os
@@ -23,13 +23,13 @@ from credit_risk.training_data.data import read_training
 
 
 @pytest.fixture(scope="module")
-def clients():
+def client_frame():
     return read_training("data/credit-g.csv")
 
 
 @pytest.fixture(scope="module")
-def scorer(clients):
-    return CreditScorer(num_boost_round=20).fit(clients, clients["class"])
+def scorer(client_frame):
+    return CreditScorer(num_boost_round=20).fit(client_frame, client_frame["class"])
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def in_its_place(monkeypatch):
     return put
 
 
-def test_a_scorer_passes_and_is_not_tried_again(scorer, in_its_place):
+def test_passed_scorer_is_not_tried_again(scorer, in_its_place):
     data = skops.io.dumps(scorer)
     in_its_place("raise SystemExit(9)")
     with pytest.raises(ModelRefused, match="exit code 9"):
@@ -56,16 +56,19 @@ def test_a_scorer_passes_and_is_not_tried_again(scorer, in_its_place):
     try_scorer(data)
 
 
-def test_a_scorer_passes(scorer):
+def test_trial_passes_a_scorer(scorer):
     try_scorer(skops.io.dumps(scorer))
 
 
-def test_what_is_no_scorer_is_refused_there_too():
+def test_trial_refuses_a_file_that_is_not_a_scorer():
     with pytest.raises(ModelRefused, match="it was refused: it is no scorer of ours"):
         try_scorer(b"junk")
 
 
-RAW = "import sys, lightgbm as lgb; lgb.Booster(model_str=sys.stdin.read()).predict([[0.0] * 17], num_threads=1)"
+RAW = (
+    "import sys, lightgbm as lgb; "
+    "lgb.Booster(model_str=sys.stdin.read()).predict([[0.0] * 17], num_threads=1)"
+)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,9 @@ RAW = "import sys, lightgbm as lgb; lgb.Booster(model_str=sys.stdin.read()).pred
         ("left_child=1", "left_child=0", "and not done within"),
     ],
 )
-def test_what_lightgbm_would_do_with_a_hostile_text_stays_there(scorer, in_its_place, monkeypatch, old, new, ends):
+def test_trial_contains_what_a_hostile_text_does_to_lightgbm(
+    scorer, in_its_place, monkeypatch, old, new, ends
+):
     """The text itself, given to LightGBM as it was before it was looked at."""
     text = lgb.Booster(model_str=scorer.model_text_).model_to_string()
     assert old in text
@@ -91,7 +96,7 @@ def test_what_lightgbm_would_do_with_a_hostile_text_stays_there(scorer, in_its_p
 LIMITED = "import sys; sys.path.insert(0, '.'); from credit_risk.registry import trial; "
 
 
-def test_a_process_that_takes_all_memory_or_time_is_ended(in_its_place):
+def test_trial_that_takes_all_memory_or_time_is_ended(in_its_place):
     in_its_place(LIMITED + "trial._limit(); bytearray(3 * 10**9)")
     with pytest.raises(ModelRefused, match="that process crashed"):
         try_scorer(b"memory")
@@ -100,7 +105,7 @@ def test_a_process_that_takes_all_memory_or_time_is_ended(in_its_place):
         try_scorer(b"time")
 
 
-def test_what_did_not_pass_is_not_tried_again_at_once(in_its_place, monkeypatch):
+def test_failed_scorer_is_not_tried_again_at_once(in_its_place, monkeypatch):
     in_its_place("raise SystemExit(9)")
     with pytest.raises(ModelRefused, match="exit code 9"):
         try_scorer(b"x")
@@ -113,15 +118,15 @@ def test_what_did_not_pass_is_not_tried_again_at_once(in_its_place, monkeypatch)
         try_scorer(b"x")
 
 
-def test_it_is_given_no_credentials(in_its_place, monkeypatch):
+def test_trial_process_gets_no_credentials(in_its_place, monkeypatch):
     monkeypatch.setenv("DECISION_LOG", "mongodb://user:hidden@mongo/db")
     in_its_place("import os, sys; sys.exit(3 if 'hidden' in str(os.environ) else 0)")
     try_scorer(b"x")
 
 
 @pytest.fixture(scope="module")
-def reference(clients):
-    return clients[[*NAMES, LABEL]].assign(risk=np.linspace(0, 1, len(clients)))
+def reference(client_frame):
+    return client_frame[[*NAMES, LABEL]].assign(risk=np.linspace(0, 1, len(client_frame)))
 
 
 def parquet(frame):
@@ -152,16 +157,22 @@ def test_a_reference_of_anything_else_is_refused(reference):
     assert "yacht" in refused(parquet(reference.assign(purpose="yacht")))
     assert "duration" in refused(parquet(reference.assign(duration=10**9)))
     for wrong in ({"risk": 2.0}, {"risk": np.nan}, {LABEL: "ugly"}):
-        assert "neither good nor bad, or a risk is no share" in refused(parquet(reference.assign(**wrong)))
+        assert "neither good nor bad, or a risk is no share" in refused(
+            parquet(reference.assign(**wrong))
+        )
     assert refused(b"junk")
     assert refused(parquet(reference)[:-500])
 
 
 def lying(texts, length):
-    """Return a Parquet file of the review's kind: little on disk, gigabytes in memory, and a footer that says less."""
-    columns = {name: pa.array(["a" * length]) for name in [*NAMES, LABEL, "risk", *map(str, range(texts))]}
+    """Return a Parquet file that is small on disk, gigabytes in memory, and declares less."""
+    columns = {
+        name: pa.array(["a" * length]) for name in [*NAMES, LABEL, "risk", *map(str, range(texts))]
+    }
     out = io.BytesIO()
-    pq.write_table(pa.table(columns), out, compression="zstd", use_dictionary=False, write_statistics=False)
+    pq.write_table(
+        pa.table(columns), out, compression="zstd", use_dictionary=False, write_statistics=False
+    )
     return out.getvalue()
 
 
@@ -174,12 +185,16 @@ def test_a_reference_that_would_take_all_memory_is_refused():
         read_reference(b"\0" * (trial.MAX_REFERENCE_BYTES + 1))
 
 
-def test_it_works_where_the_platform_knows_no_limits(scorer, tmp_path):
+def test_trial_works_on_a_platform_without_limits(scorer, tmp_path):
     """As on Windows: there is no module `resource`."""
     (tmp_path / "resource.py").write_text("raise ImportError")
     env = os.environ | {"PYTHONPATH": f"{tmp_path}:."}
     done = subprocess.run(
-        [sys.executable, "-c", "from credit_risk.registry import trial; trial._limit(); print('on')"],
+        [
+            sys.executable,
+            "-c",
+            "from credit_risk.registry import trial; trial._limit(); print('on')",
+        ],
         env=env,
         capture_output=True,
         text=True,

@@ -11,7 +11,7 @@ from tests.support.batches import batch
 
 @pytest.fixture
 def filled(log, monkeypatch):
-    """A log of a small batch of each risk, a preview whose decisions are gone, and one that is a file."""
+    """A log of small batches, a preview whose decisions are gone, and a batch that is a file."""
     log.commit(batch(3))
     log.commit(batch(2, risk=0.9))
     preview = log.commit(batch(1, kind="preview"))
@@ -24,38 +24,42 @@ def filled(log, monkeypatch):
     return log
 
 
-def test_a_whole_log_is_counted(filled):
+def test_verify_counts_a_complete_log(filled):
     assert verify(filled) == Found(batches=3, decisions=9, approvals=2)
-    assert verify(filled).words == "the decision log is whole: 9 decisions in 3 batches, 2 approvals"
+    assert (
+        verify(filled).summary == "the decision log is whole: 9 decisions in 3 batches, 2 approvals"
+    )
 
 
-def test_an_empty_log_is_whole(log):
+def test_verify_accepts_an_empty_log(log):
     assert verify(log) == Found(0, 0, 0)
 
 
 @pytest.mark.parametrize(("collection", "what"), [("batches", "batch 1"), ("events", "event 1")])
-def test_a_number_that_is_missing_is_named(filled, collection, what):
+def test_verify_names_a_missing_number(filled, collection, what):
     filled.append_event("note", "2")
     filled._documents.delete(collection, {"_id": 1})
     with pytest.raises(LogDamaged, match=f"{what} is missing"):
         verify(filled)
 
 
-def test_a_decision_that_is_missing_is_counted(filled):
+def test_verify_counts_missing_decisions(filled):
     second = filled.batches()[1]
     filled._documents.delete("decisions", {"_id": f"{second.id}-1"})
-    with pytest.raises(LogDamaged, match=f"batch {second.id} of 2 decisions, 2 of them red, has 1, 1 of them red"):
+    with pytest.raises(
+        LogDamaged, match=f"batch {second.id} of 2 decisions, 2 of them red, has 1, 1 of them red"
+    ):
         verify(filled)
 
 
-def test_a_file_that_is_gone_is_named(filled):
+def test_verify_names_a_lost_file(filled):
     for name in filled._blobs.names():
         filled._blobs.delete(name)
     with pytest.raises(BatchLost):
         verify(filled)
 
 
-def test_the_command_says_it(settings, monkeypatch, capsys):
+def test_verify_command_prints_the_result(settings, monkeypatch, capsys):
     for name in ("decision_log", "bucket"):
         monkeypatch.setenv(name.upper(), getattr(settings, name))
     assert main(["verify"]) == 0

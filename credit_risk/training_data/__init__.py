@@ -1,1 +1,1 @@
-"""What models are trained on: the data, snapshots of it, and outcomes that have matured."""
+"""Training data: reading them, snapshots of them, and outcomes that have matured."""

@@ -1,13 +1,15 @@
-"""Which accepted clients may be learnt from: those whose time has come, whatever became of them.
+"""Maturation of outcomes: which accepted clients may be used for training.
 
-A default is told when it happens, a repayment at the end. Who takes outcomes as they come sees the defaults of many
-loans whose repayments are still ahead, and learns from too many bad clients. So of a client neither counts before the
-client is due: a number of months (a setting) after the end of the month of the decision, and not before the loan's own
-term is over. Clients of one month and one term are thus taken at one age, and when that is depends on what was asked
-for and when, never on how it went.
+A default is reported when it happens, a repayment at the end of the loan. Outcomes that are used as
+they come in include the defaults of many loans whose repayments are still ahead, so a model would
+learn from too many bad clients. Therefore neither kind of outcome counts before the client is due.
+That is a number of months (a setting) after the end of the month of the decision, and not before
+the loan's own term is over. So clients of the same month and term are included at the same age,
+which depends on what was asked for and when, never on how the loan went.
 
-Those who come due in one month are a cohort, and enter together: when at most a tenth of them is still open, for what
-is told late may be of one kind; or `PATIENCE` months later without the open ones.
+Clients who become due in the same month are a cohort, and are included together: when at most a
+tenth of them has no outcome yet, because late reports may be mostly of one kind; or, `PATIENCE`
+months later, without those who have none.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,24 +27,26 @@ from credit_risk.months import month_name, month_of, month_start
 from credit_risk.schema.attributes import GREEN
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Share of a cohort that may be without an outcome.
 MOST_OPEN = 0.1
+# Months after which a cohort is included without them.
 PATIENCE = 3
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """The accepted clients who came due at the start of one month.
+    """The accepted clients who became due at the start of one month.
 
     Attributes
     ----------
     due : str
         That month, as 2026-01.
     n, n_open, n_bad : int
-        All of them, those without an outcome, those who defaulted.
+        All clients, those without an outcome, those who defaulted.
     taken : bool
-        Whether they are learnt from.
+        Whether they are used for training.
     """
 
     due: str
@@ -52,31 +56,44 @@ class Cohort:
     taken: bool
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """The cohort on one line."""
         state = "" if self.taken else "; it waits for their outcomes"
-        return f"due {self.due}: {self.n:,} clients, {self.n_bad:,} defaulted, {self.n_open:,} still open{state}"
+        return (
+            f"due {self.due}: {self.n:,} clients, "
+            f"{self.n_bad:,} defaulted, {self.n_open:,} still open{state}"
+        )
 
 
 @dataclass(frozen=True)
 class Matured:
-    """Whom to learn from: `rows` has the columns of `OUTCOME_SCHEMA`, ordered by id, each with an outcome."""
+    """The clients to use for training.
+
+    Attributes
+    ----------
+    rows : Table
+        Their rows, with the columns of `OUTCOME_SCHEMA`, ordered by id. Each has an outcome.
+    cohorts : list of Cohort
+        All cohorts that are due, including those that are not used yet.
+    """
 
     rows: pa.Table
     cohorts: list[Cohort]
 
 
-def matured(log: DecisionLog, months: int, now: datetime | None = None, say: Say = lambda _: None) -> Matured:
-    """Return the accepted clients whose outcomes count by now.
+def matured(
+    log: DecisionLog, months: int, now: datetime | None = None, report: Report = lambda _: None
+) -> Matured:
+    """Return the accepted clients whose outcomes have matured.
 
     Parameters
     ----------
     months : int
-        How long after the month of the decision a client is due at the earliest.
+        Earliest time that a client is due, in months after the month of the decision.
     now : datetime, optional
-        Aware.
-    say : callable, optional
-        Is told how far it is, in words.
+        An aware time; by default the present.
+    report : callable, optional
+        Progress callback, called with a line for each month.
 
     Raises
     ------
@@ -85,32 +102,46 @@ def matured(log: DecisionLog, months: int, now: datetime | None = None, say: Say
     """
     today = month_of(now or datetime.now(UTC))
     tables, dues = [OUTCOME_SCHEMA.empty_table()], [np.empty(0, np.int64)]
+
     for month in _months(log, until=today - months):
         accepted = _accepted(log, month)
         due = month + 1 + np.maximum(accepted["duration"].to_numpy(), months)
-        tables.append(accepted.filter(pa.array(due <= today)))
-        dues.append(due[due <= today])
-        n_told = len(tables[-1]) - tables[-1]["outcome"].null_count
-        n, n_due = len(accepted), len(dues[-1])
-        say(f"{month_name(month)}: {n:,} accepted, {n_due:,} of them due, {n_told:,} with an outcome")
+        is_due = due <= today
+        rows = accepted.filter(pa.array(is_due))
+        tables.append(rows)
+        dues.append(due[is_due])
+
+        n, n_due = len(accepted), len(rows)
+        n_reported = n_due - rows["outcome"].null_count
+        report(
+            f"{month_name(month)}: {n:,} accepted, {n_due:,} of them due, "
+            f"{n_reported:,} with an outcome"
+        )
+
     return _settled(pa.concat_tables(tables), np.concatenate(dues), today)
 
 
 def _settled(rows: pa.Table, due: np.ndarray, today: int) -> Matured:
-    """Keep those with an outcome of the cohorts that wait no longer."""
-    is_open, bad = rows["outcome"].is_null().to_numpy(), pc.equal(rows["outcome"], DEFAULTED).to_numpy()
+    """Keep the rows that have an outcome, of cohorts that need not wait any longer."""
+    is_open = rows["outcome"].is_null().to_numpy()
+    bad = pc.equal(rows["outcome"], DEFAULTED).to_numpy()
+
     cohorts, kept = [], np.zeros(len(rows), bool)
     for month in np.unique(due).tolist():
-        mine = due == month
-        n, n_open = int(mine.sum()), int((mine & is_open).sum())
+        in_cohort = due == month
+        reported = in_cohort & ~is_open
+        n, n_open = int(in_cohort.sum()), int((in_cohort & is_open).sum())
+        n_bad = int(np.sum(bad[reported]))
+
         taken = n_open < n and (n_open <= MOST_OPEN * n or today - month >= PATIENCE)
-        cohorts.append(Cohort(month_name(month), n, n_open, int(np.sum(bad[mine & ~is_open])), taken))
-        kept |= taken & mine & ~is_open
+        cohorts.append(Cohort(month_name(month), n, n_open, n_bad, taken))
+        kept |= taken & reported
+
     return Matured(rows.filter(pa.array(kept)).sort_by("id"), cohorts)
 
 
 def _months(log: DecisionLog, until: int) -> Iterator[int]:
-    """Yield the months with decisions, up to, but without, one."""
+    """Yield the months with decisions before the month `until`."""
     records = log.between(EPOCH, month_start(until))
     yield from sorted({month_of(record.time) for record in records if record.n_decided})
 

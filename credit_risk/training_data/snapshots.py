@@ -1,10 +1,12 @@
-"""Snapshots: what a model is trained on, base data and accepted clients whose outcomes have matured, never changed.
+"""Snapshots of training data: base data and accepted clients whose outcomes have matured.
 
-A snapshot is a CSV in the bucket, named by the SHA-256 of its content, with a manifest beside it. An event in the
-decision log makes it the standing one, so that of two that are made at once the one that saw more stands. Each row says
-which part it is in. Base rows stay in the part that `data.split` gives them; whoever applied with the same inputs as
-one of them is in the same part; of the others a hash of their inputs decides. So a client who is in the test once is so
-for ever, and nobody is in both.
+A snapshot never changes. It is a CSV in the bucket, named by the SHA-256 of its content, with a
+manifest beside it. An event in the decision log makes it the current one. When two are made at the
+same time, the one that saw more of the log becomes current.
+
+Each row states which part it is in. Base rows stay in the part that `data.split` gives them, and a
+client with the same inputs as a base row is in the same part. For the others, a hash of their
+inputs decides. So a client who is in the test part once always stays there, and nobody is in both.
 """
 
 import hashlib
@@ -21,7 +23,7 @@ from credit_risk.decision_log.outcome_file import DEFAULTED
 from credit_risk.schema.attributes import ATTRIBUTES, BAD, GOOD, LABEL, NAMES
 from credit_risk.storage.blobs import BlobMissing, Blobs
 from credit_risk.training_data.data import TEST_SHARE, data_hash, parse_training, split
-from credit_risk.training_data.outcome_maturation import Matured, Say, matured
+from credit_risk.training_data.outcome_maturation import Matured, Report, matured
 
 SNAPSHOT = "training-data"
 SNAPSHOT_TAG = "snapshot"
@@ -45,17 +47,18 @@ class Snapshot:
     Attributes
     ----------
     sha256, name : str
-        Of its CSV: the hash, and the name in the bucket.
+        The hash of its CSV, and the CSV's name in the bucket.
     base, base_sha256 : str
         Where the base data came from, and their `data_hash`.
     n_base, n_funded, n_funded_bad, n_funded_test : int
-        Rows of the base data; of accepted clients, those of them who defaulted, those of them in the test part.
+        Number of rows of the base data; of accepted clients; of those who defaulted; of those in
+        the test part.
     months : int
         After how many months outcomes counted.
     cursor : int
         Number of the last event of the decision log that was seen.
     time : str
-        When it was made, UTC.
+        When it was made, in UTC.
     """
 
     sha256: str
@@ -71,74 +74,96 @@ class Snapshot:
     time: str
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """The snapshot on one line."""
         return (
-            f"{self.name}: {self.n_base:,} clients of the base data and {self.n_funded:,} accepted ones "
+            f"{self.name}: {self.n_base:,} clients of the base data "
+            f"and {self.n_funded:,} accepted ones "
             f"({self.n_funded_bad:,} defaulted, {self.n_funded_test:,} for the test)"
         )
 
     @property
     def tags(self) -> dict[str, str]:
-        """What a run that was trained on it, and its version, are tagged with."""
-        told = {name: getattr(self, name) for name in ("base", "n_base", "n_funded", "n_funded_bad", "n_funded_test")}
-        named = {SNAPSHOT_TAG: self.sha256, "data_hash": self.sha256, "base_hash": self.base_sha256}
-        return named | {name: str(value) for name, value in told.items()}
+        """The tags of a run that was trained on it, and of the version that the run made."""
+        names = ("base", "n_base", "n_funded", "n_funded_bad", "n_funded_test")
+        fields = {name: str(getattr(self, name)) for name in names}
+
+        return {
+            SNAPSHOT_TAG: self.sha256,
+            "data_hash": self.sha256,
+            "base_hash": self.base_sha256,
+            **fields,
+        }
 
 
-class _Overtaken(Exception):
-    """A snapshot that saw more came meanwhile."""
+class _Conflict(Exception):
+    """Another snapshot, which saw more of the log, was made in the meantime."""
 
 
 def make(
-    log: DecisionLog, blobs: Blobs, base: pd.DataFrame, source: str, months: int, say: Say = lambda _: None
+    log: DecisionLog,
+    blobs: Blobs,
+    base: pd.DataFrame,
+    source: str,
+    months: int,
+    report: Report = lambda _: None,
 ) -> tuple[Snapshot | None, bool]:
-    """Write a snapshot, unless the standing one has the same content or there is nobody to add.
+    """Write a snapshot, unless the current one has the same content or no client can be added.
 
     Parameters
     ----------
     base : DataFrame
         The base data, as `read_training` returns them.
     source : str
-        Where they are from.
+        Where the base data came from.
     months : int
         See `matured`.
-    say : callable, optional
-        Is told how far it is, in words.
+    report : callable, optional
+        Progress callback, called with a line of text.
 
     Returns
     -------
     tuple of (Snapshot or None, bool)
-        The standing one, if there is one, and whether it is new.
+        The current snapshot, if there is one, and whether it is new.
 
     Raises
     ------
     LogUnavailable
-        When the decision log is; errors of the bucket's own kind are passed on. What was written by then is not
-        standing, and the next call writes it again.
+        When the decision log is. Errors of the bucket are passed on unchanged. A snapshot that was
+        written by then is not current, and the next call writes it again.
     """
-    cursor, before = log.last_event(), standing(log)
-    found = matured(log, months, say=say)
+    cursor, before = log.last_event(), latest_snapshot(log)
+    found = matured(log, months, report=report)
+
     for cohort in found.cohorts:
         if not cohort.taken:
-            say(cohort.words)
+            report(cohort.summary)
+
     if not len(found.rows) and before is None:
         return None, False
+
     clients = _joined(base, found)
     data = clients.to_csv(index=False, lineterminator="\n").encode()
     snapshot = _manifest(data, clients, base, source, months, cursor)
-    if before and before.sha256 == snapshot.sha256 and _whole(blobs, before):
+    if before and before.sha256 == snapshot.sha256 and _is_intact(blobs, before):
         return before, False
+
     _write(blobs, snapshot, data, found)
     try:
-        log.append_event(SNAPSHOT, snapshot.sha256, lambda: _check(log, before, cursor), manifest=asdict(snapshot))
-    except _Overtaken:
-        say("somebody else made a newer one meanwhile, which stands")
-        return standing(log), False
+        log.append_event(
+            SNAPSHOT,
+            snapshot.sha256,
+            lambda: _check(log, before, cursor),
+            manifest=asdict(snapshot),
+        )
+    except _Conflict:
+        report("somebody else made a newer one meanwhile, which stands")
+        return latest_snapshot(log), False
+
     return snapshot, True
 
 
-def standing(log: DecisionLog) -> Snapshot | None:
+def latest_snapshot(log: DecisionLog) -> Snapshot | None:
     """Return the snapshot that was made last, or None."""
     made = log.events(SNAPSHOT)
     return Snapshot(**made[-1]["manifest"]) if made else None
@@ -150,23 +175,28 @@ def pick(log: DecisionLog, which: str, base_sha256: str) -> Snapshot | None:
     Parameters
     ----------
     which : str
-        `latest`, `none`, or how a snapshot's hash begins.
+        `latest`, `none`, or the first characters of a snapshot's hash.
     base_sha256 : str
-        The `data_hash` of the base data. The latest snapshot is none when it was made of others.
+        The `data_hash` of the base data. `latest` means no snapshot if the latest one was made from
+        other base data.
 
     Raises
     ------
     NoSuchSnapshot
-        When no snapshot's hash begins so.
+        When no snapshot's hash begins with these characters.
     """
     if which == NONE:
         return None
     if which == LATEST:
-        last = standing(log)
+        last = latest_snapshot(log)
         return last if last and last.base_sha256 == base_sha256 else None
+
     found = [event for event in log.events(SNAPSHOT) if event["key"].startswith(which)]
     if not found:
-        raise NoSuchSnapshot(f"TRAINING_SNAPSHOT={which}: there is no snapshot whose hash begins so")
+        raise NoSuchSnapshot(
+            f"TRAINING_SNAPSHOT={which}: there is no snapshot whose hash begins so"
+        )
+
     return Snapshot(**found[-1]["manifest"])
 
 
@@ -179,12 +209,14 @@ def read(blobs: Blobs, snapshot: Snapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
         When it is gone, or no longer what was written.
     """
     data = _data(blobs, snapshot.sha256)
-    clients, test = parse_training(data, snapshot.name), _column(data, PART) == TEST
+    clients = parse_training(data, snapshot.name)
+    test = _column(data, PART) == TEST
+
     return clients[~test], clients[test]
 
 
 def decision_ids(blobs: Blobs, sha256: str) -> set[str]:
-    """Return the decisions on the accepted clients of a snapshot; see `read` for what it raises."""
+    """Return the ids of the decisions on a snapshot's accepted clients; raises what `read` does."""
     return set(_column(_data(blobs, sha256), ID)) - {""}
 
 
@@ -192,9 +224,15 @@ def _data(blobs: Blobs, sha256: str) -> bytes:
     try:
         data = blobs.get(_name(sha256))
     except BlobMissing:
-        raise NoSuchSnapshot(f"{_name(sha256)} is not in the bucket; make training-data writes it again") from None
+        raise NoSuchSnapshot(
+            f"{_name(sha256)} is not in the bucket; make training-data writes it again"
+        ) from None
+
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise NoSuchSnapshot(f"{_name(sha256)} has been changed: its hash is not the one in its name")
+        raise NoSuchSnapshot(
+            f"{_name(sha256)} has been changed: its hash is not the one in its name"
+        )
+
     return data
 
 
@@ -209,25 +247,28 @@ def _name(sha256: str) -> str:
 def _joined(base: pd.DataFrame, found: Matured) -> pd.DataFrame:
     """Return base data and accepted clients, each with its decision, if any, and its part."""
     rows = found.rows.to_pandas()
-    funded = rows[list(NAMES)].assign(
-        **{LABEL: [BAD if outcome == DEFAULTED else GOOD for outcome in rows["outcome"]], ID: rows["id"]}
-    )
+    labels = [BAD if outcome == DEFAULTED else GOOD for outcome in rows["outcome"]]
+    funded = rows[list(NAMES)].assign(**{LABEL: labels, ID: rows["id"]})
+
     whole = pd.concat([_plain(base).assign(**{ID: ""}), _plain(funded)], ignore_index=True)
     return whole.assign(**{PART: _parts(base, whole)})[[*NAMES, LABEL, ID, PART]]
 
 
 def _plain(clients: pd.DataFrame) -> pd.DataFrame:
-    """Return clients with numbers that are written the same, whether or not some are missing."""
+    """Return clients whose numbers are written the same whether or not some are missing."""
     return clients.astype(dict.fromkeys(NUMBERS, "Int64"))
 
 
 def _parts(base: pd.DataFrame, whole: pd.DataFrame) -> list[str]:
     """Return the part of each row; the base rows come first."""
-    keys, n = _keys(whole), len(base)
-    in_test = base.index.isin(split(base)[1].index)
-    own = [TEST if test else TRAIN for test in in_test]
-    known = dict(zip(keys, own, strict=False))
-    return own + [known.get(key) or _drawn(key) for key in keys[n:]]
+    keys = _keys(whole)
+    _, test = split(base)
+    base_parts = [TEST if in_test else TRAIN for in_test in base.index.isin(test.index)]
+
+    known = dict(zip(keys, base_parts, strict=False))
+    funded_parts = [known.get(key) or _drawn(key) for key in keys[len(base) :]]
+
+    return base_parts + funded_parts
 
 
 def _keys(clients: pd.DataFrame) -> list[str]:
@@ -237,13 +278,16 @@ def _keys(clients: pd.DataFrame) -> list[str]:
 
 
 def _drawn(key: str) -> str:
+    """Return the part that the hash of a client's inputs decides on."""
     return TEST if int(key[:8], 16) < TEST_SHARE * 16**8 else TRAIN
 
 
 def _manifest(
     data: bytes, clients: pd.DataFrame, base: pd.DataFrame, source: str, months: int, cursor: int
 ) -> Snapshot:
-    sha256, funded = hashlib.sha256(data).hexdigest(), clients[clients[ID] != ""]
+    sha256 = hashlib.sha256(data).hexdigest()
+    funded = clients[clients[ID] != ""]
+
     return Snapshot(
         sha256=sha256,
         name=_name(sha256),
@@ -260,22 +304,27 @@ def _manifest(
 
 
 def _write(blobs: Blobs, snapshot: Snapshot, data: bytes, found: Matured) -> None:
-    # Named by its content, what is there is the same, or was changed by somebody.
+    # A file that is there already has the same content, by its name, unless somebody changed it.
     blobs.put(snapshot.name, data, "text/csv", overwrite=True)
-    manifest: dict[str, Any] = asdict(snapshot) | {"cohorts": [asdict(cohort) for cohort in found.cohorts]}
+
+    cohorts = [asdict(cohort) for cohort in found.cohorts]
+    manifest: dict[str, Any] = {**asdict(snapshot), "cohorts": cohorts}
     text = json.dumps(manifest, indent=2) + "\n"
-    blobs.put(snapshot.name.replace(".csv", ".json"), text.encode(), "application/json", overwrite=True)
+    name = snapshot.name.replace(".csv", ".json")
+    blobs.put(name, text.encode(), "application/json", overwrite=True)
 
 
-def _whole(blobs: Blobs, snapshot: Snapshot) -> bool:
+def _is_intact(blobs: Blobs, snapshot: Snapshot) -> bool:
     try:
         _data(blobs, snapshot.sha256)
     except NoSuchSnapshot:
         return False
+
     return True
 
 
 def _check(log: DecisionLog, before: Snapshot | None, cursor: int) -> None:
-    last = standing(log)
+    """Raise `_Conflict` if another snapshot was made that saw at least as much of the log."""
+    last = latest_snapshot(log)
     if last and last != before and last.cursor >= cursor:
-        raise _Overtaken
+        raise _Conflict

@@ -1,17 +1,17 @@
-"""JSON bodies: what one may cost is known from its bytes before any of it becomes an object.
+"""JSON bodies, whose cost is bounded from their bytes before any of them becomes an object.
 
-Each value but the first stands behind a `[`, a `,` or a `:`, each name behind a `{` or a `,`. So counting these bytes,
-which takes next to no time, tells the most that a parser can make of a body. Those in texts count too: the limits leave
-room for them.
+Each value but the first follows a `[`, a `,` or a `:`, and each name follows a `{` or a `,`. So
+counting these bytes, which takes next to no time, gives an upper bound of what a parser can make of
+a body. Those in texts count too: the limits leave room for them.
 """
 
 import json
 from typing import Any, NamedTuple
 
-from credit_risk.schema.faults import Unreadable
+from credit_risk.schema.faults import MalformedFile
 from model_deployment.http.problem import Problem, size_text
 
-# What is larger goes to /files, which takes a million.
+# Longer lists go to /files, which takes a million.
 MAX_ROWS = 20_000
 
 
@@ -31,24 +31,25 @@ def applications(data: bytes) -> object:
 
     Raises
     ------
-    Unreadable
-        When it is no JSON.
+    MalformedFile
+        When it is not JSON.
     Problem
         When it is too long (413).
     """
     rows = parse(data, "list of applications", LIST)
     if isinstance(rows, list) and len(rows) > MAX_ROWS:
-        raise _too_large(f"The list has {len(rows):,} applications; at most {MAX_ROWS:,} are decided at a time")
+        why = f"The list has {len(rows):,} applications; at most {MAX_ROWS:,} are decided at a time"
+        raise _too_large(why)
     return rows
 
 
 def parse(data: bytes, what: str, bounds: Bounds) -> object:
-    """Parse a JSON body strictly: UTF-8, no NaN, no name twice, nothing that is no text.
+    """Parse a JSON body strictly: UTF-8, no NaN, no name twice, no broken text.
 
     Raises
     ------
-    Unreadable
-        When it is not `what` it should be.
+    MalformedFile
+        When it is not the `what` that is expected.
     Problem
         When it is out of bounds (413).
     """
@@ -58,9 +59,10 @@ def parse(data: bytes, what: str, bounds: Bounds) -> object:
     try:
         value = _strict.decode(data.decode())
         if b"\\u" in data:
-            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text, and no log takes it
+            # Half of a surrogate pair is not text, and the log cannot store it.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"The body is no JSON {what}: {_why(error)}.") from None
+        raise MalformedFile(f"The body is no JSON {what}: {_why(error)}.") from None
     return value
 
 
@@ -73,7 +75,8 @@ def check_size(size: int, bounds: Bounds) -> None:
         When it is out of bounds (413).
     """
     if size > bounds.size:
-        raise _too_large(f"The body has {size_text(size)}; at most {size_text(bounds.size)} of JSON are read")
+        limit = size_text(bounds.size)
+        raise _too_large(f"The body has {size_text(size)}; at most {limit} of JSON are read")
 
 
 def _too_large(why: str) -> Problem:
@@ -81,25 +84,27 @@ def _too_large(why: str) -> Problem:
 
 
 def _refuse_constant(name: str) -> None:
-    raise Unreadable(f"{name} is no JSON")
+    raise MalformedFile(f"{name} is no JSON")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Unreadable("an object has the same name twice")
+        raise MalformedFile("an object has the same name twice")
     return found
 
 
-# `json.loads` would make one for each body.
+# `json.loads` would make a decoder for each body.
 _strict = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_once)
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at line {error.lineno}, column {error.colno}"
-    if isinstance(error, Unreadable):
+    if isinstance(error, MalformedFile):
         return str(error)
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    return "it is not UTF-8 text" if isinstance(error, UnicodeError) else "a number has too many digits"
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8 text"
+    return "a number has too many digits"

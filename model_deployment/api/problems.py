@@ -1,4 +1,4 @@
-"""Which problem an error is answered with: one table for the domain's errors, and one place for all others."""
+"""Which problem answers an error: a table for the domain's errors, one place for all others."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from dash.exceptions import DependencyException, InvalidResourceError
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from credit_risk.schema.faults import Unreadable
+from credit_risk.schema.faults import MalformedFile
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.files.formats import ReadersBusy
 from model_deployment.http.problem import Problem, later, not_allowed, nothing_at
@@ -28,10 +28,13 @@ logger = logging.getLogger(__name__)
 
 _SAME_SECONDS = 60.0
 _told: dict[tuple[type, str, int | None], float] = {}
-_LOG_OFF = "The decision log cannot be reached, so nothing was decided and nothing taken. Try again in a moment."
-# What is answered to each error of the domain.
+_LOG_OFF = (
+    "The decision log cannot be reached, so nothing was decided and nothing taken. "
+    "Try again in a moment."
+)
+# The answer to each error of the domain.
 _ANSWERS: dict[type[Exception], Callable[[Exception], Problem]] = {
-    Unreadable: lambda error: Problem(400, "unreadable", str(error)),
+    MalformedFile: lambda error: Problem(400, "unreadable", str(error)),
     DecidedBefore: lambda error: Problem(409, "decided-before", str(error), members=vars(error)),
     TooManyForExcel: lambda error: Problem(413, "too-many-for-excel", str(error)),
     TooManyToExplain: lambda error: Problem(413, "too-many-to-explain", str(error)),
@@ -45,9 +48,15 @@ _ANSWERS: dict[type[Exception], Callable[[Exception], Problem]] = {
 
 
 def problem_of(error: Exception, where: str) -> Problem:
-    """Return what is said of an error; one that nobody foresaw is logged, with `where` it came up.
+    """Return the problem that answers an error; an unforeseen one is logged.
 
-    What is logged is without the error's text, which may quote what a client sent.
+    The log line has no text of the error, which may quote what a client sent.
+
+    Parameters
+    ----------
+    error : Exception
+    where : str
+        Method and route of the request.
     """
     if isinstance(error, Problem):
         return error
@@ -56,25 +65,32 @@ def problem_of(error: Exception, where: str) -> Problem:
     for kind, answer in _ANSWERS.items():
         if isinstance(error, kind):
             return answer(error)
-    _tell(error, where)
-    return Problem(500, "internal", "Something went wrong here; it is written to the service's log.")
+    _log(error, where)
+    detail = "Something went wrong here; it is written to the service's log."
+    return Problem(500, "internal", detail)
 
 
-def _tell(error: Exception, where: str) -> None:
-    """Log an error that nobody foresaw: where it is the same again, not before a minute is over.
+def _log(error: Exception, where: str) -> None:
+    """Log an unforeseen error, but the same one at most once a minute.
 
-    Whoever finds one could push everything else out of the log.
+    Otherwise a client that finds one could push everything else out of the log.
     """
     frames = traceback.extract_tb(error.__traceback__)
     place = (type(error), frames[-1].filename, frames[-1].lineno)
     now = time.monotonic()
+
     if now - _told.get(place, -_SAME_SECONDS) >= _SAME_SECONDS:
         _told[place] = now
-        logger.error("%s in %s\n%s", type(error).__name__, where, "".join(traceback.format_list(frames)))
+        logger.error(
+            "%s in %s\n%s", type(error).__name__, where, "".join(traceback.format_list(frames))
+        )
 
 
 def register(app: Flask) -> None:
-    """Answer every error of an app in this shape. Comes after Dash is attached, which brings handlers of its own."""
+    """Have an app answer every error with a problem.
+
+    Call it after Dash is attached, which registers handlers of its own.
+    """
     app.register_error_handler(HTTPException, _http)
     for error in (DependencyException, InvalidResourceError):
         app.register_error_handler(error, lambda _: nothing_at(request.path).response())
@@ -92,5 +108,7 @@ def _http(error: HTTPException) -> Response:
         return nothing_at(request.path).response()
     if status == 405:
         return not_allowed(request.method, request.path, headers.get("Allow", "nothing")).response()
+
     phrase = HTTPStatus(status).phrase
-    return Problem(status, phrase.lower().replace(" ", "-"), error.description or phrase, headers).response()
+    kind = phrase.lower().replace(" ", "-")
+    return Problem(status, kind, error.description or phrase, headers).response()

@@ -1,6 +1,7 @@
-"""The bodies of the API as models: what comes in is validated by them, what goes out is described by them.
+"""The bodies of the API as models: they validate requests and describe answers.
 
-Answers on many clients are built as plain dicts, for speed; the tests hold them to these models.
+Answers on many clients are built as plain dicts, for speed; the tests check them against these
+models.
 """
 
 from typing import Annotated, Any, Literal
@@ -20,8 +21,8 @@ Day = Annotated[str, Field(json_schema_extra={"format": "date"})]
 Caller = Annotated[
     str | None,
     Field(
-        description="Who sent it: `user: NAME`, `key: NAME`, `command line: NAME`, or `open` where nobody has to say "
-        "who they are; null: from before that was kept."
+        description="Who sent it: `user: NAME`, `key: NAME`, `command line: NAME`, or `open` where "
+        "nobody has to say who they are; null: from before that was kept."
     ),
 ]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
@@ -52,8 +53,12 @@ class Fault(_Answer):
 
     row: Count | None = Field(description="Which data row, from 0; null: the whole file.")
     column: str | None
-    value: str | int | float | bool | None = Field(description="What stands there; shortened where it is long.")
-    message: str = Field(description="What is wrong, for people; names the line where there is a file.")
+    value: str | int | float | bool | None = Field(
+        description="What stands there; shortened where it is long."
+    )
+    message: str = Field(
+        description="What is wrong, for people; names the line where there is a file."
+    )
     allowed: list[str] | Numbers | Dates | None = Field(description="What would be right.")
 
 
@@ -74,7 +79,9 @@ class Reason(_Answer):
     value: str
     effect: float = Field(description="Log-odds of default that it adds.")
     text: str = Field(description="A sentence for the client.")
-    meaning: str = Field(description="What the value stands for, where its label says something else.")
+    meaning: str = Field(
+        description="What the value stands for, where its label says something else."
+    )
 
 
 class Reasons(_Answer):
@@ -100,13 +107,22 @@ class Decision(_Answer):
     client_id: str | None
     prediction: Colour
     risk: Probability = Field(description="Probability of default.")
-    confidence: Probability = Field(description="How clear the decision is, given the costs: .5 at the threshold.")
+    confidence: Probability = Field(
+        description="How clear the decision is, given the costs: .5 at the threshold."
+    )
     warnings: list[str]
-    reasons: Reasons | None = Field(None, description="On request; null where the version cannot explain.")
-    what_would_change_it: Change | None = Field(None, description="On request; null for a green client.")
+    reasons: Reasons | None = Field(
+        None, description="On request; null where the version cannot explain."
+    )
+    what_would_change_it: Change | None = Field(
+        None, description="On request; null for a green client."
+    )
 
 
-_KINDS = Field(description="What is wrong, by kind, the most frequent first: none is hidden by many of another.")
+_KINDS = Field(
+    description="What is wrong, by kind, the most frequent first: none is hidden by many of "
+    "another."
+)
 
 
 class _Head(_Answer):
@@ -117,11 +133,13 @@ class _Head(_Answer):
 
 
 class Decided(_Head):
-    """What one request came to; it is in the decision log."""
+    """The result of one request, as it is in the decision log."""
 
     decisions: list[Decision]
     kinds: list[Kind] = _KINDS
-    rejected: list[Fault] = Field(description="One entry a fault, at most 1,000; `n_rejected` counts rows.")
+    rejected: list[Fault] = Field(
+        description="One entry a fault, at most 1,000; `n_rejected` counts rows."
+    )
     warnings: list[str]
 
 
@@ -151,7 +169,9 @@ class OverrideRequest(BaseModel):
     model_config = ConfigDict(strict=True)
 
     prediction: Colour
-    by: Text = Field(description="Who decides; where a trusted proxy names the user, that name counts.")
+    by: Text = Field(
+        description="Who decides; where a trusted proxy names the user, that name counts."
+    )
     reason: Text = Field(description="Why.")
 
 
@@ -163,11 +183,13 @@ class Overridden(Override):
 
 
 class OutcomeEvent(_Answer):
-    """What became of a client, as it was told."""
+    """An outcome of a client, as it was reported."""
 
     outcome: Outcome
     date: Day
-    number: int = Field(description="Of the upload that told it, in the order of the decision log's events.")
+    number: int = Field(
+        description="Of the upload that reported it, in the order of the decision log's events."
+    )
     caller: Caller
 
 
@@ -191,7 +213,9 @@ class _LoggedDecision(_Answer):
     standing: Colour = Field(description="What holds after overrides.")
     overrides: list[Override]
     outcomes: list[OutcomeEvent] = Field(description="By date; the last one stands.")
-    reasons: Reasons | None = Field(description="Null where the version that decided is not to be had.")
+    reasons: Reasons | None = Field(
+        description="Null where the version that decided is unavailable."
+    )
     what_would_change_it: Change | None
 
 
@@ -202,7 +226,10 @@ def _value(attribute: Attribute) -> Any:
 
 _INPUTS: dict[str, Any] = {a.name: (_value(a), Field(title=a.label)) for a in ATTRIBUTES}
 LoggedDecision = create_model(
-    "LoggedDecision", __base__=_LoggedDecision, __doc__="A decision with its inputs and what followed.", **_INPUTS
+    "LoggedDecision",
+    __base__=_LoggedDecision,
+    __doc__="A decision with its inputs and what followed.",
+    **_INPUTS,
 )
 
 
@@ -214,39 +241,51 @@ class Model(_Answer):
     approved_by: str
     approved_at: Time | None
     alias_agrees: bool | None = Field(
-        description="Whether the alias `production` in MLflow is where the approvals are; null while MLflow is away."
+        description="Whether the alias `production` in MLflow agrees with the approvals; null "
+        "while MLflow is away."
     )
     notice: str | None = Field(
-        description="Why another version, the alias's or the one approved last, does not decide; null where all agree."
+        description="Why another version, the alias's or the one approved last, does not decide; "
+        "null where all agree."
     )
 
 
 class OutcomesTaken(_Answer):
-    """What one file of outcomes came to."""
+    """The result of one file of outcomes."""
 
-    upload: str | None = Field(description="The id of what was added to the decision log; null when nothing was.")
+    upload: str | None = Field(
+        description="The id of what was added to the decision log; null when nothing was."
+    )
     n_added: Count
-    n_known: Count = Field(description="Rows that say what the log holds already; they add nothing.")
-    n_open: Count = Field(description="Rows that have neither outcome nor date: of loans that are still open.")
+    n_known: Count = Field(
+        description="Rows that say what the log holds already; they add nothing."
+    )
+    n_open: Count = Field(
+        description="Rows that have neither outcome nor date: of loans that are still open."
+    )
     n_rejected: Count
     kinds: list[Kind] = _KINDS
-    rejected: list[Fault] = Field(description="One entry a fault, at most 1,000; `n_rejected` counts rows.")
+    rejected: list[Fault] = Field(
+        description="One entry a fault, at most 1,000; `n_rejected` counts rows."
+    )
     warnings: list[str]
 
 
 class Problem(BaseModel):
-    """Every answer that is no success (RFC 9457)."""
+    """Every answer that is not a success (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(pattern=r"^urn:risk-o-meter:[a-z-]+$", description="A stable word for programs.")
+    type: str = Field(
+        pattern=r"^urn:risk-o-meter:[a-z-]+$", description="A stable word for programs."
+    )
     title: str = Field(description="What the status means.")
     status: int = Field(ge=400, le=599)
     detail: str = Field(min_length=1, description="What went wrong and what to do, for people.")
 
 
 class NothingDecided(Problem):
-    """No row could be decided on: the members that an answer has, beside the problem's own."""
+    """No row could be decided on: a problem with the members of an answer."""
 
     batch: str | None = None
     model_version: str | None = None

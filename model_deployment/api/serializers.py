@@ -1,4 +1,4 @@
-"""A committed batch as the API answers it: what the contract has, and reasons for whoever asks."""
+"""A committed batch as the API returns it, with reasons where they are requested."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,34 +6,39 @@ from typing import Any
 import pyarrow as pa
 
 from credit_risk.decision_log.batch import Batch, decision_schema
-from credit_risk.decision_log.outcomes import Taken
+from credit_risk.decision_log.outcomes import OutcomeImport
 from credit_risk.schema.applications import Applications
 from credit_risk.schema.attributes import GREEN, NAMES, RED, Floats
 from credit_risk.schema.codec import codes_of
-from credit_risk.scoring.counterfactual import what_would_change_it
-from credit_risk.scoring.model import CreditScorer, NotExplainable
+from credit_risk.scoring.counterfactual import counterfactual
+from credit_risk.scoring.explanation import NotExplainable
+from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.reason_codes import Reasons
+from model_deployment.http.problem import Problem
 from model_deployment.scoring.service import REASONS
 
 
 def body(batch: Batch, scorer: CreditScorer, extras: frozenset[str]) -> dict[str, Any]:
-    """Return the answer; `extras` are of `REASONS` and `CHANGES`."""
+    """Return the answer; `extras` is a subset of `REASONS` and `CHANGES`."""
     applications = batch.applications
     found = decisions(batch)
     warnings = list(applications.warnings)
+
     for extra in sorted(extras):
         try:
             values = explained(scorer, applications.codes, batch.decided.red, extra)
         except NotExplainable:
             values = [None] * len(found)
-            warnings.append(f"version {batch.model_version} was trained without what its {extra} need")
+            version = batch.model_version
+            warnings.append(f"version {version} was trained without what its {extra} need")
         for decision, value in zip(found, values, strict=True):
             decision[extra] = value
-    return head(batch) | {"decisions": found, **rejected(batch), "warnings": warnings}
+
+    return {**head(batch), "decisions": found, **rejected(batch), "warnings": warnings}
 
 
 def head(batch: Batch) -> dict[str, Any]:
-    """Return which batch it is, who decided and how many."""
+    """Return the batch's id, the version that decided, and the counts."""
     return {
         "batch": batch.id,
         "model_version": batch.model_version,
@@ -42,26 +47,58 @@ def head(batch: Batch) -> dict[str, Any]:
     }
 
 
+def refuse_empty(batch: Batch, more: Mapping[str, Any] | None = None) -> None:
+    """Raise a problem, with `more` members, where no row was decided."""
+    if len(batch.applications):
+        return
+
+    faults = batch.applications.faults
+    detail = faults[0].message if len(faults) == 1 else "No row could be decided on."
+    members = {
+        **head(batch),
+        "decisions": [],
+        **rejected(batch),
+        "warnings": batch.applications.warnings,
+        **(more or {}),
+    }
+    raise Problem(422, "nothing-decided", detail, members=members)
+
+
 def rejected(batch: Batch) -> dict[str, Any]:
     """Return the kinds of faults, and the faults, at most 1,000."""
     return _faults(batch.applications)
 
 
-def _faults(found: Applications | Taken) -> dict[str, Any]:
+def _faults(found: Applications | OutcomeImport) -> dict[str, Any]:
     kinds = [kind.as_dict() for kind in found.kinds]
     return {"kinds": kinds, "rejected": [fault.as_dict() for fault in found.faults]}
 
 
-def taken(found: Taken) -> dict[str, Any]:
-    """Return what a file of outcomes came to."""
-    counts = {name: getattr(found, name) for name in ("upload", "n_added", "n_known", "n_open", "n_rejected")}
-    return counts | _faults(found) | {"warnings": found.warnings}
+def taken(found: OutcomeImport) -> dict[str, Any]:
+    """Return the result of a file of outcomes."""
+    return {
+        "upload": found.upload,
+        "n_added": found.n_added,
+        "n_known": found.n_known,
+        "n_open": found.n_open,
+        "n_rejected": found.n_rejected,
+        **_faults(found),
+        "warnings": found.warnings,
+    }
 
 
 def decisions(batch: Batch) -> list[dict[str, Any]]:
     """Return the decision on each valid row."""
     applications, decided = batch.applications, batch.decided
     warnings = applications.row_warnings
+    columns = zip(
+        applications.rows.tolist(),
+        decided.red.tolist(),
+        decided.risk.tolist(),
+        decided.confidence.tolist(),
+        strict=True,
+    )
+
     return [
         {
             "id": batch.decision_id(row),
@@ -72,15 +109,7 @@ def decisions(batch: Batch) -> list[dict[str, Any]]:
             "confidence": confidence,
             "warnings": warnings.get(i, []),
         }
-        for i, (row, red, risk, confidence) in enumerate(
-            zip(
-                applications.rows.tolist(),
-                decided.red.tolist(),
-                decided.risk.tolist(),
-                decided.confidence.tolist(),
-                strict=True,
-            )
-        )
+        for i, (row, red, risk, confidence) in enumerate(columns)
     ]
 
 
@@ -90,7 +119,17 @@ def inputs(decision: Mapping[str, Any]) -> Floats:
 
 
 def explained(scorer: CreditScorer, codes: Floats, red: Any, extra: str) -> list[Any]:
-    """Return the reasons for decisions on codes, shape (n, 20), or what would turn the red ones green.
+    """Return the reasons for decisions, or what would turn the red ones green.
+
+    Parameters
+    ----------
+    scorer : CreditScorer
+    codes : array of shape (n, 20)
+        The inputs of the decisions.
+    red : sequence of n bools
+        Which of them are red.
+    extra : str
+        `REASONS`, or `CHANGES`, which are None for a green client.
 
     Raises
     ------
@@ -99,7 +138,8 @@ def explained(scorer: CreditScorer, codes: Floats, red: Any, extra: str) -> list
     """
     if extra == REASONS:
         return [_reasons(one) for one in scorer.reasons(codes, red)]
-    return [_change(scorer, row) if refused else None for row, refused in zip(codes, red, strict=True)]
+    clients = zip(codes, red, strict=True)
+    return [_change(scorer, row) if refused else None for row, refused in clients]
 
 
 def _reasons(found: Reasons) -> dict[str, Any]:
@@ -110,7 +150,7 @@ def _reasons(found: Reasons) -> dict[str, Any]:
 
 
 def _change(scorer: CreditScorer, codes: Floats) -> dict[str, Any]:
-    change = what_would_change_it(scorer, codes)
+    change = counterfactual(scorer, codes)
     if change is None:
         return {"text": "none found", "attributes": [], "risk": None}
     return {"text": change.text, "attributes": list(change.attributes), "risk": change.risk}

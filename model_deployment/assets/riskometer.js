@@ -1,4 +1,4 @@
-/* The drop zone: posts each file to the API, as an integrator would, and hands the answer to Dash. */
+/* The drop zone: posts each file to the API, as an integrator does, and passes the answer to Dash. */
 (function () {
   "use strict";
 
@@ -16,7 +16,7 @@
     return made;
   }
 
-  /* One line of the list of uploads: name, size, progress, what happens. */
+  /* One line of the list of uploads: name, size, progress, state. */
   function line(file) {
     const item = element("div", "", "transfer");
     const bar = document.createElement("progress");
@@ -82,7 +82,7 @@
     });
   }
 
-  /* A result among those to choose from, the newest first, and chosen. */
+  /* Adds a result to those to choose from, as the first one, and chooses it. */
   function choice(text, data) {
     const radio = document.createElement("input");
     radio.type = "radio";
@@ -94,7 +94,8 @@
     radio.click();
   }
 
-  /* The rejected rows of an answer as a file: a workbook, or a CSV with the mark by which spreadsheets know UTF-8. */
+  /* The rejected rows of an answer as a file: a workbook, or a CSV with a byte order mark, which
+     tells spreadsheets that it is UTF-8. */
   function rejected(answer) {
     if (answer.rejected_xlsx) {
       const bytes = Uint8Array.from(atob(answer.rejected_xlsx), (letter) => letter.charCodeAt(0));
@@ -119,7 +120,7 @@
       file.name + ": " + answer.n_decided + " decided, " + answer.n_rejected + " rejected";
   }
 
-  /* A copy: the file on disk may be changed or gone by the time that its result is downloaded. */
+  /* A copy: the file on disk may be changed or gone by the time its result is downloaded. */
   function kept(file) {
     return file.arrayBuffer().then(
       (bytes) => new File([bytes], file.name),
@@ -127,7 +128,7 @@
     );
   }
 
-  /* The result, with the columns of the file that the log does not keep where the file is at hand. */
+  /* The result, with the other columns of the file if the file is still at hand. */
   async function download(link) {
     const file = sent.get(link.dataset.batch);
     const say = (children) => window.dash_clientside.set_props("download-trouble", { children });
@@ -143,7 +144,7 @@
       made.click();
       setTimeout(() => URL.revokeObjectURL(made.href), 60000);
     } catch (error) {
-      // What is no problem of ours has words for programmers: the connection was lost, or a proxy answered.
+      // Other errors have messages for programmers: the connection was lost, or a proxy answered.
       say(error.constructor === Error ? error.message : "No answer came. Try again.");
     }
     link.classList.remove("busy");
@@ -176,9 +177,9 @@
   document.addEventListener("change", (event) => {
     if (event.target.id !== "file-input") return;
     add(Array.from(event.target.files));
-    event.target.value = ""; // or the same file could not be chosen again
+    event.target.value = ""; // otherwise the same file could not be chosen again
   });
-  // The whole page takes a drop: a near miss must not make the browser leave for the file.
+  // The whole page takes a drop: after a near miss the browser would open the file instead.
   document.addEventListener("dragover", (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();

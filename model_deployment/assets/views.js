@@ -3,9 +3,9 @@
   "use strict";
 
   const TITLES = { files: "Risk-O-Meter", client: "One client", history: "History", decision: "Decision" };
-  const WAIT_MS = 300; // so long after the last key a client is judged
-  const PATIENCE_MS = 4000; // so long an answer may take that is no work at all
-  const STUCK = 3; // so many looks in a row at a table that waits
+  const WAIT_MS = 300; // after the last key, before a client is judged
+  const PATIENCE_MS = 4000; // for an answer that takes no work
+  const STUCK = 3; // checks in a row in which a table waits
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const byId = (id) => document.getElementById(id);
   const noUpdate = () => window.dash_clientside.no_update;
@@ -34,7 +34,7 @@
     return Object.fromEntries(Array.from(fields, (field) => [field.id.replace(/^a-/, ""), field.value]));
   }
 
-  /* One for what is typed: pressed twice, a button takes one decision. */
+  /* One key for what is typed, so that a button pressed twice takes one decision. */
   function newKey() {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
     return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -49,7 +49,7 @@
     set("application", { data: { application: application(), take, key } });
   }
 
-  let stuck = 0; // looks at a table that waits for its rows
+  let stuck = 0; // checks in which a table waited for its rows
   let typed = ""; // what is judged, or will be in a moment
 
   function changed(event) {
@@ -113,13 +113,14 @@
       }
       return view;
     },
-    /* Whether the service answers, which the banner cannot tell. A table whose question was lost asks again. */
+    /* Whether the service answers, which the banner cannot show. A table whose request was lost
+       sends it again. */
     watch: async () => {
       const blocks = Object.values((grid() && grid().getCacheBlockState()) || {});
       stuck = blocks.some((block) => block.pageStatus === "loading") ? stuck + 1 : 0;
       if (stuck >= STUCK) {
         stuck = 0;
-        // Dash has told the table of no failure, and it asks nothing before it has an answer.
+        // Dash has not reported the failure to the table, which waits for an answer.
         window.dash_component_api.getLayout("decisions").props.getRowsRequest.failCallback();
         grid().purgeInfiniteCache();
       }
@@ -130,7 +131,8 @@
         return "No answer from the service. What is shown is what was known last.";
       }
     },
-    /* The keyboard goes to a panel that opened or was drawn anew: behind it a table has a stop at each cell. */
+    /* Moves the focus to a panel that was opened or redrawn: behind it a table has a stop at each
+       cell. */
     enter: () => {
       const trouble = document.querySelector("#panel .trouble");
       const title = byId(trouble ? "override-set" : "panel-title");

@@ -1,4 +1,4 @@
-"""Excel and Parquet files as the CSV that they would have been saved as, so that one reader gives one verdict."""
+"""Excel and Parquet files, converted to CSV so that one reader gives one verdict."""
 
 import hashlib
 import json
@@ -14,43 +14,62 @@ from typing import Any, Protocol, TypeVar
 
 from credit_risk.schema.attributes import CLIENT_ID
 from credit_risk.schema.csv_reader import Data
-from credit_risk.schema.faults import Unreadable, shown
+from credit_risk.schema.faults import MalformedFile, shown
 from credit_risk.schema.spelling.words import named
 from model_deployment.files.limited import OUT_OF_MEMORY, REFUSED, TOO_LARGE
 
-# So many are read at a time in a process; who waits longer for a place is asked to come back.
+# Files read at a time per process; a request that waits longer for its turn is refused for now.
 PLACES = 2
 WAIT_SECONDS = 15
-# A child that gets so little of the processor that its own limit does not come first.
+# Ends a child that gets so little processor time that its own limit does not come first.
 WALL_SECONDS = 120
-_READERS = {b"PK\x03\x04": "model_deployment.files.workbook", b"PAR1": "model_deployment.files.parquet"}
+_READERS = {
+    b"PK\x03\x04": "model_deployment.files.workbook",
+    b"PAR1": "model_deployment.files.parquet",
+}
 _SIGNALS = [-signal for signal in signal.Signals]
-_SAID = 20
-_DAMAGED = "this is no file that can be read; send a CSV (UTF-8)"
+# Nested columns that are named in warnings.
+_MAX_NAMED = 20
+_DAMAGED = "this file is not readable; send a CSV (UTF-8)"
 _ROOT = Path(__file__).parents[2]
 # A child needs none of the service's settings, some of which are secrets.
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH", "TMPDIR")
+_KEPT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "PYTHONPATH",
+    "PYTHONDONTWRITEBYTECODE",
+    "LD_LIBRARY_PATH",
+    "TMPDIR",
+)
 _places = threading.BoundedSemaphore(PLACES)
 
 
 class ReadersBusy(Exception):
-    """Too many files are being read that take long."""
+    """Too many files that take long are being read."""
 
     def __init__(self) -> None:
-        super().__init__("Other workbooks and Parquet files are being read. Try again in a moment, or send a CSV.")
+        super().__init__(
+            "Other workbooks and Parquet files are being read. Try again in a moment, or send a "
+            "CSV."
+        )
 
 
 class Warned(Protocol):
-    """What was made of a file, with what there is to tell beside."""
+    """A parsed file with its warnings."""
 
     warnings: list[str]
 
 
-_Made = TypeVar("_Made", bound=Warned)
+_Parsed = TypeVar("_Parsed", bound=Warned)
 
 
-class Upload:
-    """A file as it was sent; what it would be as CSV is found once, for a workbook takes seconds."""
+class UploadedFile:
+    """A file as it was sent.
+
+    It is converted to CSV once, because a workbook takes seconds.
+    """
 
     def __init__(self, data: Data, name: str | None = None) -> None:
         self.data = data
@@ -58,7 +77,7 @@ class Upload:
 
     @cached_property
     def sha256(self) -> str:
-        """The digest of what was sent, by which it is known again."""
+        """The digest of the bytes as sent, which identifies the file."""
         return hashlib.sha256(self.data).hexdigest()
 
     @property
@@ -71,24 +90,27 @@ class Upload:
         """Whether it is an Excel workbook."""
         return "sheet" in self._read[1]
 
-    def parsed(self, parse: Callable[[Data], _Made], names: Collection[str]) -> _Made:
-        """Return what a parser makes of the CSV; warnings and refusals say which sheet of a workbook it is.
+    def parsed(self, parse: Callable[[Data], _Parsed], names: Collection[str]) -> _Parsed:
+        """Return the CSV as a parser reads it.
+
+        Warnings and refusals say which sheet of a workbook was read.
 
         Parameters
         ----------
         parse : callable
-            Takes the CSV; may raise `Unreadable`.
+            Takes the CSV; may raise `MalformedFile`.
         names : collection of str
-            Columns that it knows, by which other sheets are found that it could have been meant for.
+            Columns that the parser knows; other sheets that have them are named in a warning.
         """
         csv, about = self._read
-        said = [*_sheets(about, names), *_nested(about, {*names, CLIENT_ID})]
+        notes = [*_sheets(about, names), *_nested(about, {*names, CLIENT_ID})]
         try:
-            made = parse(csv)
-        except Unreadable as error:
-            raise Unreadable("; ".join([str(error), *said])) from None
-        made.warnings[:0] = said
-        return made
+            parsed = parse(csv)
+        except MalformedFile as error:
+            raise MalformedFile("; ".join([str(error), *notes])) from None
+
+        parsed.warnings[:0] = notes
+        return parsed
 
     @cached_property
     def _read(self) -> tuple[Data, dict[str, Any]]:
@@ -96,39 +118,55 @@ class Upload:
 
 
 def as_csv(data: Data) -> tuple[Data, dict[str, Any]]:
-    """Return a file as CSV: an Excel workbook's first visible sheet, a Parquet file, or a CSV as it is.
+    """Return an Excel workbook, Parquet or CSV file as CSV, with facts about it.
 
-    With a workbook come the `sheet` that was read, its `n_hidden_rows`, and the `others`: name, visibility, first row;
-    with a Parquet file the names of its `nested` columns, which the CSV does not have.
+    Returns
+    -------
+    csv : bytes or memoryview
+        Of a workbook, the first visible sheet. A CSV stays as it is.
+    about : dict
+        Of a workbook, the `sheet` that was read, its `n_hidden_rows`, and the `others`: name,
+        visibility, first row. Of a Parquet file, the names of its `nested` columns, which the CSV
+        does not have.
 
     Raises
     ------
-    Unreadable
-        When it says that it is a workbook or a Parquet file, and is none that can be read.
+    MalformedFile
+        When a workbook or Parquet file, as its first bytes identify it, is not readable.
     ReadersBusy
         When too many are read already.
     """
     reader = _READERS.get(bytes(data[:4]))
     if reader is None:
         return data, {}
+
     answer = _read(reader, data)
     end = answer.index(b"\n")
     return memoryview(answer)[end + 1 :], json.loads(answer[:end])
 
 
 def _sheets(about: dict[str, Any], names: Collection[str]) -> list[str]:
-    """Return which sheet was read, and which others look like what was asked for."""
+    """Return which sheet was read, and which others have the same columns."""
     if "sheet" not in about:
         return []
+
     n_hidden = about["n_hidden_rows"]
-    said = [f"sheet {shown(about['sheet'])} read" + (f", {n_hidden:,} hidden rows of it too" if n_hidden else "")]
+    note = f"sheet {shown(about['sheet'])} read"
+    if n_hidden:
+        note += f", {n_hidden:,} hidden rows of it too"
+
+    notes = [note]
     for name, visible, header in about["others"]:
-        if 2 * len(set(named(header, names)) & set(names)) >= len(names):
-            hidden, first = ("", "move it") if visible else (", which is hidden,", "unhide and move it")
-            said.append(
-                f"sheet {shown(name)}{hidden} has such columns and was not read; if it is meant, {first} to the front"
-            )
-    return said
+        known = set(named(header, names)) & set(names)
+        if 2 * len(known) < len(names):
+            continue
+        hidden = "" if visible else ", which is hidden,"
+        first = "move it" if visible else "unhide and move it"
+        notes.append(
+            f"sheet {shown(name)}{hidden} has such columns and was not read; "
+            f"if it is meant, {first} to the front"
+        )
+    return notes
 
 
 def _nested(about: dict[str, Any], known: Collection[str]) -> list[str]:
@@ -136,32 +174,42 @@ def _nested(about: dict[str, Any], known: Collection[str]) -> list[str]:
     names = about.get("nested", ())
     for name, meant in zip(names, named(names, known), strict=True):
         if meant in known:
-            raise Unreadable(f"column {shown(name)} holds lists or objects; each value is to be a word or a number")
-    said = [f"column {shown(name)} ignored: it holds lists or objects" for name in names[:_SAID]]
-    return [*said, f"{len(names) - _SAID} more such columns ignored"] if len(names) > _SAID else said
+            raise MalformedFile(
+                f"column {shown(name)} holds lists or objects; "
+                "each value is to be a word or a number"
+            )
+
+    first = names[:_MAX_NAMED]
+    notes = [f"column {shown(name)} ignored: it holds lists or objects" for name in first]
+    if len(names) > _MAX_NAMED:
+        notes.append(f"{len(names) - _MAX_NAMED} more such columns ignored")
+    return notes
 
 
 def _read(module: str, data: Data) -> bytes:
     """Have a file read by a child; see `limited`."""
     if not _places.acquire(timeout=WAIT_SECONDS):
         raise ReadersBusy
+
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     try:
         done = subprocess.run(
             [sys.executable, "-m", module],
             input=data,
             capture_output=True,
             cwd=_ROOT,
-            env={name: os.environ[name] for name in _KEPT if name in os.environ},
+            env=environment,
             timeout=WALL_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Unreadable(TOO_LARGE) from None
+        raise MalformedFile(TOO_LARGE) from None
     finally:
         _places.release()
+
     if done.returncode == 0:
         return done.stdout
     if done.returncode == REFUSED:
-        raise Unreadable(done.stderr.decode())
+        raise MalformedFile(done.stderr.decode())
     # Ended by the system, at one of its limits, or by the library that asked for too much.
-    raise Unreadable(TOO_LARGE if done.returncode in (OUT_OF_MEMORY, *_SIGNALS) else _DAMAGED)
+    raise MalformedFile(TOO_LARGE if done.returncode in (OUT_OF_MEMORY, *_SIGNALS) else _DAMAGED)

@@ -1,8 +1,9 @@
-"""A Parquet file as the CSV that it would have been saved as; run by itself (see `limited`).
+"""A Parquet file as CSV; run as a separate process (see `limited`).
 
     python -m model_deployment.files.parquet < clients.parquet > clients.csv
 
-What its footer says of sizes may be wrong, and pages are unpacked before anybody can look: the child's limits hold.
+The sizes in its footer may be wrong, and pages are unpacked before they can be checked: the limits
+on the child are what holds.
 """
 
 import io
@@ -12,63 +13,79 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from model_deployment.files.limited import MAX_ROWS, MAX_TEXT, TOO_LARGE, TOO_MANY, Read, Refused, run
+from model_deployment.files.limited import (
+    MAX_ROWS,
+    MAX_TEXT,
+    TOO_LARGE,
+    TOO_MANY,
+    FileRefused,
+    Read,
+    run,
+)
 
 MAX_COLUMNS = 1000
 _BATCH_ROWS = 10_000
-# Beyond it floats have not every whole number.
+# Beyond it floats do not have every whole number.
 _EXACT = 2.0**53
 
 
 def as_csv(data: bytes) -> Read:
-    """Return a Parquet file as CSV, and the names of its columns of lists or objects, which are left out.
+    """Return a Parquet file as CSV, without its columns of lists or objects, which are named.
 
     Raises
     ------
-    Refused
-        When it is no Parquet file, or has columns, rows or texts beyond the limits.
+    FileRefused
+        When it is not a Parquet file, or has columns, rows or texts beyond the limits.
     """
     pa.set_memory_pool(pa.system_memory_pool())  # the others set aside more than they use
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        about = file.metadata
-        if about.num_columns > MAX_COLUMNS:
-            raise Refused(f"the file has {about.num_columns} columns; at most {MAX_COLUMNS} are read")
-        if about.num_rows > MAX_ROWS:
-            raise Refused(TOO_MANY)
-        # Texts stay in dictionaries until it is known how long they get.
-        fields = list(file.schema_arrow)
-        texts = [field.name for field in fields if _is_text(field.type)]
-        nested = [field.name for field in fields if pa.types.is_nested(field.type)]
-        flat = [field.name for field in fields if not pa.types.is_nested(field.type)]
-        # Columns of one name are read together where not all are.
-        names = sorted(flat, key=flat.index) if nested else flat
-        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
-        sink = io.BytesIO()
-        with pa.csv.CSVWriter(sink, pa.schema([(name, pa.string()) for name in names])) as writer:
-            for batch in file.iter_batches(
-                _BATCH_ROWS, columns=list(dict.fromkeys(names)) if nested else None, use_threads=False
-            ):
-                if sink.tell() + sum(map(_text_size, batch.columns)) > MAX_TEXT:
-                    raise Refused(TOO_LARGE)
-                writer.write(_plain(batch))
-        if sink.tell() > MAX_TEXT:
-            raise Refused(TOO_LARGE)
-        return Read(sink.getvalue(), {"nested": nested})
-    except MemoryError:
+        return _read(data)
+    except (FileRefused, MemoryError):
         raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, Refused):
-            raise
-        raise Refused("this is no Parquet file that can be read; send a CSV (UTF-8)") from None
+    except (pa.ArrowException, OSError, ValueError):
+        raise FileRefused("this is no Parquet file that can be read; send a CSV (UTF-8)") from None
+
+
+def _read(data: bytes) -> Read:
+    file = pq.ParquetFile(pa.BufferReader(data))
+    about = file.metadata
+    if about.num_columns > MAX_COLUMNS:
+        raise FileRefused(
+            f"the file has {about.num_columns} columns; at most {MAX_COLUMNS} are read"
+        )
+    if about.num_rows > MAX_ROWS:
+        raise FileRefused(TOO_MANY)
+
+    # Texts stay in dictionaries until it is known how long they get.
+    fields = list(file.schema_arrow)
+    texts = [field.name for field in fields if _is_text(field.type)]
+    nested = [field.name for field in fields if pa.types.is_nested(field.type)]
+    flat = [field.name for field in fields if not pa.types.is_nested(field.type)]
+    # Columns of one name are read together where some columns are left out.
+    names = sorted(flat, key=flat.index) if nested else flat
+    columns = list(dict.fromkeys(names)) if nested else None
+
+    file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+    sink = io.BytesIO()
+    with pa.csv.CSVWriter(sink, pa.schema([(name, pa.string()) for name in names])) as writer:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
+            if sink.tell() + sum(map(_text_size, batch.columns)) > MAX_TEXT:
+                raise FileRefused(TOO_LARGE)
+            writer.write(_plain(batch))
+
+    if sink.tell() > MAX_TEXT:
+        raise FileRefused(TOO_LARGE)
+    return Read(sink.getvalue(), {"nested": nested})
 
 
 def _is_text(type: pa.DataType) -> bool:
-    return any(is_one(type) for is_one in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary))
+    return bool(
+        pa.types.is_string(type) or pa.types.is_large_string(type) or pa.types.is_binary(type)
+    )
 
 
 def _text_size(column: pa.Array) -> int:
-    """Return how long a dictionary's values are once each row has its own."""
+    """Return the length of a dictionary's values once each row has its own."""
     if not pa.types.is_dictionary(column.type) or not _is_text(column.type.value_type):
         return 0
     return pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
@@ -85,15 +102,17 @@ def _plain(table: pa.RecordBatch) -> pa.Table:
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    """Return a column as texts, whole numbers without what stands behind the mark, or an exponent."""
+    """Return a column as texts, with whole numbers without a decimal point or an exponent."""
     texts = column.cast(pa.string())
     if not (pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)):
         return texts
+
     if pa.types.is_float16(column.type):
         column = column.cast(pa.float32())
     numbers = column.cast(pa.float64())
     whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(numbers), _EXACT))
-    return pc.if_else(whole, pc.if_else(whole, numbers, 0.0).cast(pa.int64()).cast(pa.string()), texts)
+    integers = pc.if_else(whole, numbers, 0.0).cast(pa.int64())
+    return pc.if_else(whole, integers.cast(pa.string()), texts)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""The parts of a workbook, a zip archive, unpacked to what they really have, whatever it says of their size."""
+"""The parts of a workbook, a zip archive, held to their real size, not the declared one."""
 
 import io
 import zipfile
 import zlib
 from collections.abc import Iterator
 
-from model_deployment.files.limited import TOO_LARGE, Refused
+from model_deployment.files.limited import TOO_LARGE, FileRefused
 
-# What a part may have once it is unpacked. A sheet of 100,000 clients has 104 MB.
+# Bytes of a part once it is unpacked. A sheet of 100,000 clients has 104 MB.
 MAX_SHEET = 200_000_000
 MAX_PARTS = {"xl/styles.xml": 5_000_000, "xl/sharedStrings.xml": 50_000_000}
 MAX_OTHER = 20_000_000
-MAX_TOGETHER = 100_000_000  # but for the sheets
+MAX_TOGETHER = 100_000_000  # without the sheets
 MAX_ENTRIES = 2_000
 SAVE = "save the sheet as CSV (UTF-8) and upload that"
 NO_BOOK = f"this is no Excel workbook that can be read; {SAVE}"
@@ -23,7 +23,7 @@ class Parts:
 
     Raises
     ------
-    Refused
+    FileRefused
         When they are encrypted, too many, or too large.
     """
 
@@ -31,16 +31,19 @@ class Parts:
         self._data = data
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
+
         self._infos = {info.filename: info for info in infos}
         if len(infos) > MAX_ENTRIES or len(self._infos) < len(infos):
-            raise Refused(NO_BOOK)
+            raise FileRefused(NO_BOOK)
         if any(info.flag_bits & 1 for info in infos):
-            raise Refused(f"the workbook is encrypted; {SAVE}")
-        # All that a reader looks at beside the sheets; pictures are never unpacked.
+            raise FileRefused(f"the workbook is encrypted; {SAVE}")
+
+        # Everything that a reader looks at beside the sheets; pictures are never unpacked.
         room = MAX_TOGETHER
         for name in self._infos:
             if name.endswith((".xml", ".rels")) and not name.startswith("xl/worksheets/"):
-                room -= len(self.read(name, min(MAX_PARTS.get(name, MAX_OTHER), room)))
+                limit = min(MAX_PARTS.get(name, MAX_OTHER), room)
+                room -= len(self.read(name, limit))
 
     def __contains__(self, name: str) -> bool:
         return name in self._infos
@@ -50,12 +53,12 @@ class Parts:
 
         Raises
         ------
-        Refused
-            When it has more.
+        FileRefused
+            When it is larger.
         """
         found = self.start(name, limit + 1)
         if len(found) > limit:
-            raise Refused(TOO_LARGE)
+            raise FileRefused(TOO_LARGE)
         return found
 
     def start(self, name: str, size: int) -> bytearray:

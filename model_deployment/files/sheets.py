@@ -1,6 +1,7 @@
-"""Which sheets a workbook has, and what its own text says of their cells beside the values.
+"""The sheets of a workbook, and facts about their cells that a reader of values leaves out.
 
-Workbooks come in two forms, transitional and strict, that differ in their namespaces; only local names are looked at.
+Workbooks come in two forms, transitional and strict, with different namespaces; only local names
+are compared.
 """
 
 import io
@@ -16,27 +17,32 @@ from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml.ElementTree import fromstring, iterparse
 
-from model_deployment.files.limited import Refused
+from model_deployment.files.limited import FileRefused
 from model_deployment.files.parts import MAX_SHEET, SAVE, Parts
 
 _BOOK = "xl/workbook.xml"
-# So many other sheets are looked at, so much of each, and so much of the texts that they share.
+# Other sheets that are looked at, bytes of each, and bytes of their shared texts.
 MAX_LOOKED_AT = 30
 _START = 1 << 20
 _SHARED = 4 << 20
 _MAX_NAMES, _MAX_NAME = 200, 64
 
-# As programs write cells; some name the space of their tags. Each pattern comes with what is looked for first, in a
-# fraction of the time: most sheets have nothing of the kind.
+# Cells as programs write them; some prefix their tags with a namespace. Each pattern comes with a
+# cheaper one that is searched first: most sheets have nothing of the kind.
 _SPACE = re.compile(rb"<([A-Za-z]{1,9}:)?sheetData")
 _CELL = rb'<%sc r="([A-Z]{1,3})([0-9]{1,7})"'
 _VALUE = rb"(?:<%sf(?: [^>]{0,400})?>[^<]*</%sf>|<%sf[^>]{0,400}/>)?<%sv>"
 _ERROR = (rb' t="e"', _CELL + rb'[^>]{0,40} t="e"[^>]{0,40}>' + _VALUE + rb"(#[^<]{1,20})<")
 _LONG = (rb"v>-?[0-9]{16}", _CELL + rb"[^>]{0,40}><%sv>(-?[0-9]{16,40})<")
-_STYLED = (rb' s="(?:STYLES)"', _CELL + rb'(?: t="n")? s="(STYLES)"(?: t="n")?>' + _VALUE + rb"[0-9]")
+_STYLED = (
+    rb' s="(?:STYLES)"',
+    _CELL + rb'(?: t="n")? s="(STYLES)"(?: t="n")?>' + _VALUE + rb"[0-9]",
+)
 _HIDDEN = (rb'hidden="(?:1|true)"', rb'<%srow [^>]{0,200}hidden="(?:1|true)"')
-# 0000000000, and 000-00-0000 as the list of formats has it: 000\-00\-0000.
-_ZEROS = re.compile(r"(?:\[\$-[0-9A-Fa-f,]{1,12}\])?(0{1,64}(?:(?:\\[-/. ]|[- ])0{1,64}){0,8})(?:;.*)?", re.DOTALL)
+# 0000000000, and 000-00-0000, which the list of formats writes as 000\-00\-0000.
+_ZEROS = re.compile(
+    r"(?:\[\$-[0-9A-Fa-f,]{1,12}\])?(0{1,64}(?:(?:\\[-/. ]|[- ])0{1,64}){0,8})(?:;.*)?", re.DOTALL
+)
 
 # By row and column, from 0.
 Cells = dict[int, list[tuple[int, str]]]
@@ -56,45 +62,55 @@ class Sheets:
     Attributes
     ----------
     all : list of SheetPart
-        Those of cells, in their order; charts and the like are left out.
+        The sheets of cells, in their order; charts and the like are left out.
     """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         related = fromstring(bytes(parts.read("xl/_rels/workbook.xml.rels")))
-        targets = {str(each.get("Id")): (str(each.get("Type")), _place(each.get("Target", ""))) for each in related}
+        targets = {
+            str(each.get("Id")): (str(each.get("Type")), _place(each.get("Target", "")))
+            for each in related
+        }
         self._by_kind = {kind.rpartition("/")[2]: part for kind, part in targets.values()}
+
         self.all: list[SheetPart] = []
         for sheet in fromstring(bytes(parts.read(_BOOK))).iter():
             if _local(sheet) != "sheet":
                 continue
-            kind, part = targets[next(value for name, value in sheet.items() if name.endswith("}id"))]
+            id = next(value for name, value in sheet.items() if name.endswith("}id"))
+            kind, part = targets[id]
             if kind.endswith("/worksheet"):
-                self.all.append(SheetPart(sheet.get("name", ""), part, sheet.get("state", "visible") == "visible"))
+                visible = sheet.get("state", "visible") == "visible"
+                self.all.append(SheetPart(sheet.get("name", ""), part, visible))
 
     def first_visible(self) -> SheetPart:
         """Return the first sheet that people see.
 
         Raises
         ------
-        Refused
+        FileRefused
             When there is none.
         """
         if not self.all:
-            raise Refused(f"the workbook has no sheet of cells; {SAVE}")
+            raise FileRefused(f"the workbook has no sheet of cells; {SAVE}")
         found = next((sheet for sheet in self.all if sheet.visible), None)
         if found is None:
-            raise Refused("all sheets of the workbook are hidden; unhide the one with the clients and send it again")
+            raise FileRefused(
+                "all sheets of the workbook are hidden; "
+                "unhide the one with the clients and send it again"
+            )
         return found
 
     def others(self, chosen: SheetPart) -> list[tuple[str, bool, list[str]]]:
-        """Return the name, the visibility and the first row of the sheets beside the chosen one, at most 30."""
+        """Return name, visibility and first row of the other sheets, at most `MAX_LOOKED_AT`."""
         others = islice((sheet for sheet in self.all if sheet != chosen), MAX_LOOKED_AT)
         return [(sheet.name, sheet.visible, self._header(sheet)) for sheet in others]
 
     def _header(self, sheet: SheetPart) -> list[str]:
-        """Return the first row that has values, as far as it stands near the sheet's start."""
-        # What is cut off is no XML any more, behind that row; a sheet that is damaged is nobody's choice.
+        """Return the first row that has values, if it is near the sheet's start."""
+        # Where the text is cut off it is not XML any more, but that is after this row; a damaged
+        # sheet was not meant.
         with suppress(ParseError, KeyError):
             for _, row in iterparse(io.BytesIO(self._parts.start(sheet.part, _START))):
                 if _local(row) == "row":
@@ -121,41 +137,60 @@ class Sheets:
                         found.append(_joined(item))
         return found
 
-    def not_told(self, sheet: SheetPart) -> tuple[Cells, Cells, int]:
-        """Return what a reader of values does not tell of a sheet.
+    def beside_values(self, sheet: SheetPart) -> tuple[Cells, Cells, int]:
+        """Return what a reader of values leaves out of a sheet.
 
-        First, by row, the texts of errors and of whole numbers that have more digits than a float; then the formats of
-        zeros that numbers are shown in (see `shown_in`); then how many rows are hidden, by a filter perhaps.
+        Returns
+        -------
+        texts : Cells
+            The texts of errors, and of whole numbers that have more digits than a float.
+        formats : Cells
+            The formats of zeros that numbers are shown in (see `shown_in`).
+        n_hidden : int
+            How many rows are hidden, for example by a filter.
         """
-        text = self._parts.read(sheet.part, MAX_SHEET)
-        told, formats = defaultdict(list), defaultdict(list)
-        for each in (_ERROR, _LONG):
-            for cell in _found(each, text):
-                told[int(cell[2]) - 1].append((_column(cell[1]), cell[3].decode()))
+        xml = self._parts.read(sheet.part, MAX_SHEET)
+        texts, formats = defaultdict(list), defaultdict(list)
+
+        for pattern in (_ERROR, _LONG):
+            for cell in _found(pattern, xml):
+                texts[int(cell[2]) - 1].append((_column(cell[1]), cell[3].decode()))
+
         if zeros := self._zeros():
             styles = "|".join(zeros).encode()
-            first, pattern = (one.replace(b"STYLES", styles) for one in _STYLED)
-            for cell in _found((first, pattern), text):
+            first, whole = (one.replace(b"STYLES", styles) for one in _STYLED)
+            for cell in _found((first, whole), xml):
                 formats[int(cell[2]) - 1].append((_column(cell[1]), zeros[cell[3].decode()]))
-        return told, formats, sum(1 for _ in _found(_HIDDEN, text))
+
+        n_hidden = sum(1 for _ in _found(_HIDDEN, xml))
+        return texts, formats, n_hidden
 
     def _zeros(self) -> dict[str, str]:
         """Return the formats of zeros by the number of the style that has them."""
         part = self._by_kind.get("styles", "")
         if part not in self._parts:
             return {}
+
         styles = fromstring(bytes(self._parts.read(part)))
         codes = {}
         for each in styles.iter():
             if _local(each) == "numFmt" and (match := _ZEROS.fullmatch(each.get("formatCode", ""))):
                 codes[each.get("numFmtId")] = match[1].replace("\\", "")
+
         used = next((each for each in styles if _local(each) == "cellXfs"), ())
-        found = {str(i): codes.get(style.get("numFmtId")) for i, style in enumerate(used)}
-        return {style: code for style, code in found.items() if code is not None and code.count("0") > 1}
+        found = {}
+        for i, style in enumerate(used):
+            code = codes.get(style.get("numFmtId"))
+            if code is not None and code.count("0") > 1:
+                found[str(i)] = code
+        return found
 
 
 def shown_in(digits: str, code: str) -> str:
-    """Return a whole number as a format of zeros shows it: 7 in 0000 is 0007, 1234567 in 000-00 is 12345-67."""
+    """Return a whole number as a format of zeros shows it.
+
+    7 in 0000 is 0007, 1234567 in 000-00 is 12345-67.
+    """
     left, text = list(digits), ""
     for mark in reversed(code):
         text = (left.pop() if left else "0") + text if mark == "0" else mark + text

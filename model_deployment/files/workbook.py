@@ -1,10 +1,10 @@
-"""An Excel workbook's first visible sheet as the CSV that it would have been saved as; run by itself (see `limited`).
+"""An Excel workbook's first visible sheet as CSV; run as a separate process (see `limited`).
 
     python -m model_deployment.files.workbook < clients.xlsx > clients.csv
 
-calamine reads the cells, twenty times as fast as openpyxl. What it does not tell is taken from the sheet's own text
-(see `sheets`): cells that hold an error (#N/A), which it takes for blank, whole numbers of more digits than a float
-has, and the zeros that a format puts before a number.
+calamine reads the cells, twenty times as fast as openpyxl. What it leaves out is taken from the
+sheet's XML (see `sheets`): cells that hold an error (#N/A), which it reads as blank, whole numbers
+of more digits than a float has, and the zeros that a format puts before a number.
 """
 
 import csv
@@ -15,7 +15,15 @@ from typing import Any
 
 import python_calamine
 
-from model_deployment.files.limited import MAX_ROWS, MAX_TEXT, TOO_LARGE, TOO_MANY, Read, Refused, run
+from model_deployment.files.limited import (
+    MAX_ROWS,
+    MAX_TEXT,
+    TOO_LARGE,
+    TOO_MANY,
+    FileRefused,
+    Read,
+    run,
+)
 from model_deployment.files.parts import NO_BOOK, Parts
 from model_deployment.files.sheets import Cells, Sheets, shown_in
 
@@ -23,40 +31,44 @@ MAX_COLUMNS = 1000
 
 
 def as_csv(data: bytes) -> Read:
-    """Return the first visible sheet of a workbook as CSV, with its name, and what the other sheets begin with.
+    """Return the first visible sheet of a workbook as CSV.
+
+    With it come its name, its number of hidden rows, and the first rows of the other sheets.
 
     Raises
     ------
-    Refused
-        When it is no workbook, or has parts, columns, rows or texts beyond the limits.
+    FileRefused
+        When it is not a workbook, or has parts, columns, rows or texts beyond the limits.
     """
     try:
         parts = Parts(data)
         sheets = Sheets(parts)
         chosen = sheets.first_visible()
         others = sheets.others(chosen)
-        told, formats, n_hidden = sheets.not_told(chosen)
+        texts, formats, n_hidden = sheets.beside_values(chosen)
         del parts, sheets
+
         with python_calamine.load_workbook(io.BytesIO(data)) as book:
             sheet = book.get_sheet_by_name(chosen.name)
         width = sheet.end[1] + 1 if sheet.end else 0
         if width > MAX_COLUMNS:
-            raise Refused(f"the sheet has {width} columns; at most {MAX_COLUMNS} are read")
+            raise FileRefused(f"the sheet has {width} columns; at most {MAX_COLUMNS} are read")
+
         about = {"sheet": chosen.name, "others": others, "n_hidden_rows": n_hidden}
-        return Read(_text(_rows(sheet, told, formats)), about)
-    except (Refused, MemoryError):
+        return Read(_text(_rows(sheet, texts, formats)), about)
+    except (FileRefused, MemoryError):
         raise
-    # A damaged workbook raises whatever the part that stumbled over it raises.
+    # A damaged workbook may raise any error, depending on the part that fails.
     except Exception:
-        raise Refused(NO_BOOK) from None
+        raise FileRefused(NO_BOOK) from None
 
 
-def _rows(sheet: Any, told: Cells, formats: Cells) -> Iterator[list[str]]:
+def _rows(sheet: Any, texts: Cells, formats: Cells) -> Iterator[list[str]]:
     # calamine leaves out the columns before the first value.
     blank = [""] * (sheet.start[1] if sheet.start else 0)
     for number, row in enumerate(sheet.iter_rows()):
         cells = blank + [_cell(value) for value in row]
-        for column, text in told.get(number, ()):
+        for column, text in texts.get(number, ()):
             if column < len(cells):
                 cells[column] = text
         for column, code in formats.get(number, ()):
@@ -71,14 +83,16 @@ def _text(rows: Iterable[list[str]]) -> bytes:
     width, room, n = 0, MAX_TEXT, 0
     for cells in rows:
         room -= sum(map(len, cells)) + 1
-        # A workbook has in each row as many cells as in its widest.
+        # Each row of a workbook has as many cells as its widest one.
         while cells and not cells[-1]:
             cells.pop()
         n += bool(cells)
+
         if room < 0:
-            raise Refused(TOO_LARGE)
+            raise FileRefused(TOO_LARGE)
         if n > MAX_ROWS:
-            raise Refused(TOO_MANY)
+            raise FileRefused(TOO_MANY)
+
         width = width or len(cells)
         writer.writerow(cells + [""] * (width - len(cells)))
     return text.getvalue().encode()

@@ -1,1 +1,1 @@
-"""HTTP below the API and the page: requests, bodies, answers, and who may ask."""
+"""HTTP below the API and the page: requests, bodies, answers, and access."""

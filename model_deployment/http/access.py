@@ -1,4 +1,7 @@
-"""Who asks the Risk-O-Meter, and whether they may; asked in one place, for page, API, callbacks, files and figures."""
+"""Who may use the Risk-O-Meter, checked in one place.
+
+It holds for the page, the API, the callbacks, files and metrics.
+"""
 
 from collections.abc import Collection
 
@@ -9,13 +12,13 @@ from model_deployment.http.problem import Problem
 
 
 class Access:
-    """Says who asks.
+    """Identifies the caller of a request.
 
     Parameters
     ----------
     settings : Settings
     unlocked : collection of str
-        The paths that anybody may ask.
+        The paths that are open to anybody.
 
     Attributes
     ----------
@@ -27,13 +30,15 @@ class Access:
         self._policy = AccessPolicy(settings, tuple(unlocked))
         self.closed = self._policy.closed
 
-    def caller(self, method: str, path: str, headers: Collection[Header], peer: str | None) -> Caller:
-        """Return who asks; see `AccessPolicy.caller`.
+    def caller(
+        self, method: str, path: str, headers: Collection[Header], peer: str | None
+    ) -> Caller:
+        """Return the caller; see `AccessPolicy.caller`.
 
         Raises
         ------
         Problem
-            When they may not; its kind is one of `credit_risk.access.policy.REASONS`.
+            When access is denied; its kind is one of `credit_risk.access.policy.REASONS`.
         """
         try:
             return self._policy.caller(method, path, headers, peer)

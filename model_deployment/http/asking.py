@@ -1,4 +1,4 @@
-"""Who asks the request under way, for whatever answers it within Flask."""
+"""The caller of the request under way, for everything that answers it within Flask."""
 
 from flask import request
 
@@ -6,33 +6,46 @@ from credit_risk.access.access_log import Entry
 from credit_risk.access.caller import Caller
 from credit_risk.decision_log.log import DecisionLog
 
-# Where the server leaves who asks, and takes what the access log says about it, for all that is behind it.
+# Keys of the environment: the caller, and the request's entry in the access log.
 CALLER = "credit_risk.caller"
 ENTRY = "credit_risk.entry"
-# Where the files of a form are that came in, and the file goes that is the answer's body (see `site`).
+# The files of a form that was received, and the file that is the answer's body (see `site`).
 FILES = "credit_risk.files"
 RESULT = "credit_risk.result"
 
 
 def asking() -> Caller:
-    """Return who asks."""
+    """Return the caller."""
     caller: Caller = request.environ[CALLER]
     return caller
 
 
 def own(log: DecisionLog) -> DecisionLog:
-    """Return the log as whoever asks may read it: a key's holder sees what that key had decided, and no more."""
+    """Return the log as the caller may read it.
+
+    The holder of a key sees only the decisions of that key.
+    """
     caller = asking()
     return log.of(str(caller)) if caller.kind == "key" else log
 
 
 def user() -> str | None:
-    """Return the user whom a proxy names; None where nobody does, and a name is asked for."""
+    """Return the user whom a proxy names; where it is None, the page asks for a name."""
     caller = asking()
     return caller.name if caller.kind == "user" else None
 
 
 def note(what: str, id: str | None = None, status: int | None = None) -> None:
-    """Have the access log say what the request under way does, and to which batch, decision or upload."""
+    """Set what the access log says of the request under way.
+
+    Parameters
+    ----------
+    what : str
+        What the request does.
+    id : str, optional
+        The batch, decision or upload.
+    status : int, optional
+        The status to log, where it differs from the answer's.
+    """
     entry: Entry = request.environ[ENTRY]
     entry.what, entry.id, entry.status = what, id, status

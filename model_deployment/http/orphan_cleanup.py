@@ -1,4 +1,7 @@
-"""Removes what killed workers have left in the decision log: decisions without a commit mark, which nobody sees."""
+"""Removes what killed workers left in the decision log.
+
+These are decisions without a commit mark, which no reader sees.
+"""
 
 import logging
 import threading
@@ -13,7 +16,7 @@ EVERY_SECONDS = 3600
 
 
 def start(log: DecisionLog) -> None:
-    """Sweep a log now and then, in a thread of this process; several at once do no harm."""
+    """Sweep a log every hour, in a thread of this process; several at once do no harm."""
     threading.Thread(target=_run, args=(log,), name="sweep", daemon=True).start()
 
 
@@ -24,6 +27,6 @@ def _run(log: DecisionLog) -> None:
                 logger.info("removed %d batches that were never committed", n)
         except LogUnavailable as error:
             logger.warning("the decision log was not swept: %s", error)
-        except Exception:  # whatever it is, it is no reason not to try again
+        except Exception:  # whatever it is, the next sweep may succeed
             logger.exception("sweeping the decision log failed")
         time.sleep(EVERY_SECONDS)

@@ -1,4 +1,4 @@
-"""A problem: every answer that is no success, in one shape, `application/problem+json` (RFC 9457).
+"""A problem: every answer that is not a success, as `application/problem+json` (RFC 9457).
 
 `type` is a stable word for programs, `detail` a sentence for people.
 """
@@ -15,14 +15,14 @@ RETRY_SECONDS = 5
 
 
 class Problem(Exception):
-    """An answer that is no success.
+    """An answer that is not a success.
 
     Parameters
     ----------
     status : int
         The HTTP status.
     kind : str
-        The word that `type` ends in.
+        The last word of `type`.
     detail : str
         What went wrong and what to do, for people.
     headers : dict, optional
@@ -49,9 +49,14 @@ class Problem(Exception):
 
     def body(self) -> str:
         """Return it as JSON."""
-        title = HTTPStatus(self.status).phrase
-        kind = f"urn:risk-o-meter:{self.kind}"
-        return json.dumps({"type": kind, "title": title, "status": self.status, "detail": self.detail, **self.members})
+        body = {
+            "type": f"urn:risk-o-meter:{self.kind}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            **self.members,
+        }
+        return json.dumps(body)
 
     def response(self) -> Response:
         """Return it as an HTTP answer."""
@@ -66,13 +71,13 @@ def size_text(size: float) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Return a text, which may be a fault's, with a capital and a stop."""
+    """Return a text, which may be a fault's, with a capital letter and a full stop."""
     text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def later(kind: str, detail: str) -> Problem:
-    """Return the problem of something that is off for now."""
+    """Return the problem of something that is unavailable for now."""
     return Problem(503, kind, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
@@ -82,5 +87,12 @@ def nothing_at(path: str) -> Problem:
 
 
 def not_allowed(method: str, path: str, allowed: str) -> Problem:
-    """Return the problem of a method that an address does not take; `allowed` are those that it takes."""
-    return Problem(405, "method-not-allowed", f"{path} takes no {method}; it takes {allowed}.", {"Allow": allowed})
+    """Return the problem of a method that an address does not take.
+
+    Parameters
+    ----------
+    allowed : str
+        The methods that it takes.
+    """
+    detail = f"{path} takes no {method}; it takes {allowed}."
+    return Problem(405, "method-not-allowed", detail, {"Allow": allowed})

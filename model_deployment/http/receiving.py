@@ -1,7 +1,7 @@
-"""Taking in request bodies, in the event loop: however many of them come slowly, they hold no thread.
+"""Receiving request bodies in the event loop, so that slow ones hold no thread.
 
-A body is held to a size and to a least rate. What is small stays in memory, the rest goes to disk. A form is taken
-apart while it comes in, so that its file is written once, and is read where it lies.
+A body is held to a size and to a minimum rate. Small ones stay in memory, others go to disk. A form
+is parsed while it comes in, so that its file is written once and read in place.
 """
 
 import asyncio
@@ -24,16 +24,22 @@ from werkzeug.sansio.multipart import Epilogue, File, MultipartDecoder, NeedData
 from credit_risk.schema.csv_reader import Data
 from model_deployment.http.problem import Problem, later, size_text
 
-# A body may take so many seconds, and a second more for each so many bytes of it (as Apache's RequestReadTimeout).
+# Seconds that a body may take, and bytes of it that add a second (as with Apache's
+# RequestReadTimeout).
 GRACE_SECONDS = 20.0
 LEAST_RATE = 1000
-# What has more bytes is on disk.
+# Bodies of more bytes are on disk.
 IN_MEMORY = 600_000
-# A form is looked at in pieces; it has at most so many bytes between its files, and so many parts.
+# Bytes of a form that are parsed at a time, most bytes outside its file, and most parts.
 _PIECE = 65_536
 _MOST_BETWEEN = 500_000
 _MOST_PARTS = 1000
-NO_SPACE = "There is no room for the upload on this service's disk, so nothing was decided. Try again later."
+NO_SPACE = (
+    "There is no room for the upload on this service's disk, so nothing was decided. "
+    "Try again later."
+)
+
+_CLOSE = {"Connection": "close"}
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -41,28 +47,28 @@ logger = logging.getLogger(__name__)
 
 
 class Body(NamedTuple):
-    """A body that came to its end: its bytes, or the files in the field `file` of the form that it was."""
+    """A complete body: its bytes, or of a form, the files in the field `file`."""
 
     stream: IO[bytes]
     size: int
     files: list[FileStorage]
 
     def close(self) -> None:
-        """Give back what it takes on disk."""
+        """Free its room on disk."""
         self.stream.close()
         for file in self.files:
             file.close()
 
 
-class Receiver:
-    """Takes in bodies.
+class UploadLimiter:
+    """Receives bodies.
 
     Parameters
     ----------
     limit : int
         Most bytes of a body.
     places : int
-        How many bodies that are too big for memory come in at a time.
+        How many bodies that are too large for memory may come in at a time.
     """
 
     def __init__(self, limit: int, places: int) -> None:
@@ -71,23 +77,27 @@ class Receiver:
         self._taken = 0
 
     async def take(self, content_type: str | None, length: int | None, receive: Receive) -> Body:
-        """Take in a body.
+        """Receive a body.
 
         Raises
         ------
         Problem
-            When it is too large (413), too slow (408), breaks off (400), or there is no room for it (503).
+            When it is too large (413), too slow (408), breaks off (400), or there is no room for it
+            (503).
         """
         if length is not None and length > self._limit:
             raise self._too_large(length)
+
         kind, options = parse_options_header(content_type)
         sink = _Form(options) if kind == "multipart/form-data" else _Plain()
+
         try:
             return await self._fill(sink, length, receive)
         except RequestEntityTooLarge:
             _give_up(sink)
             detail = (
-                "The form has too many or too large fields; send one file in a field named 'file', and nothing else."
+                "The form has too many or too large fields; send one file in a field named 'file', "
+                "and nothing else."
             )
             raise Problem(413, "too-large", detail) from None
         except OSError as error:
@@ -99,13 +109,18 @@ class Receiver:
             raise
 
     async def _fill(self, sink: "_Plain | _Form", length: int | None, receive: Receive) -> Body:
-        began, size, more, placed = time.monotonic(), 0, length != 0, False
+        began = time.monotonic()
+        size = 0
+        more = length != 0
+        placed = False
         try:
             while more:
-                data, more = await _next(receive, began + GRACE_SECONDS + size / LEAST_RATE - time.monotonic())
+                deadline = began + GRACE_SECONDS + size / LEAST_RATE
+                data, more = await _next(receive, deadline - time.monotonic())
                 size += len(data)
                 if size > self._limit:
                     raise self._too_large(length)
+
                 if size > IN_MEMORY and not placed:
                     self._take_place()
                     placed = True
@@ -120,38 +135,45 @@ class Receiver:
 
     def _take_place(self) -> None:
         if self._taken == self._places:
-            raise later("busy", f"{self._places} uploads are under way here already. Try again in a moment.")
+            detail = f"{self._places} uploads are under way here already. Try again in a moment."
+            raise later("busy", detail)
         self._taken += 1
 
     def _too_large(self, length: int | None) -> Problem:
         has = f"has {size_text(length)}" if length else "is larger than that"
-        detail = f"The limit is {size_text(self._limit)}, and the request {has}. Send the clients in several files."
+        detail = (
+            f"The limit is {size_text(self._limit)}, and the request {has}. "
+            "Send the clients in several files."
+        )
         return Problem(413, "too-large", detail)
 
 
 async def _next(receive: Receive, seconds: float) -> tuple[bytes, bool]:
-    """Return what comes next of a body, and whether there is more."""
+    """Return the next piece of a body, and whether there is more."""
     try:
         async with asyncio.timeout(seconds):
             message = await receive()
     except TimeoutError:
-        detail = f"The request came too slowly: less than {LEAST_RATE:,} bytes a second. Send it again."
-        raise Problem(408, "too-slow", detail, {"Connection": "close"}) from None
-    if message["type"] != "http.request":  # the client is gone, or what it sent is no chunk
-        raise Problem(400, "incomplete", "The request broke off before its end.", {"Connection": "close"})
+        detail = (
+            f"The request came too slowly: less than {LEAST_RATE:,} bytes a second. Send it again."
+        )
+        raise Problem(408, "too-slow", detail, _CLOSE) from None
+    if message["type"] != "http.request":  # the client is gone, or sent something else than a chunk
+        raise Problem(400, "incomplete", "The request broke off before its end.", _CLOSE)
+
     data, more = message.get("body", b""), message.get("more_body", False)
-    if more and not data:  # so the server hands on trailers, of which it keeps nothing
-        raise Problem(400, "trailers", "A body is not followed by trailers here.", {"Connection": "close"})
+    if more and not data:  # this is how the server passes on trailers, without their content
+        raise Problem(400, "trailers", "A body is not followed by trailers here.", _CLOSE)
     return data, more
 
 
 def _spool() -> IO[bytes]:
-    """Return a file that is on disk once it is big; whoever asked for it closes it."""
+    """Return a file that is on disk once it is large; the caller closes it."""
     return tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # type: ignore[return-value]
 
 
 class _Plain:
-    """Where a body goes that is no form."""
+    """The sink of a body that is not a form."""
 
     quick = True
 
@@ -170,9 +192,9 @@ class _Plain:
 
 
 class _Form:
-    """Where a form goes: the first file in the field `file` is kept, and the others are counted."""
+    """The sink of a form: keeps the first file in the field `file`, and counts the others."""
 
-    quick = False  # in small parts it takes milliseconds
+    quick = False  # many small parts take milliseconds
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self._files: list[FileStorage] = []
@@ -182,7 +204,9 @@ class _Form:
             boundary = options["boundary"].encode("ascii")
         except (KeyError, UnicodeError):
             boundary = b""
-        self._decoder = MultipartDecoder(boundary, _MOST_BETWEEN, max_parts=_MOST_PARTS) if boundary else None
+        self._decoder = (
+            MultipartDecoder(boundary, _MOST_BETWEEN, max_parts=_MOST_PARTS) if boundary else None
+        )
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -206,7 +230,7 @@ class _Form:
             self._decoder.receive_data(data)  # type: ignore[arg-type]
             while not isinstance(event := self._decoder.next_event(), NeedData | Epilogue):
                 self._take(event)
-        except ValueError:  # it is no form, and so has no files
+        except ValueError:  # it is not a form, and so has no files
             self.close()
             self._files, self._decoder = [], None
 
@@ -215,7 +239,9 @@ class _Form:
             self._open = None
             if event.name == "file":
                 self._open = None if self._files else _spool()
-                self._files.append(FileStorage(self._open or io.BytesIO(), event.filename, event.name))
+                self._files.append(
+                    FileStorage(self._open or io.BytesIO(), event.filename, event.name)
+                )
         elif isinstance(event, Part) and self._open is not None:
             self._open.write(event.data)
             if not event.more_data:
@@ -227,13 +253,16 @@ class _Form:
 
 
 def _give_up(sink: _Plain | _Form) -> None:
-    """Close what nobody will read."""
-    with suppress(OSError):  # what found no room on the disk is tried once more
+    """Close a sink that nobody will read."""
+    with suppress(OSError):  # a write that found no room on the disk is tried once more
         sink.close()
 
 
 def content(file: FileStorage) -> Data:
-    """Return what is in a file that was taken in: of a big one a view, for it would take room once more."""
+    """Return the content of a file that was received.
+
+    Of a large one it is a view, because a copy would take the same memory again.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if size <= IN_MEMORY:

@@ -1,4 +1,4 @@
-"""A request as the server hands it on, and what is answered to it."""
+"""A request as the server passes it on, and its answer."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -10,14 +10,15 @@ from credit_risk.access.caller import Caller
 from model_deployment.http.problem import CONTENT_TYPE, Problem
 from model_deployment.http.receiving import Receive
 
-# No label of a metric is made of what a client makes up.
+# The route of requests that no rule matches: a path that a client invents is not a label.
 UNMATCHED = "unmatched"
-# Headers that mean one thing: where they come twice, two readers may read two things.
+# Headers that may come once: of two, different readers could take different ones.
 _ONCE = ("content-length", "content-type", "expect", "host", "idempotency-key", "transfer-encoding")
 _CLOSE = {"Connection": "close"}
 # The longest header and target that are read, as with most servers and proxies.
 _MOST_BYTES = 8190
-# So long the rest of a body is taken in that nobody wants, for a client that does not read before it has sent.
+# Seconds for which the unwanted rest of a body is received, for a client that only reads once it
+# has sent everything.
 _DRAIN_SECONDS = 5
 
 Headers = list[tuple[str, str]]
@@ -29,16 +30,16 @@ class Request:
     Attributes
     ----------
     headers : list of (str, str)
-        In lower case, as they came; those with names of other characters than letters, digits and dashes are left out,
-        for in WSGI two of them could be taken for one.
+        In lower case and in their order. Names with other characters than letters, digits and
+        dashes are left out, because WSGI could confuse two of them.
     route : str
-        What it is counted under: a rule, not a path.
+        The rule that it is counted under; not a path.
     caller : Caller or None
-        Who asks, once that is known.
+        Set once the caller is known.
     entry : Entry
         What the access log says of it.
     size : int
-        How many bytes of its body have come.
+        How many bytes of its body have been received.
     """
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive) -> None:
@@ -47,9 +48,15 @@ class Request:
         self.path: str = scope["path"]
         self.query = scope["query_string"].decode("latin-1")
         self.peer: str | None = scope["client"][0] if scope.get("client") else None
+
         named = ((name.decode("latin-1"), value) for name, value in scope["headers"])
-        self.headers = [(name, value.decode("latin-1")) for name, value in named if name.replace("-", "").isalnum()]
+        self.headers = [
+            (name, value.decode("latin-1"))
+            for name, value in named
+            if name.replace("-", "").isalnum()
+        ]
         self._first = dict(reversed(self.headers))
+
         self.route = UNMATCHED
         self.caller: Caller | None = None
         self.entry = Entry()
@@ -65,10 +72,10 @@ class Request:
     def length(self) -> int | None:
         """How many bytes the body is said to have."""
         said = self.get("content-length")
-        return int(said) if said is not None else None  # the server refuses what is no number
+        return int(said) if said is not None else None  # the server refuses other texts
 
     def check(self) -> None:
-        """Refuse what no client of ours asks.
+        """Refuse requests that no proper client sends.
 
         Raises
         ------
@@ -77,28 +84,38 @@ class Request:
         if len(self.scope["raw_path"]) + len(self.query) > _MOST_BYTES:
             raise Problem(414, "too-long", f"The address has more than {_MOST_BYTES:,} characters.")
         if not self.query.isascii():
-            raise Problem(400, "bad-request", "The address has characters that belong percent-encoded.")
+            detail = "The address has characters that belong percent-encoded."
+            raise Problem(400, "bad-request", detail)
+
         names = [name for name, _ in self.headers]
         if twice := next((name for name in _ONCE if names.count(name) > 1), None):
             raise Problem(400, "doubled-header", f"The header {twice} came more than once.", _CLOSE)
+
         coding = self._first.get("transfer-encoding", "chunked").lower()
-        if coding != "chunked" or ("transfer-encoding" in self._first and "content-length" in self._first):
-            detail = "A body comes with its Content-Length, or with Transfer-Encoding: chunked, and not with both."
+        both = "transfer-encoding" in self._first and "content-length" in self._first
+        if coding != "chunked" or both:
+            detail = (
+                "A body comes with its Content-Length, or with Transfer-Encoding: chunked, and not "
+                "with both."
+            )
             raise Problem(400, "bad-framing", detail, _CLOSE)
+
         if any(len(name) + len(value) > _MOST_BYTES for name, value in self.headers):
-            raise Problem(431, "too-large-headers", f"A header has more than {_MOST_BYTES:,} characters.")
+            detail = f"A header has more than {_MOST_BYTES:,} characters."
+            raise Problem(431, "too-large-headers", detail)
         if self._first.get("expect", "100-continue").lower() != "100-continue":
-            raise Problem(417, "expectation-failed", "Of all expectations, only 100-continue is met.")
+            detail = "Of all expectations, only 100-continue is met."
+            raise Problem(417, "expectation-failed", detail)
 
     async def receive(self) -> MutableMapping[str, Any]:
-        """Return what comes next of the body; see ASGI."""
+        """Return the next message of the body; see ASGI."""
         message = await self._receive()
         self._open = message["type"] == "http.request" and message.get("more_body", False)
         self.size += len(message.get("body", b""))
         return message
 
     async def finish(self) -> None:
-        """Take in what is left of the body, if that is soon done."""
+        """Receive the rest of the body, if that does not take long."""
         if not self._open or "expect" in self._first:
             return
         with suppress(TimeoutError):
@@ -108,7 +125,7 @@ class Request:
 
 
 class Answer(NamedTuple):
-    """What is answered; a body may be a file, which is closed once it is sent."""
+    """An answer; its body may be a file, which is closed once it is sent."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -123,5 +140,7 @@ def refusal(problem: Problem) -> Answer:
 
 
 def encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return headers as ASGI has them."""
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    """Return headers in the form that ASGI takes."""
+    return [
+        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
+    ]

@@ -1,7 +1,7 @@
-"""The page, and all of the API but scoring: Flask and Dash, behind ASGI.
+"""The page, and all of the API except scoring: Flask and Dash, behind ASGI.
 
-No thread of theirs ever waits for a client: each request's body is there before one takes it up, and what it answers is
-kept whole until it is sent.
+Their threads never wait for a client: a request's body is complete before a thread takes it up, and
+the whole answer is kept until it is sent.
 """
 
 from collections.abc import Callable, Iterable, MutableMapping
@@ -13,12 +13,12 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from model_deployment.http.asking import CALLER, ENTRY, FILES, RESULT
-from model_deployment.http.receiving import Body, Receiver
+from model_deployment.http.receiving import Body, UploadLimiter
 from model_deployment.http.request import UNMATCHED, Answer, Request
 from model_deployment.http.workload import Workload
 
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
-# What a request has for Flask beside its head, in the scope.
+# Key of the scope: further entries of the WSGI environment.
 _MORE = "credit_risk.environ"
 
 Environ = dict[str, Any]
@@ -26,7 +26,7 @@ Message = MutableMapping[str, Any]
 
 
 class Site:
-    """Answers what Flask has a route for, and everything that nobody has.
+    """Answers all requests that no other part of the app answers.
 
     Parameters
     ----------
@@ -34,7 +34,9 @@ class Site:
         How many requests are worked on at a time.
     """
 
-    def __init__(self, flask: Flask, receiver: Receiver, workload: Workload, threads: int) -> None:
+    def __init__(
+        self, flask: Flask, receiver: UploadLimiter, workload: Workload, threads: int
+    ) -> None:
         self.flask = flask
         self._receiver = receiver
         self._workload = workload
@@ -61,7 +63,9 @@ class Site:
         return rule.rule
 
     async def _answer(self, asked: Request, environ: Environ) -> Answer:
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers]
+        headers = [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers
+        ]
         environ = {CALLER: asked.caller, ENTRY: asked.entry, RESULT: None, **environ}
         messages: list[Message] = []
 
@@ -72,6 +76,7 @@ class Site:
             messages.append(message)
 
         await self._wsgi({**asked.scope, "headers": headers, _MORE: environ}, receive, send)
+
         start, *parts = messages
         body = environ[RESULT] or b"".join(part.get("body", b"") for part in parts)
         return Answer(start["status"], start["headers"], body)

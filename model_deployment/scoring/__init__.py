@@ -1,1 +1,1 @@
-"""Deciding on what came in, with the version that serves, and logging it."""
+"""Deciding on applications with the version that serves, and logging the decisions."""

@@ -1,4 +1,7 @@
-"""Why a list or file of applications is not decided, or not given back; `api.problems` says what is answered."""
+"""Why applications are not decided on, or a result is not returned.
+
+`api.problems` has the answers to these errors.
+"""
 
 from credit_risk.decision_log.batch import BatchRecord
 
@@ -8,15 +11,16 @@ class NotDecided(ValueError):
 
 
 class TooManyToExplain(NotDecided):
-    """More clients than reasons are given for at a time."""
+    """Reasons were requested for too many clients."""
 
 
 class KeyReused(NotDecided):
-    """An idempotency key came with another body than before."""
+    """An idempotency key came with a different body than before."""
 
     def __init__(self, record: BatchRecord) -> None:
         super().__init__(
-            f"This idempotency key was used for another body, batch {record.id}. A key stands for one body."
+            f"This idempotency key was used for another body, batch {record.id}. "
+            "A key stands for one body."
         )
 
 
@@ -43,4 +47,4 @@ class AnotherFile(ValueError):
 
 
 class TooManyForExcel(ValueError):
-    """More clients than a workbook is made of."""
+    """There are too many clients for a workbook."""

@@ -1,7 +1,7 @@
-"""Which model serves: found, checked and swapped by a thread that watches the approvals in the decision log.
+"""The model that serves, which a thread loads as the approvals in the decision log say.
 
-Each worker process has its own, started after the fork. A request takes `serving` once and keeps it to its end, so that
-one file is decided by one version whatever is approved meanwhile.
+Each worker process has its own thread, started after the fork. A request reads `serving` once and
+keeps it to its end, so that one version decides a whole file, whatever is approved meanwhile.
 """
 
 import logging
@@ -12,15 +12,17 @@ from functools import lru_cache
 import numpy as np
 
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.registry.approvals import Approval, InForce, decisions, in_force
-from credit_risk.registry.registry import NoSuchVersion, Registry, RegistryUnavailable
+from credit_risk.registry.approval_log import Approval, decisions
+from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
+from credit_risk.registry.in_force import InForce, approved, in_force
+from credit_risk.registry.registry import Registry
 from credit_risk.schema.attributes import NAMES
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.storage.documents import LogUnavailable
 
-# How often the approvals are looked at while nothing serves.
+# Seconds between reads of the approvals while nothing serves.
 OFF_POLL_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,15 @@ class ScoringOff(Exception):
 
 @dataclass(frozen=True)
 class Serving:
-    """A model version, ready to decide, the approval that it serves by, and the version that decided before it."""
+    """A model version that is ready to decide.
+
+    Attributes
+    ----------
+    approval : Approval
+        The approval that it serves by.
+    before : str or None
+        The version that decided before it.
+    """
 
     version: str
     digest: str
@@ -42,59 +52,69 @@ class Serving:
     before: str | None = None
 
 
-class Production:
-    """The version that the approvals say decides, as far as it could be loaded.
+class LiveModel:
+    """The version that decides according to the approvals, as far as it could be loaded.
 
     Parameters
     ----------
     registry : Registry
-        Where the versions are.
+        Holds the versions.
     log : DecisionLog
-        Where the approvals are.
+        Holds the approvals.
     poll_seconds : float
-        How often they are looked at.
+        Seconds between reads of the approvals, once started.
     follow_alias : bool
-        See `approvals.in_force`.
+        See `in_force`.
+    one_off : bool
+        For one file, which should not wait long: MLflow is not asked about its alias, unless that
+        is followed, and the kernel is made only where there are rows enough for it.
     """
 
     def __init__(
-        self, registry: Registry, log: DecisionLog, poll_seconds: float, *, follow_alias: bool = False
+        self,
+        registry: Registry,
+        log: DecisionLog,
+        poll_seconds: float = 10.0,
+        *,
+        follow_alias: bool = False,
+        one_off: bool = False,
     ) -> None:
         self._registry = registry
         self._log = log
         self._poll_seconds = poll_seconds
         self._follow_alias = follow_alias
+        self._one_off = one_off
         self._serving: Serving | None = None
         self._trouble = "The Production model has not been looked for yet."
         self._log_away = False
         self._alias_agrees: bool | None = None
-        # People look at old decisions one by one.
+        # For old decisions, which people open one by one.
         self._earlier = lru_cache(maxsize=4)(registry.load)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def serving(self) -> Serving | None:
-        """What serves now, or None."""
+        """The version that serves now, or None."""
         return self._serving
 
     @property
-    def trouble(self) -> str:
+    def status_message(self) -> str:
         """Why no model serves, or why the newest does not; empty when all is well."""
         return self._trouble
 
     @property
     def log_away(self) -> bool:
-        """Whether the decision log could not be reached at the last look: then nothing is decided."""
+        """Whether the last read of the decision log failed: then nothing is decided."""
         return self._log_away
 
     @property
     def alias_agrees(self) -> bool | None:
-        """Whether MLflow's alias is where the approvals are; None where MLflow could not be asked."""
+        """Whether MLflow's alias agrees with the approvals; None if MLflow was unavailable."""
         return self._alias_agrees
 
     def require(self) -> Serving:
-        """Return what serves now.
+        """Return the version that serves now.
 
         Raises
         ------
@@ -112,7 +132,7 @@ class Production:
         Raises
         ------
         RegistryUnavailable, NoSuchVersion, ModelRefused
-            When an earlier one cannot be had.
+            When an earlier one is unavailable.
         """
         serving = self._serving
         if serving is not None and (serving.version, serving.digest) == (version, digest):
@@ -120,7 +140,7 @@ class Production:
         return self._earlier(version, digest)
 
     def start(self) -> None:
-        """Begin to watch, in a thread of this process."""
+        """Start watching the approvals, in a thread of this process."""
         self._thread = threading.Thread(target=self._watch, name="production-watch", daemon=True)
         self._thread.start()
 
@@ -130,22 +150,14 @@ class Production:
         if self._thread is not None:
             self._thread.join(timeout=30)
 
-    def look(self) -> None:
-        """Look once which version decides, and load it where that is new."""
+    def refresh(self) -> None:
+        """Check once which version decides, and load it if it is new."""
         try:
-            now = in_force(self._registry, self._log, follow_alias=self._follow_alias)
+            now = self._look()
             self._log_away = False
             self._alias_agrees = None if now.astray is None else not now.astray
-            approval, serving = now.approval, self._serving
-            if now.goes_on:
-                pass
-            elif approval is None:
-                self._serving = None
-            elif serving is None or (serving.version, serving.digest) != (approval.version, approval.digest):
-                self._serving = self._load(approval)
-                logger.info("serving version %s", approval.version)
-            else:
-                self._serving = replace(serving, approval=approval)
+            if not now.goes_on:
+                self._follow(now.approval)
             self._say(_trouble(now))
         except RegistryUnavailable:
             self._say("MLflow cannot be reached.")
@@ -155,32 +167,65 @@ class Production:
         except (ModelRefused, NoSuchVersion) as error:
             self._say(f"The Production version was refused: {error}.")
 
+    def _follow(self, approval: Approval | None) -> None:
+        """Serve by an approval, or serve nothing without one."""
+        serving = self._serving
+        if approval is None:
+            self._serving = None
+            return
+
+        approved = (approval.version, approval.digest)
+        if serving is not None and (serving.version, serving.digest) == approved:
+            self._serving = replace(serving, approval=approval)
+        else:
+            self._serving = self._load(approval)
+            logger.info("serving version %s", approval.version)
+
+    def _look(self) -> InForce:
+        if self._one_off and not self._follow_alias:
+            return approved(self._registry, self._log)
+        return in_force(self._registry, self._log, follow_alias=self._follow_alias)
+
     def _watch(self) -> None:
         while not self._stopped.is_set():
             try:
-                self.look()
-            except Exception:  # whatever it is, the next look may go well, and the model at hand serves on
+                self.refresh()
+            except Exception:
+                # Whatever it is, the next attempt may succeed, and the present model serves on.
                 logger.exception("looking for the Production model failed")
                 self._say("The Production model cannot be loaded; the service's log says why.")
-            # Each worker looks for itself: where one serves already, the others should not be long in following.
-            self._stopped.wait(self._poll_seconds if self._serving else min(self._poll_seconds, OFF_POLL_SECONDS))
+
+            # Each worker polls for itself: once one serves, the others should follow soon.
+            seconds = self._poll_seconds
+            if not self._serving:
+                seconds = min(seconds, OFF_POLL_SECONDS)
+            self._stopped.wait(seconds)
 
     def _load(self, approval: Approval) -> Serving:
         version, digest = approval.version, approval.digest
         scorer = self._registry.load(version, digest, keep=True)
-        scorer.warm_up()  # or the first request would wait for it
-        scorer.decide(np.zeros((1, len(NAMES))))  # shows that it scores
-        earlier = [one.version for one in decisions(self._log) if one.version != version]
-        return Serving(version, digest, scorer, Validator(scorer.domain), approval, earlier[-1] if earlier else None)
+        if not self._one_off:
+            scorer.warm_up()  # otherwise the first request would wait for it
+            scorer.decide(np.zeros((1, len(NAMES))))  # shows that it scores
 
-    def _say(self, trouble: str) -> None:
-        if trouble and trouble != self._trouble:
-            logger.warning("%s", trouble)
-        self._trouble = trouble
+        earlier = [one.version for one in decisions(self._log) if one.version != version]
+        return Serving(
+            version,
+            digest,
+            scorer,
+            Validator(scorer.domain),
+            approval,
+            earlier[-1] if earlier else None,
+        )
+
+    def _say(self, status_message: str) -> None:
+        if status_message and status_message != self._trouble:
+            logger.warning("%s", status_message)
+        self._trouble = status_message
 
 
 def _trouble(now: InForce) -> str:
-    """Return why nothing serves, or what is to be said beside what does."""
+    """Return why nothing serves, or a notice beside the version that serves."""
     if now.astray is None:
         return "MLflow cannot be reached."
     if now.approval is None and not now.astray:

@@ -1,14 +1,21 @@
-"""What Prometheus sees of the Risk-O-Meter.
+"""Metrics of the Risk-O-Meter for Prometheus.
 
-Each worker process counts for itself, in files below `PROMETHEUS_MULTIPROC_DIR`; a scrape of any worker adds them all
-up. Without that variable, as in most tests, there is one process and one registry of its own.
+Each worker process counts for itself, in files below `PROMETHEUS_MULTIPROC_DIR`; a scrape of any
+worker adds them all up. Without that variable, as in most tests, there is one process and one
+registry of its own.
 """
 
 import logging
 import os
 
 from flask import Flask, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from credit_risk.access.policy import REASONS
@@ -35,10 +42,14 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self.refusals = Counter(
-            "riskometer_refusals", "Requests refused because of who asks", ["reason"], registry=self._registry
+            "riskometer_refusals",
+            "Requests refused because of who asks",
+            ["reason"],
+            registry=self._registry,
         )
         for reason in REASONS:  # so that the first one is an increase
             self.refusals.labels(reason)
+
         self.request_seconds = Histogram(
             "riskometer_request_duration_seconds",
             "Duration of HTTP requests",
@@ -66,11 +77,12 @@ class Metrics:
 
     def observe(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request; see `request_seconds`."""
-        # What a client makes up, a path or a method, must not become a label: there would be no end of them.
+        # A path or method that a client invents must not become a label: their number is unbounded.
         method = method if method in _METHODS else "other"
         try:
             self.request_seconds.labels(route, method, str(status)).observe(seconds)
-        except Exception as error:  # on a full disk the counters cannot grow; that is no reason to lose the answer
+        except Exception as error:
+            # On a full disk the counters cannot grow, but the answer must not be lost.
             logger.warning("a request was not counted: %s", error)
 
     def page(self) -> Response:

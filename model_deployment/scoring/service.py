@@ -1,4 +1,4 @@
-"""From a body to decisions that are in the log: validate, decide, commit. Only then is there an answer."""
+"""From a body to decisions in the log: validate, decide, commit, and only then answer."""
 
 import hashlib
 import tempfile
@@ -9,28 +9,33 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from credit_risk.access.caller import Caller
 from credit_risk.decision_log.batch import AlreadyCommitted, Batch, BatchRecord
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.registry.registry import NoSuchVersion, RegistryUnavailable
+from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
 from credit_risk.schema.applications import Applications
 from credit_risk.schema.attributes import NAMES, RED
 from credit_risk.schema.validation import Validator
-from credit_risk.scoring.model import CreditScorer, Decided
+from credit_risk.scoring.decisions import Decisions
+from credit_risk.scoring.explanation import NotExplainable
+from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import ModelRefused
-from model_deployment.files.export import write_result
-from model_deployment.files.formats import Upload
+from model_deployment.files.formats import UploadedFile
+from model_deployment.files.result import Result
 from model_deployment.scoring.errors import DecidedBefore, KeyReused, NoRoom, TooManyToExplain
-from model_deployment.scoring.live_model import Production, Serving
+from model_deployment.scoring.live_model import LiveModel, Serving
 from model_deployment.scoring.metrics import Metrics
 
-# The file that the page offers for trying: what is decided on it is nobody's.
-_SAMPLE = hashlib.sha256((Path(__file__).parents[1] / "assets" / "sample.csv").read_bytes()).hexdigest()
-# What may be asked for beside decisions.
+# The sample file that the page offers: its decisions concern nobody.
+_SAMPLE = hashlib.sha256(
+    (Path(__file__).parents[1] / "assets" / "sample.csv").read_bytes()
+).hexdigest()
+# What may be requested beside decisions.
 REASONS = "reasons"
 CHANGES = "what_would_change_it"
-# To find what would turn a red decision green takes up to 30 ms of a model of 1,250 trees.
+# Finding what would turn a red decision green takes up to 30 ms with a model of 1,250 trees.
 MAX_CHANGED = 250
 PREVIEW = "this is the sample file: a preview, kept out of monitoring and history"
 
@@ -45,9 +50,11 @@ class Scored(NamedTuple):
 class Scoring:
     """Decides on lists and files of applications.
 
-    Every method raises `Unreadable` when the body is no list of applications, `ScoringOff` when no model serves and
-    `LogUnavailable` when the decisions cannot be logged. Then nothing is stored. With an idempotency key, a body that
-    its caller sent before is not decided again: what was committed then is returned.
+    Every method raises `MalformedFile` when the body is not a list of applications, `ScoringOff`
+    when no model serves and `LogUnavailable` when the decisions cannot be logged. Then nothing is
+    stored.
+    With an idempotency key, a body that its caller sent before is not decided again: what was
+    committed then is returned.
 
     Parameters
     ----------
@@ -55,7 +62,9 @@ class Scoring:
         Most rows of a request that asks for reasons.
     """
 
-    def __init__(self, production: Production, log: DecisionLog, metrics: Metrics, max_explained: int) -> None:
+    def __init__(
+        self, production: LiveModel, log: DecisionLog, metrics: Metrics, max_explained: int
+    ) -> None:
         self._production = production
         self._log = log
         self._metrics = metrics
@@ -77,11 +86,16 @@ class Scoring:
             return hashlib.sha256(body).hexdigest()
 
         return self._decide(
-            lambda validator: validator.rows(rows), source, digest, caller=caller, key=key, extras=extras
+            lambda validator: validator.rows(rows),
+            source,
+            digest,
+            caller=caller,
+            key=key,
+            extras=extras,
         )
 
     def preview(self, row: object) -> Batch:
-        """Say what the model makes of an application, without a decision: nothing is stored, and nothing rests on it.
+        """Return the model's prediction for an application, which is not recorded as a decision.
 
         Raises
         ------
@@ -92,7 +106,12 @@ class Scoring:
         return _batch(serving, applications, kind="preview")
 
     def file(
-        self, sent: Upload, *, caller: Caller, key: str | None = None, extras: frozenset[str] = frozenset()
+        self,
+        sent: UploadedFile,
+        *,
+        caller: Caller,
+        key: str | None = None,
+        extras: frozenset[str] = frozenset(),
     ) -> Scored:
         """Decide on a CSV, Excel or Parquet file of applications."""
         return self._decide(
@@ -104,30 +123,38 @@ class Scoring:
             extras=extras,
         )
 
-    def result(self, sent: Upload, *, caller: Caller, key: str | None = None) -> tuple[Batch, IO[bytes]]:
-        """Decide on a file, and return the decisions as a CSV in a file that is gone once it is closed.
+    def result(
+        self,
+        sent: UploadedFile,
+        *,
+        caller: Caller,
+        key: str | None = None,
+        extras: frozenset[str] = frozenset(),
+    ) -> tuple[Batch, IO[bytes]]:
+        """Decide on a file, and return the result as CSV in a file that is gone once it is closed.
 
-        It is written while the log takes the batch in, which it does only when that came to its end.
+        It is written while the log takes the batch in, which the log completes only when the
+        result is written.
         """
         try:
-            result = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
+            result = tempfile.TemporaryFile()  # noqa: SIM115 - the sender closes it
         except OSError as error:
             raise _no_room(error) from None
         written: list[Batch] = []
 
-        def write(batch: Batch) -> None:
+        def write(scored: Scored) -> None:
             try:
-                write_result(batch, result)
+                _result(scored, extras).write_csv(result)
                 result.flush()
             except OSError as error:
                 raise _no_room(error) from error
-            written.append(batch)
+            written.append(scored.batch)
 
         with ThreadPoolExecutor(1) as thread:
 
-            def begin(batch: Batch) -> Callable[[], object]:
-                _ = batch.table  # made once, for both
-                return thread.submit(write, batch).result
+            def begin(scored: Scored) -> Callable[[], object]:
+                _ = scored.batch.table  # made once, for both
+                return thread.submit(write, scored).result
 
             hashed = thread.submit(lambda: sent.sha256)  # beside validation
             scored = self._decide(
@@ -136,14 +163,16 @@ class Scoring:
                 hashed.result,
                 caller=caller,
                 key=key,
+                extras=extras,
                 begin=begin,
             )
-            batch = scored.batch
-        if not any(batch is one for one in written):  # but what was committed before, under this key
+
+        if not any(scored.batch is batch for batch in written):
+            # It was committed before, under this key.
             result.seek(0)
             result.truncate()
-            write(batch)
-        return batch, result
+            write(scored)
+        return scored.batch, result
 
     def _decide(
         self,
@@ -154,9 +183,12 @@ class Scoring:
         caller: Caller,
         key: str | None,
         extras: frozenset[str] = frozenset(),
-        begin: Callable[[Batch], Callable[[], object]] | None = None,
+        begin: Callable[[Scored], Callable[[], object]] | None = None,
     ) -> Scored:
-        """Validate, decide and commit; what `begin` starts beside the commit has to end well before its mark."""
+        """Validate, decide and commit.
+
+        What `begin` starts has to succeed before the commit's mark is written.
+        """
         serving = self._production.require()
         with self._metrics.scoring_seconds.time():
             applications = read(serving.validator)
@@ -165,6 +197,7 @@ class Scoring:
             sample = sha256 == _SAMPLE
             if sample:
                 applications.warnings.append(PREVIEW)
+
             batch = _batch(
                 serving,
                 applications,
@@ -174,41 +207,54 @@ class Scoring:
                 idempotency_key=key,
                 caller=str(caller),
             )
+            scored = Scored(batch, serving.scorer)
+
             try:
                 if begin is None:
                     self._log.commit(batch)
                 else:
-                    self._log.commit(batch, begin(batch))
+                    self._log.commit(batch, begin(scored))
             except AlreadyCommitted as error:
                 return self._again(batch, error.record, serving, read)
-        return Scored(batch, serving.scorer)
+        return scored
 
     def _refuse_too_many(self, n: int, extras: frozenset[str]) -> None:
         for extra, most, what in (
             (REASONS, self._max_explained, "Reasons are given"),
-            (CHANGES, min(MAX_CHANGED, self._max_explained), "What would change it is told"),
+            (CHANGES, min(MAX_CHANGED, self._max_explained), "What would change it is given"),
         ):
             if extra in extras and n > most:
                 raise TooManyToExplain(f"{what} for at most {most:,} clients at a time.")
 
     def _again(
-        self, batch: Batch, record: BatchRecord, serving: Serving, read: Callable[[Validator], Applications]
+        self,
+        batch: Batch,
+        record: BatchRecord,
+        serving: Serving,
+        read: Callable[[Validator], Applications],
     ) -> Scored:
-        """Return what was committed under a key, for a body that came again, whichever version decided it then."""
+        """Return what was committed under a key, for a body that came again.
+
+        It may have been decided by an earlier version.
+        """
         if record.sha256 != batch.sha256:
             raise KeyReused(record)
+
         scorer = serving.scorer
         if record.digest != serving.digest:
             try:
                 scorer = self._production.scorer(record.model_version, record.digest)
             except (RegistryUnavailable, NoSuchVersion, ModelRefused) as error:
-                raise DecidedBefore(record, f"by a version that cannot be had ({error})") from None
+                raise DecidedBefore(record, f"by a version that is unavailable ({error})") from None
             # That version may have known other categories.
             batch = replace(batch, applications=read(Validator(scorer.domain)))
+
         table = self._log.read(record)
-        if table.num_rows != len(batch.applications):  # the rules for a row may have changed with our code
+        # The rules for a row may have changed with our code.
+        if table.num_rows != len(batch.applications):
             raise DecidedBefore(record, "when other rows of it were valid")
-        decided = Decided(
+
+        decided = Decisions(
             table["risk"].to_numpy(),
             np.array([word == RED for word in table["prediction"].to_pylist()], dtype=bool),
             table["confidence"].to_numpy(),
@@ -237,6 +283,18 @@ def _batch(serving: Serving, applications: Applications, **more: Any) -> Batch:
         base_rate=scorer.prior,
         **more,
     )
+
+
+def _result(scored: Scored, extras: frozenset[str]) -> Result:
+    """Return what a client gets of a scored file, with reasons where they were asked for."""
+    batch, scorer = scored
+    reasons = None
+    if REASONS in extras:
+        try:
+            reasons = scorer.sentences(batch.applications.codes)
+        except NotExplainable as error:
+            reasons = pa.repeat(f"unavailable: {error}", len(batch.applications))
+    return Result.of(batch, reasons)
 
 
 def _no_room(error: OSError) -> NoRoom:

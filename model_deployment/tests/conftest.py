@@ -1,4 +1,4 @@
-"""Fixtures of the Risk-O-Meter: small trained models, the app in this process, and the real server."""
+"""Fixtures of the Risk-O-Meter: small models, the app in this process, and the real server."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import read_training
 from model_deployment.app import App, create_app
-from model_deployment.scoring.live_model import Production
+from model_deployment.scoring.live_model import LiveModel
 from tests.support.processes import free_port, wait_for
 from tests.support.riskometer import (
     Server,
@@ -29,14 +29,15 @@ from tests.support.riskometer import (
     register_version,
     serving,
 )
-from tools.local import ROOT
+from tools.paths import ROOT
 
 
 @pytest.fixture(scope="session")
 def scorers() -> list[CreditScorer]:
     """Two small models that do not agree."""
     train = read_training(ROOT / "data/train.csv")
-    # Risks that only tell who would be accepted; for that, it does not matter that they are not out of fold.
+    # Risks that only tell who would be accepted; for that, it does not matter that they are not out
+    # of fold.
     risk = CreditScorer(num_boost_round=50).fit(train, train["class"]).predict_proba(train)[:, 0]
     fitted = [CreditScorer(num_boost_round=n).fit(train, train["class"], risk) for n in (150, 250)]
     for scorer in fitted:
@@ -46,13 +47,15 @@ def scorers() -> list[CreditScorer]:
 
 
 @pytest.fixture(scope="session")
-def clients() -> list[dict[str, Any]]:
+def client_rows() -> list[dict[str, Any]]:
     """The test clients as applications, without their class; numbers are ints."""
     with (ROOT / "data/test.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         del row["class"]
-    return [{name: int(text) if text.isdigit() else text for name, text in row.items()} for row in rows]
+    return [
+        {name: int(text) if text.isdigit() else text for name, text in row.items()} for row in rows
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +94,9 @@ def appoint(registry: StubRegistry, log: DecisionLog) -> Callable[..., None]:
 
 
 @pytest.fixture
-def disapprove(registry: StubRegistry, log: DecisionLog, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def disapprove(
+    registry: StubRegistry, log: DecisionLog, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], None]:
     """A function after which nobody has ever approved a version."""
 
     def forget() -> None:
@@ -102,17 +107,19 @@ def disapprove(registry: StubRegistry, log: DecisionLog, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def production(registry: StubRegistry, log: DecisionLog) -> Production:
+def production(registry: StubRegistry, log: DecisionLog) -> LiveModel:
     """Version 1, approved by Ann and loaded; nothing watches, a test looks when it wants to."""
     decide_for(log, "1")
-    production = Production(registry, log, poll_seconds=10)  # type: ignore[arg-type]
-    production.look()
+    production = LiveModel(registry, log, poll_seconds=10)  # type: ignore[arg-type]
+    production.refresh()
     return production
 
 
 @pytest.fixture
-def app(settings: Settings, production: Production, log: DecisionLog) -> App:
-    return create_app(settings.model_copy(update={"max_upload_mb": 1}), production=production, log=log)
+def app(settings: Settings, production: LiveModel, log: DecisionLog) -> App:
+    return create_app(
+        settings.model_copy(update={"max_upload_mb": 1}), production=production, log=log
+    )
 
 
 @pytest.fixture
@@ -138,10 +145,12 @@ def send_file(client: Client) -> Callable[..., Any]:
 def _server(
     tmp_path_factory: pytest.TempPathFactory, mlflow_server: str, scorers: list[CreditScorer]
 ) -> Iterator[Server]:
-    """A Risk-O-Meter of two processes with a Production model, and a limit of 1 MB; all tests share it."""
+    """A Risk-O-Meter of two processes with a Production model and a limit of 1 MB."""
     settings = {"MLFLOW_TRACKING_URI": mlflow_server, "MODEL_NAME": "served", "MAX_UPLOAD_MB": "1"}
     version = register_version(mlflow_server, "served", scorers[0])
-    with serving(tmp_path_factory.mktemp("server"), settings | {"MODEL_POLL_SECONDS": "1"}) as server:
+    with serving(
+        tmp_path_factory.mktemp("server"), settings | {"MODEL_POLL_SECONDS": "1"}
+    ) as server:
         approve_version(server, version)
         yield server
 
@@ -193,7 +202,9 @@ class Relay:
         with suppress(OSError):
             while True:
                 near = self._listener.accept()[0]
-                far = socket.create_connection((self._target.hostname or "", self._target.port or 0))
+                far = socket.create_connection(
+                    (self._target.hostname or "", self._target.port or 0)
+                )
                 self._open += [near, far]
                 for a, b in ((near, far), (far, near)):
                     threading.Thread(target=self._pump, args=(a, b), daemon=True).start()
@@ -216,7 +227,7 @@ def relay() -> Iterator[Relay]:
 
 @pytest.fixture(scope="session")
 def register() -> Callable[..., str]:
-    """A function that registers a model and returns its version, `register(tracking_uri, name, scorer, **tags)`."""
+    """A function that registers a model: `register(tracking_uri, name, scorer, **tags)`."""
     return register_version
 
 

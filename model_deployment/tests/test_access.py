@@ -1,6 +1,7 @@
-"""The Risk-O-Meter's door, attacked: a real server behind a proxy, with keys, asked by those who may and who may not.
+"""Attacks on the Risk-O-Meter's access control: a real server behind a proxy, with keys.
 
-The proxy is whoever asks from 127.0.0.2; 127.0.0.1, where everybody else on the machine is, is not trusted.
+The proxy is whoever asks from 127.0.0.2; 127.0.0.1, where everybody else on the machine is, is not
+trusted.
 """
 
 import json
@@ -8,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from credit_risk.decision_log.overrides import overrides
 from credit_risk.keys import digest
 from tests.support.processes import wait_for
 from tests.support.riskometer import Server, approve_version, register_version, serving
-from tools.local import ROOT
+from tools.paths import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 ALPHA, BETA, SCRAPE = "alpha-" + "a" * 40, "beta-" + "b" * 40, "s" * 48
@@ -27,7 +28,7 @@ PROXY, STRANGER = "127.0.0.2", "127.0.0.1"
 CALLBACK = "/_dash-update-component"
 SECRET = "Erika-Mustermann-4711"  # a client's name, which no log may have
 
-Headers = list[tuple[str, str]]
+Headers = Sequence[tuple[str, str]]
 
 
 class Answer(NamedTuple):
@@ -44,15 +45,26 @@ class Door:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.callbacks = json.loads(self.ask("GET", "/_dash-dependencies", headers=named("ann")).text)
+        self.callbacks = json.loads(
+            self.ask("GET", "/_dash-dependencies", headers=named("ann")).text
+        )
 
-    def ask(self, method: str, path: str, body: Any = None, *, headers: Headers = [], peer: str = "") -> Answer:  # noqa: B006
-        """Return the answer to a request: who sends a user's name unasked is the proxy, unless `peer` is another."""
+    def ask(
+        self, method: str, path: str, body: Any = None, *, headers: Headers = (), peer: str = ""
+    ) -> Answer:
+        """Return the answer to a request.
+
+        A request with a user's name comes from the proxy, unless `peer` is given.
+        """
         by_proxy = any(name.lower() == "x-forwarded-user" for name, _ in headers)
         source = peer or (PROXY if by_proxy else STRANGER)
-        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=30, source_address=(source, 0))
+        connection = HTTPConnection(
+            "127.0.0.1", self.server.port, timeout=30, source_address=(source, 0)
+        )
         kind = "text/csv" if isinstance(body, str) else "application/json"
-        data = b"" if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
+        data = (
+            b"" if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
+        )
         try:
             connection.putrequest(method, path)
             for name, value in [("Content-Type", kind), *headers]:
@@ -70,7 +82,9 @@ class Door:
         it = next(d for d in self.callbacks if part in d["output"])
         n, output = len(it["inputs"]), it["output"]
         several = output.startswith("..")
-        outputs = [_spec(one) for one in output.strip(".").split("...")] if several else _spec(output)
+        outputs = (
+            [_spec(one) for one in output.strip(".").split("...")] if several else _spec(output)
+        )
         body = {
             "output": output,
             "outputs": outputs,
@@ -126,19 +140,21 @@ def door(tmp_path_factory, mlflow_server, scorers) -> Iterator[Door]:
 
 
 @pytest.fixture
-def decided(door, clients) -> dict[str, Any]:
+def decided(door, client_rows) -> dict[str, Any]:
     """A decision that the holder of one key had made."""
-    return dict(door.score(clients[0] | {"client_id": SECRET}, bearer(ALPHA))["decisions"][0])
+    return dict(door.score(client_rows[0] | {"client_id": SECRET}, bearer(ALPHA))["decisions"][0])
 
 
 @pytest.fixture
 def override_by(door, decided) -> Callable[..., Answer]:
-    """A function that sets that decision to the other colour: `override_by("CEO", headers, peer)`."""
+    """A function that overrides that decision: `override_by("CEO", headers, peer)`."""
 
     def send(by: str, headers: Headers, peer: str = "") -> Answer:
         other = "green" if decided["prediction"] == "red" else "red"
         body = {"prediction": other, "by": by, "reason": "because"}
-        return door.ask("POST", f"/api/v1/decisions/{decided['id']}/override", body, headers=headers, peer=peer)
+        return door.ask(
+            "POST", f"/api/v1/decisions/{decided['id']}/override", body, headers=headers, peer=peer
+        )
 
     return send
 
@@ -149,7 +165,10 @@ def attacks(decided: dict[str, Any], row: dict[str, Any]) -> dict[str, tuple[str
     batch = decided["id"].rpartition("-")[0]
     return {
         "history": ("found.children", [1, "history", 0, "", None, None]),
-        "rows": ("decisions.getRowsResponse", [{"startRow": 0, "endRow": 3, "context": {"batch": batch}}]),
+        "rows": (
+            "decisions.getRowsResponse",
+            [{"startRow": 0, "endRow": 3, "context": {"batch": batch}}],
+        ),
         "batch": ("shown.data", [f"?batch={batch}"]),
         "decision": ("panel.children", [decided["id"]]),
         "override": ("overridden.data", [1, other, "Chief Risk Officer", "no key", decided["id"]]),
@@ -169,10 +188,12 @@ def attacks(decided: dict[str, Any], row: dict[str, Any]) -> dict[str, tuple[str
         (named("CEO", "ann"), PROXY, 403),
     ],
 )
-def test_without_a_user_or_key_the_pages_callbacks_do_nothing(door, decided, clients, headers, peer, status):
+def test_callbacks_without_user_or_key_do_nothing(
+    door, decided, client_rows, headers, peer, status
+):
     log = door.server.decisions()
     before = len(log.batches())
-    for part, values in attacks(decided, clients[1]).values():
+    for part, values in attacks(decided, client_rows[1]).values():
         answer = door.call(part, values, headers, peer)
         assert answer.status == status
         assert answer.body["type"].startswith("urn:risk-o-meter:")
@@ -181,9 +202,9 @@ def test_without_a_user_or_key_the_pages_callbacks_do_nothing(door, decided, cli
     assert overrides(log, decided["id"]) == []
 
 
-def test_with_a_user_they_do_what_a_clerk_asks(door, decided, clients):
+def test_callbacks_of_a_user_do_what_was_asked(door, decided, client_rows):
     log = door.server.decisions()
-    for what, (part, values) in attacks(decided, clients[1]).items():
+    for what, (part, values) in attacks(decided, client_rows[1]).items():
         answer = door.call(part, values, named("ann"))
         assert answer.status == 200, what
         assert SECRET in answer.text or what in ("batch", "history", "take", "preview"), what
@@ -206,19 +227,19 @@ def test_with_a_user_they_do_what_a_clerk_asks(door, decided, clients):
         ([*named("CEO"), *bearer(ALPHA)], "127.0.0.1", 403),
     ],
 )
-def test_nobody_signs_with_anothers_name(door, decided, override_by, sent, peer, status):
+def test_override_in_the_name_of_another_is_refused(door, decided, override_by, sent, peer, status):
     answer = override_by("CFO", sent, peer)
     assert answer.status == status
     assert overrides(door.server.decisions(), decided["id"]) == []
 
 
-def test_a_user_signs_with_their_own_name_whatever_they_send(override_by):
+def test_override_of_a_user_bears_their_own_name(override_by):
     answer = override_by("CEO", named("ann@bank"))
     assert answer.status == 201
     assert (answer.body["by"], answer.body["caller"]) == ("ann@bank", "user: ann@bank")
 
 
-def test_a_keys_holder_signs_as_given_and_the_key_is_told_with_it(door, decided, override_by):
+def test_override_with_a_key_bears_the_given_name_and_the_key(door, decided, override_by):
     answer = override_by("Bo", bearer(ALPHA))
     assert (answer.status, answer.body["by"], answer.body["caller"]) == (201, "Bo", "key: alpha")
     seen = door.ask("GET", f"/api/v1/decisions/{decided['id']}", headers=named("ann")).body
@@ -226,21 +247,32 @@ def test_a_keys_holder_signs_as_given_and_the_key_is_told_with_it(door, decided,
     assert [one["caller"] for one in seen["overrides"]] == ["key: alpha"]
 
 
-def test_what_one_key_had_decided_another_does_not_find(door, decided, clients, override_by):
+def test_decisions_of_one_key_are_hidden_from_another(door, decided, client_rows, override_by):
     batch = decided["id"].rpartition("-")[0]
-    theirs = door.score(clients[2], bearer(BETA))
+    theirs = door.score(client_rows[2], bearer(BETA))
     assert door.ask("GET", f"/api/v1/decisions/{decided['id']}", headers=bearer(BETA)).status == 404
     for form in ("csv", "xlsx"):
-        assert door.ask("GET", f"/api/v1/batches/{batch}.{form}", headers=bearer(BETA)).status == 404
-        assert door.ask("GET", f"/api/v1/batches/{batch}.{form}", headers=bearer(ALPHA)).status == 200
-        assert door.ask("GET", f"/api/v1/batches/{theirs['batch']}.{form}", headers=named("ann")).status == 200
+        assert (
+            door.ask("GET", f"/api/v1/batches/{batch}.{form}", headers=bearer(BETA)).status == 404
+        )
+        assert (
+            door.ask("GET", f"/api/v1/batches/{batch}.{form}", headers=bearer(ALPHA)).status == 200
+        )
+        assert (
+            door.ask(
+                "GET", f"/api/v1/batches/{theirs['batch']}.{form}", headers=named("ann")
+            ).status
+            == 200
+        )
     assert override_by("Bo", bearer(BETA)).status == 404
     for column, value in (("client_id", SECRET), ("decision_id", decided["id"])):
         csv = f"{column},outcome,date\n{value},repaid,{datetime.now(UTC):%Y-%m-%d}\n"
         told = door.ask("POST", "/api/v1/outcomes", csv, headers=bearer(BETA))
         assert told.status == 422
-        assert told.body["detail"].startswith(("Line 2: there is no decision", "There is no decision")), told.text
-    for what, (part, values) in attacks(decided, clients[1]).items():
+        assert told.body["detail"].startswith(
+            ("Line 2: there is no decision", "There is no decision")
+        ), told.text
+    for what, (part, values) in attacks(decided, client_rows[1]).items():
         answer = door.call(part, values, bearer(BETA))
         assert answer.status in (200, 204), what
         assert SECRET not in answer.text, what
@@ -248,17 +280,21 @@ def test_what_one_key_had_decided_another_does_not_find(door, decided, clients, 
     assert overrides(door.server.decisions(), decided["id"]) == []
 
 
-def test_an_idempotency_key_is_its_callers_own(door, clients):
+def test_an_idempotency_key_is_its_callers_own(door, client_rows):
     key = [("Idempotency-Key", "invoice-1")]
-    first = door.score(clients[0], [*bearer(ALPHA), *key])
-    other = door.score(clients[1], [*bearer(BETA), *key])
+    first = door.score(client_rows[0], [*bearer(ALPHA), *key])
+    other = door.score(client_rows[1], [*bearer(BETA), *key])
     assert first["batch"] != other["batch"]
-    again = door.ask("POST", "/api/v1/score", [clients[1]], headers=[*bearer(ALPHA), *key])
+    again = door.ask("POST", "/api/v1/score", [client_rows[1]], headers=[*bearer(ALPHA), *key])
     assert again.status == 422
     assert first["batch"] in again.text
-    assert door.score(clients[0], [*bearer(ALPHA), *key]) == first
-    assert door.score(clients[1], [*bearer(BETA), *key]) == other
-    took = door.call("judged.children", [{"application": clients[0], "take": True, "key": "k" * 5000}], named("ann"))
+    assert door.score(client_rows[0], [*bearer(ALPHA), *key]) == first
+    assert door.score(client_rows[1], [*bearer(BETA), *key]) == other
+    took = door.call(
+        "judged.children",
+        [{"application": client_rows[0], "take": True, "key": "k" * 5000}],
+        named("ann"),
+    )
     assert "An Idempotency-Key has 1 to 200 characters" in took.text
 
 
@@ -286,24 +322,31 @@ def test_an_idempotency_key_is_its_callers_own(door, clients):
         "/nowhere",
     ],
 )
-def test_no_spelling_of_a_path_opens_it(door, path):
+def test_no_spelling_of_a_path_bypasses_the_access_check(door, path):
     for headers, status in (([], 403), (bearer("k" * 43), 401)):
         answer = door.ask("GET", path, headers=headers)
         assert answer.status == status
         assert "version" not in answer.body
 
 
-def test_probes_and_the_apis_description_are_open_and_name_no_version(door):
+def test_open_routes_name_no_version(door):
     assert door.ask("GET", "/healthz").body == {"status": "ok"}
     assert door.ask("GET", "/readyz").body == {"status": "ready"}
-    for path in ("/api/v1/docs", "/api/v1/openapi.json", "/assets/riskometer.css", "/assets/logo.svg"):
+    for path in (
+        "/api/v1/docs",
+        "/api/v1/openapi.json",
+        "/assets/riskometer.css",
+        "/assets/logo.svg",
+    ):
         assert door.ask("GET", path).status == 200
 
 
-def test_prometheus_reads_the_figures_and_nothing_else(door):
+def test_scrape_key_opens_the_metrics_only(door):
     figures = door.ask("GET", "/metrics", headers=bearer(SCRAPE))
     assert figures.status == 200
-    before = float(re.search(r'riskometer_refusals_total\{reason="wrong-key"\} (\S+)', figures.text)[1])
+    before = float(
+        re.search(r'riskometer_refusals_total\{reason="wrong-key"\} (\S+)', figures.text)[1]
+    )
     assert door.ask("GET", "/api/v1/model", headers=bearer(SCRAPE)).status == 401
     figures = door.ask("GET", "/metrics", headers=bearer(SCRAPE)).text
     assert f'riskometer_refusals_total{{reason="wrong-key"}} {before + 1}' in figures
@@ -311,8 +354,8 @@ def test_prometheus_reads_the_figures_and_nothing_else(door):
         assert door.ask("GET", "/metrics", headers=headers).status == 200
 
 
-def test_who_asks_is_told_with_no_word_of_a_client(door, decided, clients, override_by):
-    batch, row = decided["id"].rpartition("-")[0], clients[1] | {"client_id": SECRET}
+def test_access_log_names_callers_but_no_client(door, decided, client_rows, override_by):
+    batch, row = decided["id"].rpartition("-")[0], client_rows[1] | {"client_id": SECRET}
     override_by("Bo", bearer(ALPHA))
     door.ask("GET", f"/api/v1/decisions/{decided['id']}?x={SECRET}", headers=named("ann"))
     door.ask("GET", f"/api/v1/decisions/{SECRET}", headers=named("ann"))
@@ -334,19 +377,36 @@ def test_who_asks_is_told_with_no_word_of_a_client(door, decided, clients, overr
     }
 
     def told() -> set[tuple[Any, ...]]:
-        return {tuple(line[name] for name in ("what", "who", "kind", "id", "status")) for line in door.lines()}
+        return {
+            tuple(line[name] for name in ("what", "who", "kind", "id", "status"))
+            for line in door.lines()
+        }
 
     wait_for(lambda: expected <= told(), 10, "all lines")
-    assert any(line["what"] == "take" and line["id"] and line["status"] == 201 for line in door.lines())
+    assert any(
+        line["what"] == "take" and line["id"] and line["status"] == 201 for line in door.lines()
+    )
     assert {line["address"] for line in door.lines()} == {PROXY, STRANGER}
-    assert {line.get("reason") for line in door.lines() if line["what"] == "refused"} >= {"wrong-key"}
+    assert {line.get("reason") for line in door.lines() if line["what"] == "refused"} >= {
+        "wrong-key"
+    }
     assert not [line for line in door.lines() if line["what"] == "preview"]
     logged = door.server.log_file.read_text()
-    for word in (SECRET, ALPHA, BETA, SCRAPE, "w" * 43, "because", "no key", "credit_amount", clients[1]["purpose"]):
+    for word in (
+        SECRET,
+        ALPHA,
+        BETA,
+        SCRAPE,
+        "w" * 43,
+        "because",
+        "no key",
+        "credit_amount",
+        client_rows[1]["purpose"],
+    ):
         assert word not in logged
 
 
-def test_keys_are_nowhere_as_they_are(door):
+def test_keys_are_stored_nowhere_in_plain_text(door):
     settings = door.server.settings.api_keys.get_secret_value()
     for key in (ALPHA, BETA):
         assert key not in settings
@@ -360,14 +420,19 @@ def test_keys_are_nowhere_as_they_are(door):
             {"USER_HEADER": "X-Forwarded-User"},
             "TRUSTED_PROXIES=: Value error, USER_HEADER is believed from these alone",
         ),
-        ({"API_KEYS": "my-plain-key"}, "API_KEYS: Value error, entry 1 is not NAME:SHA256 (keys are stored hashed)"),
+        (
+            {"API_KEYS": "my-plain-key"},
+            "API_KEYS: Value error, entry 1 is not NAME:SHA256 (keys are stored hashed)",
+        ),
     ],
 )
 @pytest.mark.parametrize("service", ["model_deployment.server", "monitoring.exporter"])
-def test_a_door_that_would_stand_open_is_not_opened(tmp_path, settings, said, service):
+def test_service_with_insecure_settings_does_not_start(tmp_path, settings, said, service):
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | settings
     command = [sys.executable, "-m", service]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 1
     assert done.stderr.startswith(said)
     assert len(done.stderr.splitlines()) == 1

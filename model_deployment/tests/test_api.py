@@ -1,4 +1,4 @@
-"""What the API promises to integrators: CONTRACTS' shapes, a message for every fault, no answer without a log."""
+"""The API's promises: the shapes of docs/contracts.md, a message for every fault, a log entry."""
 
 import io
 import json
@@ -13,14 +13,14 @@ from credit_risk.schema.attributes import NAMES, SCORED
 from credit_risk.schema.validation import Validator
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.app import create_app
-from model_deployment.scoring.live_model import Production
+from model_deployment.scoring.live_model import LiveModel
 from model_deployment.ui import page
 from tests.support.problems import is_problem
 from tests.support.riskometer import client_of, decide_for
 
 
-def test_one_application_is_decided_as_the_model_decides(client, clients, scorers, log):
-    answer = client.post("/api/v1/score", json=clients[:1])
+def test_one_application_is_decided_as_the_model_decides(client, client_rows, scorers, log):
+    answer = client.post("/api/v1/score", json=client_rows[:1])
     assert answer.status_code == 200
     body = answer.get_json()
     assert list(body) == [
@@ -33,7 +33,7 @@ def test_one_application_is_decided_as_the_model_decides(client, clients, scorer
         "rejected",
         "warnings",
     ]
-    decided = scorers[0].decide(Validator().rows(clients[:1]).codes)
+    decided = scorers[0].decide(Validator().rows(client_rows[:1]).codes)
     (decision,) = body["decisions"]
     assert decision == {
         "id": f"{body['batch']}-0",
@@ -49,28 +49,28 @@ def test_one_application_is_decided_as_the_model_decides(client, clients, scorer
     assert [(row["id"], row["risk"]) for row in logged] == [(decision["id"], decision["risk"])]
 
 
-def test_a_file_and_a_list_are_decided_alike(client, send_file, clients, as_csv):
-    by_json = client.post("/api/v1/score", json=clients).get_json()
-    by_file = send_file(as_csv(clients)).get_json()
+def test_a_file_and_a_list_are_decided_alike(client, send_file, client_rows, as_csv):
+    by_json = client.post("/api/v1/score", json=client_rows).get_json()
+    by_file = send_file(as_csv(client_rows)).get_json()
     assert len(by_file["decisions"]) == 200
     assert [d["risk"] for d in by_file["decisions"]] == [d["risk"] for d in by_json["decisions"]]
 
 
-def test_a_file_of_one_row_without_a_line_end_is_decided(send_file, clients, as_csv):
-    body = send_file(as_csv(clients[:1]).rstrip("\n")).get_json()
+def test_a_file_of_one_row_without_a_line_end_is_decided(send_file, client_rows, as_csv):
+    body = send_file(as_csv(client_rows[:1]).rstrip("\n")).get_json()
     assert (body["n_decided"], body["n_rejected"]) == (1, 0)
 
 
-def test_the_batch_keeps_the_name_and_hash_of_its_file(send_file, clients, as_csv, log):
-    body = send_file(as_csv(clients[:2]), name="/home/me/new\tclients.csv").get_json()
+def test_the_batch_keeps_the_name_and_hash_of_its_file(send_file, client_rows, as_csv, log):
+    body = send_file(as_csv(client_rows[:2]), name="/home/me/new\tclients.csv").get_json()
     record = log.batch(body["batch"])
     assert record.source == "newclients.csv"
     assert len(record.sha256) == 64
     assert (record.n_decided, record.model_version, record.digest) == (2, "1", "digest-1")
 
 
-def test_good_rows_are_decided_beside_bad_ones(send_file, clients, as_csv, log):
-    rows = [dict(row) for row in clients[:6]]
+def test_good_rows_are_decided_beside_bad_ones(send_file, client_rows, as_csv, log):
+    rows = [dict(row) for row in client_rows[:6]]
     rows[1]["purpose"] = "yacht"
     rows[2]["duration"] = "long"
     rows[4]["duration"] = 999
@@ -100,16 +100,18 @@ def test_good_rows_are_decided_beside_bad_ones(send_file, clients, as_csv, log):
         (lambda text: text.splitlines()[0], "no clients below"),
     ],
 )
-def test_a_file_whose_columns_are_wrong_is_422_for_the_whole(send_file, clients, as_csv, spoil, words):
-    body = is_problem(send_file(spoil(as_csv(clients[:3]))), 422)
+def test_a_file_whose_columns_are_wrong_is_422_for_the_whole(
+    send_file, client_rows, as_csv, spoil, words
+):
+    body = is_problem(send_file(spoil(as_csv(client_rows[:3]))), 422)
     assert body["decisions"] == []
     assert body["model_version"] == "1"
     messages = [f["message"] for f in body["rejected"] if f["row"] is None]
     assert any(words in message for message in messages), messages
 
 
-def test_a_file_without_one_valid_row_is_422(send_file, clients, as_csv):
-    body = is_problem(send_file(as_csv([clients[0] | {"age": 17}])), 422)
+def test_a_file_without_one_valid_row_is_422(send_file, client_rows, as_csv):
+    body = is_problem(send_file(as_csv([client_rows[0] | {"age": 17}])), 422)
     assert (body["n_decided"], body["n_rejected"], body["decisions"]) == (0, 1, [])
     assert body["rejected"][0]["column"] == "age"
 
@@ -126,13 +128,13 @@ def test_a_file_without_one_valid_row_is_422(send_file, clients, as_csv):
         (b'{"duration": 6}', "must name the columns"),
     ],
 )
-def test_a_file_that_is_no_csv_of_clients_is_400(send_file, log, content, words):
+def test_file_that_is_not_a_csv_of_clients_is_400(send_file, log, content, words):
     body = is_problem(send_file(content), 400)
     assert words in body["detail"]
     assert list(log.latest_batches(kind=None)) == []
 
 
-def test_what_is_no_upload_of_one_file_is_refused(client, clients):
+def test_request_without_exactly_one_file_is_refused(client, client_rows):
     is_problem(client.post("/api/v1/files", data=b"x", content_type="text/csv"), 415)
     is_problem(client.post("/api/v1/files", data={}, content_type="multipart/form-data"), 400)
     is_problem(client.post("/api/v1/files", data={"file": "text in a field"}), 415)
@@ -158,7 +160,7 @@ def test_what_is_no_upload_of_one_file_is_refused(client, clients):
         '[{"client_id": "\\ud800"}]',
     ],
 )
-def test_a_body_that_is_no_json_list_is_400(client, body):
+def test_body_that_is_not_a_json_list_is_400(client, body):
     is_problem(client.post("/api/v1/score", data=body, content_type="application/json"), 400)
 
 
@@ -192,8 +194,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda v: repr(v)[:20])
 @pytest.mark.parametrize("column", ["duration", "purpose", "age", "client_id", "class", "$where"])
-def test_a_hostile_value_never_brings_the_api_down(client, clients, column, value):
-    answer = client.post("/api/v1/score", json=[clients[0] | {column: value}, clients[1]])
+def test_a_hostile_value_never_brings_the_api_down(client, client_rows, column, value):
+    answer = client.post("/api/v1/score", json=[client_rows[0] | {column: value}, client_rows[1]])
     assert answer.status_code == 200
     body = answer.get_json()
     assert body["n_decided"] + body["n_rejected"] == 2
@@ -201,9 +203,12 @@ def test_a_hostile_value_never_brings_the_api_down(client, clients, column, valu
     json.dumps(body, allow_nan=False)
 
 
-def test_client_ids_labels_and_unknown_columns_are_carried_not_scored(client, send_file, clients, as_csv, log):
-    rows = [row | {"client_id": f"C-{i}", "class": "bad", "note": "x"} for i, row in enumerate(clients[:3])]
-    plain = client.post("/api/v1/score", json=clients[:3]).get_json()
+def test_ids_labels_and_unknown_columns_are_not_scored(client, send_file, client_rows, as_csv, log):
+    rows = [
+        row | {"client_id": f"C-{i}", "class": "bad", "note": "x"}
+        for i, row in enumerate(client_rows[:3])
+    ]
+    plain = client.post("/api/v1/score", json=client_rows[:3]).get_json()
     body = send_file(as_csv(rows)).get_json()
     assert [d["client_id"] for d in body["decisions"]] == ["C-0", "C-1", "C-2"]
     assert [d["risk"] for d in body["decisions"]] == [d["risk"] for d in plain["decisions"]]
@@ -211,48 +216,59 @@ def test_client_ids_labels_and_unknown_columns_are_carried_not_scored(client, se
     assert log.read(log.batch(body["batch"]))["label"].to_pylist() == ["bad"] * 3
 
 
-def test_the_protected_attributes_may_be_absent_and_change_nothing(client, clients):
-    without = [{name: row[name] for name in SCORED} for row in clients[:20]]
-    expected = client.post("/api/v1/score", json=clients[:20]).get_json()["decisions"]
+def test_the_protected_attributes_may_be_absent_and_change_nothing(client, client_rows):
+    without = [{name: row[name] for name in SCORED} for row in client_rows[:20]]
+    expected = client.post("/api/v1/score", json=client_rows[:20]).get_json()["decisions"]
     found = client.post("/api/v1/score", json=without).get_json()["decisions"]
     assert [d["risk"] for d in found] == [d["risk"] for d in expected]
 
 
-def test_over_the_limit_is_413_with_size_and_limit(client, send_file):
+def test_upload_over_the_limit_is_413_with_size_and_limit(client, send_file):
     body = is_problem(send_file(b"x" * 2_300_000), 413)
     assert "2.3 MB" in body["detail"]
     assert "1 MB" in body["detail"]
-    is_problem(client.post("/api/v1/score", data=b" " * 1_000_001, content_type="application/json"), 413)
+    is_problem(
+        client.post("/api/v1/score", data=b" " * 1_000_001, content_type="application/json"), 413
+    )
 
 
-def test_a_form_of_many_fields_is_413_without_a_word_on_its_size(client):
+def test_form_of_many_fields_is_413_without_a_size(client):
     fields = {f"f{i}": "x" for i in range(2000)}
-    body = is_problem(client.post("/api/v1/files", data=fields, content_type="multipart/form-data"), 413)
+    body = is_problem(
+        client.post("/api/v1/files", data=fields, content_type="multipart/form-data"), 413
+    )
     assert "one file" in body["detail"]
 
 
-def test_without_a_production_model_it_is_503_and_nothing_is_stored(client, clients, production, disapprove, log):
+def test_missing_production_model_is_503_and_nothing_is_stored(
+    client, client_rows, production, disapprove, log
+):
     disapprove()
-    production.look()
-    assert "no Production model" in is_problem(client.post("/api/v1/score", json=clients[:1]), 503)["detail"]
-    assert client.post("/api/v1/score", json=clients[:1]).headers["Retry-After"]
+    production.refresh()
+    assert (
+        "no Production model"
+        in is_problem(client.post("/api/v1/score", json=client_rows[:1]), 503)["detail"]
+    )
+    assert client.post("/api/v1/score", json=client_rows[:1]).headers["Retry-After"]
     is_problem(client.get("/api/v1/model"), 503)
     is_problem(client.get("/readyz"), 503)
     assert client.get("/healthz").status_code == 200
     assert list(log.latest_batches(kind=None)) == []
 
 
-def test_without_a_decision_log_it_is_503(settings, production, clients):
-    away = settings.model_copy(update={"decision_log": "mongodb://127.0.0.1:1/nobody?serverSelectionTimeoutMS=100"})
+def test_missing_decision_log_is_503(settings, production, client_rows):
+    away = settings.model_copy(
+        update={"decision_log": "mongodb://127.0.0.1:1/nobody?serverSelectionTimeoutMS=100"}
+    )
     client = client_of(create_app(away, production=production))
-    body = is_problem(client.post("/api/v1/score", json=clients[:1]), 503)
+    body = is_problem(client.post("/api/v1/score", json=client_rows[:1]), 503)
     assert "nothing was decided" in body["detail"]
     is_problem(client.get("/readyz"), 503)
     assert client.get("/healthz").status_code == 200
 
 
-def test_a_log_that_fails_halfway_holds_nothing_and_works_again_by_itself(
-    client, send_file, clients, as_csv, log, monkeypatch
+def test_log_that_fails_halfway_stores_nothing_and_recovers(
+    client, send_file, client_rows, as_csv, log, monkeypatch
 ):
     documents = log._documents
     insert = documents.insert
@@ -264,15 +280,15 @@ def test_a_log_that_fails_halfway_holds_nothing_and_works_again_by_itself(
 
     with monkeypatch.context() as patch:
         patch.setattr(documents, "insert", fail_at_the_mark)
-        is_problem(client.post("/api/v1/score", json=clients[:1]), 503)
-        is_problem(send_file(as_csv(clients)), 503)
+        is_problem(client.post("/api/v1/score", json=client_rows[:1]), 503)
+        is_problem(send_file(as_csv(client_rows)), 503)
     assert list(log.latest_batches(kind=None)) == []
-    assert client.post("/api/v1/score", json=clients[:1]).status_code == 200
+    assert client.post("/api/v1/score", json=client_rows[:1]).status_code == 200
     assert [r.n_decided for r in log.latest_batches(kind=None)] == [1]
 
 
-def test_one_file_is_decided_by_one_version(client, clients, scorers, appoint, production):
-    codes = Validator().rows(clients).codes
+def test_one_file_is_decided_by_one_version(client, client_rows, scorers, appoint, production):
+    codes = Validator().rows(client_rows).codes
     risks = {str(i + 1): scorer.risk(codes) for i, scorer in enumerate(scorers)}
     assert not np.allclose(risks["1"], risks["2"])
     done = threading.Event()
@@ -280,14 +296,14 @@ def test_one_file_is_decided_by_one_version(client, clients, scorers, appoint, p
     def approve_to_and_fro():
         while not done.is_set():
             appoint(random.choice("12"))
-            production.look()
+            production.refresh()
 
     thread = threading.Thread(target=approve_to_and_fro)
     thread.start()
     try:
         seen = set()
         for _ in range(30):
-            body = client.post("/api/v1/score", json=clients).get_json()
+            body = client.post("/api/v1/score", json=client_rows).get_json()
             seen.add(body["model_version"])
             assert [d["risk"] for d in body["decisions"]] == risks[body["model_version"]].tolist()
     finally:
@@ -296,7 +312,7 @@ def test_one_file_is_decided_by_one_version(client, clients, scorers, appoint, p
     assert seen == {"1", "2"}
 
 
-def test_the_model_is_named_with_who_approved_it(client, production):
+def test_answer_names_the_model_and_its_approver(client, production):
     assert client.get("/api/v1/model").get_json() == {
         "version": "1",
         "digest": "digest-1",
@@ -307,21 +323,29 @@ def test_the_model_is_named_with_who_approved_it(client, production):
     }
 
 
-def test_an_alias_that_was_moved_is_told(client, production, registry):
+def test_alias_moved_by_hand_is_reported(client, production, registry):
     registry.production = "2"
-    production.look()
+    production.refresh()
     found = client.get("/api/v1/model").get_json()
     assert (found["version"], found["approved_by"], found["alias_agrees"]) == ("1", "Ann", False)
-    assert found["notice"].startswith("The alias production in MLflow points at version 2, but the last decision")
+    assert found["notice"].startswith(
+        "The alias production in MLflow points at version 2, but the last decision"
+    )
 
 
 @pytest.mark.parametrize("follow_alias", [False, True])
-def test_an_alias_on_a_version_without_a_digest_is_told(settings, registry, log, follow_alias, monkeypatch):
+def test_alias_on_a_version_without_a_digest_is_reported(
+    settings, registry, log, follow_alias, monkeypatch
+):
     decide_for(log, "1")
-    production = Production(registry, log, 10, follow_alias=follow_alias)
+    production = LiveModel(registry, log, 10, follow_alias=follow_alias)
     registry.production, registry.undigested = "2", {"2"}
-    production.look()
-    found = client_of(create_app(settings, production=production, log=log)).get("/api/v1/model").get_json()
+    production.refresh()
+    found = (
+        client_of(create_app(settings, production=production, log=log))
+        .get("/api/v1/model")
+        .get_json()
+    )
     banner = json.dumps(page.banner(production), cls=plotly.utils.PlotlyJSONEncoder)
     assert (found["version"], found["alias_agrees"]) == ("1", False)
     assert "registered without a digest" in found["notice"]
@@ -329,10 +353,10 @@ def test_an_alias_on_a_version_without_a_digest_is_told(settings, registry, log,
     assert "Version 1 serves on." in banner
 
 
-def test_an_approved_version_that_is_refused_is_told(client, production, registry, appoint):
+def test_refused_approved_version_is_reported(client, production, registry, appoint):
     appoint("2", "Bo")
     registry.tampered = {"2"}
-    production.look()
+    production.refresh()
     found = client.get("/api/v1/model").get_json()
     assert (found["version"], found["approved_by"]) == ("1", "Ann")
     assert found["notice"] == "The Production version was refused: version 2 is another file now."
@@ -359,22 +383,29 @@ def test_a_wrong_method_is_a_405_problem_that_names_the_right_one(client):
     is_problem(client.delete("/"), 405)
 
 
-def test_an_unforeseen_error_is_a_500_problem_that_quotes_nothing(client, clients, production, monkeypatch, caplog):
+def test_an_unforeseen_error_is_a_500_problem_that_quotes_nothing(
+    client, client_rows, production, monkeypatch, caplog
+):
     secret = "Main " + "Street"
 
     def fail(self, codes):
         raise ZeroDivisionError(secret)
 
     monkeypatch.setattr("credit_risk.scoring.model.CreditScorer.decide", fail)
-    is_problem(client.post("/api/v1/score", json=clients[:1]), 500)
+    is_problem(client.post("/api/v1/score", json=client_rows[:1]), 500)
     assert "ZeroDivisionError" in caplog.text
     assert secret not in caplog.text
 
 
-def test_nothing_of_a_client_reaches_the_log_or_the_metrics(client, send_file, clients, as_csv, caplog):
+def test_nothing_of_a_client_reaches_the_log_or_the_metrics(
+    client, send_file, client_rows, as_csv, caplog
+):
     caplog.set_level("DEBUG")
-    send_file(as_csv([clients[0] | {"client_id": "C-4711", "purpose": "Secretville"}]), name="Secretville.csv")
-    client.post("/api/v1/score", json=[clients[0] | {"client_id": "C-4711"}])
+    send_file(
+        as_csv([client_rows[0] | {"client_id": "C-4711", "purpose": "Secretville"}]),
+        name="Secretville.csv",
+    )
+    client.post("/api/v1/score", json=[client_rows[0] | {"client_id": "C-4711"}])
     client.get("/Secretville?client_id=C-4711")
     for text in (caplog.text, client.get("/metrics").text):
         assert "C-4711" not in text

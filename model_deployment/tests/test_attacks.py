@@ -1,4 +1,4 @@
-"""One client does not stop the service, and no two readers of a connection read other requests out of it.
+"""Attacks by connections: one client cannot stop the service or smuggle a request.
 
 All of it against the real server, of two processes with its default settings.
 """
@@ -47,7 +47,10 @@ HOLDS = {
     "slow chunks of files": slow_chunk(FILES, FORM),
     "slow sizes of chunks": (POST % (SCORE, JSON) + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
     "bodies at addresses without any": slow_body(b"/nothing", JSON),
-    "bodies of requests without any": (b"GET /readyz HTTP/1.1\r\n" + HOST + b"Content-Length: 500\r\n\r\n", b" "),
+    "bodies of requests without any": (
+        b"GET /readyz HTTP/1.1\r\n" + HOST + b"Content-Length: 500\r\n\r\n",
+        b" ",
+    ),
 }
 
 
@@ -59,7 +62,7 @@ def connect(server):
 
 @contextmanager
 def held(server, start, more, n=HELD):
-    """Hold so many connections open, each of which sends a little twice a second."""
+    """Hold `n` connections open, each of which sends a little twice a second."""
     done = threading.Event()
 
     def go_on(connections):
@@ -101,48 +104,54 @@ def slowest(server, clients, seconds=2.0):
 
 @pytest.mark.alone
 @pytest.mark.parametrize("kind", HOLDS)
-def test_connections_that_are_held_keep_nobody_waiting(server, clients, kind, record_property):
+def test_held_connections_delay_nobody(server, client_rows, kind, record_property):
     for attempt in range(2):  # a machine that is busy with other things may be slow once
         with held(server, *HOLDS[kind]):
             time.sleep(0.5)
-            longest = slowest(server, clients)
+            longest = slowest(server, client_rows)
         if max(longest.values()) < BAR or attempt:
             break
     record_property("slowest", longest)
-    assert max(longest.values()) < BAR, (kind, longest, "without it:", slowest(server, clients))
+    assert max(longest.values()) < BAR, (kind, longest, "without it:", slowest(server, client_rows))
 
 
 @pytest.mark.alone
-def test_of_all_kinds_at_once_too(server, clients):
+def test_held_connections_of_all_kinds_delay_nobody(server, client_rows):
     for attempt in range(2):
         with ExitStack() as stack:
             for start, more in HOLDS.values():
                 stack.enter_context(held(server, start, more, n=20))
-            longest = slowest(server, clients)
+            longest = slowest(server, client_rows)
         if max(longest.values()) < BAR or attempt:
             break
     assert max(longest.values()) < BAR, longest
 
 
 @pytest.mark.alone
-def test_large_answers_that_nobody_reads_keep_nobody_waiting(server, clients):
+def test_unread_large_answers_delay_nobody(server, client_rows):
     scripts = re.findall(r'src="([^"]*_dash-component-suites[^"]*)"', server.get("/")[1])
     largest = max(scripts, key=lambda path: len(server.get("/" + path.lstrip("/"))[1]))
     ask = f"GET /{largest.lstrip('/')} HTTP/1.1\r\n".encode() + HOST + b"\r\n"
     for attempt in range(2):
         with held(server, ask * 2, b""):
-            longest = slowest(server, clients)
+            longest = slowest(server, client_rows)
         if max(longest.values()) < BAR or attempt:
             break
     assert max(longest.values()) < BAR, longest
 
 
 @pytest.mark.slow
-def test_who_is_too_slow_is_dropped(server):
+def test_slow_client_is_dropped(server):
     """A head has 30 s, and a body 20 s and a second for each 1,000 bytes."""
-    starts = {name: HOLDS[name] for name in ("nothing", "half heads", "slow lists", "slow files", "slow chunks")}
+    starts = {
+        name: HOLDS[name]
+        for name in ("nothing", "half heads", "slow lists", "slow files", "slow chunks")
+    }
     with ExitStack() as stack:
-        connections = {name: stack.enter_context(held(server, *start, n=1))[0] for name, start in starts.items()}
+        connections = {
+            name: stack.enter_context(held(server, *start, n=1))[0]
+            for name, start in starts.items()
+        }
         time.sleep(35)
         for name, connection in connections.items():
             connection.setblocking(True)
@@ -162,7 +171,7 @@ STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 
 def until_closed(connection, n=0, patience=10.0):
-    """Return all that comes, and whether the server hung up then; after `n` answers little more is waited for."""
+    """Return all that comes and whether the server hung up; wait only briefly after `n` answers."""
     came = b""
     try:
         while True:
@@ -178,7 +187,7 @@ def until_closed(connection, n=0, patience=10.0):
 
 
 def ask(server, *parts, n=0):
-    """Send parts one after the other; return the statuses of what is answered, all of it, and if the server hung up."""
+    """Send parts in turn; return the statuses, all that is answered, and if the server hung up."""
     with connect(server) as connection:
         for part in parts:
             with suppress(OSError):
@@ -246,7 +255,9 @@ def with_header(line):
 
 # What two readers could take for two things: refused, and nothing behind it is read.
 TWO_MEANINGS = {
-    "length and chunks": coded(b"Content-Length: 6", b"Transfer-Encoding: chunked", body=b"0\r\n\r\nG"),
+    "length and chunks": coded(
+        b"Content-Length: 6", b"Transfer-Encoding: chunked", body=b"0\r\n\r\nG"
+    ),
     "chunks and length": coded(b"Transfer-Encoding: chunked", b"Content-Length: 4"),
     "xchunked": coded(b"Transfer-Encoding: xchunked"),
     "chunked, identity": coded(b"Transfer-Encoding: chunked, identity"),
@@ -256,7 +267,9 @@ TWO_MEANINGS = {
     "chunked, chunked": coded(b"Transfer-Encoding: chunked, chunked"),
     "a space before the colon": coded(b"Transfer-Encoding : chunked"),
     "a vertical tab": coded(b"Transfer-Encoding: \x0bchunked"),
-    "chunks in HTTP/1.0": coded(b"Transfer-Encoding: chunked", start=b"POST /api/v1/score HTTP/1.0"),
+    "chunks in HTTP/1.0": coded(
+        b"Transfer-Encoding: chunked", start=b"POST /api/v1/score HTTP/1.0"
+    ),
     "another length": request(b"Content-Length: 2", b"Content-Length: 3", body=b"[]"),
     "a list of lengths": length(b"2, 2"),
     "a list of lengths that differ": length(b"2, 3"),
@@ -275,7 +288,9 @@ TWO_MEANINGS = {
     "two hosts": with_header(HOST.strip()),
     "another host": with_header(b"Host: evil.example"),
     "two types": with_header(b"Content-Type: text/csv"),
-    "two keys": request(b"Idempotency-Key: a", b"Idempotency-Key: b", b"Content-Length: 2", body=b"[]"),
+    "two keys": request(
+        b"Idempotency-Key: a", b"Idempotency-Key: b", b"Content-Length: 2", body=b"[]"
+    ),
     "101 headers": with_header(b"\r\n".join(b"X-%d: a" % i for i in range(101))),
     "HTTP/0.9": b"GET /healthz\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -284,7 +299,7 @@ TWO_MEANINGS = {
 
 
 @pytest.mark.parametrize("kind", TWO_MEANINGS)
-def test_what_could_mean_two_things_means_nothing(server, kind):
+def test_ambiguous_request_is_refused(server, kind):
     statuses, _, closed = ask(server, TWO_MEANINGS[kind], NEXT)
     assert closed
     assert not statuses or (len(statuses) == 1 and 400 <= statuses[0] < 500)
@@ -296,7 +311,10 @@ REFUSED = {
     "an address of 9 kB": (request(start=b"GET /" + b"a" * 9000 + b" HTTP/1.1"), 414),
     "no host": (request(start=b"GET /healthz HTTP/1.1", host=None), 400),
     "a foreign host": (request(start=b"GET /healthz HTTP/1.1", host=b"Host: evil.example"), 400),
-    "a foreign authority": (request(start=b"GET http://evil.example/healthz HTTP/1.1", host=None), 400),
+    "a foreign authority": (
+        request(start=b"GET http://evil.example/healthz HTTP/1.1", host=None),
+        400,
+    ),
     "TRACE": (request(start=b"TRACE /healthz HTTP/1.1"), 405),
     "CONNECT": (request(start=b"CONNECT localhost:80 HTTP/1.1"), 404),
     "an expectation": (with_header(b"Expect: miracles"), 417),
@@ -307,39 +325,46 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_refused_hides_no_request(server, kind):
+def test_refused_request_hides_no_other(server, kind):
     data, status = REFUSED[kind]
     assert ask(server, data, NEXT, n=2)[0] == [status, 200]
 
 
-def test_a_get_hides_no_request_in_its_body(server):
+def test_body_of_a_get_hides_no_request(server):
     assert ask(server, hiding(b"GET /healthz HTTP/1.1"), NEXT, n=2)[0] == [200, 200]
 
 
-def test_lf_alone_ends_a_line_of_a_head_as_the_standard_allows(server):
+def test_lf_alone_ends_a_header_line(server):
     """So a proxy in front has to refuse it, or write lines of its own, as RFC 9110 asks of it."""
     assert ask(server, NEXT.replace(b"\r\n", b"\n"), NEXT, n=2)[0] == [200, 200]
     assert ask(server, with_header(b"X: a\nHost: evil.example"), n=1)[0] == [400]
 
 
-def test_an_upgrade_is_not_made(server):
-    upgrade = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
-    assert ask(server, request(*upgrade, start=b"GET /healthz HTTP/1.1"), NEXT, n=2)[0] == [200, 200]
+def test_protocol_upgrade_is_ignored(server):
+    upgrade = (
+        b"Connection: Upgrade, HTTP2-Settings",
+        b"Upgrade: h2c",
+        b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
+    )
+    assert ask(server, request(*upgrade, start=b"GET /healthz HTTP/1.1"), NEXT, n=2)[0] == [
+        200,
+        200,
+    ]
 
 
-def test_a_name_with_an_underscore_is_not_taken_for_one_with_a_dash(server):
+def test_header_with_underscore_does_not_replace_one_with_dash(server):
     foreign = request(b"Content-Type: application/json", b"Content-Length: 2", b"X: a", body=b"[]")
     assert ask(server, foreign.replace(b"X: a", b"Origin: http://evil.example"), n=1)[0] == [403]
     assert ask(server, foreign.replace(b"Content-Type", b"Content_Type"), n=1)[0] == [415]
 
 
-def test_who_waits_to_be_asked_for_a_body_is_asked(server, clients):
-    body = json.dumps(clients[:1]).encode()
+def test_expect_continue_is_answered(server, client_rows):
+    body = json.dumps(client_rows[:1]).encode()
     head = POST % (SCORE, JSON) + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
     assert ask(server, head, body, n=2)[0] == [100, 200]
 
 
-def test_callbacks_that_are_none_fill_no_log(server):
+def test_malformed_callbacks_do_not_fill_the_log(server):
     before = len(server.log_file.read_text())
     for body in (b"[]", b"{}", b"{", b'{"output":"x.y"}', b"[" * 5000):
         head = POST % (CALLBACK, JSON) + b"Content-Length: %d\r\n\r\n" % len(body)

@@ -1,4 +1,4 @@
-"""Whatever is sent gets an answer that a person can act on, and no row that is not valid gets a score."""
+"""Bad input: every answer says what to do, and no invalid row gets a score."""
 
 import io
 import json
@@ -10,8 +10,12 @@ from credit_risk.schema.attributes import ATTRIBUTE
 from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
-from model_deployment.scoring.live_model import Production
-from tests.support.bad_input import CLIENTS, CSV_FILES, EXCEL_FILES, JSON_BODIES, PARQUET_FILES
+from model_deployment.scoring.live_model import LiveModel
+from tests.support.bad_input.cases import CLIENTS
+from tests.support.bad_input.csv_files import CSV_FILES
+from tests.support.bad_input.json_bodies import JSON_BODIES
+from tests.support.bad_input.parquet_files import PARQUET_FILES
+from tests.support.bad_input.workbooks import EXCEL_FILES
 from tests.support.riskometer import StubRegistry, client_of, decide_for
 
 FILES = [
@@ -19,22 +23,34 @@ FILES = [
     *((case, "clients.xlsx") for case in EXCEL_FILES),
     *((case, "clients.parquet") for case in PARQUET_FILES),
     # What a file is called says nothing.
-    *((cases[0], name) for cases in (EXCEL_FILES, PARQUET_FILES) for name in ("clients.csv", "clients.txt", "")),
-    *((case, "clients.xlsx") for case in CSV_FILES if case.name in ("semicolons", "Windows line ends")),
+    *(
+        (cases[0], name)
+        for cases in (EXCEL_FILES, PARQUET_FILES)
+        for name in ("clients.csv", "clients.txt", "")
+    ),
+    *(
+        (case, "clients.xlsx")
+        for case in CSV_FILES
+        if case.name in ("semicolons", "Windows line ends")
+    ),
 ]
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad-input")
-    return open_log(Settings(_env_file=None, decision_log=f"sqlite:///{folder}/log.db", bucket=str(folder / "bucket")))
+    return open_log(
+        Settings(
+            _env_file=None, decision_log=f"sqlite:///{folder}/log.db", bucket=str(folder / "bucket")
+        )
+    )
 
 
 @pytest.fixture(scope="module")
 def client(log, scorers):
     decide_for(log, "1")
-    production = Production(StubRegistry(scorers), log, poll_seconds=10)
-    production.look()
+    production = LiveModel(StubRegistry(scorers), log, poll_seconds=10)
+    production.refresh()
     app = create_app(Settings(_env_file=None, max_upload_mb=10), production=production, log=log)
     return client_of(app)
 
@@ -66,18 +82,26 @@ def kept(case, answer, risks, log, before):
         return
     faults = body["rejected"]
     assert {(fault["row"], fault["column"]) for fault in faults} == case.rejected
-    assert case.says in " ".join([body.get("detail", ""), *body["warnings"], *(fault["message"] for fault in faults)])
+    assert case.says in " ".join(
+        [body.get("detail", ""), *body["warnings"], *(fault["message"] for fault in faults)]
+    )
     for fault in faults:
         explained(fault)
-    assert {d["row"]: d["risk"] for d in body["decisions"]} == {row: risks[who] for row, who in case.decided.items()}
+    assert {d["row"]: d["risk"] for d in body["decisions"]} == {
+        row: risks[who] for row, who in case.decided.items()
+    }
     assert body["n_decided"] == len(body["decisions"])
-    if None not in dict(case.rejected):  # then it is the file that is wrong, and its rows are rejected with it
+    if None not in dict(
+        case.rejected
+    ):  # then it is the file that is wrong, and its rows are rejected with it
         assert body["n_rejected"] == len({row for row, _ in case.rejected})
     (record,) = committed
     assert record.id == body["batch"]
     assert (record.n_decided, record.n_rejected) == (body["n_decided"], body["n_rejected"])
     logged = log.read(record).to_pylist()
-    assert [(d["id"], d["risk"]) for d in logged] == [(d["id"], d["risk"]) for d in body["decisions"]]
+    assert [(d["id"], d["risk"]) for d in logged] == [
+        (d["id"], d["risk"]) for d in body["decisions"]
+    ]
 
 
 def explained(fault):
@@ -96,20 +120,22 @@ def newest(log):
     return next((record.seq for record in log.latest_batches(kind=None, limit=1)), 0)
 
 
-def test_there_are_many():
+def test_there_are_at_least_80_bad_inputs():
     assert len(FILES) + len(JSON_BODIES) >= 80
     assert len({(case.name, name) for case, name in FILES}) == len(FILES)
 
 
-@pytest.mark.parametrize(("case", "name"), [pytest.param(c, n, id=f"{c.name} as {n}") for c, n in FILES])
-def test_a_file(client, log, risks, case, name):
+@pytest.mark.parametrize(
+    ("case", "name"), [pytest.param(c, n, id=f"{c.name} as {n}") for c, n in FILES]
+)
+def test_bad_file_gets_a_helpful_answer(client, log, risks, case, name):
     before = newest(log)
     answer = client.post("/api/v1/files", data={"file": (io.BytesIO(case.data()), name)})
     kept(case, answer, risks, log, before)
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in JSON_BODIES])
-def test_a_body(client, log, risks, case):
+def test_bad_body_gets_a_helpful_answer(client, log, risks, case):
     before = newest(log)
     answer = client.post("/api/v1/score", data=case.data(), content_type="application/json")
     kept(case, answer, risks, log, before)

@@ -13,8 +13,11 @@ from tests.support.problems import is_problem
 
 
 @pytest.fixture
-def sent(clients, as_csv):
-    rows = [row | {"client_id": f"=C-{i}", "note": f"=n{i}", "risk": "mine"} for i, row in enumerate(clients[:30])]
+def sent(client_rows, as_csv):
+    rows = [
+        row | {"client_id": f"=C-{i}", "note": f"=n{i}", "risk": "mine"}
+        for i, row in enumerate(client_rows[:30])
+    ]
     rows[3]["purpose"] = "yacht"
     return as_csv(rows).encode()
 
@@ -33,7 +36,7 @@ def with_file(client, url, data):
     return client.post(url, data={"file": (io.BytesIO(data), "clients.csv")})
 
 
-def test_it_holds_decisions_inputs_reasons_version_and_id(client, batch, clients):
+def test_export_holds_decisions_inputs_reasons_version_and_id(client, batch, client_rows):
     answer = client.get(f"/api/v1/batches/{batch['batch']}.csv")
     assert answer.headers["Content-Disposition"].endswith('filename="my clients-result.csv"')
     assert answer.content_type == "text/csv; charset=utf-8"
@@ -44,16 +47,20 @@ def test_it_holds_decisions_inputs_reasons_version_and_id(client, batch, clients
         assert row["prediction"] == decision["prediction"]
         assert float(row["risk"]) == pytest.approx(decision["risk"], abs=1e-6)
         assert row["client_id"] == f"'=C-{decision['row']}"
-        assert {name: row[name] for name in NAMES} == {n: str(v) for n, v in clients[decision["row"]].items()}
+        assert {name: row[name] for name in NAMES} == {
+            n: str(v) for n, v in client_rows[decision["row"]].items()
+        }
         assert row["model_version"] == "1"
         assert row["override"] == ""
         assert "note" not in row, "the log does not keep it"
 
 
-def test_the_reasons_are_those_that_the_api_gives(client, batch, clients):
+def test_exported_reasons_equal_those_of_the_api(client, batch, client_rows):
     rows = table_of(client.get(f"/api/v1/batches/{batch['batch']}.csv"))
     query = "/api/v1/score?reasons=true"
-    for row, decision in zip(rows[:3], client.post(query, json=clients[:3]).get_json()["decisions"], strict=True):
+    for row, decision in zip(
+        rows[:3], client.post(query, json=client_rows[:3]).get_json()["decisions"], strict=True
+    ):
         side = "raising" if decision["prediction"] == "red" else "lowering"
         assert row["reasons"] == "; ".join(reason["text"] for reason in decision["reasons"][side])
 
@@ -62,24 +69,26 @@ def test_both_decisions_are_kept_after_an_override(client, batch, log):
     id = batch["decisions"][4]["id"]
     was = batch["decisions"][4]["prediction"]
     event = override(log, id, "green" if was == "red" else "red", "Ann", "=she knows")
-    (row,) = [r for r in table_of(client.get(f"/api/v1/batches/{batch['batch']}.csv")) if r["override"]]
+    (row,) = [
+        r for r in table_of(client.get(f"/api/v1/batches/{batch['batch']}.csv")) if r["override"]
+    ]
     assert (row["decision_id"], row["prediction"]) == (id, was)
     assert (row["override"], row["override_by"]) == (event["prediction"], "Ann")
     assert (row["override_reason"], row["override_time"]) == ("'=she knows", event["time"])
 
 
-def test_who_sends_the_file_again_gets_its_other_columns(client, batch, sent):
+def test_export_with_the_original_file_has_its_other_columns(client, batch, sent):
     rows = table_of(with_file(client, f"/api/v1/batches/{batch['batch']}.csv", sent))
     assert [row["note"] for row in rows] == [f"'=n{i}" for i in range(30) if i != 3]
     assert {row["risk (uploaded)"] for row in rows} == {"mine"}
 
 
-def test_another_file_is_refused(client, batch, sent):
+def test_export_with_another_file_is_refused(client, batch, sent):
     answer = with_file(client, f"/api/v1/batches/{batch['batch']}.csv", sent + b"\n")
     assert "not the file" in is_problem(answer, 422)["detail"]
 
 
-def test_excel_holds_the_same_and_runs_no_formula(client, batch, sent):
+def test_excel_export_equals_the_csv_and_runs_no_formula(client, batch, sent):
     url = f"/api/v1/batches/{batch['batch']}"
     expected = table_of(with_file(client, url + ".csv", sent))
     answer = with_file(client, url + ".xlsx", sent)
@@ -90,28 +99,34 @@ def test_excel_holds_the_same_and_runs_no_formula(client, batch, sent):
     names = [cell.value for cell in header]
     assert names == list(expected[0])
     for row, wanted in zip(rows, expected, strict=True):
-        found = {name: "" if cell.value is None else cell.value for name, cell in zip(names, row, strict=True)}
+        found = {
+            name: "" if cell.value is None else cell.value
+            for name, cell in zip(names, row, strict=True)
+        }
         assert float(wanted.pop("risk")) == pytest.approx(found.pop("risk"))
         assert float(wanted.pop("confidence")) == pytest.approx(found.pop("confidence"))
         assert {name: str(value) for name, value in found.items()} == wanted
 
 
-def test_a_workbook_of_too_many_rows_is_refused_with_the_way_out(client, batch, monkeypatch):
+def test_excel_export_of_too_many_rows_is_refused_with_remedy(client, batch, monkeypatch):
     monkeypatch.setattr(batches, "MAX_EXCEL_ROWS", 10)
-    assert "Take the CSV" in is_problem(client.get(f"/api/v1/batches/{batch['batch']}.xlsx"), 413)["detail"]
+    assert (
+        "Take the CSV"
+        in is_problem(client.get(f"/api/v1/batches/{batch['batch']}.xlsx"), 413)["detail"]
+    )
 
 
 @pytest.mark.parametrize("address", ["01JZZZZZZZZZZZZZZZZZZZZZZZ.csv", "x.csv", "x.exe"])
-def test_what_is_not_there(client, address):
+def test_export_of_a_missing_batch_is_404(client, address):
     is_problem(client.get(f"/api/v1/batches/{address}"), 404)
 
 
-def test_without_its_version_a_batch_has_no_reasons_and_says_so(client, batch, registry, production, appoint):
+def test_export_without_its_version_has_no_reasons(client, batch, registry, production, appoint):
     appoint("2")
-    production.look()
+    production.refresh()
     registry.tampered = {"1"}
     rows = table_of(client.get(f"/api/v1/batches/{batch['batch']}.csv"))
-    assert {row["reasons"] for row in rows} == {"not to be had: version 1 is another file now"}
+    assert {row["reasons"] for row in rows} == {"unavailable: version 1 is another file now"}
 
 
 def test_a_result_can_be_uploaded_again(client, send_file, batch, sent):

@@ -1,4 +1,4 @@
-"""What is no call of one of the page's callbacks is refused, and leaves no trace to fill the log with."""
+"""Malformed calls of the page's callbacks are refused and do not fill the log."""
 
 import json
 import logging
@@ -37,11 +37,15 @@ def call(known):
 
 
 def test_every_callback_of_the_page_can_be_called(client):
-    callbacks = [c for c in client.get("/_dash-dependencies").get_json() if not c["clientside_function"]]
+    callbacks = [
+        c for c in client.get("/_dash-dependencies").get_json() if not c["clientside_function"]
+    ]
     assert len(callbacks) > 10
     for known in callbacks:
         status = client.post(PATH, json=call(known)).status_code
-        assert status in (200, 204, 500), known  # what a callback makes of no values is not asked here
+        assert status in (200, 204, 500), (
+            known
+        )  # what a callback makes of no values is not asked here
 
 
 @pytest.mark.parametrize(
@@ -73,15 +77,18 @@ def test_every_callback_of_the_page_can_be_called(client):
         ('{"output": NaN}', 400),
     ],
 )
-def test_what_is_no_call_is_refused_without_a_word_in_the_log(client, body, status, caplog):
+def test_malformed_call_is_refused_without_a_log_line(client, body, status, caplog):
     data = body if isinstance(body, str) else json.dumps(body)
     answer = client.post(PATH, data=data, content_type="application/json")
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
     assert not caplog.records
 
 
-def test_what_is_no_json_is_refused(client, caplog):
-    assert client.post(PATH, data="x=1", content_type="application/x-www-form-urlencoded").status_code == 415
+def test_call_that_is_not_json_is_refused(client, caplog):
+    assert (
+        client.post(PATH, data="x=1", content_type="application/x-www-form-urlencoded").status_code
+        == 415
+    )
     assert not caplog.records
 
 

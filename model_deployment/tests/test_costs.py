@@ -1,7 +1,7 @@
-"""What any input of 10 MB may cost: 10 seconds of processor time and 500 MB above rest, in the real server.
+"""The cost of any input of 10 MB: at most 10 s of processor time and 500 MB, in the real server.
 
-Each is decided, or gets a clear 4xx; meanwhile others are answered. With `COSTS=costs.txt` the figures are
-written there.
+Each is decided, or gets a clear 4xx; meanwhile others are answered. With `COSTS=costs.txt` the
+figures are written there.
 """
 
 import http.client
@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 import psutil
 import pytest
 
-from tests.support.bad_input import CLIENTS
+from tests.support.bad_input.cases import CLIENTS
 from tests.support.costly_input import FILES, INPUTS, JSON, SCORE, honest_csv
 from tests.support.processes import wait_for
 from tests.support.riskometer import approve_version, register_version, serving
@@ -28,7 +28,11 @@ MEMORY = 500_000_000
 def server(tmp_path_factory, mlflow_server, scorers):
     """A Risk-O-Meter of one process."""
     version = register_version(mlflow_server, "costs", scorers[0])
-    settings = {"MLFLOW_TRACKING_URI": mlflow_server, "MODEL_NAME": "costs", "MODEL_POLL_SECONDS": "1"}
+    settings = {
+        "MLFLOW_TRACKING_URI": mlflow_server,
+        "MODEL_NAME": "costs",
+        "MODEL_POLL_SECONDS": "1",
+    }
     more = {"RISKOMETER_PROCESSES": "1", "MAX_UPLOAD_MB": "12"}
     with serving(tmp_path_factory.mktemp("costs"), settings | more) as server:
         approve_version(server, version)
@@ -39,7 +43,9 @@ def server(tmp_path_factory, mlflow_server, scorers):
 
 def send(server, path, type, body):
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=200)) as connection:
-        connection.request("POST", path, body, {"Content-Type": type, "Content-Encoding": "identity"})
+        connection.request(
+            "POST", path, body, {"Content-Type": type, "Content-Encoding": "identity"}
+        )
         answer = connection.getresponse()
         return answer.status, answer.read()
 
@@ -53,7 +59,9 @@ class Cost:
     """What a worker and its children take while it is measured; and how long others wait."""
 
     def __init__(self, server) -> None:
-        (self._worker,) = (each for each in server.workers() if "resource_tracker" not in " ".join(each.cmdline()))
+        (self._worker,) = (
+            each for each in server.workers() if "resource_tracker" not in " ".join(each.cmdline())
+        )
         self._url = f"{server.url}/healthz"
 
     def __enter__(self) -> "Cost":
@@ -97,12 +105,13 @@ class Cost:
             self.waited = max(self.waited, time.monotonic() - began)
 
 
-def test_many_large_uploads_at_once_take_no_more_than_a_few(server):
+def test_many_large_uploads_cost_no_more_than_a_few(server):
     body, type = form(honest_csv())
     answers = []
     with Cost(server) as cost:
         threads = [
-            threading.Thread(target=lambda: answers.append(send(server, FILES, type, body)[0])) for _ in range(8)
+            threading.Thread(target=lambda: answers.append(send(server, FILES, type, body)[0]))
+            for _ in range(8)
         ]
         for thread in threads:
             thread.start()
@@ -114,15 +123,22 @@ def test_many_large_uploads_at_once_take_no_more_than_a_few(server):
 
 
 @pytest.mark.parametrize(
-    "sent", [pytest.param(one, id=one.name, marks=[] if one.quick else [pytest.mark.slow]) for one in INPUTS]
+    "sent",
+    [
+        pytest.param(one, id=one.name, marks=[] if one.quick else [pytest.mark.slow])
+        for one in INPUTS
+    ],
 )
-def test_an_input_costs_no_more_than_it_may(server, sent, record_property):
+def test_costly_input_stays_within_the_limits(server, sent, record_property):
     body, type = sent.body(), sent.type
     if not type:
         body, type = form(body)
     with Cost(server) as cost:
         status, answer = send(server, sent.path, type, body)
-    figures = f"{len(body) / 1e6:.2f} MB, {status}, {cost.cpu:.2f} s, {cost.peak / 1e6:.0f} MB, {cost.waited:.2f} s"
+    figures = (
+        f"{len(body) / 1e6:.2f} MB, {status}, {cost.cpu:.2f} s, "
+        f"{cost.peak / 1e6:.0f} MB, {cost.waited:.2f} s"
+    )
     record_property("cost", figures)
     if path := os.environ.get("COSTS"):  # where the table is to be written
         with open(path, "a") as table:
@@ -136,6 +152,6 @@ def test_an_input_costs_no_more_than_it_may(server, sent, record_property):
     assert send(server, SCORE, JSON, json.dumps(CLIENTS[:1]).encode())[0] == 200
 
 
-def test_there_are_many_inputs():
+def test_there_are_many_costly_inputs():
     assert len(INPUTS) >= 70
     assert len({one.name for one in INPUTS}) == len(INPUTS)

@@ -1,4 +1,4 @@
-"""What goes wrong around the service, for real: full disks, a log that goes away, killed workers, two at once.
+"""Real failures around the service: full disks, an absent log, killed workers, concurrency.
 
 Nothing is lost, nothing is decided twice, and whoever sent it can tell which.
 """
@@ -31,7 +31,7 @@ from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
 from model_deployment.http import orphan_cleanup
-from tests.support.bad_input import parquet
+from tests.support.files import parquet
 from tests.support.processes import wait_for
 from tests.support.riskometer import client_of, serving
 
@@ -49,8 +49,18 @@ def post(server, path, data, **headers):
 
 def upload(server, data, query="", **headers):
     """Return status and body of the upload of a file."""
-    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + data + b"\r\n--b--\r\n"
-    return post(server, f"files{query}", form, **{"Content-Type": "multipart/form-data; boundary=b"}, **headers)
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+        + data
+        + b"\r\n--b--\r\n"
+    )
+    return post(
+        server,
+        f"files{query}",
+        form,
+        **{"Content-Type": "multipart/form-data; boundary=b"},
+        **headers,
+    )
 
 
 def override(server, decision, by):
@@ -61,9 +71,14 @@ def override(server, decision, by):
 
 
 def many(clients, n):
-    """Return so many clients as a Parquet file of few kB."""
+    """Return `n` clients as a Parquet file of a few kB."""
     return parquet(
-        pa.table({name: pa.array([c[name] for c in clients]).take(_times(clients, n)) for name in clients[0]})
+        pa.table(
+            {
+                name: pa.array([c[name] for c in clients]).take(_times(clients, n))
+                for name in clients[0]
+            }
+        )
     )
 
 
@@ -90,7 +105,7 @@ def in_bucket(server):
 
 @contextmanager
 def full_disk(server):
-    """Have every write to a file fail, in all workers: as on a full disk, but that the error is called EFBIG."""
+    """Have every write to a file fail in all workers, as on a full disk (but with EFBIG)."""
     if not hasattr(resource, "prlimit"):
         pytest.skip("only Linux can limit another process")
     limits = {}
@@ -104,19 +119,22 @@ def full_disk(server):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
 
 
-def test_a_full_disk_withholds_answers_leaves_nothing_half_written_and_is_forgotten_when_there_is_room(
-    serve, register, approve_on, mlflow_server, scorers, clients, as_csv
+def test_full_disk_withholds_answers_until_there_is_room(
+    serve, register, approve_on, mlflow_server, scorers, client_rows, as_csv
 ):
-    # Of its own: where Prometheus' counters cannot grow, a worker counts no new kind of request any more.
+    # Of its own: where Prometheus' counters cannot grow, a worker counts no new kind of request any
+    # more.
     version = register(mlflow_server, "full disk", scorers[0])
-    server = serve(MLFLOW_TRACKING_URI=mlflow_server, MODEL_NAME="full disk", MODEL_POLL_SECONDS="0.2")
+    server = serve(
+        MLFLOW_TRACKING_URI=mlflow_server, MODEL_NAME="full disk", MODEL_POLL_SECONDS="0.2"
+    )
     approve_on(server, version)
     wait_for(server.ready, 60, "the model")
     ways = {
-        "a list, by the log": lambda: post(server, "score", json.dumps(clients[:3]), **JSON),
-        "a file, by the log": lambda: upload(server, as_csv(clients[:20]).encode()),
-        "a large batch, by the bucket": lambda: upload(server, many(clients, 10_500)),
-        "a large file, by its spool": lambda: upload(server, as_csv(clients * 33).encode()),
+        "a list, by the log": lambda: post(server, "score", json.dumps(client_rows[:3]), **JSON),
+        "a file, by the log": lambda: upload(server, as_csv(client_rows[:20]).encode()),
+        "a large batch, by the bucket": lambda: upload(server, many(client_rows, 10_500)),
+        "a large file, by its spool": lambda: upload(server, as_csv(client_rows * 33).encode()),
     }
     for way in ways.values():
         status, body = way()
@@ -143,9 +161,18 @@ def test_a_full_disk_withholds_answers_leaves_nothing_half_written_and_is_forgot
 
 @pytest.fixture
 def on_a_small_disk(tmp_path, register, mlflow_server, scorers):
-    """A Risk-O-Meter whose state, and whose temporary files, are on a disk of 80 MB; and where that is to be found."""
+    """A Risk-O-Meter with state and temporary files on a disk of 80 MB, and the disk's path."""
     mount = 'mount -t tmpfs -o size=80m none "$0" && mkdir "$0/tmp" && exec "$@"'
-    through = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(tmp_path / "var")]
+    through = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        mount,
+        str(tmp_path / "var"),
+    ]
     (tmp_path / "var").mkdir()
     if not shutil.which("unshare") or subprocess.run([*through, "true"]).returncode:
         pytest.skip("this machine does not let us mount a disk of our own")
@@ -166,7 +193,7 @@ def on_a_small_disk(tmp_path, register, mlflow_server, scorers):
 
 
 def on(disk, copy):
-    """Return what the log on a disk holds, from a copy: SQLite would look for the file on our own disk."""
+    """Return what the log on a disk holds, from a copy: SQLite would look on our own disk."""
     shutil.copytree(disk, copy, ignore=shutil.ignore_patterns("*-shm", "filling", "tmp"))
     urls = {"decision_log": f"sqlite:///{copy}/decisions.db", "bucket": str(copy / "bucket")}
     return held(open_log(Settings(_env_file=None, **urls)))
@@ -174,15 +201,15 @@ def on(disk, copy):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("warm", [True, False])
-def test_on_a_disk_that_is_really_full_no_worker_dies_and_answers_are_true(
-    on_a_small_disk, clients, as_csv, tmp_path, warm
+def test_workers_survive_a_full_disk_with_true_answers(
+    on_a_small_disk, client_rows, as_csv, tmp_path, warm
 ):
     server, disk = on_a_small_disk
     ways = [
-        lambda: server.score(clients[:3]),
-        lambda: upload(server, as_csv(clients).encode()),
-        lambda: upload(server, many(clients, 10_500)),
-        lambda: upload(server, as_csv(clients * 33).encode()),
+        lambda: server.score(client_rows[:3]),
+        lambda: upload(server, as_csv(client_rows).encode()),
+        lambda: upload(server, many(client_rows, 10_500)),
+        lambda: upload(server, as_csv(client_rows * 33).encode()),
         lambda: server.get("/metrics"),
         lambda: server.get("/nothing"),
     ]
@@ -196,8 +223,13 @@ def test_on_a_disk_that_is_really_full_no_worker_dies_and_answers_are_true(
     assert {status for status, _ in answers} - {200, 404} == {503}
     (disk / "filling").unlink()
     assert len(before) == (8 if warm else 0)
-    # A log may have some room left that it took before; what was answered is in it, and nothing else.
-    decided = [(body["batch"], body["n_decided"]) for status, body in answers if status == 200 and "batch" in body]
+    # A log may have some room left that it took before; what was answered is in it, and nothing
+    # else.
+    decided = [
+        (body["batch"], body["n_decided"])
+        for status, body in answers
+        if status == 200 and "batch" in body
+    ]
     assert on(disk, tmp_path / "after") == before + decided
     assert [way()[0] for way in ways] == [200, 200, 200, 200, 200, 404]
     assert {worker.pid for worker in server.workers()} == known
@@ -207,7 +239,7 @@ def test_on_a_disk_that_is_really_full_no_worker_dies_and_answers_are_true(
 
 
 def at_once(n, call):
-    """Return what so many threads got, which began together."""
+    """Return the results of threads that began together."""
     start = threading.Barrier(n)
 
     def begin(i):
@@ -218,9 +250,11 @@ def at_once(n, call):
         return list(pool.map(begin, range(n)))
 
 
-def test_clerks_who_upload_at_once_each_get_their_own_file_decided(server, clients, as_csv):
+def test_concurrent_uploads_each_get_their_own_decisions(server, client_rows, as_csv):
     def files(who):
-        rows = [row | {"client_id": f"{who}-{i}"} for i, row in enumerate(clients[who : who + 40])]
+        rows = [
+            row | {"client_id": f"{who}-{i}"} for i, row in enumerate(client_rows[who : who + 40])
+        ]
         return [upload(server, as_csv(rows).encode()) for _ in range(3)]
 
     before = len(everything(server))
@@ -234,19 +268,23 @@ def test_clerks_who_upload_at_once_each_get_their_own_file_decided(server, clien
     assert [r.seq for r in server.decisions().batches(kind=None)] == list(range(1, before + 25))
 
 
-def test_one_file_sent_twice_at_once_with_one_key_is_decided_once(server, clients, as_csv):
-    data = as_csv(clients).encode()
+def test_file_sent_twice_at_once_with_one_key_is_decided_once(server, client_rows, as_csv):
+    data = as_csv(client_rows).encode()
     answers = at_once(4, lambda _: upload(server, data, **{"Idempotency-Key": "twice at once"}))
     assert [status for status, _ in answers] == [200] * 4
     assert len({json.dumps(body) for _, body in answers}) == 1
     log = server.decisions()
-    assert [r.id for r in log.batches() if r.idempotency_key == "twice at once"] == [answers[0][1]["batch"]]
+    assert [r.id for r in log.batches() if r.idempotency_key == "twice at once"] == [
+        answers[0][1]["batch"]
+    ]
     assert log.sweep(NO_TIME) == 0
 
 
-def test_of_clerks_who_override_one_decision_at_once_one_does_and_the_others_are_told(server, clients):
-    for decision in server.score(clients[:4])[1]["decisions"]:
-        answers = at_once(6, lambda who, decision=decision: override(server, decision, f"clerk {who}"))
+def test_concurrent_overrides_one_stands_the_others_are_refused(server, client_rows):
+    for decision in server.score(client_rows[:4])[1]["decisions"]:
+        answers = at_once(
+            6, lambda who, decision=decision: override(server, decision, f"clerk {who}")
+        )
         assert sorted(status for status, _ in answers) == [201, 422, 422, 422, 422, 422]
         assert all("already" in body["detail"] for status, body in answers if status == 422)
         (event,) = server.decisions().events("override", decision["id"])
@@ -257,33 +295,35 @@ def test_of_clerks_who_override_one_decision_at_once_one_does_and_the_others_are
 
 
 @pytest.mark.slow
-def test_a_log_that_somebody_holds_is_waited_for_and_then_the_answer_withheld(server, clients):
+def test_locked_log_is_waited_for_then_the_answer_withheld(server, client_rows):
     before = everything(server)
     path = server.settings.decision_log.removeprefix("sqlite:///")
     with closing(sqlite3.connect(path, isolation_level=None)) as somebody:
         somebody.execute("BEGIN IMMEDIATE")
-        status, body = server.score(clients[:2])
+        status, body = server.score(client_rows[:2])
         assert (status, body["type"]) == (503, "urn:risk-o-meter:no-decision-log")
         assert server.get("/readyz")[0] == 503
         somebody.execute("ROLLBACK")
     assert everything(server) == before
-    assert server.score(clients[:2])[0] == 200
+    assert server.score(client_rows[:2])[0] == 200
     assert len(everything(server)) == len(before) + 1
 
 
-def test_on_mongodb_the_log_goes_and_comes_back(settings, production, relay, mongodb_url, clients, as_csv):
+def test_mongodb_log_that_returns_is_used_again(
+    settings, production, relay, mongodb_url, client_rows, as_csv
+):
     address, _, name = mongodb_url.removeprefix("mongodb://").partition("/")
     through = relay.url(f"http://{address}").removeprefix("http://")
     there = settings.model_copy(update={"decision_log": f"mongodb://{through}/{name}"})
     log = open_log(there)
     client = client_of(create_app(there, production=production, log=log))
-    rows = {"json": clients[:2]}
+    rows = {"json": client_rows[:2]}
     assert client.post("/api/v1/score", **rows).status_code == 200
     before = log.batches()
     relay.stop()
     answer = client.post("/api/v1/score", **rows)
     assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
-    file = {"file": (io.BytesIO(as_csv(clients).encode()), "clients.csv")}
+    file = {"file": (io.BytesIO(as_csv(client_rows).encode()), "clients.csv")}
     assert client.post("/api/v1/files", data=file).status_code == 503
     assert open_log(settings.model_copy(update={"decision_log": mongodb_url})).batches() == before
     relay.again()
@@ -299,7 +339,10 @@ def alone(serve, register, approve_on, mlflow_server, scorers):
     """A Risk-O-Meter of one worker, which serves a version of its own."""
     version = register(mlflow_server, "alone", scorers[0])
     server = serve(
-        MLFLOW_TRACKING_URI=mlflow_server, MODEL_NAME="alone", RISKOMETER_PROCESSES="1", MODEL_POLL_SECONDS="0.2"
+        MLFLOW_TRACKING_URI=mlflow_server,
+        MODEL_NAME="alone",
+        RISKOMETER_PROCESSES="1",
+        MODEL_POLL_SECONDS="0.2",
     )
     approve_on(server, version)
     # Until then, it may be the version of an earlier test.
@@ -308,7 +351,7 @@ def alone(serve, register, approve_on, mlflow_server, scorers):
 
 
 def killed_when(server, data, key, moment):
-    """Upload a file, kill the worker at a moment, and return what the client got: an answer or an error.
+    """Upload a file, kill the worker at a moment, and return the client's answer or error.
 
     None when the answer came before the moment did.
     """
@@ -336,10 +379,8 @@ def sent_again(server, data, key):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["reading", "writing"])
-def test_a_worker_killed_mid_file_leaves_nothing_and_the_file_sent_again_is_decided_once(
-    alone, clients, as_csv, moment
-):
-    data = (as_csv(clients) + as_csv(clients).partition("\n")[2] * 2_999).encode()
+def test_file_of_a_killed_worker_is_decided_once_when_resent(alone, client_rows, as_csv, moment):
+    data = (as_csv(client_rows) + as_csv(client_rows).partition("\n")[2] * 2_999).encode()
     (worker,) = alone.workers()
     busy = worker.cpu_times().user
     moments = {
@@ -364,8 +405,8 @@ def test_a_worker_killed_mid_file_leaves_nothing_and_the_file_sent_again_is_deci
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [9_000, 200_000])
-def test_a_worker_killed_after_the_commit_and_before_the_answer_has_decided_once(alone, clients, as_csv, n):
-    data = (as_csv(clients) + as_csv(clients).partition("\n")[2] * (n // 200 - 1)).encode()
+def test_worker_killed_after_the_commit_has_decided_once(alone, client_rows, as_csv, n):
+    data = (as_csv(client_rows) + as_csv(client_rows).partition("\n")[2] * (n // 200 - 1)).encode()
     log = alone.decisions()
     got = killed_when(alone, data, "order 8", lambda: log.batches())
     assert isinstance(got, http.client.HTTPException | OSError), got
@@ -382,10 +423,12 @@ def test_a_worker_killed_after_the_commit_and_before_the_answer_has_decided_once
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to give memory back")
-def test_a_worker_gives_back_what_a_big_file_took(alone, clients, as_csv):
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc can be told to give memory back"
+)
+def test_worker_releases_the_memory_of_a_large_file(alone, client_rows, as_csv):
     (worker,) = alone.workers()
-    small, rest = as_csv(clients).encode(), as_csv(clients).partition("\n")[2].encode()
+    small, rest = as_csv(client_rows).encode(), as_csv(client_rows).partition("\n")[2].encode()
     assert upload(alone, small)[0] == 200
     before = worker.memory_full_info().uss
     for _ in range(2):
@@ -393,32 +436,40 @@ def test_a_worker_gives_back_what_a_big_file_took(alone, clients, as_csv):
     wait_for(lambda: worker.memory_full_info().uss < before + 60_000_000, 10, "the memory")
 
 
-def test_what_a_killed_worker_left_is_swept_by_those_after_it(log, scorers, clients):
+def test_leftovers_of_a_killed_worker_are_swept(log, scorers, client_rows):
     """Two hours ago a worker died before its commit mark, and one just now."""
-    applications = Validator().rows(clients[:3])
+    applications = Validator().rows(client_rows[:3])
     decided = scorers[0].decide(applications.codes)
     now = datetime.now(UTC)
     left = [
-        Batch(applications, decided, "1", "digest", 1 / 6, id=str(ULID.from_datetime(then)), time=then)
+        Batch(
+            applications, decided, "1", "digest", 1 / 6, id=str(ULID.from_datetime(then)), time=then
+        )
         for then in (now - timedelta(hours=2), now)
     ]
     for batch in left:
         log._documents.insert("decisions", documents(batch))
     kept = log.commit(replace(left[1], id=str(ULID())))
     orphan_cleanup.start(log)
-    wait_for(lambda: log._documents.distinct("decisions", "batch", {}) == {left[1].id, kept.id}, 10, "the sweep")
+    wait_for(
+        lambda: log._documents.distinct("decisions", "batch", {}) == {left[1].id, kept.id},
+        10,
+        "the sweep",
+    )
 
 
 # Another version meanwhile
 
 
 @pytest.mark.slow
-def test_a_file_is_decided_by_one_version_while_others_are_approved_to_and_fro(
-    alone, register, mlflow_server, scorers, clients, approve_on
+def test_file_is_decided_by_one_version_during_approvals(
+    alone, register, mlflow_server, scorers, client_rows, approve_on
 ):
     register(mlflow_server, "alone", scorers[1])
-    codes = Validator().rows(clients).codes
-    risks = {str(number): scorer.risk(codes).tolist() for number, scorer in enumerate(scorers, start=1)}
+    codes = Validator().rows(client_rows).codes
+    risks = {
+        str(number): scorer.risk(codes).tolist() for number, scorer in enumerate(scorers, start=1)
+    }
     done = threading.Event()
     first = int(Registry(mlflow_server, "alone").alias(PRODUCTION))
 
@@ -435,7 +486,7 @@ def test_a_file_is_decided_by_one_version_while_others_are_approved_to_and_fro(
     try:
         deadline = time.monotonic() + 60
         while len(seen) < 2 or time.monotonic() < deadline - 50:
-            status, body = upload(alone, many(clients, 50_000))
+            status, body = upload(alone, many(client_rows, 50_000))
             assert status == 200
             version = body["model_version"]
             seen.add(version)

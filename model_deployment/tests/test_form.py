@@ -23,9 +23,12 @@ def scoring(production, log, settings):
 
 
 @pytest.fixture
-def typed(clients):
+def typed(client_rows):
     """What a form sends: texts, empty where nothing is typed."""
-    return {name: str(value) for name, value in clients[0].items()} | {"client_id": "", "age": ""}
+    return {name: str(value) for name, value in client_rows[0].items()} | {
+        "client_id": "",
+        "age": "",
+    }
 
 
 def test_the_form_has_a_labelled_field_for_each_attribute():
@@ -35,14 +38,14 @@ def test_the_form_has_a_labelled_field_for_each_attribute():
         assert f'"id": "a-{name}"' in text
 
 
-def test_what_is_not_filled_in_yet_is_said_and_nothing_is_decided(scoring, production, log, typed):
+def test_incomplete_form_names_missing_fields_and_decides_nothing(scoring, production, log, typed):
     parts, off = form.preview(scoring, production, typed | {"duration": "", "housing": " "})
     assert "To be filled in: Duration, Housing." in text_of(parts)
     assert off
     assert list(log.latest_batches(kind=None)) == []
 
 
-def test_what_is_typed_is_judged_and_kept_nowhere(scoring, production, log, typed):
+def test_preview_of_typed_values_is_stored_nowhere(scoring, production, log, typed):
     parts, off = form.preview(scoring, production, typed)
     assert "Preview: nothing rests on it" in text_of(parts)
     assert "What raises the risk" in text_of(parts)
@@ -56,9 +59,11 @@ def test_a_value_that_is_not_allowed_is_named(scoring, production, log, typed):
     assert off
 
 
-def test_what_can_be_two_numbers_is_refused_and_what_is_read_otherwise_is_said(scoring, production, log, typed):
+def test_ambiguous_number_is_refused_and_a_reading_noted(scoring, production, log, typed):
     parts, off = form.preview(scoring, production, typed | {"credit_amount": "400.000"})
-    assert "credit_amount '400.000' may be 400000 or 400; write it without a separator." in text_of(parts)
+    assert "credit_amount '400.000' may be 400000 or 400; write it without a separator." in text_of(
+        parts
+    )
     assert off
     parts, off = form.preview(scoring, production, typed | {"client_id": "NA"})
     assert "client_id: 'NA' taken as no value." in text_of(parts)
@@ -68,7 +73,7 @@ def test_what_can_be_two_numbers_is_refused_and_what_is_read_otherwise_is_said(s
     assert off
 
 
-def test_a_decision_is_taken_once_however_often_it_is_pressed(scoring, production, log, typed):
+def test_repeated_clicks_take_one_decision(scoring, production, log, typed):
     for _ in range(2):
         parts, off, id = form.take(scoring, production, log, typed, "key-1", ANN)
         assert "Decision taken." in text_of(parts)
@@ -79,9 +84,11 @@ def test_a_decision_is_taken_once_however_often_it_is_pressed(scoring, productio
     assert len(log.batches()) == 2
 
 
-def test_without_a_model_it_says_so_and_may_be_tried_again(scoring, production, disapprove, log, typed):
+def test_form_without_a_model_says_so_and_can_be_retried(
+    scoring, production, disapprove, log, typed
+):
     disapprove()
-    production.look()
+    production.refresh()
     parts, off, id = form.take(scoring, production, log, typed, "key-1", ANN)
     assert "There is no Production model" in text_of(parts)
     assert not off

@@ -11,7 +11,7 @@ import pytest
 from model_deployment.files import formats, workbook
 from model_deployment.files import parquet as parquet_file
 from model_deployment.files.formats import as_csv as read
-from model_deployment.files.limited import Refused
+from model_deployment.files.limited import FileRefused
 from tests.support.files import parquet
 from tests.support.problems import is_problem
 
@@ -34,8 +34,8 @@ def verdict(answer):
 
 
 @pytest.fixture
-def mixed(clients):
-    rows = [dict(row, note=f"n{i}") for i, row in enumerate(clients[:20])]
+def mixed(client_rows):
+    rows = [dict(row, note=f"n{i}") for i, row in enumerate(client_rows[:20])]
     rows[3]["purpose"] = "yacht"
     rows[5]["duration"] = 0
     rows[7]["credit_amount"] = None
@@ -43,7 +43,7 @@ def mixed(clients):
     return rows
 
 
-def test_one_verdict_for_every_format(send_file, as_csv, mixed):
+def test_every_format_gets_the_same_verdict(send_file, as_csv, mixed):
     # Excel has one type of numbers and Parquet one type a column; a CSV has words.
     by_csv = verdict(send_file(as_csv(mixed)))
     assert len(by_csv[1]) == 17
@@ -51,13 +51,15 @@ def test_one_verdict_for_every_format(send_file, as_csv, mixed):
     assert (tuple(of_sheet), warnings[1:]) == (by_csv[:-1], by_csv[-1])
     text = pa.table({name: pa.array([row[name] for row in mixed]) for name in mixed[0]})
     for name in ("purpose", "housing"):
-        text = text.set_column(text.schema.get_field_index(name), name, text[name].dictionary_encode())
+        text = text.set_column(
+            text.schema.get_field_index(name), name, text[name].dictionary_encode()
+        )
     assert verdict(send_file(parquet(text), "clients.parquet"))[1] == by_csv[1]
 
 
-def test_blank_rows_of_a_sheet_are_no_clients(clients, send_file):
-    blank = dict.fromkeys(clients[0])
-    body = send_file(excel([clients[0], blank, clients[1], blank])).get_json()
+def test_blank_rows_of_a_sheet_are_not_clients(client_rows, send_file):
+    blank = dict.fromkeys(client_rows[0])
+    body = send_file(excel([client_rows[0], blank, client_rows[1], blank])).get_json()
     assert (body["n_decided"], body["n_rejected"]) == (2, 0)
 
 
@@ -74,30 +76,36 @@ def lists():
         (lists, "lists or objects"),
     ],
 )
-def test_what_cannot_be_read(send_file, data, why):
+def test_unreadable_file_is_refused(send_file, data, why):
     body = is_problem(send_file(data if isinstance(data, bytes) else data(), "clients.xlsx"), 400)
     assert why in body["detail"]
 
 
-def test_damaged_workbooks_and_files_are_unreadable_never_a_crash(clients):
+def test_damaged_workbooks_and_files_are_unreadable_never_a_crash(client_rows):
     for whole, reader in (
-        (excel(clients[:3]), workbook.as_csv),
+        (excel(client_rows[:3]), workbook.as_csv),
         (parquet(pa.table({"duration": [1, 2, 3]})), parquet_file.as_csv),
     ):
         for at in range(8, len(whole), max(len(whole) // 60, 1)):
             for damaged in (whole[:at], whole[:at] + b"\xff\x00\xff" + whole[at + 3 :]):
-                with contextlib.suppress(Refused):
+                with contextlib.suppress(FileRefused):
                     reader(damaged)
 
 
-def test_a_csv_is_left_alone():
+def test_csv_is_passed_on_unchanged():
     assert read(b"duration;purpose\n") == (b"duration;purpose\n", {})
 
 
-def test_a_workbook_is_read_once_for_its_decisions_and_its_rejected_rows(send_file, clients, monkeypatch):
+def test_a_workbook_is_read_once_for_its_decisions_and_its_rejected_rows(
+    send_file, client_rows, monkeypatch
+):
     found = []
-    monkeypatch.setattr(formats, "_read", lambda *what, read=formats._read: found.append(what) or read(*what))
-    answer = send_file(excel([clients[0], clients[1] | {"purpose": "yacht"}]), "c.xlsx", "?decisions=none")
+    monkeypatch.setattr(
+        formats, "_read", lambda *what, read=formats._read: found.append(what) or read(*what)
+    )
+    answer = send_file(
+        excel([client_rows[0], client_rows[1] | {"purpose": "yacht"}]), "c.xlsx", "?decisions=none"
+    )
     assert answer.get_json()["rejected_xlsx"]
     assert len(found) == 1
 
@@ -111,14 +119,17 @@ def test_a_workbook_is_read_once_for_its_decisions_and_its_rejected_rows(send_fi
     ],
     ids=["floats", "decimals", "integers"],
 )
-def test_ids_of_a_column_of_numbers_are_whole(send_file, clients, ids):
-    table = pa.Table.from_pylist(clients[:3]).append_column("client_id", ids)
+def test_ids_of_a_column_of_numbers_are_whole(send_file, client_rows, ids):
+    table = pa.Table.from_pylist(client_rows[:3]).append_column("client_id", ids)
     body = send_file(parquet(table), "clients.parquet").get_json()
     assert [d["client_id"] for d in body["decisions"]] == ["1952489", "123456789012", None]
     assert body["warnings"] == []
 
 
-def test_numbers_that_are_not_whole_stay_what_they_are():
-    columns = {"a": pa.array([1.5, 2.0, float("nan")]), "b": pa.array([1e300, -0.25, 7.0], pa.float64())}
+def test_fractional_numbers_are_unchanged():
+    columns = {
+        "a": pa.array([1.5, 2.0, float("nan")]),
+        "b": pa.array([1e300, -0.25, 7.0], pa.float64()),
+    }
     text = parquet_file.as_csv(parquet(pa.table(columns))).csv.decode()
     assert text.splitlines()[1:] == ['"1.5","1e+300"', '"2","-0.25"', '"nan","7"']

@@ -1,4 +1,4 @@
-"""Rows and bytes that nobody thought of: the same verdict in every form, and never a score for what is not there."""
+"""Random rows and bytes: the same verdict in every form, and never an invented score."""
 
 import csv
 import io
@@ -15,8 +15,13 @@ from credit_risk.schema.codec import decode
 from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
-from model_deployment.scoring.live_model import Production
-from tests.support.bad_input import CLIENTS, CSV, NAMES, body, csv_of, excel, parquet, table
+from model_deployment.scoring.live_model import LiveModel
+from tests.support.bad_input.cases import CLIENTS, NAMES
+from tests.support.bad_input.csv_files import CSV, csv_of
+from tests.support.bad_input.json_bodies import body
+from tests.support.bad_input.parquet_files import table
+from tests.support.bad_input.workbooks import excel
+from tests.support.files import parquet
 from tests.support.riskometer import StubRegistry, client_of, decide_for
 
 FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -26,15 +31,19 @@ MANY = settings(FEW, max_examples=1500)
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
-    return open_log(Settings(_env_file=None, decision_log=f"sqlite:///{folder}/log.db", bucket=str(folder / "bucket")))
+    return open_log(
+        Settings(
+            _env_file=None, decision_log=f"sqlite:///{folder}/log.db", bucket=str(folder / "bucket")
+        )
+    )
 
 
 @pytest.fixture(scope="module")
 def ask(log, scorers):
-    """A function that sends bytes as a file, or as JSON, and returns the answer, which is as every answer has to be."""
+    """A function that sends bytes as a file or as JSON, and returns the well-formed answer."""
     decide_for(log, "1")
-    production = Production(StubRegistry(scorers), log, poll_seconds=10)
-    production.look()
+    production = LiveModel(StubRegistry(scorers), log, poll_seconds=10)
+    production.refresh()
     client = client_of(create_app(Settings(_env_file=None), production=production, log=log))
 
     def send(data, as_json=False):
@@ -64,7 +73,9 @@ def ask(log, scorers):
         logged = log.read(log.batch(found["batch"])).to_pylist()
         found["inputs"] = [tuple(row[name] for name in NAMES) for row in logged]
         if logged:
-            again = scorers[0].risk(Validator().rows([{name: row[name] for name in NAMES} for row in logged]).codes)
+            again = scorers[0].risk(
+                Validator().rows([{name: row[name] for name in NAMES} for row in logged]).codes
+            )
             assert [d["risk"] for d in found["decisions"]] == again.tolist()
 
     return send
@@ -97,7 +108,9 @@ def same_verdict(ask, changes, form):
     rows = [CLIENTS[i % 3] | change | {"number": i} for i, change in enumerate(changes)]
     separator, quoting, encoding, columns = form
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, delimiter=separator, quoting=quoting, lineterminator="\r\n")
+    writer = csv.DictWriter(
+        text, columns, delimiter=separator, quoting=quoting, lineterminator="\r\n"
+    )
     writer.writeheader()
     writer.writerows(rows)
     by_json, by_file = ask(body(rows), as_json=True), ask(text.getvalue().encode(encoding))
@@ -105,7 +118,10 @@ def same_verdict(ask, changes, form):
 
 
 def verdict(status, found):
-    decided = [(d["row"], d["client_id"], d["prediction"], d["risk"], d["warnings"]) for d in found["decisions"]]
+    decided = [
+        (d["row"], d["client_id"], d["prediction"], d["risk"], d["warnings"])
+        for d in found["decisions"]
+    ]
     # A column that no row of the list has, a file may have: only what is wrong with rows counts.
     wrong = {(f["row"], f["column"], json.dumps(f["allowed"])) for f in found["rejected"]}
     return status, decided, wrong, found["n_rejected"]
@@ -116,20 +132,23 @@ ROWS = given(st.lists(CHANGES, min_size=1, max_size=5), FORMS)
 
 @ROWS
 @FEW
-def test_a_row_gets_one_verdict_in_both_forms(ask, changes, form):
+def test_row_gets_one_verdict_in_both_forms(ask, changes, form):
     same_verdict(ask, changes, form)
 
 
 @pytest.mark.slow
 @ROWS
 @MANY
-def test_a_row_gets_one_verdict_in_both_forms_longer(ask, changes, form):
+def test_row_gets_one_verdict_in_both_forms_longer(ask, changes, form):
     same_verdict(ask, changes, form)
 
 
 # Bytes
 
-NOTED = [client | {"note": note} for client, note in zip(CLIENTS, ('a "b"', "c\nd", "e;f\tg"), strict=True)]
+NOTED = [
+    client | {"note": note}
+    for client, note in zip(CLIENTS, ('a "b"', "c\nd", "e;f\tg"), strict=True)
+]
 SOURCES = {
     "csv": CSV,
     "noted csv": csv_of(NOTED, ";"),
@@ -141,9 +160,29 @@ SOURCES = {
     "nothing": b"",
 }
 SHEET = "xl/worksheets/sheet1.xml"
-SPICES = [b'"', b"\n", b"\r", b",", b"\0", b"\xff", b'","', b"1e309", b"-", b"[", b"{", b"}", b"\\u", b"<", b"&#13;"]
+SPICES = [
+    b'"',
+    b"\n",
+    b"\r",
+    b",",
+    b"\0",
+    b"\xff",
+    b'","',
+    b"1e309",
+    b"-",
+    b"[",
+    b"{",
+    b"}",
+    b"\\u",
+    b"<",
+    b"&#13;",
+]
 EDITS = st.lists(
-    st.tuples(st.integers(0, 10**6), st.integers(0, 40), st.one_of(st.binary(max_size=8), st.sampled_from(SPICES))),
+    st.tuples(
+        st.integers(0, 10**6),
+        st.integers(0, 40),
+        st.one_of(st.binary(max_size=8), st.sampled_from(SPICES)),
+    ),
     min_size=1,
     max_size=6,
 )
@@ -171,7 +210,9 @@ def there(data):
     text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     found = set()
     for separator in ",;\t":
-        header, *rows = csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=separator)
+        header, *rows = csv.reader(
+            io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=separator
+        )
         names = [name.strip() for name in header]
         valid = Validator().rows(
             [dict(zip(names, row, strict=False)) for row in rows if len(row) == len(names)] or [{}]
@@ -181,7 +222,9 @@ def there(data):
 
 
 def no_score_for_what_is_not_there(ask, source, edits):
-    data = with_sheet(SOURCES[source], edits) if source == "sheet" else edited(SOURCES[source], edits)
+    data = (
+        with_sheet(SOURCES[source], edits) if source == "sheet" else edited(SOURCES[source], edits)
+    )
     status, found = ask(data, as_json=source == "json")
     if status == 400:
         return
@@ -196,12 +239,12 @@ def no_score_for_what_is_not_there(ask, source, edits):
 
 @BYTES
 @FEW
-def test_bytes_get_an_answer_and_no_score_for_what_is_not_there(ask, source, edits):
+def test_arbitrary_bytes_get_an_answer_and_no_invented_score(ask, source, edits):
     no_score_for_what_is_not_there(ask, source, edits)
 
 
 @pytest.mark.slow
 @BYTES
 @MANY
-def test_bytes_get_an_answer_and_no_score_for_what_is_not_there_longer(ask, source, edits):
+def test_arbitrary_bytes_get_an_answer_and_no_invented_score_longer(ask, source, edits):
     no_score_for_what_is_not_there(ask, source, edits)

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from credit_risk.schema import attributes, validation, values
-from credit_risk.schema.faults import MAX_FAULTS, Invalid, Unreadable
+from credit_risk.schema.faults import MAX_FAULTS, InvalidValue, MalformedFile
 from credit_risk.schema.validation import Validator
 from model_deployment.api.json_body import LIST, MAX_ROWS, SMALL, applications, parse
 from model_deployment.http.problem import Problem
@@ -17,7 +17,9 @@ def many(item, size=10_000_000):
     return b"[" + b",".join([item] * (size // (len(item) + 1))) + b"]"
 
 
-@pytest.mark.parametrize("item", [b"{}", b"[]", b"0", b'""', b'{"a":{}}', b"[[[]]]", b'{"a":1,"b":2}'])
+@pytest.mark.parametrize(
+    "item", [b"{}", b"[]", b"0", b'""', b'{"a":{}}', b"[[[]]]", b'{"a":1,"b":2}']
+)
 def test_millions_of_values_are_refused_before_one_of_them_is_made(item):
     body = many(item)
     tracemalloc.start()
@@ -31,20 +33,23 @@ def test_millions_of_values_are_refused_before_one_of_them_is_made(item):
     assert "/api/v1/files" in refused.value.detail
 
 
-def test_names_and_bytes_are_bounded_too():
-    for body in (b"[{" + b",".join(b'"%d":0' % i for i in range(LIST.values)) + b"}]", b" " * (LIST.size + 1)):
+def test_names_and_bytes_are_bounded():
+    for body in (
+        b"[{" + b",".join(b'"%d":0' % i for i in range(LIST.values)) + b"}]",
+        b" " * (LIST.size + 1),
+    ):
         with pytest.raises(Problem, match=r"at most .* are read"):
             applications(body)
 
 
-def test_more_clients_than_a_list_may_have_are_sent_on_to_files(client):
+def test_list_of_too_many_clients_is_referred_to_files(client):
     body = is_problem(client.post("/api/v1/score", json=[{}] * (MAX_ROWS + 1)), 413)
     assert "20,001 applications" in body["detail"]
     assert "/api/v1/files" in body["detail"]
 
 
-def test_a_list_of_the_most_clients_with_every_value_and_as_many_notes_is_read(clients):
-    row = clients[0] | {f"note {i}": "a, b: [c] {d}" for i in range(5)}
+def test_largest_allowed_list_is_read(client_rows):
+    row = client_rows[0] | {f"note {i}": "a, b: [c] {d}" for i in range(5)}
     body = json.dumps([row] * MAX_ROWS).encode()
     assert len(applications(body)) == MAX_ROWS
 
@@ -54,21 +59,27 @@ def test_a_small_body_has_small_bounds():
         parse(many(b"[]", 100_000), "object", SMALL)
     with pytest.raises(Problem, match="1 MB"):
         parse(b'"' + b"x" * SMALL.size + b'"', "object", SMALL)
-    with pytest.raises(Unreadable):
+    with pytest.raises(MalformedFile):
         parse(b"NaN", "object", SMALL)
 
 
-def test_faults_beyond_the_thousandth_are_counted_not_worded(monkeypatch):
+def test_faults_beyond_the_thousandth_are_only_counted(monkeypatch):
     worded = []
     for module in (attributes, validation, values):
-        monkeypatch.setattr(module, "Invalid", lambda *what: worded.append(what) or Invalid(*what))
+        monkeypatch.setattr(
+            module, "InvalidValue", lambda *what: worded.append(what) or InvalidValue(*what)
+        )
     found = Validator().rows([{"duration": i, "purpose": f"x{i}"} for i in range(1000, 6000)])
     assert len(found.faults) == MAX_FAULTS
     assert len(worded) == MAX_FAULTS
-    assert found.reasons["duration", "out_of_range"] == found.reasons["purpose", "unknown_category"] == 5000
+    assert (
+        found.reasons["duration", "out_of_range"]
+        == found.reasons["purpose", "unknown_category"]
+        == 5000
+    )
 
 
-def test_a_long_way_to_write_a_number_is_not_remembered():
+def test_long_spelling_of_a_number_is_not_cached():
     validator = Validator()
     validator.rows([{"duration": "6." + "0" * 100_000}])
     assert all(len(text) < 100 for texts in validator._values._caches.values() for text in texts)

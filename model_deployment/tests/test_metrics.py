@@ -6,17 +6,23 @@ from prometheus_client.parser import text_string_to_metric_families
 def samples(client):
     text = client.get("/metrics").text
     return {
-        (s.name, *sorted(s.labels.items())): s.value for f in text_string_to_metric_families(text) for s in f.samples
+        (s.name, *sorted(s.labels.items())): s.value
+        for f in text_string_to_metric_families(text)
+        for s in f.samples
     }
 
 
 def requests_of(client):
     name = "riskometer_request_duration_seconds_count"
-    return {tuple(v for _, v in key[1:]): value for key, value in samples(client).items() if key[0] == name}
+    return {
+        tuple(v for _, v in key[1:]): value
+        for key, value in samples(client).items()
+        if key[0] == name
+    }
 
 
-def test_requests_are_counted_by_rule_method_and_status(client, clients):
-    client.post("/api/v1/score", json=clients[:1])
+def test_requests_are_counted_by_rule_method_and_status(client, client_rows):
+    client.post("/api/v1/score", json=client_rows[:1])
     client.post("/api/v1/score", json=[{}])
     client.get("/api/v1/score")
     client.get("/assets/riskometer.css")
@@ -33,8 +39,8 @@ def test_requests_are_counted_by_rule_method_and_status(client, clients):
     }
 
 
-def test_scoring_is_timed_apart(client, clients):
-    client.post("/api/v1/score", json=clients[:1])
+def test_scoring_is_timed_apart(client, client_rows):
+    client.post("/api/v1/score", json=client_rows[:1])
     found = samples(client)
     assert found[("riskometer_scoring_duration_seconds_count",)] == 1
     assert 0 < found[("riskometer_scoring_duration_seconds_sum",)] < 60

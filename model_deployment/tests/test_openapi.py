@@ -1,4 +1,4 @@
-"""The description is the API: every route is in it, real answers are what it says, and the page shows it all."""
+"""The OpenAPI description: it has every route, real answers match it, the page shows it."""
 
 import io
 import re
@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 
 from credit_risk.schema.json_schema import json_schema
-from model_deployment.api import score as endpoint
-from model_deployment.api.openapi import OPERATIONS
+from model_deployment.api.routes import OPERATIONS
+from model_deployment.api.routes.score import SCORE
 from tests.support.outcomes import TODAY
 
 
@@ -25,23 +25,32 @@ def conforms(described):
 
     def check(answer, id: str) -> None:
         (operation,) = (
-            o for methods in described["paths"].values() for o in methods.values() if o["operationId"] == id
+            o
+            for methods in described["paths"].values()
+            for o in methods.values()
+            if o["operationId"] == id
         )
         media = operation["responses"][str(answer.status_code)]["content"][answer.mimetype]
         if not answer.mimetype.endswith("json"):
             return
-        schema = {"$ref": "#/$defs/answer", "$defs": {"answer": media["schema"]}, "components": described["components"]}
+        schema = {
+            "$ref": "#/$defs/answer",
+            "$defs": {"answer": media["schema"]},
+            "components": described["components"],
+        }
         jsonschema.Draft202012Validator(schema).validate(answer.get_json(force=True))
 
     return check
 
 
-def test_it_is_valid_openapi_3_1(described):
+def test_description_is_valid_openapi_3_1(described):
     assert described["openapi"].startswith("3.1.")
     assert "1 MB" in described["info"]["description"]
     text = str(described)
     for name in re.findall(r"'\$ref': '([^']+)'", text):
-        assert name.removeprefix("#/components/schemas/") in described["components"]["schemas"], name
+        assert name.removeprefix("#/components/schemas/") in described["components"]["schemas"], (
+            name
+        )
     for schema in described["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
 
@@ -53,8 +62,10 @@ def test_every_route_is_described_and_every_description_is_a_route(app, describe
         for method in rule.methods - {"HEAD", "OPTIONS"}
         if rule.rule.startswith("/api/")
     }
-    routes.add((endpoint.PATH, "post"))
-    assert routes == {(path, method) for path, methods in described["paths"].items() for method in methods}
+    routes.add((SCORE.path, "post"))
+    assert routes == {
+        (path, method) for path, methods in described["paths"].items() for method in methods
+    }
 
 
 def test_an_application_is_described_by_the_table_that_validates_it(described):
@@ -63,8 +74,8 @@ def test_an_application_is_described_by_the_table_that_validates_it(described):
     }
 
 
-def test_real_answers_are_as_described(client, send_file, clients, as_csv, conforms):
-    rows = [client | {"client_id": "C-1", "class": "good"} for client in clients[:31]]
+def test_real_answers_are_as_described(client, send_file, client_rows, as_csv, conforms):
+    rows = [client | {"client_id": "C-1", "class": "good"} for client in client_rows[:31]]
     rows[30]["duration"] = 10**30
     query = "?reasons=true&what_would_change_it=true"
     for asked in ("", query):
@@ -76,17 +87,24 @@ def test_real_answers_are_as_described(client, send_file, clients, as_csv, confo
     conforms(send_file("duration\n6\n"), "files")
     conforms(
         client.post(
-            "/api/v1/files", data={"file": (io.BytesIO(as_csv(rows).encode()), "c.csv")}, headers={"Accept": "text/csv"}
+            "/api/v1/files",
+            data={"file": (io.BytesIO(as_csv(rows).encode()), "c.csv")},
+            headers={"Accept": "text/csv"},
         ),
         "files",
     )
     conforms(send_file("duration\n6\n", query="?decisions=none"), "files")
-    green, red = (next(d["id"] for d in decisions if d["prediction"] == p) for p in ("green", "red"))
+    green, red = (
+        next(d["id"] for d in decisions if d["prediction"] == p) for p in ("green", "red")
+    )
     body = {"prediction": "green", "by": "Ann", "reason": "knows him"}
     conforms(client.post(f"/api/v1/decisions/{red}/override", json=body), "override")
     conforms(client.post(f"/api/v1/decisions/{red}/override", json=body), "override")
     conforms(client.post(f"/api/v1/decisions/{red}x/override", json=body), "override")
-    told = f"decision_id,outcome,date\n{green},repaid,{TODAY}\n{red},defaulted,{TODAY}\n{red},paid,2020\nx,,\n"
+    told = (
+        f"decision_id,outcome,date\n{green},repaid,{TODAY}\n"
+        f"{red},defaulted,{TODAY}\n{red},paid,2020\nx,,\n"
+    )
     for data in (told, told, "decision_id,outcome,date\nx,repaid,2020-01-01\n", "outcome\n"):
         conforms(client.post("/api/v1/outcomes", data=data, content_type="text/csv"), "outcomes")
     batch, _, _ = green.rpartition("-")

@@ -1,4 +1,4 @@
-"""`POST /api/v1/outcomes`: a file of what became of clients, and `make outcomes`."""
+"""`POST /api/v1/outcomes`, which takes a file of outcomes, and `make outcomes`."""
 
 import csv
 import io
@@ -15,11 +15,11 @@ from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import outcomes
 from credit_risk.schema.validation import Validator
-from credit_risk.scoring.model import Decided, confidence
+from credit_risk.scoring.decisions import Decisions, confidence
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.app import create_app
 from model_deployment.outcomes import main
-from tests.support.bad_input import saved
+from tests.support.bad_input.workbooks import saved
 from tests.support.files import parquet
 from tests.support.outcomes import TODAY
 from tests.support.problems import is_problem
@@ -30,10 +30,12 @@ AWAY = "mongodb://127.0.0.1:1/nobody?serverSelectionTimeoutMS=100"
 
 
 @pytest.fixture
-def decided(client, clients):
+def decided(client, client_rows):
     """A function that returns the ids of the clients that were decided green, or red."""
-    found = client.post("/api/v1/score", json=clients[:60]).get_json()["decisions"]
-    return {colour: [d["id"] for d in found if d["prediction"] == colour] for colour in ("green", "red")}
+    found = client.post("/api/v1/score", json=client_rows[:60]).get_json()["decisions"]
+    return {
+        colour: [d["id"] for d in found if d["prediction"] == colour] for colour in ("green", "red")
+    }
 
 
 @pytest.fixture
@@ -46,11 +48,22 @@ def tell(client):
 
 def test_good_rows_are_taken_beside_bad_ones(tell, decided, client):
     green, red = decided["green"], decided["red"]
-    text = f"{HEADER}{green[0]},repaid,{TODAY}\n{red[0]},defaulted,{TODAY}\n{green[1]},paid,{TODAY}\n"
+    text = (
+        f"{HEADER}{green[0]},repaid,{TODAY}\n{red[0]},defaulted,{TODAY}\n{green[1]},paid,{TODAY}\n"
+    )
     answer = tell(text)
     assert answer.status_code == 200
     body = answer.get_json()
-    assert list(body) == ["upload", "n_added", "n_known", "n_open", "n_rejected", "kinds", "rejected", "warnings"]
+    assert list(body) == [
+        "upload",
+        "n_added",
+        "n_known",
+        "n_open",
+        "n_rejected",
+        "kinds",
+        "rejected",
+        "warnings",
+    ]
     assert (body["n_added"], body["n_known"], body["n_rejected"], body["warnings"]) == (1, 0, 2, [])
     assert body["rejected"] == [
         {
@@ -71,20 +84,31 @@ def test_good_rows_are_taken_beside_bad_ones(tell, decided, client):
     (told,) = client.get(f"/api/v1/decisions/{green[0]}").get_json()["outcomes"]
     assert (told["outcome"], told["date"]) == ("repaid", TODAY)
     again = tell(text).get_json()
-    assert (again["upload"], again["n_added"], again["n_known"], again["n_rejected"]) == (None, 0, 1, 2)
+    assert (again["upload"], again["n_added"], again["n_known"], again["n_rejected"]) == (
+        None,
+        0,
+        1,
+        2,
+    )
 
 
-def test_a_form_with_a_file_is_taken_too_and_its_name_kept(client, decided, log):
+def test_form_upload_is_taken_and_keeps_the_file_name(client, decided, log):
     text = f"{HEADER}{decided['green'][0]},repaid,{TODAY}\n"
-    answer = client.post("/api/v1/outcomes", data={"file": (io.BytesIO(text.encode()), "/home/me/out.csv")})
+    answer = client.post(
+        "/api/v1/outcomes", data={"file": (io.BytesIO(text.encode()), "/home/me/out.csv")}
+    )
     assert answer.get_json()["n_added"] == 1
     assert [event["source"] for event in log.events("outcomes")] == ["out.csv"]
 
 
-def test_the_result_of_a_file_becomes_its_file_of_outcomes(client, send_file, clients, as_csv, tell):
-    rows = [client | {"client_id": f"=C-{i}"} for i, client in enumerate(clients[:30])]
+def test_the_result_of_a_file_becomes_its_file_of_outcomes(
+    client, send_file, client_rows, as_csv, tell
+):
+    rows = [client | {"client_id": f"=C-{i}"} for i, client in enumerate(client_rows[:30])]
     data = {"file": (io.BytesIO(as_csv(rows).encode()), "clients.csv")}
-    result = client.post("/api/v1/files", data=data, headers={"Accept": "text/csv"}).text.splitlines()
+    result = client.post(
+        "/api/v1/files", data=data, headers={"Accept": "text/csv"}
+    ).text.splitlines()
     told = [f"{result[0]},outcome,date", *(f"{line},repaid,{TODAY}" for line in result[1:])]
     body = tell("\n".join(told)).get_json()
     n_green = sum("green" in line for line in result)
@@ -101,17 +125,21 @@ def test_a_sample_is_a_preview_and_has_no_outcomes(send_file, tell):
 def test_a_file_without_one_good_row_is_422_with_its_faults(tell, log):
     body = is_problem(tell(f"{HEADER}nobody,repaid,{TODAY}\n"), 422)
     assert body["type"] == "urn:risk-o-meter:nothing-taken"
-    assert (body["n_added"], body["n_rejected"], body["rejected"][0]["column"]) == (0, 1, "decision_id")
+    assert (body["n_added"], body["n_rejected"], body["rejected"][0]["column"]) == (
+        0,
+        1,
+        "decision_id",
+    )
     assert "'date' is missing" in is_problem(tell("decision_id,outcome\nx,repaid\n"), 422)["detail"]
     assert log.events("outcomes") == []
 
 
 @pytest.mark.parametrize("text", ["", "\n", "hello,world\n1,2\n", "\x00", "PK\x03\x04"])
-def test_what_is_no_csv_of_outcomes_is_400(tell, text):
+def test_file_that_is_not_a_csv_of_outcomes_is_400(tell, text):
     is_problem(tell(text), 400)
 
 
-def test_another_type_is_415(client):
+def test_other_content_type_is_415(client):
     assert "text/csv" in is_problem(client.post("/api/v1/outcomes", json=[]), 415)["detail"]
 
 
@@ -148,18 +176,27 @@ def big_batch(n: int) -> Batch:
     )
     risk = np.full(n, 0.1)
     made = datetime.now(UTC) - timedelta(days=40)
-    return Batch(applications, Decided(risk, risk > 1, confidence(risk)), "1", "digest-1", 1 / 6, time=made)
+    return Batch(
+        applications, Decisions(risk, risk > 1, confidence(risk)), "1", "digest-1", 1 / 6, time=made
+    )
 
 
 def test_a_hundred_thousand_outcomes_are_taken_and_a_correction_found(settings, production, log):
     record = log.commit(big_batch(100_000))
     client = client_of(create_app(settings, production=production, log=log))
     lines = [f"{record.id}-{i},repaid,{TODAY}\n" for i in range(100_000)]
-    answer = client.post("/api/v1/outcomes", data=HEADER + "".join(lines), content_type="text/csv").get_json()
+    answer = client.post(
+        "/api/v1/outcomes", data=HEADER + "".join(lines), content_type="text/csv"
+    ).get_json()
     assert (answer["n_added"], answer["n_rejected"]) == (100_000, 0)
     lines[70_000] = f"C-70000,defaulted,{TODAY}\n"
     correction = f"client_id,outcome,date\n{lines[70_000]}"
-    assert client.post("/api/v1/outcomes", data=correction, content_type="text/csv").get_json()["n_added"] == 1
+    assert (
+        client.post("/api/v1/outcomes", data=correction, content_type="text/csv").get_json()[
+            "n_added"
+        ]
+        == 1
+    )
     assert [o["outcome"] for o in outcomes(log, f"{record.id}-70000")] == ["repaid", "defaulted"]
 
 
@@ -168,13 +205,17 @@ def test_a_hundred_thousand_outcomes_are_taken_and_a_correction_found(settings, 
 
 @pytest.fixture
 def command(settings, monkeypatch, capsys):
-    """A function that hands text to the command, in this process: exit code, standard output, standard error."""
+    """A function that runs the command on text: exit code, standard output, standard error."""
 
     def run(text: str | bytes, **env: str) -> tuple[int, str, str]:
-        for name, value in ({"DECISION_LOG": settings.decision_log, "BUCKET": settings.bucket} | env).items():
+        for name, value in (
+            {"DECISION_LOG": settings.decision_log, "BUCKET": settings.bucket} | env
+        ).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(
-            sys, "stdin", io.TextIOWrapper(io.BytesIO(text if isinstance(text, bytes) else text.encode()))
+            sys,
+            "stdin",
+            io.TextIOWrapper(io.BytesIO(text if isinstance(text, bytes) else text.encode())),
         )
         code = main(["--name", "out.csv"])
         return code, *capsys.readouterr()
@@ -182,7 +223,7 @@ def command(settings, monkeypatch, capsys):
     return run
 
 
-def test_the_command_takes_a_file_and_says_what_was_wrong(command, decided, settings):
+def test_command_takes_a_file_and_reports_faults(command, decided, settings):
     green, red = decided["green"][0], decided["red"][0]
     code, out, err = command(f"{HEADER}{green},repaid,{TODAY}\n{red},repaid,{TODAY}\n")
     assert code == 1
@@ -196,7 +237,7 @@ def test_the_command_takes_a_file_and_says_what_was_wrong(command, decided, sett
     )
 
 
-def test_the_command_says_the_first_of_many_faults(command):
+def test_command_prints_the_first_of_many_faults(command):
     code, out, err = command(HEADER + f"nobody,repaid,{TODAY}\n" * 30)
     assert (code, out) == (2, "0 added, 0 known already, 0 still open, 30 rejected\n")
     lines = [line for line in err.splitlines() if "there is no decision nobody" in line]
@@ -211,7 +252,11 @@ def test_the_command_says_the_first_of_many_faults(command):
         ("", {}, "the file is empty"),
         (f"{HEADER}x,repaid,2026-01-01\n", {}, "there is no decision x"),
         (f"{HEADER}x,repaid,2026-01-01\n", {"DECISION_LOG": AWAY}, "MongoDB"),
-        (f"{HEADER}x,repaid,2026-01-01\n", {"DECISION_LOG": "ftp://x"}, "must start with mongodb://"),
+        (
+            f"{HEADER}x,repaid,2026-01-01\n",
+            {"DECISION_LOG": "ftp://x"},
+            "must start with mongodb://",
+        ),
     ],
 )
 def test_the_command_ends_with_2_when_nothing_was_taken(command, text, env, words):
@@ -225,15 +270,15 @@ def test_the_command_ends_with_2_when_nothing_was_taken(command, text, env, word
 
 
 @pytest.fixture
-def result(client, clients, as_csv):
+def result(client, client_rows, as_csv):
     """The result of forty clients, as rows to fill in: none of them has an outcome yet."""
-    rows = [client | {"client_id": f"C-{i}"} for i, client in enumerate(clients[:40])]
+    rows = [client | {"client_id": f"C-{i}"} for i, client in enumerate(client_rows[:40])]
     data = {"file": (io.BytesIO(as_csv(rows).encode()), "clients.csv")}
     text = client.post("/api/v1/files", data=data, headers={"Accept": "text/csv"}).text
     return [row | {"outcome": "", "date": ""} for row in csv.DictReader(io.StringIO(text))]
 
 
-def test_of_a_book_of_open_loans_the_one_mistake_is_told(result, tell, as_csv):
+def test_one_fault_among_open_loans_is_reported(result, tell, as_csv):
     rows = result * 50
     green = [i for i, row in enumerate(rows) if row["prediction"] == "green"]
     rows[green[0]] = rows[green[0]] | {"outcome": "repaid", "date": TODAY}
@@ -244,7 +289,7 @@ def test_of_a_book_of_open_loans_the_one_mistake_is_told(result, tell, as_csv):
     assert [kind["n"] for kind in body["kinds"]] == [1]
 
 
-def test_open_loans_alone_are_nothing_wrong(result, tell, as_csv, command):
+def test_file_of_open_loans_only_is_accepted(result, tell, as_csv, command):
     answer = tell(as_csv(result))
     assert answer.status_code == 200
     body = answer.get_json()
@@ -268,12 +313,20 @@ def outcomes_book(decided):
     made = datetime.now(UTC)
     today = datetime(made.year, made.month, made.day)  # noqa: DTZ001 - as a workbook has it
     rows = [{"decision_id": id, "outcome": "repaid", "date": today} for id in decided["green"]]
-    return workbook_of([*rows, rows[0] | {"outcome": None, "date": None}], ("client_id", "outcome", "date"))
+    return workbook_of(
+        [*rows, rows[0] | {"outcome": None, "date": None}], ("client_id", "outcome", "date")
+    )
 
 
 def test_a_workbook_is_taken_and_its_sheet_named(client, outcomes_book, decided, log):
-    answer = client.post("/api/v1/outcomes", data={"file": (io.BytesIO(outcomes_book), "out.xlsx")}).get_json()
-    assert (answer["n_added"], answer["n_open"], answer["n_rejected"]) == (len(decided["green"]), 1, 0)
+    answer = client.post(
+        "/api/v1/outcomes", data={"file": (io.BytesIO(outcomes_book), "out.xlsx")}
+    ).get_json()
+    assert (answer["n_added"], answer["n_open"], answer["n_rejected"]) == (
+        len(decided["green"]),
+        1,
+        0,
+    )
     first, second = answer["warnings"]
     assert (first, second[:31]) == ("sheet 'Outcomes' read", "sheet 'Old', which is hidden, h")
     assert [event["source"] for event in log.events("outcomes")] == ["out.xlsx"]
@@ -288,29 +341,42 @@ def test_the_command_takes_a_workbook_too(command, outcomes_book, decided):
     assert "outcomes: sheet 'Outcomes' read" in err
 
 
-def test_parquet_is_taken(client, decided):
-    table = pa.table({"decision_id": decided["green"], "outcome": ["repaid"] * len(decided["green"])})
+def test_parquet_file_of_outcomes_is_taken(client, decided):
+    table = pa.table(
+        {"decision_id": decided["green"], "outcome": ["repaid"] * len(decided["green"])}
+    )
     days = pa.array([datetime.now(UTC).date()] * table.num_rows)
     data = parquet(table.append_column("date", days))
-    answer = client.post("/api/v1/outcomes", data={"file": (io.BytesIO(data), "out.parquet")}).get_json()
+    answer = client.post(
+        "/api/v1/outcomes", data={"file": (io.BytesIO(data), "out.parquet")}
+    ).get_json()
     assert (answer["n_added"], answer["n_rejected"]) == (len(decided["green"]), 0)
 
 
-def test_a_date_as_german_excel_saves_it_is_taken(client, clients, tell):
+def test_date_of_a_german_excel_is_taken(client, client_rows, tell):
     best = min(
-        client.post("/api/v1/score", json=[row | {"client_id": "CASE-1"} for row in clients[:30]]).get_json()[
-            "decisions"
-        ],
+        client.post(
+            "/api/v1/score", json=[row | {"client_id": "CASE-1"} for row in client_rows[:30]]
+        ).get_json()["decisions"],
         key=lambda d: d["risk"],
     )
     day = datetime.now(UTC).date()
-    body = tell(f"\ufeffdecision_id;outcome;date\r\n{best['id']};repaid;{day:%d.%m.%Y}\r\n").get_json()
-    assert (body["n_added"], body["warnings"]) == (1, [f"date: '{day:%d.%m.%Y}' read as day.month.year"])
-    refused = is_problem(tell(f"decision_id;outcome;date\n{best['id']};repaid;{day:%m/%d/%Y}\n"), 422)
+    body = tell(
+        f"\ufeffdecision_id;outcome;date\r\n{best['id']};repaid;{day:%d.%m.%Y}\r\n"
+    ).get_json()
+    assert (body["n_added"], body["warnings"]) == (
+        1,
+        [f"date: '{day:%d.%m.%Y}' read as day.month.year"],
+    )
+    refused = is_problem(
+        tell(f"decision_id;outcome;date\n{best['id']};repaid;{day:%m/%d/%Y}\n"), 422
+    )
     assert "has slashes, by which some mean day/month and others month/day" in refused["detail"]
 
 
 def test_an_empty_workbook_is_400_with_its_sheet(client):
     data = workbook_of([{"a": 1}])
-    detail = is_problem(client.post("/api/v1/outcomes", data={"file": (io.BytesIO(data), "out.xlsx")}), 400)["detail"]
+    detail = is_problem(
+        client.post("/api/v1/outcomes", data={"file": (io.BytesIO(data), "out.xlsx")}), 400
+    )["detail"]
     assert "sheet 'Outcomes' read" in detail

@@ -27,7 +27,7 @@ def text_of(component):
 
 
 def banner_after_a_look(production):
-    production.look()
+    production.refresh()
     return text_of(page.banner(production))
 
 
@@ -84,7 +84,7 @@ def test_the_banner_says_that_scoring_is_off_while_the_log_is_away(production, l
     assert "Scoring is off." not in banner_after_a_look(production)
 
 
-def test_the_banner_says_for_a_day_that_a_version_is_new(production, appoint, log):
+def test_banner_announces_a_new_version_for_a_day(production, appoint, log):
     appoint("2")
     assert "New: version 2 took over from version 1." in banner_after_a_look(production)
     serving = production.serving
@@ -93,8 +93,10 @@ def test_the_banner_says_for_a_day_that_a_version_is_new(production, appoint, lo
     assert "took over" not in text_of(page.banner(production))
 
 
-def test_the_result_is_read_from_the_log(send_file, clients, as_csv, log):
-    body = send_file(as_csv([row | {"client_id": f"C-{i}"} for i, row in enumerate(clients)])).get_json()
+def test_the_result_is_read_from_the_log(send_file, client_rows, as_csv, log):
+    body = send_file(
+        as_csv([row | {"client_id": f"C-{i}"} for i, row in enumerate(client_rows)])
+    ).get_json()
     parts = result(log, Rows(log), upload_of(body), "2")
     grid = grid_of(parts)
     fields = [c["field"] for c in grid.columnDefs]
@@ -108,16 +110,18 @@ def test_the_result_is_read_from_the_log(send_file, clients, as_csv, log):
     assert "Version 1 decided; version 2 serves now." in text
 
 
-def test_a_file_of_which_nothing_was_decided_shows_why(send_file, clients, as_csv, log):
-    body = send_file(as_csv([clients[0] | {"purpose": "<b>yacht</b>"}])).get_json(force=True)
+def test_file_without_a_decision_shows_why(send_file, client_rows, as_csv, log):
+    body = send_file(as_csv([client_rows[0] | {"purpose": "<b>yacht</b>"}])).get_json(force=True)
     text = text_of(result(log, Rows(log), upload_of(body)))
     assert "<b>yacht</b>" in text  # as text: Dash makes no HTML of it
     assert '"id": "decisions"' not in text
     assert "Download" not in text
 
 
-def test_a_batch_of_the_log_is_shown_with_what_was_rejected_in_counts(send_file, clients, as_csv, log):
-    body = send_file(as_csv([clients[0], clients[1] | {"purpose": "yacht"}]), "two.csv").get_json()
+def test_logged_batch_is_shown_with_counts_of_rejected_rows(send_file, client_rows, as_csv, log):
+    body = send_file(
+        as_csv([client_rows[0], client_rows[1] | {"purpose": "yacht"}]), "two.csv"
+    ).get_json()
     upload = logged(log.batch(body["batch"]))
     assert upload["name"].startswith("two.csv, ")
     text = text_of(result(log, Rows(log), upload))
@@ -125,34 +129,50 @@ def test_a_batch_of_the_log_is_shown_with_what_was_rejected_in_counts(send_file,
     assert "yacht" not in text
 
 
-def test_a_log_that_is_away_is_said(log, monkeypatch):
+def test_unreachable_log_is_reported(log, monkeypatch):
     def away(_):
         raise LogUnavailable("gone")
 
     monkeypatch.setattr(log, "batch", away)
-    body = {"batch": "x", "n_decided": 1, "n_rejected": 0, "model_version": "1", "rejected": [], "warnings": []}
+    body = {
+        "batch": "x",
+        "n_decided": 1,
+        "n_rejected": 0,
+        "model_version": "1",
+        "rejected": [],
+        "warnings": [],
+    }
     assert "cannot be read now" in text_of(result(log, Rows(log), upload_of(body)))
 
 
-def test_a_batch_that_is_no_word_is_not_handed_to_the_database(log):
-    body = {"batch": {"$gt": ""}, "n_decided": 1, "n_rejected": 0, "model_version": "1", "rejected": [], "warnings": []}
+def test_malformed_batch_id_is_not_passed_to_the_database(log):
+    body = {
+        "batch": {"$gt": ""},
+        "n_decided": 1,
+        "n_rejected": 0,
+        "model_version": "1",
+        "rejected": [],
+        "warnings": [],
+    }
     assert "AgGrid" not in text_of(result(log, Rows(log), upload_of(body)))
 
 
 @pytest.mark.parametrize("day", ["25.11.2026", "x", "9999-12-31", "10000-01-01"])
-def test_a_day_that_is_none_is_said(log, day):
+def test_invalid_day_is_reported(log, day):
     assert "A day is written" in text_of(history.found(log, "", None, day, None))
 
 
-def test_the_history_takes_the_last_day_in(send_file, clients, as_csv, log):
-    send_file(as_csv(clients[:2]), "two.csv")
+def test_history_includes_the_last_day(send_file, client_rows, as_csv, log):
+    send_file(as_csv(client_rows[:2]), "two.csv")
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     assert "two.csv" in text_of(history.found(log, "two", today, today, None))
     assert "Nothing was found." in text_of(history.found(log, "three", today, today, None))
 
 
-def test_the_history_shows_where_a_decision_came_from_and_its_override(send_file, clients, as_csv, log):
-    rows = [row | {"client_id": "C-7"} for row in clients[:2]]
+def test_the_history_shows_where_a_decision_came_from_and_its_override(
+    send_file, client_rows, as_csv, log
+):
+    rows = [row | {"client_id": "C-7"} for row in client_rows[:2]]
     _, second = send_file(as_csv(rows), "twice.csv").get_json()["decisions"]
     other = "green" if second["prediction"] == "red" else "red"
     override(log, second["id"], other, "Ann", "knows the client")
@@ -164,26 +184,41 @@ def test_the_history_shows_where_a_decision_came_from_and_its_override(send_file
     assert f'"badge {other}"' in text
 
 
-def test_a_workbook_is_offered_up_to_what_one_takes(send_file, clients, as_csv, log, monkeypatch):
+def test_workbook_download_is_offered_up_to_its_row_limit(
+    send_file, client_rows, as_csv, log, monkeypatch
+):
     monkeypatch.setattr("model_deployment.ui.result.MAX_EXCEL_ROWS", 3)
     for n, offered in ((3, True), (4, False)):
-        text = text_of(result(log, Rows(log), upload_of(send_file(as_csv(clients[:n])).get_json())))
+        text = text_of(
+            result(log, Rows(log), upload_of(send_file(as_csv(client_rows[:n])).get_json()))
+        )
         assert "Download CSV" in text
         assert ("Download Excel" in text) is offered
 
 
-def test_it_is_said_that_more_may_be_wrong_than_is_told(send_file, clients, as_csv, log):
+def test_page_says_that_further_faults_may_exist(send_file, client_rows, as_csv, log):
     for n, more in ((999, False), (1000, True)):
-        body = send_file(as_csv([clients[0], *[clients[1] | {"purpose": "yacht"}] * n])).get_json()
+        body = send_file(
+            as_csv([client_rows[0], *[client_rows[1] | {"purpose": "yacht"}] * n])
+        ).get_json()
         assert ("there may be more" in text_of(result(log, Rows(log), upload_of(body)))) is more
 
 
-def test_the_kinds_of_many_faults_come_before_them(send_file, clients, as_csv, log):
-    wrong = [clients[1] | {"purpose": "yacht"}] * 1200 + [clients[1] | {"duration": "six"}]
-    shown = text_of(result(log, Rows(log), upload_of(send_file(as_csv([clients[0], *wrong])).get_json())))
-    many, one = "1,200 times (line 3, 4, 5, 6, 7, ...), the first: purpose", "line 1203: duration 'six'"
+def test_fault_kinds_come_before_the_faults(send_file, client_rows, as_csv, log):
+    wrong = [client_rows[1] | {"purpose": "yacht"}] * 1200 + [client_rows[1] | {"duration": "six"}]
+    shown = text_of(
+        result(log, Rows(log), upload_of(send_file(as_csv([client_rows[0], *wrong])).get_json()))
+    )
+    many, one = (
+        "1,200 times (line 3, 4, 5, 6, 7, ...), the first: purpose",
+        "line 1203: duration 'six'",
+    )
     assert shown.index(many) < shown.index(one) < shown.index("there may be more")
-    few = text_of(result(log, Rows(log), upload_of(send_file(as_csv([clients[0], *wrong[:3]])).get_json())))
+    few = text_of(
+        result(
+            log, Rows(log), upload_of(send_file(as_csv([client_rows[0], *wrong[:3]])).get_json())
+        )
+    )
     assert "3 times" not in few
 
 
@@ -197,19 +232,27 @@ def test_each_view_has_an_address(client, path):
 FORGED = "Ann\n2026-01-01: approved\u202e\u2028x"
 
 
-def test_texts_of_people_are_shown_on_one_line(client, send_file, clients, as_csv, log, production):
-    (decision,) = client.post("/api/v1/score", json=[clients[0] | {"client_id": FORGED}]).get_json()["decisions"]
+def test_texts_of_people_are_shown_on_one_line(
+    client, send_file, client_rows, as_csv, log, production
+):
+    (decision,) = client.post(
+        "/api/v1/score", json=[client_rows[0] | {"client_id": FORGED}]
+    ).get_json()["decisions"]
     other = "green" if decision["prediction"] == "red" else "red"
     body = {"prediction": other, "by": FORGED, "reason": FORGED}
     answer = client.post(f"/api/v1/decisions/{decision['id']}/override", json=body).get_json()
     assert answer["by"] == answer["reason"] == "Ann 2026-01-01: approved x"
     # As an override of before is in the log.
-    log.append_event("override", decision["id"], prediction=decision["prediction"], by=FORGED, reason=FORGED)
+    log.append_event(
+        "override", decision["id"], prediction=decision["prediction"], by=FORGED, reason=FORGED
+    )
     record = log.batch(decision["id"].rpartition("-")[0])
     shown = [
         text_of(panel(log, production, decision["id"])),
         text_of(history.found(log, FORGED, None, None, None)),
-        json.dumps(Rows(log).page(record, {"startRow": 0, "endRow": 9})[0], ensure_ascii=False, default=str),
+        json.dumps(
+            Rows(log).page(record, {"startRow": 0, "endRow": 9})[0], ensure_ascii=False, default=str
+        ),
     ]
     for text in shown:
         assert "Ann 2026-01-01: approved x" in text
@@ -229,9 +272,21 @@ def test_texts_of_people_are_shown_on_one_line(client, send_file, clients, as_cs
         (b'{"output": "banner.children", "inputs": []}', 400),
         (b'{"output": "banner.children", "inputs": [1]}', 400),
         (b'{"output": "banner.children", "inputs": [{"value": 1}]}', 400),
-        (b'{"output": "banner.children", "inputs": [{"id": "clock", "property": "n_intervals"}], "output": 1}', 400),
+        (
+            b'{"output": "banner.children", '
+            b'"inputs": [{"id": "clock", "property": "n_intervals"}], "output": 1}',
+            400,
+        ),
     ],
 )
-def test_what_the_page_never_asks_does_not_reach_its_callbacks(client, settings, production, log, sent, status):
-    client = client_of(create_app(settings.model_copy(update={"max_upload_mb": 10}), production=production, log=log))
-    is_problem(client.post("/_dash-update-component", data=sent, content_type="application/json"), status)
+def test_malformed_call_does_not_reach_the_callbacks(
+    client, settings, production, log, sent, status
+):
+    client = client_of(
+        create_app(
+            settings.model_copy(update={"max_upload_mb": 10}), production=production, log=log
+        )
+    )
+    is_problem(
+        client.post("/_dash-update-component", data=sent, content_type="application/json"), status
+    )

@@ -1,4 +1,4 @@
-"""The promise that every answer that is no success is a problem of one shape, whatever the route and the reason."""
+"""Every answer that is not a success is a problem of one shape, on every route."""
 
 import io
 import re
@@ -10,8 +10,8 @@ from credit_risk.decision_log.batch import Batch
 from credit_risk.keys import digest
 from credit_risk.schema.validation import Validator
 from credit_risk.storage.documents import LogUnavailable
-from model_deployment.api.openapi import OPERATIONS, PUBLIC
 from model_deployment.api.problems import problem_of
+from model_deployment.api.routes import OPERATIONS, PUBLIC
 from model_deployment.api.schemas import Problem
 from model_deployment.app import create_app
 from model_deployment.scoring.errors import NotDecided
@@ -37,8 +37,8 @@ def is_the_promised(answer, status: int) -> dict:
 
 
 @pytest.fixture(autouse=True)
-def _a_batch(log, clients, scorers):
-    applications = Validator().rows(clients[:3])
+def _a_batch(log, client_rows, scorers):
+    applications = Validator().rows(client_rows[:3])
     decided = scorers[0].decide(applications.codes)
     log.commit(Batch(applications, decided, "1", "digest-1", scorers[0].threshold, id=KNOWN))
 
@@ -50,11 +50,13 @@ def ask(client, operation, method: str | None = None, **more):
 
 
 @pytest.fixture
-def good(clients, as_csv):
+def good(client_rows, as_csv):
     """Bodies that are taken, by operation."""
     return {
-        "score": lambda: {"json": clients[:1]},
-        "files": lambda: {"data": {"file": (io.BytesIO(as_csv(clients[:1]).encode()), "c.csv")}},
+        "score": lambda: {"json": client_rows[:1]},
+        "files": lambda: {
+            "data": {"file": (io.BytesIO(as_csv(client_rows[:1]).encode()), "c.csv")}
+        },
         "batch_with_its_file": lambda: {"data": {"file": (io.BytesIO(b"another"), "c.csv")}},
         "override": lambda: {"json": {"prediction": "red", "by": "Ann", "reason": "x"}},
         "outcomes": lambda: {
@@ -69,7 +71,15 @@ def kind(answer, status: int) -> str:
 
 
 def test_404_at_an_unknown_address(client):
-    for path in ("/api", "/api/v1", "/api/v1/", "/api/v2/score", "/api/v1/score/", "/api/v1/decisions/", "/x%00"):
+    for path in (
+        "/api",
+        "/api/v1",
+        "/api/v1/",
+        "/api/v2/score",
+        "/api/v1/score/",
+        "/api/v1/decisions/",
+        "/x%00",
+    ):
         for method in ("GET", "POST", "DELETE", "NONSENSE"):
             assert kind(client.open(path, method=method), 404) == "not-found"
 
@@ -85,12 +95,17 @@ def test_405_for_another_method(client):
 @pytest.mark.parametrize("host", ["evil.example", "", "[", "a b", "127.0.0.1.evil.example:9696"])
 def test_400_for_an_unknown_host(client, host):
     for operation in OPERATIONS:
-        assert kind(ask(client, operation, headers={"Host": host}), 400) in ("unknown-host", "bad-request")
+        assert kind(ask(client, operation, headers={"Host": host}), 400) in (
+            "unknown-host",
+            "bad-request",
+        )
 
 
 def test_403_from_another_web_page(client, good):
     for operation in POSTS:
-        answer = ask(client, operation, headers={"Origin": "http://evil.example"}, **good[operation.id]())
+        answer = ask(
+            client, operation, headers={"Origin": "http://evil.example"}, **good[operation.id]()
+        )
         assert kind(answer, 403) == "foreign-origin"
 
 
@@ -127,7 +142,7 @@ def test_415_for_another_type(client, type):
         assert kind(ask(client, operation, data=b"x", content_type=type), 415) == "unsupported-type"
 
 
-def test_400_for_what_cannot_be_read(client):
+def test_400_for_unreadable_content(client):
     for operation in POSTS:
         for body in bodies(operation, b"\xff\xfe\x00"):
             answer = ask(client, operation, **body)
@@ -137,7 +152,7 @@ def test_400_for_what_cannot_be_read(client):
                 assert kind(answer, 400) == "unreadable"
 
 
-def test_422_for_what_cannot_be_taken(client, good):
+def test_422_for_invalid_content(client, good):
     bad = good | {
         "score": lambda: {"json": [{}]},
         "files": lambda: {"data": {"file": (io.BytesIO(b"duration\n6\n"), "c.csv")}},
@@ -147,12 +162,14 @@ def test_422_for_what_cannot_be_taken(client, good):
         is_the_promised(ask(client, operation, **bad[operation.id]()), 422)
 
 
-def test_404_for_what_the_log_does_not_hold(client, good):
+def test_404_for_an_id_that_is_not_in_the_log(client, good):
     for operation in OPERATIONS:
         if "{id}" in operation.path:
             for form in ("csv", "xlsx", "pdf"):
                 path = operation.path.replace("{id}", UNKNOWN).replace("{form}", form)
-                answer = client.open(path, method=operation.method.upper(), **good.get(operation.id, dict)())
+                answer = client.open(
+                    path, method=operation.method.upper(), **good.get(operation.id, dict)()
+                )
                 assert kind(answer, 404) == "not-found"
 
 
@@ -177,23 +194,23 @@ def test_503_without_the_log(settings, production, good):
 
 def test_503_without_a_model(client, disapprove, production, good):
     disapprove()
-    production.look()
+    production.refresh()
     for operation in OPERATIONS:
         if operation.id in ("score", "files", "model"):
             answer = ask(client, operation, **good.get(operation.id, dict)())
             assert kind(answer, 503) == "no-production-model"
 
 
-def test_409_for_a_key_whose_version_is_gone(client, registry, production, clients, appoint):
-    more = {"json": clients[:1], "headers": {"Idempotency-Key": "k"}}
+def test_409_for_a_key_whose_version_is_gone(client, registry, production, client_rows, appoint):
+    more = {"json": client_rows[:1], "headers": {"Idempotency-Key": "k"}}
     client.post("/api/v1/score", **more)
     appoint("2")
-    production.look()
+    production.refresh()
     registry.tampered = {"1"}
     assert kind(client.post("/api/v1/score", **more), 409) == "decided-before"
 
 
-def test_500_for_what_nobody_foresaw(app, good, monkeypatch):
+def test_500_for_an_unforeseen_error(app, good, monkeypatch):
     def fail(**_):
         raise ZeroDivisionError("Main Street")
 
@@ -208,8 +225,11 @@ def test_500_for_what_nobody_foresaw(app, good, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", NotDecided.__subclasses__())
-def test_no_reason_against_a_decision_is_an_error_that_nobody_foresaw(kind, log):
-    said = {"KeyReused": (log.batch(KNOWN),), "DecidedBefore": (log.batch(KNOWN), "by another version")}
+def test_known_reasons_against_a_decision_are_never_500(kind, log):
+    said = {
+        "KeyReused": (log.batch(KNOWN),),
+        "DecidedBefore": (log.batch(KNOWN), "by another version"),
+    }
     problem = problem_of(kind(*said.get(kind.__name__, ("nothing was decided",))), "here")
     assert problem.kind != "internal"
     assert problem.status in (409, 413, 422, 503)

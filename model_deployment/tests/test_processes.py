@@ -19,15 +19,16 @@ PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\
 LENGTH = 900_000
 
 
+HEAD = (
+    b"POST /api/v1/files HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: multipart/form-data; boundary=b\r\n"
+)
+
+
 def slow_upload(server, start):
     """Begin an upload and stop in the middle of it; return the open connection."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
-    connection.sendall(
-        b"POST /api/v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-        + f"Content-Length: {LENGTH}\r\n\r\n".encode()
-        + PART
-        + start.encode()
-    )
+    connection.sendall(HEAD + f"Content-Length: {LENGTH}\r\n\r\n".encode() + PART + start.encode())
     return connection
 
 
@@ -63,13 +64,16 @@ def counted(server, name, **labels):
 
 def workers(server):
     """Return the process ids that have counted a request."""
-    return {int(file.stem.rpartition("_")[2]) for file in (server.settings.var_dir / "metrics").glob("*.db")}
+    return {
+        int(file.stem.rpartition("_")[2])
+        for file in (server.settings.var_dir / "metrics").glob("*.db")
+    }
 
 
 @pytest.mark.alone
 @pytest.mark.parametrize("uploads", [8, 24])
-def test_slow_uploads_leave_probe_and_score_within_a_second(server, clients, as_csv, uploads):
-    start = as_csv(clients[:2])
+def test_slow_uploads_leave_probe_and_score_within_a_second(server, client_rows, as_csv, uploads):
+    start = as_csv(client_rows[:2])
     with ExitStack() as stack:
         held = [stack.enter_context(slow_upload(server, start)) for _ in range(uploads)]
         time.sleep(0.5)
@@ -77,19 +81,19 @@ def test_slow_uploads_leave_probe_and_score_within_a_second(server, clients, as_
             for connection in held:
                 connection.sendall(b"\n")
             assert seconds(lambda: server.get("/healthz")) < 1
-            assert seconds(lambda: server.score(clients[:1])) < 1
+            assert seconds(lambda: server.score(client_rows[:1])) < 1
         for connection in held:  # none was dropped: each is answered when it ends
             assert finish(connection, sent=len(PART) + len(start) + 10) == b"HTTP/1.1 200 OK"
 
 
-def test_counters_are_summed_over_the_processes(server, clients):
+def test_counters_are_summed_over_the_processes(server, client_rows):
     labels = {"route": "/api/v1/score", "method": "POST", "status": "200"}
     name = "riskometer_request_duration_seconds_count"
     before = counted(server, name, **labels)
     before_scored = counted(server, "riskometer_scoring_duration_seconds_count")
     sent = 0
     while sent < 20 or len(workers(server)) < 2:
-        assert server.score(clients[:1])[0] == 200
+        assert server.score(client_rows[:1])[0] == 200
         sent += 1
         assert sent < 500
     for _ in range(10):  # whichever process is asked
@@ -98,9 +102,9 @@ def test_counters_are_summed_over_the_processes(server, clients):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_replaced_and_what_it_counted_stays(server, clients):
+def test_a_killed_worker_is_replaced_and_what_it_counted_stays(server, client_rows):
     labels = {"route": "/api/v1/score", "status": "200"}
-    server.score(clients[:1])
+    server.score(client_rows[:1])
     before = counted(server, "riskometer_request_duration_seconds_count", **labels)
     known = workers(server)
     victim = next(pid for pid in known if _alive(pid))
@@ -113,7 +117,7 @@ def test_a_killed_worker_is_replaced_and_what_it_counted_stays(server, clients):
     wait_for(replaced, seconds=120, what="a new worker")
     wait_for(server.ready, seconds=60, what="its model")
     assert counted(server, "riskometer_request_duration_seconds_count", **labels) == before
-    assert server.score(clients[:1])[0] == 200
+    assert server.score(client_rows[:1])[0] == 200
 
 
 def _alive(pid):
@@ -133,7 +137,7 @@ def _alive(pid):
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", 400),
     ],
 )
-def test_what_is_no_http_is_refused_and_ends_the_connection(server, request_bytes, status):
+def test_bytes_that_are_not_http_end_the_connection(server, request_bytes, status):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         with suppress(ConnectionError):
             connection.sendall(request_bytes)
@@ -142,12 +146,11 @@ def test_what_is_no_http_is_refused_and_ends_the_connection(server, request_byte
 
 def test_an_upload_over_the_limit_is_answered_before_it_is_sent(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        head = b"POST /api/v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-        connection.sendall(head + b"Content-Length: 5000000\r\n\r\n--b")
+        connection.sendall(HEAD + b"Content-Length: 5000000\r\n\r\n--b")
         assert connection.recv(1000).startswith(b"HTTP/1.1 413")
 
 
-def test_a_body_of_unsaid_length_is_held_to_the_limit_too(server, clients):
+def test_body_of_unknown_length_is_limited_too(server, client_rows):
     def post(body):
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         chunks = (body[i : i + 50_000] for i in range(0, len(body), 50_000))
@@ -155,13 +158,13 @@ def test_a_body_of_unsaid_length_is_held_to_the_limit_too(server, clients):
         connection.request("POST", "/api/v1/score", chunks, headers, encode_chunked=True)
         return connection.getresponse().status
 
-    assert post(json.dumps(clients[:200]).encode()) == 200
+    assert post(json.dumps(client_rows[:200]).encode()) == 200
     assert post(b" " * 1_500_000 + b"[]") == 413
 
 
-def test_a_file_that_breaks_off_is_not_decided_as_if_it_were_whole(server, clients, as_csv):
+def test_truncated_upload_is_not_decided(server, client_rows, as_csv):
     known = {record.id for record in server.decisions().latest_batches()}
-    with slow_upload(server, as_csv(clients[:50])) as connection:
+    with slow_upload(server, as_csv(client_rows[:50])) as connection:
         connection.shutdown(socket.SHUT_WR)
         answer = to_its_end(connection)
     assert answer.startswith(b"HTTP/1.1 400")
@@ -169,8 +172,12 @@ def test_a_file_that_breaks_off_is_not_decided_as_if_it_were_whole(server, clien
     assert {record.id for record in server.decisions().latest_batches()} == known
 
 
-def test_a_body_is_whole_however_much_of_it_comes_with_its_head(server, clients, as_csv):
-    files = [as_csv(clients[:2]).encode(), as_csv(clients * 35).encode(), as_csv(clients[:3]).encode()]
+def test_body_is_complete_however_much_comes_with_the_head(server, client_rows, as_csv):
+    files = [
+        as_csv(client_rows[:2]).encode(),
+        as_csv(client_rows * 35).encode(),
+        as_csv(client_rows[:3]).encode(),
+    ]
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         for data in files:
             body = PART + data + b"\r\n--b--\r\n"
@@ -187,9 +194,11 @@ def test_a_body_is_whole_however_much_of_it_comes_with_its_head(server, clients,
     assert logged >= {hashlib.sha256(data).hexdigest() for data in files}
 
 
-def test_it_starts_without_mlflow_and_stops_at_once_whoever_is_connected(serve):
+def test_server_starts_without_mlflow_and_stops_at_once(serve):
     server = serve(MLFLOW_TRACKING_URI="http://127.0.0.1:1")
-    wait_for(lambda: "MLflow cannot be reached" in server.get("/readyz")[1]["detail"], 30, "a first look")
+    wait_for(
+        lambda: "MLflow cannot be reached" in server.get("/readyz")[1]["detail"], 30, "a first look"
+    )
     assert server.get("/")[0] == 200
     idle = http.client.HTTPConnection("127.0.0.1", server.port)
     idle.request("GET", "/healthz")
@@ -201,9 +210,9 @@ def test_it_starts_without_mlflow_and_stops_at_once_whoever_is_connected(serve):
     idle.close()
 
 
-def test_the_access_log_has_all_that_was_answered_before_the_server_stops(serve, clients):
+def test_access_log_is_complete_when_the_server_stops(serve, client_rows):
     server = serve(MLFLOW_TRACKING_URI="http://127.0.0.1:1")
-    answers = [server.score(clients[:1])[0] for _ in range(20)]
+    answers = [server.score(client_rows[:1])[0] for _ in range(20)]
     server.process.terminate()
     assert server.process.wait(8) == 0
     assert answers == [503] * 20
@@ -211,8 +220,8 @@ def test_the_access_log_has_all_that_was_answered_before_the_server_stops(serve,
 
 
 @pytest.mark.slow
-def test_versions_come_and_mlflow_goes_without_a_restart(
-    serve, register, approve_on, relay, mlflow_server, scorers, clients
+def test_new_versions_and_an_absent_mlflow_need_no_restart(
+    serve, register, approve_on, relay, mlflow_server, scorers, client_rows
 ):
     server = serve(MLFLOW_TRACKING_URI=relay.url(mlflow_server), MODEL_NAME="life")
 
@@ -222,29 +231,37 @@ def test_versions_come_and_mlflow_goes_without_a_restart(
 
     status, body = wait_for(lambda: server.get("/api/v1/model"), what="an answer")
     wait_for(
-        lambda: settled(lambda: "no Production model" in server.get("/api/v1/model")[1]["detail"]), 60, "a first look"
+        lambda: settled(lambda: "no Production model" in server.get("/api/v1/model")[1]["detail"]),
+        60,
+        "a first look",
     )
-    assert server.score(clients[:1])[0] == 503
+    assert server.score(client_rows[:1])[0] == 503
 
     for number, scorer in enumerate(scorers, start=1):
         version = register(mlflow_server, "life", scorer)
         approve_on(server, version, by=f"person {number}")
         wait_for(lambda v=version: server.ready(v), 30, "it")
         assert settled(lambda v=version: server.get("/api/v1/model")[1]["version"] == v)
-        status, body = server.score(clients[:1])
+        status, body = server.score(client_rows[:1])
         assert (status, body.get("model_version")) == (200, version), body
         assert server.get("/api/v1/model")[1]["approved_by"] == f"person {number}"
 
     relay.stop()
     time.sleep(12)  # a look at least
-    assert settled(lambda: server.score(clients[:1])[0] == 200)
+    assert settled(lambda: server.score(client_rows[:1])[0] == 200)
     assert "MLflow cannot be reached" in server.log_file.read_text()
     batches = {record.model_version for record in server.decisions().latest_batches()}
     assert batches == {"1", "2"}
 
 
 def request(body, path="/api/v1/score"):
-    lines = ["Host: localhost", "Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
+    lines = [
+        "Host: localhost",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "",
+        "",
+    ]
     return f"POST {path} HTTP/1.1\r\n".encode() + "\r\n".join(lines).encode() + body
 
 
@@ -266,8 +283,10 @@ def next_answer(coming):
         (b"[]", "/api/v1/model", 405),
     ],
 )
-def test_who_asks_again_on_a_connection_gets_the_same_answer(server, clients, body, path, status):
-    body = body or json.dumps(clients[:1]).encode()
+def test_repeated_request_on_a_connection_gets_the_same_answer(
+    server, client_rows, body, path, status
+):
+    body = body or json.dumps(client_rows[:1]).encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         coming = connection.makefile("rb")
         answers = []
@@ -279,8 +298,8 @@ def test_who_asks_again_on_a_connection_gets_the_same_answer(server, clients, bo
     }
 
 
-def test_requests_that_come_together_or_in_parts_are_each_answered(server, clients):
-    bodies = [json.dumps(clients[i : i + 1]).encode() for i in range(6)]
+def test_pipelined_or_split_requests_are_each_answered(server, client_rows):
+    bodies = [json.dumps(client_rows[i : i + 1]).encode() for i in range(6)]
     requests = b"".join(map(request, bodies))
     known = {record.id for record in server.decisions().latest_batches()}
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
@@ -294,4 +313,6 @@ def test_requests_that_come_together_or_in_parts_are_each_answered(server, clien
     records = [record for record in server.decisions().latest_batches() if record.id not in known]
     assert {record.id for record in records} == set(ids)
     assert len(ids) == len(set(ids)) == 2 * len(bodies)
-    assert {record.sha256 for record in records} == {hashlib.sha256(body).hexdigest() for body in bodies}
+    assert {record.sha256 for record in records} == {
+        hashlib.sha256(body).hexdigest() for body in bodies
+    }

@@ -1,4 +1,4 @@
-"""Bodies come in whole or not at all, and nobody is waited for who sends less than a least rate."""
+"""Bodies are received whole or not at all, and slow senders are dropped."""
 
 import asyncio
 import io
@@ -10,21 +10,25 @@ from werkzeug.datastructures import FileStorage
 
 from model_deployment.http import receiving
 from model_deployment.http.problem import Problem
-from model_deployment.http.receiving import IN_MEMORY, Receiver, content
+from model_deployment.http.receiving import IN_MEMORY, UploadLimiter, content
 
 LIMIT = 3_000_000
 FORM = "multipart/form-data; boundary=b"
 
 
 def coming(*parts, pause=0.0, end=True):
-    """Return what gives a body in parts, as a server does; without `end` nothing comes after them."""
+    """Return a source of a body in parts, as a server gives it; without `end` it breaks off."""
     left = list(parts)
 
     async def receive():
         await asyncio.sleep(pause)
         if left:
             part = left.pop(0)
-            return {"type": "http.request", "body": part, "more_body": True} if isinstance(part, bytes) else part
+            return (
+                {"type": "http.request", "body": part, "more_body": True}
+                if isinstance(part, bytes)
+                else part
+            )
         if not end:
             await asyncio.sleep(60)
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -33,7 +37,7 @@ def coming(*parts, pause=0.0, end=True):
 
 
 def take(receive, type="application/json", length=None, receiver=None):
-    return asyncio.run((receiver or Receiver(LIMIT, 2)).take(type, length, receive))
+    return asyncio.run((receiver or UploadLimiter(LIMIT, 2)).take(type, length, receive))
 
 
 def refused(receive, **more):
@@ -44,7 +48,8 @@ def refused(receive, **more):
 
 def form(*files, field="file"):
     parts = [
-        b'--b\r\nContent-Disposition: form-data; name="%b"; filename="f%d"\r\n\r\n%b\r\n' % (field.encode(), i, data)
+        b'--b\r\nContent-Disposition: form-data; name="%b"; filename="f%d"\r\n\r\n%b\r\n'
+        % (field.encode(), i, data)
         for i, data in enumerate(files)
     ]
     return b"".join([*parts, b"--b--\r\n"])
@@ -56,7 +61,7 @@ def in_pieces(data, size):
 
 @pytest.mark.parametrize("size", [0, 1, IN_MEMORY, IN_MEMORY + 1, LIMIT])
 @pytest.mark.parametrize("said", [True, False])
-def test_a_body_is_had_whole(size, said):
+def test_body_is_received_whole(size, said):
     data = bytes(i % 251 for i in range(size))
     body = take(coming(*in_pieces(data, 300_000)), length=size if said else None)
     assert (body.stream.read(), body.size, body.files) == (data, size, [])
@@ -65,7 +70,7 @@ def test_a_body_is_had_whole(size, said):
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, IN_MEMORY + 1, 2_000_000])
 @pytest.mark.parametrize("piece", [1_000, 65_536, 400_000])
-def test_a_file_is_had_whole_however_it_comes(size, piece):
+def test_file_is_received_whole_in_any_pieces(size, piece):
     data = bytes(i % 251 for i in range(size))
     body = take(coming(*in_pieces(form(data), piece)), FORM)
     (file,) = body.files
@@ -86,35 +91,38 @@ def test_a_file_is_had_whole_however_it_comes(size, piece):
         (form(b"1"), "multipart/form-data; boundary=\xff", 0),
     ],
 )
-def test_files_are_counted_and_what_is_no_form_has_none(data, type, n):
+def test_files_of_a_form_are_counted(data, type, n):
     assert len(take(coming(data), type).files) == n
 
 
-@pytest.mark.parametrize("data", [form(*[b""] * 1001), form(b"", b"x" * 600_000), b"--b\r\nA: " + b"x" * 600_000])
-def test_a_form_of_too_much_is_refused(data):
+@pytest.mark.parametrize(
+    "data", [form(*[b""] * 1001), form(b"", b"x" * 600_000), b"--b\r\nA: " + b"x" * 600_000]
+)
+def test_form_with_too_many_fields_is_refused(data):
     assert refused(coming(data), type=FORM) == (413, "too-large")
 
 
-def test_a_body_over_the_limit_is_refused_before_it_comes_or_when_it_shows():
+def test_body_over_the_limit_is_refused_as_soon_as_known():
     assert refused(coming(end=False), length=LIMIT + 1) == (413, "too-large")
     assert refused(coming(*[b"x" * 1_000_000] * 4)) == (413, "too-large")
 
 
-def test_a_body_that_breaks_off_is_refused():
+def test_truncated_body_is_refused():
     assert refused(coming(b"[", {"type": "http.disconnect"}), length=10) == (400, "incomplete")
 
 
-def test_who_sends_too_slowly_is_not_waited_for(monkeypatch):
+def test_sender_below_the_least_rate_is_dropped(monkeypatch):
     monkeypatch.setattr(receiving, "GRACE_SECONDS", 0.2)
     assert refused(coming(b"[", end=False), length=10) == (408, "too-slow")
-    # A byte now and then keeps nobody waiting either, but who sends at the rate has all the time it takes.
+    # A byte now and then keeps nobody waiting either, but who sends at the rate has all the time it
+    # takes.
     assert refused(coming(*[b" "] * 100, pause=0.05)) == (408, "too-slow")
     assert take(coming(*[b" " * 200] * 10, pause=0.05)).size == 2000
 
 
-def test_only_so_many_big_ones_come_in_at_a_time_and_small_ones_beside_them():
+def test_large_bodies_are_limited_and_small_ones_are_not():
     async def several():
-        receiver, go = Receiver(LIMIT, 2), asyncio.Event()
+        receiver, go = UploadLimiter(LIMIT, 2), asyncio.Event()
 
         def big():
             given = coming(b"x" * 700_000)
@@ -142,14 +150,14 @@ def test_only_so_many_big_ones_come_in_at_a_time_and_small_ones_beside_them():
 
 @pytest.fixture
 def full_disk():
-    """Let no file have more bytes than a body may have in memory; what is written beyond fails as on a full disk."""
+    """Limit files to the bytes that a body may have in memory, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (IN_MEMORY, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_was_full_from_the_start_is_said(full_disk, monkeypatch):
+def test_disk_full_from_the_start_is_reported(full_disk, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", None)  # as in a process that has written no file yet
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     assert refused(coming(b"x" * 700_000)) == (503, "no-space")
@@ -157,7 +165,7 @@ def test_a_disk_that_was_full_from_the_start_is_said(full_disk, monkeypatch):
 
 @pytest.mark.parametrize("size", [999, 8192, 100_000, 700_000])
 @pytest.mark.parametrize("type", ["text/csv", FORM])
-def test_a_full_disk_is_said_in_whatever_pieces_the_body_comes(full_disk, type, size):
+def test_full_disk_is_reported_for_any_pieces_of_a_body(full_disk, type, size):
     data = b"x" * 800_000
     body = form(data) if type == FORM else data
     assert refused(coming(*in_pieces(body, size)), type=type) == (503, "no-space")
@@ -170,4 +178,8 @@ def test_a_file_outlives_its_upload(size):
         spooled.write(data)
         found = content(FileStorage(spooled, "clients.csv"))
     assert bytes(found) == data
-    assert bytes(content(FileStorage(io.BytesIO(data), "clients.csv"))) == data if size <= IN_MEMORY else True
+    assert (
+        bytes(content(FileStorage(io.BytesIO(data), "clients.csv"))) == data
+        if size <= IN_MEMORY
+        else True
+    )

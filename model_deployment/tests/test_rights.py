@@ -1,4 +1,4 @@
-"""The Risk-O-Meter asks MongoDB for no more than tools/mongo-roles.json lets it."""
+"""The Risk-O-Meter asks MongoDB for no more than tools/access/mongo-roles.json lets it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,17 +13,19 @@ def settings(settings, mongodb_url):
     return settings.model_copy(update={"decision_log": mongodb_url})
 
 
-def test_all_that_people_and_systems_do_there(in_role, production, client, send_file, clients, as_csv, log):
+def test_risk_o_meter_needs_only_its_own_mongodb_rights(
+    in_role, production, client, send_file, client_rows, as_csv, log
+):
     left = str(ULID.from_datetime(datetime.now(UTC) - timedelta(hours=2)))  # by a process that died
     log._documents.insert("decisions", [{"_id": f"{left}-0", "batch": left}])
     with in_role("risk-o-meter"):
-        production.look()
+        production.refresh()
         assert client.get("/readyz").status_code == 200
-        one = client.post("/api/v1/score", json=clients[:1], headers={"Idempotency-Key": "1"})
+        one = client.post("/api/v1/score", json=client_rows[:1], headers={"Idempotency-Key": "1"})
         assert one.status_code == 200
-        again = client.post("/api/v1/score", json=clients[:1], headers={"Idempotency-Key": "1"})
+        again = client.post("/api/v1/score", json=client_rows[:1], headers={"Idempotency-Key": "1"})
         assert again.get_json()["batch"] == one.get_json()["batch"]
-        file = send_file(as_csv(clients[:20])).get_json()
+        file = send_file(as_csv(client_rows[:20])).get_json()
         green = next(d["id"] for d in file["decisions"] if d["prediction"] == "green")
         red = next(d["id"] for d in file["decisions"] if d["prediction"] == "red")
         said = {"prediction": "green", "by": "Ann", "reason": "knows them"}

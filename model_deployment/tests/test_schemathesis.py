@@ -1,4 +1,4 @@
-"""Schemathesis against the API as it describes itself: no 500, nothing that is not described, good data taken."""
+"""Schemathesis against the API's description: no 500, nothing undescribed, good data taken."""
 
 import hashlib
 import io
@@ -13,33 +13,44 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import schemathesis
-from flask import Flask
+from flask import Blueprint, Flask
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from credit_risk.decision_log.batch import Batch
 from credit_risk.schema.validation import Validator
-from model_deployment.api import docs
-from model_deployment.api.openapi import CSV, DOCUMENT, EXCEL, PARQUET
+from model_deployment.api.openapi import document
+from model_deployment.api.operation import CSV, EXCEL, PARQUET
+from model_deployment.api.routes import OPERATIONS, docs
 from tests.support.riskometer import client_of
 
 LIMIT = 1_000_000
 # A batch of decisions that is in the log whenever a test runs.
 KNOWN = "01KB0000000000000000000000"
-BOUNDED = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+BOUNDED = settings(
+    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
 LONG = settings(BOUNDED, max_examples=150)
 
-# What the description cannot say in full:
-# - a row in a list may be wrong while the others are decided on, numbers may come as text, unknown columns are ignored;
-# - a file is good by what is in it, a decision's id by what is in the log, a word by what stands already.
-CONFIG = {"checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "400", "404", "422"]}}}
+# What the description cannot express in full:
+# - a row in a list may be wrong while the others are decided on, numbers may come as text, unknown
+#   columns are ignored;
+# - a file's content, a decision's id in the log, and an earlier override decide what is valid.
+CONFIG = {
+    "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "400", "404", "422"]}}
+}
 TAKES_THE_REST = ("score", "files")
 
 
 def clients_csv() -> bytes:
-    with open("model_deployment/assets/template.csv", "rb") as template, open("data/test.csv", "rb") as clients:
-        assert set(template.readline().strip().split(b",")) & set(clients.readline().strip().split(b","))
+    with (
+        open("model_deployment/assets/template.csv", "rb") as template,
+        open("data/test.csv", "rb") as clients,
+    ):
+        assert set(template.readline().strip().split(b",")) & set(
+            clients.readline().strip().split(b",")
+        )
         clients.seek(0)
         return b"".join(clients.readlines()[:12])
 
@@ -70,9 +81,17 @@ def parquet(data: bytes) -> bytes:
 
 
 CLIENTS = clients_csv()
-OUTCOMES = st.builds(outcomes_csv, st.integers(0, 12), st.sampled_from(["repaid", "defaulted", "paid"]))
+OUTCOMES = st.builds(
+    outcomes_csv, st.integers(0, 12), st.sampled_from(["repaid", "defaulted", "paid"])
+)
 for kind, files in {
-    CSV: st.one_of(st.just(CLIENTS), spoiled(CLIENTS), OUTCOMES, OUTCOMES.flatmap(spoiled), st.binary(max_size=200)),
+    CSV: st.one_of(
+        st.just(CLIENTS),
+        spoiled(CLIENTS),
+        OUTCOMES,
+        OUTCOMES.flatmap(spoiled),
+        st.binary(max_size=200),
+    ),
     EXCEL: st.one_of(st.just(workbook(CLIENTS)), spoiled(workbook(CLIENTS))),
     PARQUET: st.one_of(st.just(parquet(CLIENTS)), spoiled(parquet(CLIENTS))),
 }.items():
@@ -91,14 +110,18 @@ class Stage:
 def described() -> Any:
     """Return the description, read from its address before there is an app with a model."""
     app = Flask("model_deployment.app", static_folder=None)
-    app.register_blueprint(docs.blueprint(LIMIT))
-    found = schemathesis.openapi.from_wsgi(DOCUMENT, app, config=schemathesis.Config.from_dict(CONFIG))
+    description = Blueprint("docs", __name__)
+    docs.register(description, document(OPERATIONS, LIMIT))
+    app.register_blueprint(description)
+    found = schemathesis.openapi.from_wsgi(
+        docs.DOCUMENT.path, app, config=schemathesis.Config.from_dict(CONFIG)
+    )
     found.app = stage
     return found
 
 
 def check(case: Any) -> None:
-    """Send a request and hold the answer to the description, mostly with a key of its own: one stands for one body."""
+    """Send a request, mostly with an idempotency key of its own, and check the answer."""
     key = (case.headers or {}).get("Idempotency-Key")
     number = next(numbers)
     if key and len(key) < 100 and number % 5:
@@ -119,18 +142,20 @@ def _on_stage(app, log, scorers):
     applications = Validator().csv(CLIENTS)
     decided = scorers[0].decide(applications.codes)
     sha256 = hashlib.sha256(CLIENTS).hexdigest()
-    log.commit(Batch(applications, decided, "1", "digest-1", scorers[0].threshold, id=KNOWN, sha256=sha256))
+    log.commit(
+        Batch(applications, decided, "1", "digest-1", scorers[0].threshold, id=KNOWN, sha256=sha256)
+    )
 
 
 @api.parametrize()
 @BOUNDED
-def test_it_does_what_it_says(case):
+def test_api_answers_as_described(case):
     check(case)
 
 
 @of_what_is_there.parametrize()
 @BOUNDED
-def test_it_does_so_with_what_is_there(case):
+def test_api_answers_as_described_on_existing_data(case):
     of_batch = "form" in case.path_parameters
     case.path_parameters["id"] = KNOWN if of_batch else f"{KNOWN}-{len(str(case.body)) % 11}"
     check(case)
@@ -139,5 +164,5 @@ def test_it_does_so_with_what_is_there(case):
 @pytest.mark.slow
 @api.parametrize()
 @LONG
-def test_it_does_so_for_long(case):
+def test_api_answers_as_described_over_many_examples(case):
     check(case)

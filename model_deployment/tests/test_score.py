@@ -10,7 +10,10 @@ import pytest
 from credit_risk.access.caller import at_console
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.registry import Registry
+from model_deployment.files.formats import UploadedFile
 from model_deployment.score import main
+from model_deployment.scoring.batches import exported
+from model_deployment.scoring.live_model import LiveModel
 from tests.support.riskometer import register_version
 from tests.support.services import put_in_service
 
@@ -45,12 +48,12 @@ def environment(mlflow_server, settings, monkeypatch):
 
 @pytest.fixture
 def score(environment, monkeypatch, capfdbinary):
-    """A function that hands bytes to the command, in this process, and returns what became of it."""
+    """A function that runs the command on bytes, in this process, and returns the result."""
 
-    def run(data: bytes, model: str) -> subprocess.CompletedProcess[bytes]:
+    def run(data: bytes, model: str, *options: str) -> subprocess.CompletedProcess[bytes]:
         environment(model)
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
-        code = main(["--name", "clients.csv"])
+        code = main(["--name", "clients.csv", *options])
         sys.stdout.flush()
         sys.stderr.flush()
         return subprocess.CompletedProcess([], code, *capfdbinary.readouterr())
@@ -58,17 +61,17 @@ def score(environment, monkeypatch, capfdbinary):
     return run
 
 
-def test_the_command_is_a_process_with_an_exit_code(environment, model, clients, as_csv):
+def test_the_command_is_a_process_with_an_exit_code(environment, model, client_rows, as_csv):
     environment(model)
     command = [sys.executable, "-m", "model_deployment.score", "--name", "clients.csv"]
-    data = as_csv(clients[:2]).encode()
+    data = as_csv(client_rows[:2]).encode()
     done = subprocess.run(command, input=data, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
 
 
-def test_a_file_is_decided_and_logged(score, model, clients, as_csv, settings):
-    done = score(as_csv([*clients[:5], clients[5] | {"purpose": "yacht"}]).encode(), model)
+def test_command_decides_a_file_and_logs_it(score, model, client_rows, as_csv, settings):
+    done = score(as_csv([*client_rows[:5], client_rows[5] | {"purpose": "yacht"}]).encode(), model)
     assert done.returncode == 1, done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
     assert len(rows) == 5
@@ -80,20 +83,36 @@ def test_a_file_is_decided_and_logged(score, model, clients, as_csv, settings):
     assert rows[0]["decision_id"] == f"{record.id}-0"
 
 
-def test_nothing_decided_writes_nothing(score, model, clients, as_csv):
-    done = score(as_csv([clients[0] | {"purpose": "yacht"}]).encode(), model)
+def test_command_writes_the_result_that_the_log_gives_later(
+    score, model, mlflow_server, client_rows, as_csv, settings
+):
+    data = as_csv([row | {"note": f"=n{i}"} for i, row in enumerate(client_rows[:5])]).encode()
+    done = score(data, model, "--reasons")
+    log = open_log(settings)
+    (record,) = log.batches()
+    production = LiveModel(Registry(mlflow_server, model), log)
+    production.refresh()
+    later = exported(log, production, record, "csv", UploadedFile(data))
+    assert later.decode("utf-8-sig") == done.stdout.decode()
+    assert b"risk" in done.stdout
+
+
+def test_command_without_a_decision_writes_nothing(score, model, client_rows, as_csv):
+    done = score(as_csv([client_rows[0] | {"purpose": "yacht"}]).encode(), model)
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"yacht" in done.stderr
 
 
-@pytest.mark.parametrize(("data", "why"), [(b"", b"the file is empty"), (b"PK\x03\x04", b"Excel workbook")])
-def test_what_is_no_csv(score, model, data, why):
+@pytest.mark.parametrize(
+    ("data", "why"), [(b"", b"the file is empty"), (b"PK\x03\x04", b"Excel workbook")]
+)
+def test_command_refuses_a_file_that_is_not_a_csv(score, model, data, why):
     done = score(data, model)
     assert (done.returncode, done.stdout) == (2, b"")
     assert why in done.stderr
 
 
-def test_without_a_production_model(score, clients, as_csv):
-    done = score(as_csv(clients[:1]).encode(), "there is none")
+def test_command_without_a_production_model_fails(score, client_rows, as_csv):
+    done = score(as_csv(client_rows[:1]).encode(), "there is none")
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"There is no Production model" in done.stderr

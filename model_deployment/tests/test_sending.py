@@ -1,4 +1,4 @@
-"""Answers of many bytes go out in pieces, and who does not read them does not hold them for long."""
+"""Large answers are sent in pieces, and unread ones are not held for long."""
 
 import asyncio
 import io
@@ -36,7 +36,7 @@ def test_an_answer_is_sent_whole_and_a_file_closed(size, kind):
 
 
 @pytest.mark.parametrize("kind", [bytes, io.BytesIO])
-def test_an_answer_that_nobody_reads_is_left(kind, monkeypatch):
+def test_unread_answer_is_dropped(kind, monkeypatch):
     monkeypatch.setattr(sending, "UNREAD_SECONDS", 0.1)
     reads = iter(range(2))
 
@@ -49,7 +49,7 @@ def test_an_answer_that_nobody_reads_is_left(kind, monkeypatch):
     assert kind is bytes or body.closed
 
 
-def test_only_so_much_is_held_for_those_who_read_slowly():
+def test_unread_answers_are_limited_in_all():
     async def several():
         sender, go = Sender(), asyncio.Event()
 
@@ -58,7 +58,9 @@ def test_only_so_much_is_held_for_those_who_read_slowly():
 
         answer = Answer(200, [], b"x" * (MOST_UNREAD // 2 + 1))
         assert sender.has_room(Answer(200, [], b"x" * (MOST_UNREAD + 1))), "one alone may be larger"
-        held = asyncio.ensure_future(sender.send(answer, [], lambda message: _started(message, send)))
+        held = asyncio.ensure_future(
+            sender.send(answer, [], lambda message: _started(message, send))
+        )
         await asyncio.sleep(0.05)
         assert not sender.has_room(answer)
         assert sender.has_room(Answer(200, [], b"x" * PIECE))

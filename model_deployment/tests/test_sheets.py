@@ -1,4 +1,4 @@
-"""Which sheet of a workbook is read, and what is said of it and of the others."""
+"""Which sheet of a workbook is read, and what is reported about it and the others."""
 
 import io
 import json
@@ -9,8 +9,9 @@ import openpyxl
 import pytest
 
 from model_deployment.files import workbook
-from model_deployment.files.formats import Upload
-from tests.support.bad_input import CLIENTS, NAMES, saved
+from model_deployment.files.formats import UploadedFile
+from tests.support.bad_input.cases import CLIENTS, NAMES
+from tests.support.bad_input.workbooks import saved
 from tests.support.files import rezipped
 from tests.support.problems import is_problem
 
@@ -50,7 +51,7 @@ def strict(name, text):
 
 
 @pytest.mark.parametrize("state", ["hidden", "veryHidden"])
-def test_of_a_hidden_sheet_nobody_is_decided_and_it_is_named(send_file, state):
+def test_hidden_sheet_is_named_but_not_decided(send_file, state):
     data = book_of(("Last month", state, clients("OLD")), ("March", "visible", clients("NEW", 2)))
     body = send_file(data, "clients.xlsx").get_json()
     assert [d["client_id"] for d in body["decisions"]] == ["NEW-0", "NEW-1"]
@@ -75,17 +76,24 @@ def test_a_second_sheet_of_clients_is_named_and_others_are_not(send_file):
 def test_a_cover_sheet_is_refused_by_its_name_beside_that_of_the_clients(send_file):
     data = book_of(("Cover", "visible", COVER), ("Clients", "visible", clients("C")))
     detail = is_problem(send_file(data, "clients.xlsx"), 400)["detail"]
-    assert "none of them: 'Applications of branch 12'; sheet 'Cover' read; sheet 'Clients' " + LEFT_OUT in detail
+    assert (
+        "none of them: 'Applications of branch 12'; sheet 'Cover' read; sheet 'Clients' " + LEFT_OUT
+        in detail
+    )
 
 
-def test_an_answer_without_a_decision_names_the_sheet_too(send_file):
-    data = book_of(("Cut", "visible", [row[:-1] for row in clients("C")]), ("All", "visible", clients("C")))
-    data = rezipped(data, lambda name, text: text.replace(b"housing", b"house") if "sheet1" in name else text)
+def test_answer_without_a_decision_names_the_sheet(send_file):
+    data = book_of(
+        ("Cut", "visible", [row[:-1] for row in clients("C")]), ("All", "visible", clients("C"))
+    )
+    data = rezipped(
+        data, lambda name, text: text.replace(b"housing", b"house") if "sheet1" in name else text
+    )
     body = is_problem(send_file(data, "clients.xlsx"), 422)
     assert [warning[:12] for warning in body["warnings"]] == ["sheet 'Cut' ", "sheet 'All' "]
 
 
-def test_the_csv_answer_says_it_in_a_header(client):
+def test_csv_answer_names_the_sheet_in_a_header(client):
     data = book_of(("Café", "visible", clients("C")), ("B", "hidden", clients("B")))
     form = {"file": (io.BytesIO(data), "clients.xlsx")}
     answer = client.post("/api/v1/files", data=form, headers={"Accept": "text/csv"})
@@ -93,22 +101,29 @@ def test_the_csv_answer_says_it_in_a_header(client):
     assert (first, LEFT_OUT in second) == ("sheet 'Café' read", True)
 
 
-def test_a_header_of_warnings_stays_short(client, as_csv):
+def test_warnings_header_stays_short(client, as_csv):
     text = as_csv([CLIENTS[0] | {f"{i}" + "ü" * 50: "x" for i in range(60)}])
     form = {"file": (io.BytesIO(text.encode()), "clients.csv")}
-    said = client.post("/api/v1/files", data=form, headers={"Accept": "text/csv"}).headers["Warnings"]
+    said = client.post("/api/v1/files", data=form, headers={"Accept": "text/csv"}).headers[
+        "Warnings"
+    ]
     assert len(said) <= 4000
     assert len(json.loads(said)) > 5
 
 
 def shared(data):
-    """Return a workbook whose texts stand in a part of their own, as Excel has them, and not in its cells."""
+    """Return a workbook with its texts in a part of their own, as Excel writes them."""
     texts = []
 
     def change(name, part):
         if name == "xl/_rels/workbook.xml.rels":
-            kind = b"http://schemas.openxmlformats.org/officeDocument/2006/relationships/sharedStrings"
-            more = b'<Relationship Id="texts" Type="%s" Target="/xl/sharedStrings.xml"/></Relationships>' % kind
+            kind = (
+                b"http://schemas.openxmlformats.org/officeDocument/2006/relationships/sharedStrings"
+            )
+            more = (
+                b'<Relationship Id="texts" Type="%s" Target="/xl/sharedStrings.xml"/>'
+                b"</Relationships>" % kind
+            )
             return part.replace(b"</Relationships>", more)
         if name.startswith("xl/worksheets/"):
             return re.sub(rb't="inlineStr"><is><t>([^<]*)</t></is>', number, part)
@@ -120,29 +135,35 @@ def shared(data):
 
     without = rezipped(data, change)
     space = b"http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    return rezipped(without, more=[("xl/sharedStrings.xml", b'<sst xmlns="%s">%s</sst>' % (space, b"".join(texts)))])
+    return rezipped(
+        without,
+        more=[("xl/sharedStrings.xml", b'<sst xmlns="%s">%s</sst>' % (space, b"".join(texts)))],
+    )
 
 
-def test_sheets_are_known_by_texts_that_stand_elsewhere(send_file):
+def test_sheets_are_recognized_by_shared_strings(send_file):
     data = shared(book_of(("Cover", "visible", COVER), ("Clients", "visible", clients("C"))))
     detail = is_problem(send_file(data, "clients.xlsx"), 400)["detail"]
     assert f"'Applications of branch 12'; sheet 'Cover' read; sheet 'Clients' {LEFT_OUT}" in detail
 
 
-def test_hidden_rows_are_read_and_told(send_file):
+def test_hidden_rows_are_read_and_reported(send_file):
     book = openpyxl.Workbook()
     for row in clients("C"):
         book.active.append(row)
     book.active.row_dimensions[3].hidden = True
     body = send_file(saved(book), "clients.xlsx").get_json()
-    assert (body["n_decided"], body["warnings"]) == (3, ["sheet 'Sheet' read, 1 hidden rows of it too"])
+    assert (body["n_decided"], body["warnings"]) == (
+        3,
+        ["sheet 'Sheet' read, 1 hidden rows of it too"],
+    )
 
 
-def test_a_chart_sheet_is_passed_over():
+def test_chart_sheet_is_skipped():
     book = openpyxl.Workbook()
     book.active.append(["a", "b"])
     book.create_chartsheet("Chart", 0)
-    assert bytes(Upload(saved(book)).csv) == b"a,b\n"
+    assert bytes(UploadedFile(saved(book)).csv) == b"a,b\n"
 
 
 @pytest.mark.parametrize(
@@ -153,21 +174,26 @@ def test_a_chart_sheet_is_passed_over():
             "all sheets of the workbook are hidden",
         ),
         (lambda name, text: text.replace(b'/worksheet"', b'/chartsheet"'), "no sheet of cells"),
-        (lambda name, text: b"<x/>" if name.endswith("workbook.xml") else text, "no sheet of cells"),
+        (
+            lambda name, text: b"<x/>" if name.endswith("workbook.xml") else text,
+            "no sheet of cells",
+        ),
         (lambda name, text: b"<x>" if name.endswith("workbook.xml") else text, "no excel workbook"),
         (
-            lambda name, text: text.replace(b"rId", b"r\xc3\xa4Id") if name.endswith(".rels") else text,
+            lambda name, text: (
+                text.replace(b"rId", b"r\xc3\xa4Id") if name.endswith(".rels") else text
+            ),
             "no excel workbook",
         ),
     ],
 )
-def test_a_workbook_without_a_sheet_to_read_is_refused_in_words(send_file, change, why):
+def test_workbook_without_a_readable_sheet_is_refused(send_file, change, why):
     data = rezipped(book_of(("Clients", "visible", clients("C"))), change)
     detail = is_problem(send_file(data, "clients.xlsx"), 400)["detail"]
     assert why in detail.lower()
 
 
-def test_a_strict_workbook_is_read_as_any_other(send_file):
+def test_strict_workbook_is_read_like_any_other(send_file):
     usual = book_of(("March", "visible", clients("C")), ("B", "hidden", clients("B")))
     other = rezipped(usual, strict)
     assert strict("", usual) != other
@@ -199,7 +225,7 @@ def test_a_strict_workbook_is_read_as_any_other(send_file):
     ],
 )
 @pytest.mark.parametrize("value", ["1952489", "=1952488+1"])
-def test_a_format_of_zeros_is_part_of_what_a_number_shows(code, shown, value):
+def test_format_of_zeros_pads_a_number(code, shown, value):
     book = openpyxl.Workbook()
     book.active.append(["client_id", "note"])
     book.active["A2"], book.active["B2"] = value if value.startswith("=") else int(value), "as text"
@@ -212,7 +238,7 @@ def test_a_format_of_zeros_is_part_of_what_a_number_shows(code, shown, value):
     assert data.decode().splitlines()[1] == f"{shown},as text"
 
 
-def test_a_format_of_zeros_changes_no_number_that_is_none():
+def test_format_of_zeros_leaves_other_numbers_unchanged():
     book = openpyxl.Workbook()
     book.active.append(["a", "b", "c", "d"])
     book.active.append([-5, 6.5, "7", True])
@@ -222,7 +248,7 @@ def test_a_format_of_zeros_changes_no_number_that_is_none():
 
 
 @pytest.mark.parametrize("form", [lambda name, text: text, strict], ids=["usual", "strict"])
-def test_an_id_of_zeros_finds_its_outcome(send_file, client, form):
+def test_zero_padded_id_finds_its_outcome(send_file, client, form):
     book = openpyxl.Workbook()
     best = dict(CLIENTS[2], client_id=1952489)
     book.active.append(list(best))
@@ -231,4 +257,7 @@ def test_an_id_of_zeros_finds_its_outcome(send_file, client, form):
     (decision,) = send_file(rezipped(saved(book), form), "clients.xlsx").get_json()["decisions"]
     assert (decision["client_id"], decision["prediction"]) == ("0001952489", "green")
     text = f"client_id;outcome;date\n0001952489;repaid;{datetime.now(UTC).date()}\n"
-    assert client.post("/api/v1/outcomes", data=text, content_type="text/csv").get_json()["n_added"] == 1
+    assert (
+        client.post("/api/v1/outcomes", data=text, content_type="text/csv").get_json()["n_added"]
+        == 1
+    )

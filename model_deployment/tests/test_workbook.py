@@ -11,8 +11,9 @@ import openpyxl
 import pytest
 
 from model_deployment.files import formats, workbook
-from model_deployment.files.limited import MAX_ROWS, Refused
-from tests.support.bad_input import CLIENTS, NAMES, SHEET, edited, excel, saved, strings_of, with_strings
+from model_deployment.files.limited import MAX_ROWS, FileRefused
+from tests.support.bad_input.cases import CLIENTS, NAMES
+from tests.support.bad_input.workbooks import SHEET, edited, excel, saved, strings_of, with_strings
 from tests.support.files import rezipped
 
 SHEET_XML = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{}</sheetData>'
@@ -23,12 +24,12 @@ def rows_of(data):
 
 
 def refusal(data):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FileRefused) as refused:
         workbook.as_csv(data)
     return str(refused.value)
 
 
-def test_cells_are_what_people_see():
+def test_cell_values_are_what_people_see():
     book = openpyxl.Workbook()
     moment = datetime.datetime(2026, 1, 6, 12, 0, 1)  # noqa: DTZ001
     cells = [
@@ -49,24 +50,25 @@ def test_cells_are_what_people_see():
     ]
 
 
-def test_rows_stand_where_the_sheet_has_them():
+def test_rows_keep_their_place_in_the_sheet():
     book = openpyxl.Workbook()
     book.active["B3"], book.active["C3"], book.active["B4"] = "x", "y", 1
     assert rows_of(saved(book)) == ["", "", ",x,y", ",1,"]
 
 
-def test_an_error_is_no_blank_and_a_long_number_keeps_its_digits():
+def test_error_is_not_blank_and_long_number_keeps_its_digits():
     book = openpyxl.Workbook()
     book.active.append(["client_id", "age", "note"])
     book.active.append([1, "#N/A", "#DIV/0!"])
     number = "<v>12345678901234567</v>"
     data = rezipped(
-        saved(book), lambda name, text: text.replace(b"<v>1</v>", number.encode()) if name == SHEET else text
+        saved(book),
+        lambda name, text: text.replace(b"<v>1</v>", number.encode()) if name == SHEET else text,
     )
     assert rows_of(data)[1] == "12345678901234567,#N/A,#DIV/0!"
 
 
-def test_a_number_that_lost_its_digits_before_shows_it():
+def test_number_that_lost_digits_before_is_recognizable():
     data = edited(SHEET, lambda text: text.replace("<v>24</v>", "<v>1.2345678901234567E+17</v>", 1))
     assert "1.2345678901234566e+17" in rows_of(data)[1]
 
@@ -83,8 +85,11 @@ def test_a_number_that_lost_its_digits_before_shows_it():
         (SHEET, 200_000_001),
     ],
 )
-def test_a_part_that_unpacks_to_more_than_it_may_is_refused_whatever_it_says(name, size):
-    data = rezipped(with_strings(strings_of("x"), ""), lambda each, text: text + b" " * (size if each == name else 0))
+def test_part_that_unpacks_to_too_much_is_refused(name, size):
+    data = rezipped(
+        with_strings(strings_of("x"), ""),
+        lambda each, text: text + b" " * (size if each == name else 0),
+    )
     assert len(data) < 1_000_000
     assert "too large once it is unpacked" in refusal(data)
     # The same, but that the directory says 100 bytes.
@@ -98,9 +103,13 @@ def test_a_part_that_unpacks_to_more_than_it_may_is_refused_whatever_it_says(nam
     assert "too large once it is unpacked" in refusal(bytes(lying))
 
 
-def test_more_rows_than_are_read_are_refused():
+def test_workbook_with_too_many_rows_is_refused():
     row = b"<row><c><v>1</v></c></row>"
-    sheet = SHEET_XML.format("").encode().replace(b"</sheetData>", row * (MAX_ROWS + 1) + b"</sheetData></worksheet>")
+    sheet = (
+        SHEET_XML.format("")
+        .encode()
+        .replace(b"</sheetData>", row * (MAX_ROWS + 1) + b"</sheetData></worksheet>")
+    )
     data = rezipped(excel(CLIENTS), lambda name, text: sheet if name == SHEET else text)
     assert "200,000 rows" in refusal(data)
 
@@ -112,29 +121,40 @@ AFAR = '<!DOCTYPE x [<!ENTITY j SYSTEM "file:///etc/hostname">]>'
 
 
 @pytest.mark.parametrize("before", [BOMB, AFAR, "<!DOCTYPE x>"], ids=["bomb", "afar", "doctype"])
-@pytest.mark.parametrize("name", ["xl/workbook.xml", "xl/_rels/workbook.xml.rels", SHEET, "xl/sharedStrings.xml"])
-def test_entities_stand_for_nothing(name, before):
+@pytest.mark.parametrize(
+    "name", ["xl/workbook.xml", "xl/_rels/workbook.xml.rels", SHEET, "xl/sharedStrings.xml"]
+)
+def test_xml_entities_are_not_expanded(name, before):
     def change(each, text):
         if each != name:
             return text
-        return before.encode() + text.replace(b"Sheet", b"&j;").replace(b">checking_status<", b">&j;<")
+        return before.encode() + text.replace(b"Sheet", b"&j;").replace(
+            b">checking_status<", b">&j;<"
+        )
 
-    data = rezipped(with_strings(strings_of("checking_status"), '<row><c t="s"><v>0</v></c></row>'), change)
+    data = rezipped(
+        with_strings(strings_of("checking_status"), '<row><c t="s"><v>0</v></c></row>'), change
+    )
     text = b""
-    with contextlib.suppress(formats.Unreadable):
+    with contextlib.suppress(formats.MalformedFile):
         text = bytes(formats.as_csv(data)[0])
     assert len(text) < 1000
     assert b"haha" not in text
-    if name in ("xl/workbook.xml", "xl/_rels/workbook.xml.rels"):  # what we read ourselves, by defusedxml
+    if name in (
+        "xl/workbook.xml",
+        "xl/_rels/workbook.xml.rels",
+    ):  # what we read ourselves, by defusedxml
         assert text == b"" or before == "<!DOCTYPE x>"
 
 
-def test_archives_that_are_no_plain_workbook_are_refused():
+def test_archive_that_is_not_a_plain_workbook_is_refused():
     whole = excel(CLIENTS)
     with pytest.warns(UserWarning, match="Duplicate"):
         twice = rezipped(whole, more=[(SHEET, b"<worksheet/>")])
     assert "no Excel workbook" in refusal(twice)
-    assert "no Excel workbook" in refusal(rezipped(whole, more=[(f"x/{i}", b"") for i in range(2000)]))
+    assert "no Excel workbook" in refusal(
+        rezipped(whole, more=[(f"x/{i}", b"") for i in range(2000)])
+    )
     nested = rezipped(excel(CLIENTS), lambda name, text: whole if name == SHEET else text)
     assert "no Excel workbook" in refusal(nested)
     locked = bytearray(whole)
@@ -158,7 +178,7 @@ def test_entries_that_share_their_bytes_cost_no_more_than_one_archive(monkeypatc
     assert "too large once it is unpacked" in refusal(sink.getvalue())
 
 
-def test_a_header_of_names_is_read_from_the_first_sheet_of_cells(clients):
+def test_a_header_of_names_is_read_from_the_first_sheet_of_cells():
     book = openpyxl.Workbook()
     book.active.append(NAMES)
     chart = book.create_chartsheet("chart", 0)
@@ -166,7 +186,7 @@ def test_a_header_of_names_is_read_from_the_first_sheet_of_cells(clients):
     assert rows_of(saved(book)) == [",".join(NAMES)]
 
 
-def test_an_error_that_a_formula_filled_down_comes_to_is_no_blank():
+def test_error_of_a_filled_down_formula_is_not_blank():
     book = openpyxl.Workbook()
     book.active.append(["age"])
     book.active.append([1])

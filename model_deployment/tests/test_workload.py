@@ -11,7 +11,7 @@ from model_deployment.http.workload import MOST_BYTES, Workload
 
 
 async def begun(load, *sizes):
-    """Return which bodies of some sizes, begun one after the other, are worked on, and end them all."""
+    """Return which bodies of these sizes, begun in turn, are worked on, and end them all."""
     begun, done = [], asyncio.Event()
 
     async def work(size):
@@ -37,11 +37,11 @@ async def begun(load, *sizes):
         ([MOST_BYTES, *[IN_MEMORY] * 50], 51),
     ],
 )
-def test_as_many_are_worked_on_as_there_is_room_for(sizes, at_once):
+def test_workload_admits_bodies_while_there_is_room(sizes, at_once):
     assert len(asyncio.run(begun(Workload(), *sizes))) == at_once
 
 
-def test_room_is_given_back_by_what_failed():
+def test_failed_work_gives_its_room_back():
     async def fail_and_go_on():
         load = Workload()
         with pytest.raises(ZeroDivisionError):
@@ -52,7 +52,7 @@ def test_room_is_given_back_by_what_failed():
     assert asyncio.run(fail_and_go_on()) == [MOST_BYTES]
 
 
-def test_who_waits_for_too_long_is_asked_to_come_back(monkeypatch):
+def test_request_that_waits_too_long_is_told_to_retry(monkeypatch):
     monkeypatch.setattr(workload, "WAIT_SECONDS", 0.05)
 
     async def wait():

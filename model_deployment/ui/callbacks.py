@@ -1,4 +1,4 @@
-"""What asks the page's callbacks: what is no call of one is refused before Dash stumbles over it."""
+"""Checks of the calls to the page's callbacks: others are refused before they reach Dash."""
 
 from dash import Dash
 from flask import Flask, request
@@ -8,12 +8,12 @@ from model_deployment.api.json_body import Bounds, check_size, parse
 from model_deployment.http.problem import Problem
 
 PATH = "/_dash-update-component"
-# The result of a file goes to and fro, with up to 1,000 faults and what would be allowed.
+# The browser sends the result of a file back, with up to 1,000 faults and their allowed values.
 _BOUNDS = Bounds(5_000_000, 100_000)
 
 
 class _Part(BaseModel):
-    """A property of a component; its value is the callback's own business."""
+    """A property of a component; the callback itself checks its value."""
 
     model_config = ConfigDict(strict=True)
     id: str
@@ -28,40 +28,46 @@ class _Call(BaseModel):
     outputs: _Part | list[_Part]
     inputs: list[_Part]
     state: list[_Part] = []
-    changedPropIds: list[str]  # noqa: N815 - its name there
+    changedPropIds: list[str]  # noqa: N815 - Dash's name
 
 
 def guard(app: Flask, dash: Dash) -> None:
-    """Have an app refuse what is no call of one of the page's callbacks."""
+    """Have an app refuse everything that is not a call of one of the page's callbacks."""
 
     @app.before_request
     def look() -> None:
         if request.path != PATH or request.method != "POST":
             return
         if not request.is_json:
-            raise Problem(415, "unsupported-type", "A callback is asked in JSON.")
+            raise Problem(415, "unsupported-type", "A callback takes JSON.")
+
         check_size(request.content_length or 0, _BOUNDS)
         sent = parse(request.get_data(), "call of a callback", _BOUNDS)
         try:
             call = _Call.model_validate(sent)
         except ValidationError:
-            raise Problem(400, "no-callback", "This is no call of one of the page's callbacks.") from None
+            detail = "This is not a call of one of the page's callbacks."
+            raise Problem(400, "no-callback", detail) from None
         if not _is_known(call, dash):
             raise Problem(404, "no-callback", "The page has no such callback. Load it again.")
 
 
 def _is_known(call: _Call, dash: Dash) -> bool:
+    """Return whether a callback has these outputs, inputs and state."""
     known = dash.callback_map.get(call.output)
     if known is None:
         return False
-    names = {part: [f"{one['id']}.{one['property']}" for one in known[part]] for part in ("inputs", "state")}
-    outputs = call.outputs if isinstance(call.outputs, list) else [call.outputs]
+
+    inputs = [f"{one['id']}.{one['property']}" for one in known["inputs"]]
+    state = [f"{one['id']}.{one['property']}" for one in known["state"]]
+
     several = call.output.startswith("..")
+    outputs = call.outputs if isinstance(call.outputs, list) else [call.outputs]
     given = [_name(one) for one in outputs]
     return (
-        [_name(one) for one in call.inputs] == names["inputs"]
-        and [_name(one) for one in call.state] == names["state"]
-        and set(call.changedPropIds) <= {*names["inputs"]}
+        [_name(one) for one in call.inputs] == inputs
+        and [_name(one) for one in call.state] == state
+        and set(call.changedPropIds) <= set(inputs)
         and several is isinstance(call.outputs, list)
         and (f"..{'...'.join(given)}.." if several else given[0]) == call.output
     )

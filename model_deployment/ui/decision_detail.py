@@ -1,4 +1,4 @@
-"""One decision, opened: its reasons in words and as a figure, what would change it, and what a person makes of it."""
+"""One decision, opened: its reasons, what would change it, and its overrides."""
 
 from datetime import datetime
 from typing import Any
@@ -7,35 +7,41 @@ from dash import dcc, html
 
 from credit_risk.decision_log.batch import Batch, BatchRecord
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.decision_log.overrides import MAX_TEXT, overrides, standing
-from credit_risk.registry.registry import NoSuchVersion, RegistryUnavailable
+from credit_risk.decision_log.overrides import MAX_TEXT, current_prediction, overrides
+from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
 from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, GREEN, RED, SCORED
-from credit_risk.scoring.counterfactual import what_would_change_it
-from credit_risk.scoring.model import CreditScorer, NotExplainable
+from credit_risk.scoring.counterfactual import counterfactual
+from credit_risk.scoring.explanation import NotExplainable
+from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.reason_codes import Reason
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from model_deployment.api.serializers import inputs
-from model_deployment.scoring.live_model import Production
+from model_deployment.scoring.live_model import LiveModel
 from model_deployment.ui.charts import waterfall
 
 OTHER = {GREEN: RED, RED: GREEN}
 
 
-def panel(log: DecisionLog, production: Production, id: str, user: str | None = None, trouble: str = "") -> list[Any]:
+def panel(
+    log: DecisionLog, production: LiveModel, id: str, user: str | None = None, trouble: str = ""
+) -> list[Any]:
     """Return what the page shows of a decision.
 
     Parameters
     ----------
-    log, production
-        Where the decision is, and what gives the version that made it.
+    log : DecisionLog
+        Holds the decision.
+    production : LiveModel
+        Gives the version that made it.
     id : str
-        The decision's.
+        The decision's id.
     user : str, optional
-        Who a reverse proxy says is asking; otherwise the form of an override asks for a name.
+        The user's name, where a reverse proxy gives it; otherwise the form of an override asks
+        for a name.
     trouble : str
-        Why an override of it was not taken.
+        Why an override of the decision was refused.
     """
     try:
         decision = log.decision(id)
@@ -45,65 +51,79 @@ def panel(log: DecisionLog, production: Production, id: str, user: str | None = 
         return [_title("The decision log cannot be reached."), _close()]
     if decision is None or record is None:
         return [_title("This decision is not in the log."), _close()]
-    stands = standing(decision, overridden)
+
+    stands = current_prediction(decision, overridden)
     preview = record.kind == "preview"
-    return [
-        _close(),
-        _title(f"Client {one_line(decision[CLIENT_ID] or '') or 'in row ' + str(decision['row'] + 1)}"),
-        *([_set_by(overridden[-1], decision["prediction"])] if stands != decision["prediction"] else []),
-        *_judged(production, decision, record),
-        html.H3("Another decision", className=None if preview or overridden else "unprinted"),
-        *[_override(one) for one in overridden],
-        *([html.P("A preview: nothing rests on it.")] if preview else _form(OTHER[stands], user, trouble)),
-        _inputs(decision),
-        _origin(decision, record),
-        *([] if preview else [_keep(id)]),
-    ]
+    client = one_line(decision[CLIENT_ID] or "") or f"in row {decision['row'] + 1}"
+
+    parts = [_close(), _title(f"Client {client}")]
+    if stands != decision["prediction"]:
+        parts.append(_set_by(overridden[-1], decision["prediction"]))
+    parts += _judged(production, decision, record)
+
+    printed = preview or overridden
+    parts.append(html.H3("Another decision", className=None if printed else "unprinted"))
+    parts += [_override(event) for event in overridden]
+    if preview:
+        parts.append(html.P("A preview: nothing rests on it."))
+    else:
+        parts += _form(OTHER[stands], user, trouble)
+
+    parts += [_inputs(decision), _origin(decision, record)]
+    if not preview:
+        parts.append(_keep(id))
+    return parts
 
 
-def judged(log: DecisionLog, production: Production, id: str) -> list[Any]:
-    """Return a decision with its reasons, without what a person may do about it."""
+def judged(log: DecisionLog, production: LiveModel, id: str) -> list[Any]:
+    """Return a decision with its reasons, without the form of an override."""
     decision = log.decision(id)
     record = log.batch(decision["batch"]) if decision else None
     assert decision is not None
     assert record is not None
-    parts = _judged(production, decision, record)
-    return [html.P("Decision taken.", className="taken"), *parts, _origin(decision, record), _keep(id)]
+
+    return [
+        html.P("Decision taken.", className="taken"),
+        *_judged(production, decision, record),
+        _origin(decision, record),
+        _keep(id),
+    ]
 
 
-def previewed(production: Production, batch: Batch) -> list[Any]:
-    """Return what the model makes of a batch's one client, on whom nothing was decided."""
+def previewed(production: LiveModel, batch: Batch) -> list[Any]:
+    """Return the model's prediction for a batch's one client, who is not decided on."""
     (decision,) = batch.table.to_pylist()
     hint = html.P("Preview: nothing rests on it until the decision is taken.", className="hint")
     return [hint, *_judged(production, decision, batch)]
 
 
 def _set_by(event: dict[str, Any], said: str) -> Any:
-    return html.P([badge(event["prediction"]), f" Set by {one_line(event['by'])}. The model said {said}:"])
+    text = f" Set by {one_line(event['by'])}. The model said {said}:"
+    return html.P([badge(event["prediction"]), text])
 
 
-def _judged(production: Production, decision: dict[str, Any], record: Batch | BatchRecord) -> list[Any]:
+def _judged(
+    production: LiveModel, decision: dict[str, Any], record: Batch | BatchRecord
+) -> list[Any]:
     risk = f" Default risk {decision['risk']:.1%}, red from {record.threshold:.1%}."
+    confidence = (
+        f"Confidence {decision['confidence']:.0%}: how clear the decision is, given the costs."
+    )
+    hints = [confidence, *decision["warnings"]]
     return [
         html.P([badge(decision["prediction"]), risk]),
-        html.P(
-            f"Confidence {decision['confidence']:.0%}: how clear the decision is, given the costs.", className="hint"
-        ),
-        *[html.P(warning, className="hint") for warning in decision["warnings"]],
+        *[html.P(hint, className="hint") for hint in hints],
         *_explanation(production, decision, record.digest),
     ]
 
 
 def _inputs(decision: dict[str, Any]) -> Any:
-    rows = [
-        html.Tr(
-            [
-                html.Th(f"{a.label} ({a.unit})" if a.unit else a.label, scope="row"),
-                html.Td("" if decision[a.name] is None else str(decision[a.name])),
-            ]
-        )
-        for a in ATTRIBUTES
-    ]
+    rows = []
+    for a in ATTRIBUTES:
+        title = f"{a.label} ({a.unit})" if a.unit else a.label
+        value = decision[a.name]
+        text = "" if value is None else str(value)
+        rows.append(html.Tr([html.Th(title, scope="row"), html.Td(text)]))
     return html.Details([html.Summary("What was recorded"), html.Table(html.Tbody(rows))])
 
 
@@ -111,7 +131,8 @@ def _origin(decision: dict[str, Any], record: BatchRecord) -> Any:
     when = f"{decision['time']:%d %b %Y, %H:%M} UTC"
     source = f", from {one_line(record.source)}" if record.source else ""
     return html.P(
-        f"Decision {decision['id']}, {when}, by model version {decision['model_version']}{source}", className="hint"
+        f"Decision {decision['id']}, {when}, by model version {decision['model_version']}{source}",
+        className="hint",
     )
 
 
@@ -123,7 +144,8 @@ def badge(colour: str) -> Any:
 def _keep(id: str) -> Any:
     """Return the ways to keep a decision: its own page, and paper."""
     page = dcc.Link("Page of this decision", href=f"decision?id={id}")
-    return html.P([page, html.Button("Print", id="print", type="button", className="quiet")], className="keep")
+    button = html.Button("Print", id="print", type="button", className="quiet")
+    return html.P([page, button], className="keep")
 
 
 def _title(text: str) -> Any:
@@ -134,31 +156,45 @@ def _close() -> Any:
     return html.Button("Close", id="panel-close", type="button", className="quiet")
 
 
-def _explanation(production: Production, decision: dict[str, Any], digest: str) -> list[Any]:
+def _explanation(production: LiveModel, decision: dict[str, Any], digest: str) -> list[Any]:
     codes = inputs(decision)
     try:
         scorer: CreditScorer = production.scorer(decision["model_version"], digest)
-        found, effects = scorer.reasons(codes)[0], scorer.explain(codes).effects[0]
+        found = scorer.reasons(codes)[0]
+        effects = scorer.explain(codes).effects[0]
     except NotExplainable:
         return [html.P("This version was trained without what reasons need.")]
     except (RegistryUnavailable, NoSuchVersion, ModelRefused) as error:
-        return [html.P(f"The reasons cannot be had: {error}.")]
+        return [html.P(f"The reasons are unavailable: {error}.")]
+
     parts: list[Any] = []
-    for title, reasons in (("What raises the risk", found.raising), ("What lowers it", found.lowering)):
-        if reasons:
-            parts += [html.H3(title), html.Ul([html.Li(_reason(reason)) for reason in reasons])]
+    if found.raising:
+        parts += [html.H3("What raises the risk"), _reasons(found.raising)]
+    if found.lowering:
+        parts += [html.H3("What lowers it"), _reasons(found.lowering)]
     if decision["prediction"] == RED:
-        change = what_would_change_it(scorer, codes[0])
+        change = counterfactual(scorer, codes[0])
         text = f"{change.text}, at a risk of {change.risk:.1%}." if change else "None found."
         parts += [html.H3("What would change it"), html.P(text)]
+
     recorded = [f"{decision[name]}" for name in SCORED]
-    note = html.P("Log-odds of class bad that each attribute adds, compared with accepted clients.", className="hint")
-    return [*parts, html.Details([html.Summary("All of it, as a figure"), waterfall(effects, recorded), note])]
+    note = html.P(
+        "Log-odds of class bad that each attribute adds, compared with accepted clients.",
+        className="hint",
+    )
+    figure = [html.Summary("All of it, as a figure"), waterfall(effects, recorded), note]
+    return [*parts, html.Details(figure)]
+
+
+def _reasons(reasons: tuple[Reason, ...]) -> Any:
+    return html.Ul([html.Li(_reason(reason)) for reason in reasons])
 
 
 def _reason(reason: Reason) -> list[Any]:
+    if not reason.meaning:
+        return [reason.text]
     meant = f" (the label stands for: {reason.meaning})"
-    return [reason.text, html.Span(meant, className="hint")] if reason.meaning else [reason.text]
+    return [reason.text, html.Span(meant, className="hint")]
 
 
 def _override(event: dict[str, Any]) -> Any:
@@ -176,5 +212,7 @@ def _form(other: str, user: str | None, trouble: str) -> list[Any]:
         html.Label("Reason", htmlFor="override-reason"),
         dcc.Input(id="override-reason", type="text", maxLength=MAX_TEXT, autoComplete="off"),
         html.P(trouble, role="alert", className="trouble") if trouble else None,
-        html.Button(f"Set to {other}", id="override-set", type="button", className="primary", value=other),
+        html.Button(
+            f"Set to {other}", id="override-set", type="button", className="primary", value=other
+        ),
     ]

@@ -1,6 +1,7 @@
-"""One client by hand: a form made of the schema, whose risk changes as the fields do.
+"""One client by hand: a form made from the schema, whose risk changes as its fields do.
 
-What is typed is decided as a preview, on which nothing rests, until a person takes the decision.
+Until a person takes the decision, what is typed is only previewed: it is not recorded as a
+decision.
 """
 
 import json
@@ -14,73 +15,122 @@ from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, MAX_CLIENT_ID, SCORED, Attribute
 from credit_risk.schema.code_book import meaning
 from credit_risk.storage.documents import LogUnavailable
-from model_deployment.api.routes import key_of
+from model_deployment.api.request_data import key_of
 from model_deployment.http.problem import Problem
 from model_deployment.scoring.errors import NotDecided
-from model_deployment.scoring.live_model import Production, ScoringOff
+from model_deployment.scoring.live_model import LiveModel, ScoringOff
 from model_deployment.scoring.service import Scoring
 from model_deployment.ui.decision_detail import judged, previewed
 
 SOURCE = "One client by hand"
+# Numbers up to this one are chosen from a list.
+_MAX_LISTED = 10
+# Missing attributes that are named in a hint.
+_MAX_NAMED = 3
 
 
 def layout() -> list[Any]:
-    """Return the form and the place of its result. The script reads the fields, by their ids."""
-    client = _field(CLIENT_ID, "Client", "your name for the client", _input(CLIENT_ID, "text", maxLength=MAX_CLIENT_ID))
-    fields = [client, *(_attribute(attribute) for attribute in ATTRIBUTES)]
+    """Return the form and the place of its result; the script reads the fields by their ids."""
+    client = _field(
+        CLIENT_ID,
+        "Client",
+        "your name for the client",
+        _input(CLIENT_ID, "text", maxLength=MAX_CLIENT_ID),
+    )
+    fields = [client, *map(_attribute, ATTRIBUTES)]
     buttons = [
-        html.Button("Take this decision", id="take", type="button", className="primary", disabled=True),
+        html.Button(
+            "Take this decision", id="take", type="button", className="primary", disabled=True
+        ),
         html.Button("Next client", id="clear", type="button", className="quiet"),
     ]
+    hint = "The lists hold the words of the data; in brackets is what a word stands for."
+
     return [
         html.H2("One client", tabIndex=-1),
-        html.P("The lists hold the words of the data; in brackets is what a word stands for.", className="hint"),
+        html.P(hint, className="hint"),
         html.Form(
-            [html.Div(fields, className="fields"), html.Div(buttons, className="buttons")], id="application-form"
+            [html.Div(fields, className="fields"), html.Div(buttons, className="buttons")],
+            id="application-form",
         ),
         html.Section(id="judged", **{"aria-label": "Decision", "aria-live": "polite"}),
         dcc.Store(id="application"),
     ]
 
 
-def preview(scoring: Scoring, production: Production, application: dict[str, Any]) -> tuple[Any, bool]:
-    """Return what the model makes of what is typed so far, and whether no decision can be taken on it."""
-    left = [a.label for a in ATTRIBUTES if a.name in SCORED and not str(application.get(a.name) or "").strip()]
-    if left:
-        named = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+def preview(
+    scoring: Scoring, production: LiveModel, application: dict[str, Any]
+) -> tuple[Any, bool]:
+    """Return the model's prediction for the fields so far.
+
+    Returns
+    -------
+    parts : list
+        What the page shows.
+    off : bool
+        Whether no decision can be taken.
+    """
+    missing = _missing(application)
+    if missing:
+        named = ", ".join(missing[:_MAX_NAMED])
+        if len(missing) > _MAX_NAMED:
+            named += f" and {len(missing) - _MAX_NAMED} more"
         return [html.P(f"To be filled in: {named}.", className="hint")], True
+
     try:
         batch = scoring.preview(_row(application))
     except ScoringOff as error:
         return [_trouble(str(error))], True
     if not len(batch.applications):
         return _faults(batch), True
-    return [*previewed(production, batch), *_said(batch)], False
+    return [*previewed(production, batch), *_warnings(batch)], False
 
 
 def take(
-    scoring: Scoring, production: Production, log: DecisionLog, application: dict[str, Any], key: str, caller: Caller
+    scoring: Scoring,
+    production: LiveModel,
+    log: DecisionLog,
+    application: dict[str, Any],
+    key: str,
+    caller: Caller,
 ) -> tuple[Any, bool, str | None]:
-    """Decide for good; return what is shown, whether there is no decision left to be taken, and the decision's id."""
+    """Decide for good.
+
+    Returns
+    -------
+    parts : list
+        What the page shows.
+    off : bool
+        Whether there is no decision left to be taken.
+    id : str or None
+        The decision's id.
+    """
     row = _row(application)
     body = json.dumps([row]).encode()
     try:
         batch = scoring.rows(body, [row], caller=caller, key=key_of(key), source=SOURCE).batch
         if not len(batch.applications):
             return _faults(batch), True, None
+
         id = batch.decision_id(0)
-        return [*judged(log, production, id), *_said(batch)], True, id
+        return [*judged(log, production, id), *_warnings(batch)], True, id
     except (NotDecided, Problem, ScoringOff, LogUnavailable) as error:
-        # Without a decision it may be tried again.
+        # Without a decision the clerk may try again.
         return [_trouble(str(error))], False, None
+
+
+def _missing(application: dict[str, Any]) -> list[str]:
+    """Return the labels of scored attributes that are not filled in."""
+    scored = [a for a in ATTRIBUTES if a.name in SCORED]
+    return [a.label for a in scored if not str(application.get(a.name) or "").strip()]
 
 
 def _row(application: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in application.items() if str(value).strip()}
 
 
-def _said(batch: Batch) -> list[Any]:
-    """Return what was taken in another form than it was typed in."""
+def _warnings(batch: Batch) -> list[Any]:
+    """Return which values were taken in another form than they were typed in."""
     return [html.P(f"{text}.", className="hint") for text in batch.applications.warnings]
 
 
@@ -95,10 +145,13 @@ def _trouble(text: str) -> Any:
 def _attribute(a: Attribute) -> Any:
     title = f"{a.label} ({a.unit})" if a.unit else a.label
     hint = "optional, never scored" if a.protected else ""
-    if a.kind == "number" and a.maximum > 10:
-        return _field(a.name, title, hint, _input(a.name, "number", min=a.minimum, max=a.maximum, step=1))
+    if a.kind == "number" and a.maximum > _MAX_LISTED:
+        field = _input(a.name, "number", min=a.minimum, max=a.maximum, step=1)
+        return _field(a.name, title, hint, field)
+
     words = a.categories or [str(n) for n in range(a.minimum, a.maximum + 1)]
-    options = [html.Option("", value=""), *(html.Option(_choice(a.name, word), value=word) for word in words)]
+    options = [html.Option("", value="")]
+    options += [html.Option(_choice(a.name, word), value=word) for word in words]
     return _field(a.name, title, hint, html.Select(options, id=_id(a.name)))
 
 
@@ -112,7 +165,8 @@ def _input(name: str, kind: str, **more: Any) -> Any:
 
 
 def _field(name: str, title: str, hint: str, field: Any) -> Any:
-    label = html.Label([title, html.Span(f" {hint}", className="hint") if hint else None], htmlFor=_id(name))
+    note = html.Span(f" {hint}", className="hint") if hint else None
+    label = html.Label([title, note], htmlFor=_id(name))
     return html.Div([label, field], className="field")
 
 

@@ -1,6 +1,7 @@
-"""The decisions of a batch as the page's table asks for them: a page at a time, sorted and filtered.
+"""The decisions of a batch as the page's table requests them: one page, sorted and filtered.
 
-What the table asks is AG Grid's request of the infinite row model: `startRow`, `endRow`, `sortModel`, `filterModel`.
+The table sends AG Grid's request of the infinite row model: `startRow`, `endRow`, `sortModel`,
+`filterModel`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,17 +16,21 @@ from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import overrides_of_batch
 from credit_risk.texts import one_line
 
-# Batches of more rows are read again for each page: a process holds no more than some tens of MB of them.
+# Batches of more rows are read again for each page, so that a process keeps at most some tens of
+# MB of them.
 KEPT_ROWS = 200_000
+# Rows per page.
 MAX_PAGE = 1000
-# Conditions on one column; our table asks two.
+# Conditions on one column; our table sends two.
 MAX_CONDITIONS = 10
 
 Asked = Mapping[str, Any]
 
 _TEXT: dict[str, Callable[[Any, str], Any]] = {
     "contains": lambda column, text: pc.match_substring(column, text, ignore_case=True),
-    "notContains": lambda column, text: pc.invert(pc.match_substring(column, text, ignore_case=True)),
+    "notContains": lambda column, text: pc.invert(
+        pc.match_substring(column, text, ignore_case=True)
+    ),
     "equals": lambda column, text: pc.equal(pc.utf8_lower(column), text.lower()),
     "notEqual": lambda column, text: pc.not_equal(pc.utf8_lower(column), text.lower()),
     "startsWith": lambda column, text: pc.starts_with(column, text, ignore_case=True),
@@ -40,10 +45,10 @@ _NUMBER = {
     "greaterThanOrEqual": pc.greater_equal,
 }
 _EMPTY = {"blank": lambda blank: blank, "notBlank": pc.invert}
-# Of these people see a percentage, rounded to so many places, and filter by what they see.
+# The page shows these in percent, rounded to this many places, and filters by what it shows.
 _PERCENT = {"risk": 1, "confidence": 0}
 _HIDDEN = r"[\pC\p{Zl}\p{Zp}]+"
-# So many filters of a column are joined, by and or by or.
+# How several conditions on a column are joined.
 _JOINED = {"AND": pc.and_, "OR": pc.or_}
 _ORDERS = {"asc": "ascending", "desc": "descending"}
 
@@ -54,52 +59,69 @@ class Rows:
     Parameters
     ----------
     log : DecisionLog
-        Where they are. Every method may raise `LogUnavailable`.
+        Holds the decisions. Every method may raise `LogUnavailable`.
     """
 
     def __init__(self, log: DecisionLog) -> None:
         self._log = log
-        # A batch never changes once it is committed; its overrides are looked up anew each time.
+        # A batch never changes once it is committed; its overrides are read each time.
         self._kept = lru_cache(maxsize=4)(self._read)
 
     def table(self, record: BatchRecord) -> pa.Table:
-        """Return a batch's decisions: `DECISION_SCHEMA`, with warnings as text, rows from 1, and `override`."""
+        """Return a batch's decisions, with the columns of `DECISION_SCHEMA` and `override`.
+
+        Warnings are one text per row, and rows count from 1.
+        """
         table = self._kept(record) if record.n_decided <= KEPT_ROWS else self._read(record)
         events = overrides_of_batch(self._log, record.id)
         if not events:
             return table.append_column("override", pa.repeat("", table.num_rows))
-        words = {id: f"{event['prediction']} by {one_line(event['by'])}" for id, event in events.items()}
-        places = pc.index_in(table["id"], value_set=pa.array(list(words), pa.string()))
-        return table.append_column(
-            "override", pc.fill_null(pa.array(list(words.values()), pa.string()).take(places), "")
-        )
+
+        words = {
+            id: f"{event['prediction']} by {one_line(event['by'])}" for id, event in events.items()
+        }
+        ids = pa.array(list(words), pa.string())
+        texts = pa.array(list(words.values()), pa.string())
+        places = pc.index_in(table["id"], value_set=ids)
+        return table.append_column("override", pc.fill_null(texts.take(places), ""))
 
     def page(self, record: BatchRecord, asked: Asked) -> tuple[list[dict[str, Any]], int]:
-        """Return the rows that are asked for, at most `MAX_PAGE`, and how many there are with these filters.
+        """Return one page of a batch's rows.
+
+        Returns
+        -------
+        rows : list of dict
+            At most `MAX_PAGE`.
+        n : int
+            How many rows pass the filters.
 
         Raises
         ------
         LookupError, TypeError, ValueError
-            When it is nothing that a table asks.
+            When no table sends such a request.
         """
-        table = self.table(record)
-        table = _filtered(table, asked.get("filterModel") or {})
+        table = _filtered(self.table(record), asked.get("filterModel") or {})
         start = max(int(asked.get("startRow") or 0), 0)
         size = min(max(int(asked.get("endRow") or 0) - start, 0), MAX_PAGE)
-        order = list({key["colId"]: _ORDERS[key["sort"]] for key in asked.get("sortModel") or []}.items())
-        if order:
-            # Rows that are equal stay in the file's order.
-            chosen = pc.sort_indices(table, [*order, ("row", "ascending")]).slice(start, size)
-            return table.take(chosen).to_pylist(), table.num_rows
-        return table.slice(start, size).to_pylist(), table.num_rows
+
+        orders = {key["colId"]: _ORDERS[key["sort"]] for key in asked.get("sortModel") or []}
+        if not orders:
+            return table.slice(start, size).to_pylist(), table.num_rows
+        # Rows that are equal stay in the file's order.
+        chosen = pc.sort_indices(table, [*orders.items(), ("row", "ascending")])
+        return table.take(chosen.slice(start, size)).to_pylist(), table.num_rows
 
     def _read(self, record: BatchRecord) -> pa.Table:
         table = self._log.read(record).combine_chunks()
-        names = table.schema.names
-        shown = pc.replace_substring_regex(table["client_id"], _HIDDEN, " ")  # as `one_line` has it
-        table = table.set_column(names.index("client_id"), "client_id", shown)
-        table = table.set_column(names.index("warnings"), "warnings", pc.binary_join(table["warnings"], "; "))
-        return table.set_column(names.index("row"), "row", pc.add(table["row"], 1))
+        shown = {
+            # As `one_line` does.
+            "client_id": pc.replace_substring_regex(table["client_id"], _HIDDEN, " "),
+            "warnings": pc.binary_join(table["warnings"], "; "),
+            "row": pc.add(table["row"], 1),
+        }
+        for name, column in shown.items():
+            table = table.set_column(table.schema.get_field_index(name), name, column)
+        return table
 
 
 def _filtered(table: pa.Table, filters: Mapping[str, Any]) -> pa.Table:
@@ -107,9 +129,10 @@ def _filtered(table: pa.Table, filters: Mapping[str, Any]) -> pa.Table:
         column = table[name]
         if name in _PERCENT:
             column = pc.round(pc.multiply(column, 100.0), _PERCENT[name])
-        conditions = [_condition(column, one) for one in _bounded(asked.get("conditions") or [asked])]
-        mask = conditions[0]
-        for other in conditions[1:]:
+
+        conditions = _bounded(asked.get("conditions") or [asked])
+        mask, *others = [_condition(column, one) for one in conditions]
+        for other in others:
             mask = _JOINED[asked["operator"]](mask, other)
         table = table.filter(mask)
     return table
@@ -122,12 +145,17 @@ def _bounded(conditions: list[Any]) -> list[Any]:
 
 
 def _condition(column: pa.ChunkedArray, asked: Mapping[str, Any]) -> Any:
+    """Return which rows of a column meet a condition, as a mask without nulls."""
     kind = asked["type"]
-    text = pa.types.is_string(column.type)
+    is_text = pa.types.is_string(column.type)
+
     if kind in _EMPTY:
-        blank = pc.or_kleene(pc.is_null(column), pc.equal(column, "")) if text else pc.is_null(column)
+        blank = pc.is_null(column)
+        if is_text:
+            blank = pc.or_kleene(blank, pc.equal(column, ""))
         return _EMPTY[kind](blank)
-    if text:
+
+    if is_text:
         return pc.fill_null(_TEXT[kind](pc.fill_null(column, ""), str(asked["filter"])), False)
     if kind == "inRange":
         low, high = float(asked["filter"]), float(asked["filterTo"])

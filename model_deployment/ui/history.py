@@ -19,24 +19,41 @@ _FIELDS = (
     ("find-since", "From", "date"),
     ("find-until", "To", "date"),
 )
+_BATCH_TITLES = ("File", "Time (UTC)", "Clients", "Green", "Red", "Rejected", "Version")
+_DECISION_TITLES = (
+    "Client",
+    "From",
+    "Time (UTC)",
+    "Prediction",
+    "Override",
+    "Default risk",
+    "Version",
+)
 
 
 def layout() -> list[Any]:
-    """Return the fields of a search and the place of what it finds."""
-    fields = [
-        html.Div([html.Label(title, htmlFor=id), dcc.Input(id=id, type=kind, n_submit=0)], className="field")
-        for id, title, kind in _FIELDS
-    ]
+    """Return the fields of a search and the place of its results."""
+    fields = []
+    for id, title, kind in _FIELDS:
+        label = html.Label(title, htmlFor=id)
+        field = dcc.Input(id=id, type=kind, n_submit=0)
+        fields.append(html.Div([label, field], className="field"))
+    button = html.Button("Find", id="find", type="button", className="primary")
+
     return [
         html.H2("History", tabIndex=-1),
-        html.Div([*fields, html.Button("Find", id="find", type="button", className="primary")], className="fields"),
+        html.Div([*fields, button], className="fields"),
         html.P("Days and times are those of UTC.", className="hint"),
-        html.Div(id="found", role="region", **{"aria-label": "What was found", "aria-live": "polite"}),
+        html.Div(
+            id="found", role="region", **{"aria-label": "What was found", "aria-live": "polite"}
+        ),
     ]
 
 
-def found(log: DecisionLog, text: str, since: str | None, until: str | None, before: int | None) -> list[Any]:
-    """Return what a search finds; days are those of UTC, the last one included."""
+def found(
+    log: DecisionLog, text: str, since: str | None, until: str | None, before: int | None
+) -> list[Any]:
+    """Return what a search finds; days are in UTC, and the last one is included."""
     try:
         start, end = _day(since), _day(until)
         end = end + timedelta(days=1) if end else None
@@ -47,15 +64,20 @@ def found(log: DecisionLog, text: str, since: str | None, until: str | None, bef
         decisions = _decisions(log, hits.decisions)
     except LogUnavailable:
         return [html.P("The decision log cannot be reached. Try again in a moment.", role="alert")]
+
     parts: list[Any] = []
     if hits.decisions:
         parts += [html.H3("Decisions"), decisions]
     if hits.batches:
         parts += [html.H3("Files and requests"), _batches(hits.batches)]
     if not parts:
-        parts.append(html.P("Nothing was found." if hits.before is None else "Nothing was found so far."))
+        nothing = "Nothing was found." if hits.before is None else "Nothing was found so far."
+        parts.append(html.P(nothing))
     if hits.before is not None:
-        parts.append(html.Button("Older", id="older", type="button", className="quiet", value=str(hits.before)))
+        older = html.Button(
+            "Older", id="older", type="button", className="quiet", value=str(hits.before)
+        )
+        parts.append(older)
     return parts
 
 
@@ -64,40 +86,51 @@ def _day(text: str | None) -> datetime | None:
 
 
 def _batches(records: list[BatchRecord]) -> Any:
-    rows = [
-        [
-            dcc.Link(one_line(record.source or "") or "sent by the API", href=f"./?batch={record.id}"),
-            f"{record.time:%d %b %Y, %H:%M}",
-            f"{record.n_decided + record.n_rejected:,}",
-            f"{record.n_decided - record.n_red:,}",
-            f"{record.n_red:,}",
-            f"{record.n_rejected:,}",
-            record.model_version,
-        ]
-        for record in records
-    ]
-    return _table(("File", "Time (UTC)", "Clients", "Green", "Red", "Rejected", "Version"), rows)
+    rows = []
+    for record in records:
+        link = dcc.Link(_source(record.source), href=f"./?batch={record.id}")
+        counts = (
+            record.n_decided + record.n_rejected,
+            record.n_decided - record.n_red,
+            record.n_red,
+            record.n_rejected,
+        )
+        rows.append(
+            [
+                link,
+                f"{record.time:%d %b %Y, %H:%M}",
+                *[f"{n:,}" for n in counts],
+                record.model_version,
+            ]
+        )
+    return _table(_BATCH_TITLES, rows)
 
 
 def _decisions(log: DecisionLog, decisions: list[dict[str, Any]]) -> Any:
-    sources = {record.id: record.source for record in log.records({decision["batch"] for decision in decisions})}
+    records = log.records({decision["batch"] for decision in decisions})
+    sources = {record.id: record.source for record in records}
     overridden = overrides_of(log, [decision["id"] for decision in decisions])
-    rows = [
-        [
-            dcc.Link(
-                one_line(decision[CLIENT_ID] or "") or f"row {decision['row'] + 1}",
-                href=f"decision?id={decision['id']}",
-            ),
-            f"{one_line(sources.get(decision['batch']) or '') or 'sent by the API'}, row {decision['row'] + 1:,}",
-            f"{decision['time']:%d %b %Y, %H:%M}",
-            badge(decision["prediction"]),
-            _override(overridden.get(decision["id"])),
-            f"{decision['risk']:.1%}",
-            decision["model_version"],
-        ]
-        for decision in decisions
-    ]
-    return _table(("Client", "From", "Time (UTC)", "Prediction", "Override", "Default risk", "Version"), rows)
+
+    rows = []
+    for decision in decisions:
+        id = decision["id"]
+        source = _source(sources.get(decision["batch"]))
+        rows.append(
+            [
+                dcc.Link(_client(decision), href=f"decision?id={id}"),
+                f"{source}, row {decision['row'] + 1:,}",
+                f"{decision['time']:%d %b %Y, %H:%M}",
+                badge(decision["prediction"]),
+                _override(overridden.get(id)),
+                f"{decision['risk']:.1%}",
+                decision["model_version"],
+            ]
+        )
+    return _table(_DECISION_TITLES, rows)
+
+
+def _source(name: str | None) -> str:
+    return one_line(name or "") or "sent by the API"
 
 
 def _client(decision: dict[str, Any]) -> str:

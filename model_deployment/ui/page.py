@@ -1,43 +1,39 @@
 """The page: a clerk drops a file of clients and reads green or red.
 
-The drop zone is plain script (assets/riskometer.js): it posts each file to `/api/v1/files`, the path that integrators
-take, and hands the answer to Dash. What Dash shows of the decisions it reads from the decision log, so that the page
-shows what is stored, and nothing else.
+The drop zone is plain script (assets/riskometer.js): it posts each file to `/api/v1/files`, as an
+integrator does, and passes the answer to Dash. Dash reads the decisions from the decision log, so
+that the page shows what is stored, and nothing else.
 """
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, html, no_update
 from flask import Flask
 
 from credit_risk.decision_log.batch import PREVIEWS_KEPT
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import NoSuchDecision, NotAllowed, override
-from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID
 from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from model_deployment.http.asking import asking, note, own, user
-from model_deployment.http.problem import size_text
-from model_deployment.scoring.live_model import Production
+from model_deployment.scoring.live_model import LiveModel
 from model_deployment.scoring.service import Scoring
 from model_deployment.ui import callbacks, form, history
 from model_deployment.ui.decision_detail import panel
 from model_deployment.ui.grid_query import Rows
-from model_deployment.ui.result import logged, range_text, result
+from model_deployment.ui.layout import layout
+from model_deployment.ui.result import logged, result
 
-_BANNER_MS = 5_000
-# So long a version is called new.
+# How long a version is called new.
 _NEW = timedelta(hours=24)
 
-# Its views, one address each; the script shows the one that is asked for. All lie on one level, so that addresses can
-# be relative and the page lives behind a proxy's prefix too.
-_VIEWS = (("", "Files"), ("client", "One client"), ("history", "History"))
+# Addresses of the views other than the root.
 _PATHS = ("client", "history", "decision")
 
-# Files come in by this element, outside of what React renders: the script empties it after each choice, and the same
-# file can be chosen again.
+# Files come in by the `input`, outside of what React renders: the script empties it after each
+# choice, so that the same file can be chosen again.
 _INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -56,14 +52,14 @@ _INDEX = """<!DOCTYPE html>
 
 
 class _Page(Dash):  # type: ignore[misc]
-    """Dash without its answer to every other address: what is not there is a 404."""
+    """Dash without its catch-all route, so that an unknown address is a 404."""
 
     def _add_url(self, name: str, *rest: Any, **more: Any) -> None:
         if name != "<path:path>":
             super()._add_url(name, *rest, **more)
 
 
-def attach(app: Flask, production: Production, log: DecisionLog, scoring: Scoring) -> str:
+def attach(app: Flask, production: LiveModel, log: DecisionLog, scoring: Scoring) -> str:
     """Put the page at the root of an app.
 
     Returns
@@ -72,7 +68,7 @@ def attach(app: Flask, production: Production, log: DecisionLog, scoring: Scorin
         The Content-Security-Policy that the page can live with.
     """
     dash = _Page(
-        app.import_name,  # beside which the assets lie
+        app.import_name,  # its folder holds the assets
         server=app,
         title="Risk-O-Meter",
         update_title=None,
@@ -83,46 +79,44 @@ def attach(app: Flask, production: Production, log: DecisionLog, scoring: Scorin
             {"name": "color-scheme", "content": "light dark"},
         ],
     )
+
     # The table and what is opened from it come with a result.
     dash.config.suppress_callback_exceptions = True
-    dash.layout = _layout(app.config["MAX_CONTENT_LENGTH"])
+    dash.layout = layout(app.config["MAX_CONTENT_LENGTH"])
     for path in _PATHS:
         app.add_url_rule(f"/{path}", f"page-{path}", dash.index)
+
     _show_files(dash, production, log)
     _show_decisions(dash, production, log)
     _show_form(dash, production, log, scoring)
     _show_history(dash, log)
-
-    @dash.callback(Output("banner", "children"), Input("clock", "n_intervals"))  # type: ignore[untyped-decorator]
-    def show_banner(_: int) -> Any:
-        return banner(production)
-
-    dash.clientside_callback(
-        ClientsideFunction("riskometer", "watch"),
-        Output("away", "children"),
-        Input("clock", "n_intervals"),
-        prevent_initial_call=True,
-    )
-    # The script shows the view.
-    dash.clientside_callback(
-        ClientsideFunction("riskometer", "show"),
-        Output("view", "data"),
-        Input("where", "pathname"),
-        Input("where", "search"),
-    )
+    _show_views(dash, production)
     callbacks.guard(app, dash)
-    # A process learns which scripts it may hand out when it writes the page; here another one may have written it.
+
+    # A process learns which scripts it may hand out when it writes the page; here another one may
+    # have written it.
     with app.test_request_context():
         dash.index()
+    return _policy(dash)
+
+
+def _policy(dash: Dash) -> str:
     scripts = " ".join(dash.csp_hashes())
-    return (
-        f"default-src 'self'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; font-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'none'"
+    directives = (
+        "default-src 'self'",
+        f"script-src 'self' {scripts}",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "font-src 'self' data:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
     )
+    return "; ".join(directives)
 
 
-def _show_files(dash: Dash, production: Production, log: DecisionLog) -> None:
+def _show_files(dash: Dash, production: LiveModel, log: DecisionLog) -> None:
     rows = Rows(log)
 
     @dash.callback(  # type: ignore[untyped-decorator]
@@ -133,14 +127,18 @@ def _show_files(dash: Dash, production: Production, log: DecisionLog) -> None:
         id = _asked(search, "batch")
         if not id:
             return no_update
+
         note("batch", id)
         try:
             record = own(log).batch(id)
         except LogUnavailable:
-            return {"trouble": "The decision log cannot be reached. Open this address again in a moment."}
-        if record and record.kind == "preview" and datetime.now(UTC) - record.time > PREVIEWS_KEPT:
+            away = "The decision log cannot be reached. Open this address again in a moment."
+            return {"trouble": away}
+        if record is None:
+            return {"trouble": "This file is not in the decision log."}
+        if record.kind == "preview" and datetime.now(UTC) - record.time > PREVIEWS_KEPT:
             return {"trouble": "This was a preview, which is kept for a day."}
-        return logged(record) if record else {"trouble": "This file is not in the decision log."}
+        return logged(record)
 
     @dash.callback(  # type: ignore[untyped-decorator]
         Output("result", "children"), Input("shown", "data"), prevent_initial_call=True
@@ -148,12 +146,15 @@ def _show_files(dash: Dash, production: Production, log: DecisionLog) -> None:
     def show_result(upload: dict[str, Any] | None) -> Any:
         if not upload:
             return []
+
         note("batch", str((upload.get("answer") or {}).get("batch")))
         serving = production.serving
         return result(own(log), rows, upload, serving.version if serving else None)
 
     @dash.callback(  # type: ignore[untyped-decorator]
-        Output("decisions", "getRowsResponse"), Input("decisions", "getRowsRequest"), prevent_initial_call=True
+        Output("decisions", "getRowsResponse"),
+        Input("decisions", "getRowsRequest"),
+        prevent_initial_call=True,
     )
     def show_rows(asked: dict[str, Any] | None) -> Any:
         id = str((asked or {}).get("context", {}).get("batch"))
@@ -161,14 +162,15 @@ def _show_files(dash: Dash, production: Production, log: DecisionLog) -> None:
         record = own(log).batch(id)
         if asked is None or record is None:
             return no_update
+
         try:
             found, n = rows.page(record, asked)
-        except (LookupError, TypeError, ValueError):  # our table asks no such thing
+        except (LookupError, TypeError, ValueError):  # not a request of our table
             return no_update
         return {"rowData": found, "rowCount": n}
 
 
-def _show_decisions(dash: Dash, production: Production, log: DecisionLog) -> None:
+def _show_decisions(dash: Dash, production: LiveModel, log: DecisionLog) -> None:
     @dash.callback(  # type: ignore[untyped-decorator]
         Output("open", "data"), Input("decisions", "selectedRows"), prevent_initial_call=True
     )
@@ -203,9 +205,12 @@ def _show_decisions(dash: Dash, production: Production, log: DecisionLog) -> Non
         State("open", "data"),
         prevent_initial_call=True,
     )
-    def set_override(clicks: int | None, to: str, by: str | None, reason: str | None, id: str | None) -> Any:
+    def set_override(
+        clicks: int | None, to: str, by: str | None, reason: str | None, id: str | None
+    ) -> Any:
         if not clicks or not id:
             return no_update, no_update
+
         mine, who = own(log), user()
         note("override", id, 422)
         try:
@@ -213,7 +218,9 @@ def _show_decisions(dash: Dash, production: Production, log: DecisionLog) -> Non
         except (NotAllowed, NoSuchDecision) as error:
             return panel(mine, production, id, who, f"{error}."), no_update
         except LogUnavailable:
-            return panel(mine, production, id, who, "The decision log cannot be reached; nothing was set."), no_update
+            away = "The decision log cannot be reached; nothing was set."
+            return panel(mine, production, id, who, away), no_update
+
         note("override", id, 201)
         return panel(mine, production, id, who), event["_id"]
 
@@ -231,7 +238,7 @@ def _show_decisions(dash: Dash, production: Production, log: DecisionLog) -> Non
     )
 
 
-def _show_form(dash: Dash, production: Production, log: DecisionLog, scoring: Scoring) -> None:
+def _show_form(dash: Dash, production: LiveModel, log: DecisionLog, scoring: Scoring) -> None:
     @dash.callback(  # type: ignore[untyped-decorator]
         Output("judged", "children"),
         Output("take", "disabled"),
@@ -241,13 +248,16 @@ def _show_form(dash: Dash, production: Production, log: DecisionLog, scoring: Sc
     def judge(asked: dict[str, Any] | None) -> Any:
         if not asked:
             return [], True
+
         application = {str(name): value for name, value in asked["application"].items()}
-        if asked["take"]:
-            note("take", status=422)
-            parts, off, id = form.take(scoring, production, log, application, str(asked["key"]), asking())
-            note("take", id, 201 if id else 422)
-            return parts, off
-        return form.preview(scoring, production, application)
+        if not asked["take"]:
+            return form.preview(scoring, production, application)
+
+        note("take", status=422)
+        key = str(asked["key"])
+        parts, off, id = form.take(scoring, production, log, application, key, asking())
+        note("take", id, 201 if id else 422)
+        return parts, off
 
 
 def _show_history(dash: Dash, log: DecisionLog) -> None:
@@ -260,7 +270,9 @@ def _show_history(dash: Dash, log: DecisionLog) -> None:
         State("find-since", "value"),
         State("find-until", "value"),
     )
-    def find(_: int, view: str, __: int, text: str | None, since: str | None, until: str | None) -> Any:
+    def find(
+        _: int, view: str, __: int, text: str | None, since: str | None, until: str | None
+    ) -> Any:
         if view != "history":
             return no_update
         note("history")
@@ -275,114 +287,65 @@ def _show_history(dash: Dash, log: DecisionLog) -> None:
         State("find-until", "value"),
         prevent_initial_call=True,
     )
-    def older(clicks: int | None, before: str, text: str | None, since: str | None, until: str | None) -> Any:
+    def older(
+        clicks: int | None, before: str, text: str | None, since: str | None, until: str | None
+    ) -> Any:
         if not clicks:
             return no_update
         note("history")
         return history.found(own(log), text or "", since, until, int(before))
 
 
+def _show_views(dash: Dash, production: LiveModel) -> None:
+    @dash.callback(Output("banner", "children"), Input("clock", "n_intervals"))  # type: ignore[untyped-decorator]
+    def show_banner(_: int) -> Any:
+        return banner(production)
+
+    dash.clientside_callback(
+        ClientsideFunction("riskometer", "watch"),
+        Output("away", "children"),
+        Input("clock", "n_intervals"),
+        prevent_initial_call=True,
+    )
+    # The script shows the view.
+    dash.clientside_callback(
+        ClientsideFunction("riskometer", "show"),
+        Output("view", "data"),
+        Input("where", "pathname"),
+        Input("where", "search"),
+    )
+
+
 def _asked(search: str | None, name: str) -> str | None:
-    """Return what an address asks for: `?name=...`."""
+    """Return a value of an address's query: `?name=...`."""
     return parse_qs((search or "").removeprefix("?")).get(name, [None])[0]
 
 
-def _layout(limit: int) -> Any:
-    links = [dcc.Link(title, href=f"./{path}", id=f"to-{path or 'files'}") for path, title in _VIEWS]
-    brand = html.Div([html.H1("Risk-O-Meter"), html.P("Credit decisions, green or red")], className="brand")
-    return html.Div(
-        [
-            html.Header(
-                [
-                    html.Img(src="assets/logo.svg", alt="", className="logo"),
-                    brand,
-                    html.Nav(links, **{"aria-label": "Views"}),
-                    html.P(id="away", role="alert"),
-                    html.Div(id="banner", role="status"),
-                ]
-            ),
-            html.Main(
-                [
-                    html.Div(_files(limit), id="view-files"),
-                    html.Section(form.layout(), id="view-client", className="card", hidden=True),
-                    html.Section(history.layout(), id="view-history", className="card", hidden=True),
-                    html.P(id="spoken", role="status", className="spoken"),
-                    html.Section(id="panel", **{"aria-label": "Decision"}),
-                ]
-            ),
-            dcc.Location(id="where", refresh=False),
-            *(dcc.Store(id=id) for id in ("view", "shown", "open", "overridden")),
-            dcc.Interval(id="clock", interval=_BANNER_MS),
-        ]
-    )
-
-
-def _files(limit: int) -> list[Any]:
-    return [
-        html.Section(
-            [
-                html.H2("Drop a file of clients here", tabIndex=-1),
-                html.Button("Choose files", id="choose", type="button", className="primary"),
-                html.P(f"CSV, Excel or Parquet, one client a row, up to {size_text(limit)} a file."),
-                html.P(
-                    [
-                        html.A("Empty template", href="assets/template.csv", download="template.csv"),
-                        " · ",
-                        html.A("Sample file", href="assets/sample.csv", download="sample.csv"),
-                        " of ten clients to try",
-                    ]
-                ),
-                _columns_help(),
-            ],
-            id="drop",
-            **{"data-limit": str(limit), "aria-label": "Upload"},
-        ),
-        html.Div(id="transfers", role="log", **{"aria-label": "Uploads under way"}),
-        html.Div(id="files", className="files", role="radiogroup", **{"aria-label": "Results"}),
-        html.Section(id="result", **{"aria-label": "Result"}),
-    ]
-
-
-def _columns_help() -> Any:
-    rows = [
-        html.Tr(
-            [
-                html.Th(html.Code(a.name), scope="row"),
-                html.Td(", ".join(a.categories) if a.categories else range_text(a.minimum, a.maximum, a.unit)),
-                html.Td("optional, never scored" if a.protected else ""),
-            ]
-        )
-        for a in ATTRIBUTES
-    ]
-    rows.append(html.Tr([html.Th(html.Code(CLIENT_ID), scope="row"), html.Td("your name for the client"), "optional"]))
-    table = html.Div(
-        html.Table(html.Tbody(rows)), className="scroll", tabIndex=0, role="region", **{"aria-label": "Columns"}
-    )
-    return html.Details([html.Summary("Which columns?"), table])
-
-
-def banner(production: Production) -> Any:
+def banner(production: LiveModel) -> Any:
     """Return which model serves, or why none does."""
-    serving, trouble = production.serving, production.trouble
+    serving, trouble = production.serving, production.status_message
     if serving is None or production.log_away:
         return html.P([html.Strong("Scoring is off."), f" {trouble}"], className="off")
-    approval = serving.approval
+
+    version, approval = serving.version, serving.approval
     when = f", {approval.time:%d %b %Y, %H:%M} UTC" if approval.time else ""
-    lines = [
-        html.P(
-            [html.Strong(f"Model version {serving.version}"), html.Span(f"approved by {one_line(approval.by)}{when}")],
-            className="on",
-        )
-    ]
+    approved = html.Span(f"approved by {one_line(approval.by)}{when}")
+    lines = [html.P([html.Strong(f"Model version {version}"), approved], className="on")]
+
     if serving.before and approval.time and datetime.now(UTC) - approval.time < _NEW:
-        lines.append(
-            html.P(f"New: version {serving.version} took over from version {serving.before}.", className="new")
-        )
+        text = f"New: version {version} took over from version {serving.before}."
+        lines.append(html.P(text, className="new"))
     scorer = serving.scorer
     if scorer.acceptance is not None:
-        accepted = f"It accepts about {10 * scorer.acceptance:.0f} of 10 clients like those it was trained on"
-        costs = f"a bad client accepted costs {scorer.cost_bad:g}, a good one refused {scorer.cost_good:g}"
+        accepted = (
+            f"It accepts about {10 * scorer.acceptance:.0f} of 10 clients like those it was "
+            "trained on"
+        )
+        costs = (
+            f"a bad client accepted costs {scorer.cost_bad:g}, a good one refused "
+            f"{scorer.cost_good:g}"
+        )
         lines.append(html.P(f"{accepted}: {costs}.", className="hint"))
     if trouble:
-        lines.append(html.P(f"{trouble} Version {serving.version} serves on.", className="note"))
+        lines.append(html.P(f"{trouble} Version {version} serves on.", className="note"))
     return lines

@@ -1,4 +1,4 @@
-"""The result of a file: counts, the histogram of the risks, the table of clients, and what was rejected."""
+"""The result of a file: counts, histogram of risks, table of clients, and rejected rows."""
 
 from typing import Any
 
@@ -16,12 +16,13 @@ from model_deployment.files.export import MAX_EXCEL_ROWS
 from model_deployment.ui.charts import histogram
 from model_deployment.ui.grid_query import Rows
 
-# The table asks for so many rows at a time, and forgets the oldest it has beyond so many times that.
+# Rows that the table requests at a time, and how many such blocks it keeps; then it forgets the
+# oldest one.
 _BLOCK = 100
 _BLOCKS = 20
 _GRID_ROWS = 15
 _HEAD_PX, _ROW_PX = 51, 42
-# Up to so many faults are shown at once; more are scrolled.
+# Up to this many faults are shown without scrolling.
 _FEW_FAULTS = 6
 
 _CONFIDENCE = "Confidence says how clear a decision is, given the costs."
@@ -29,13 +30,15 @@ _CONFIDENCE = "Confidence says how clear a decision is, given the costs."
 # Colours come from the style sheet, which knows light and dark.
 _GRID_THEME = """themeQuartz.withParams({
     backgroundColor: 'var(--surface)', foregroundColor: 'var(--ink)', accentColor: 'var(--accent)',
-    borderColor: 'var(--line)', headerBackgroundColor: 'var(--surface-2)', headerTextColor: 'var(--muted)',
-    browserColorScheme: 'inherit', fontFamily: 'inherit', fontSize: 14, headerFontSize: 13,
-    headerFontWeight: 600, wrapperBorderRadius: 10
+    borderColor: 'var(--line)', headerBackgroundColor: 'var(--surface-2)',
+    headerTextColor: 'var(--muted)', browserColorScheme: 'inherit', fontFamily: 'inherit',
+    fontSize: 14, headerFontSize: 13, headerFontWeight: 600, wrapperBorderRadius: 10
 })"""
 
 
-def result(log: DecisionLog, rows: Rows, upload: dict[str, Any], serving: str | None = None) -> list[Any]:
+def result(
+    log: DecisionLog, rows: Rows, upload: dict[str, Any], serving: str | None = None
+) -> list[Any]:
     """Return what the page shows of one upload.
 
     Parameters
@@ -45,32 +48,31 @@ def result(log: DecisionLog, rows: Rows, upload: dict[str, Any], serving: str | 
     rows : Rows
         Reads them.
     upload : dict
-        What the script kept: `name`, the API's `answer` but for the decisions, and `rejected_url` and `rejected_form`
-        where there are rejected rows; or `trouble`, why there is none to show.
+        What the script kept: `name`, the API's `answer` without the decisions, and `rejected_url`
+        and `rejected_form` where there are rejected rows; or `trouble`, why there is no answer.
     serving : str, optional
         The version that serves now.
     """
     if "trouble" in upload:
         return [html.P(upload["trouble"], role="alert", className="trouble")]
-    answer = upload["answer"]
+
+    answer, name = upload["answer"], str(upload["name"])
     try:
         record = log.batch(str(answer["batch"]))
         decisions = rows.table(record) if record and record.n_decided else None
     except LogUnavailable:
-        return [html.P("The decisions are stored, but the log cannot be read now. Choose the file above again.")]
-    name = str(upload["name"])
+        text = (
+            "The decisions are stored, but the log cannot be read now. Choose the file above again."
+        )
+        return [html.P(text)]
+
+    downloads = _downloads(record, name) if record else []
     parts: list[Any] = [
-        html.Div([html.H2(name, tabIndex=-1), *(_downloads(record, name) if record else [])], className="title"),
+        html.Div([html.H2(name, tabIndex=-1), *downloads], className="title"),
         html.P(id="download-trouble", role="alert", className="trouble"),
         _summary(answer, record.n_red if record else 0),
     ]
-    if serving is not None and serving != answer["model_version"]:
-        parts.append(
-            html.P(f"Version {answer['model_version']} decided; version {serving} serves now.", className="hint")
-        )
-    if answer["warnings"]:
-        said = "; ".join(answer["warnings"])
-        parts.append(html.P(f"{said[:1].upper()}{said[1:]}.", className="hint"))
+    parts += [html.P(hint, className="hint") for hint in _hints(answer, serving)]
     if answer["rejected"]:
         parts.append(_rejected(answer, upload))
     if record is not None and decisions is not None:
@@ -81,8 +83,15 @@ def result(log: DecisionLog, rows: Rows, upload: dict[str, Any], serving: str | 
 
 
 def logged(record: BatchRecord) -> dict[str, Any]:
-    """Return a batch of the log as `result` takes an upload. Of rejected rows the log knows how many, not which."""
-    counts = [f"{one['n']:,} {one['column'] or 'row'}: {one['reason'].replace('_', ' ')}" for one in record.reasons]
+    """Return a batch of the log in the form in which `result` takes an upload.
+
+    The log has counts of rejected rows, but not the rows.
+    """
+    counts = []
+    for one in record.reasons:
+        reason = one["reason"].replace("_", " ")
+        counts.append(f"{one['n']:,} {one['column'] or 'row'}: {reason}")
+
     answer = {
         "batch": record.id,
         "model_version": record.model_version,
@@ -92,8 +101,19 @@ def logged(record: BatchRecord) -> dict[str, Any]:
         "rejected": [],
         "warnings": [f"rejected: {'; '.join(counts)}"] if counts else [],
     }
-    when = f"{record.time:%d %b %Y, %H:%M} UTC"
-    return {"name": f"{one_line(record.source or '') or 'Sent by the API'}, {when}", "answer": answer}
+    source = one_line(record.source or "") or "Sent by the API"
+    return {"name": f"{source}, {record.time:%d %b %Y, %H:%M} UTC", "answer": answer}
+
+
+def _hints(answer: dict[str, Any], serving: str | None) -> list[str]:
+    hints = []
+    decided_by = answer["model_version"]
+    if serving is not None and serving != decided_by:
+        hints.append(f"Version {decided_by} decided; version {serving} serves now.")
+    if answer["warnings"]:
+        said = "; ".join(answer["warnings"])
+        hints.append(f"{said[:1].upper()}{said[1:]}.")
+    return hints
 
 
 def _summary(answer: dict[str, Any], n_red: int) -> Any:
@@ -114,53 +134,59 @@ def _count(n: int, word: str, kind: str) -> Any:
 
 
 def _downloads(record: BatchRecord, name: str) -> list[Any]:
-    """Return the links to the result; the script follows them, and sends the file along for its other columns."""
+    """Return the links to the result.
+
+    The script follows them, and sends the file along for its other columns.
+    """
     if not record.n_decided:
         return []
-    stem = name.rsplit(".", 1)[0]
-    links = [
-        html.A(
-            f"Download {word}",
-            id=f"download-{form}",
-            href=f"api/v1/batches/{record.id}.{form}",
-            download=f"{stem}-result.{form}",
-            className="primary" if form == "csv" else "secondary",
-            **{"data-batch": record.id},
-        )
-        for form, word in (("csv", "CSV"), ("xlsx", "Excel"))
-        if form == "csv" or record.n_decided <= MAX_EXCEL_ROWS
-    ]
+
+    links = [_download(record, name, "csv", "CSV", "primary")]
+    if record.n_decided <= MAX_EXCEL_ROWS:
+        links.append(_download(record, name, "xlsx", "Excel", "secondary"))
     return [html.Div(links, className="downloads")]
+
+
+def _download(record: BatchRecord, name: str, form: str, word: str, style: str) -> Any:
+    stem = name.rsplit(".", 1)[0]
+    return html.A(
+        f"Download {word}",
+        id=f"download-{form}",
+        href=f"api/v1/batches/{record.id}.{form}",
+        download=f"{stem}-result.{form}",
+        className=style,
+        **{"data-batch": record.id},
+    )
 
 
 def _rejected(answer: dict[str, Any], upload: dict[str, Any]) -> Any:
     faults, n_rejected = answer["rejected"], answer["n_rejected"]
     heading = f"{n_rejected:,} rejected" if n_rejected else "Nothing to decide on"
-    parts = [html.Summary(heading), _faults(faults)]
+
+    parts = [html.Summary(heading)]
     if len(faults) > _FEW_FAULTS:
-        parts.insert(1, html.Ul([html.Li(kind["message"]) for kind in answer["kinds"]], className="kinds"))
+        kinds = [html.Li(kind["message"]) for kind in answer["kinds"]]
+        parts.append(html.Ul(kinds, className="kinds"))
+    parts.append(_faults(faults))
     if len(faults) == MAX_FAULTS:
-        parts.append(html.P(f"What is wrong is told up to {MAX_FAULTS:,} times; there may be more.", className="hint"))
+        text = f"What is wrong is told up to {MAX_FAULTS:,} times; there may be more."
+        parts.append(html.P(text, className="hint"))
+
     if upload.get("rejected_url"):
         stem = str(upload["name"]).rsplit(".", 1)[0]
         name = f"{stem}-rejected.{upload.get('rejected_form', 'csv')}"
-        link = html.A("Download the rejected rows", id="rejected", href=upload["rejected_url"], download=name)
+        link = html.A(
+            "Download the rejected rows", id="rejected", href=upload["rejected_url"], download=name
+        )
         parts.append(html.P([link, " to mend them and drop that file here."], className="hint"))
     return html.Details(parts, open=True, className="faults")
 
 
 def _faults(faults: list[dict[str, Any]]) -> Any:
-    """Return the table of faults: one component, for Dash takes a minute to draw a table of a thousand rows."""
-    rows = [
-        {
-            "row": None if fault["row"] is None else fault["row"] + 1,
-            "column": fault["column"],
-            "value": None if fault["value"] is None else str(fault["value"]),
-            "message": fault["message"],
-            "allowed": _allowed(fault["allowed"]),
-        }
-        for fault in faults
-    ]
+    """Return the table of faults.
+
+    It is one component: Dash takes a minute to draw an HTML table of a thousand rows.
+    """
     few = len(faults) <= _FEW_FAULTS
     return dash_ag_grid.AgGrid(
         id="faults",
@@ -171,7 +197,7 @@ def _faults(faults: list[dict[str, Any]]) -> Any:
             {"field": "message", "headerName": "What is wrong", "flex": 1, "minWidth": 280},
             {"field": "allowed", "headerName": "What is allowed", "flex": 1, "minWidth": 240},
         ],
-        rowData=rows,
+        rowData=[_fault(fault) for fault in faults],
         defaultColDef={"sortable": True, "resizable": True, "wrapText": True, "autoHeight": True},
         dashGridOptions={
             "theme": {"function": _GRID_THEME},
@@ -183,6 +209,17 @@ def _faults(faults: list[dict[str, Any]]) -> Any:
     )
 
 
+def _fault(fault: dict[str, Any]) -> dict[str, Any]:
+    row, value = fault["row"], fault["value"]
+    return {
+        "row": None if row is None else row + 1,
+        "column": fault["column"],
+        "value": None if value is None else str(value),
+        "message": fault["message"],
+        "allowed": _allowed(fault["allowed"]),
+    }
+
+
 def _allowed(allowed: list[str] | dict[str, Any] | None) -> str:
     if isinstance(allowed, dict):
         return range_text(allowed["minimum"], allowed["maximum"], "")
@@ -190,16 +227,20 @@ def _allowed(allowed: list[str] | dict[str, Any] | None) -> str:
 
 
 def range_text(minimum: int, maximum: int, unit: str) -> str:
-    """Return what a number may be, in words."""
+    """Return the range of a number in words."""
     return f"{minimum:,} to {maximum:,} {unit}".rstrip()
 
 
 def grid(record: BatchRecord, decisions: pa.Table) -> Any:
-    """Return the table of a batch's decisions; it asks for its rows as they are scrolled, sorted and filtered."""
+    """Return the table of a batch's decisions.
+
+    It requests its rows as they are scrolled, sorted and filtered.
+    """
     named = decisions[CLIENT_ID].null_count < len(decisions)
     warned = decisions["warnings"].to_numpy(zero_copy_only=False).astype(bool).any()
     few = len(decisions) <= _GRID_ROWS
     height = f"{_HEAD_PX + _ROW_PX * len(decisions) + 17}px" if few else "36rem"
+
     return dash_ag_grid.AgGrid(
         id="decisions",
         columnDefs=_columns(named=named, warned=bool(warned)),
@@ -211,7 +252,8 @@ def grid(record: BatchRecord, decisions: pa.Table) -> Any:
             "context": {"batch": record.id},
             "cacheBlockSize": _BLOCK,
             "maxBlocksInCache": _BLOCKS,
-            # Dash hands one question on at a time: a second one before the answer would take its place.
+            # Dash passes on one request at a time: a second one before the answer would take its
+            # place.
             "maxConcurrentDatasourceRequests": 1,
             "blockLoadDebounceMillis": 100,
             "infiniteInitialRowCount": len(decisions),
@@ -219,18 +261,28 @@ def grid(record: BatchRecord, decisions: pa.Table) -> Any:
             "enableCellTextSelection": True,
             # On a narrow screen the client stays in sight.
             "processUnpinnedColumns": {"function": "[params.api.getColumn('prediction')]"},
-            "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
+            "rowSelection": {
+                "mode": "singleRow",
+                "checkboxes": False,
+                "enableClickSelection": True,
+            },
         },
         style={"height": height},
     )
 
 
 def _columns(*, named: bool, warned: bool) -> list[dict[str, Any]]:
-    columns: list[dict[str, Any]] = [
-        {"field": CLIENT_ID, "headerName": "Client", "pinned": "left", "width": 150, "tooltipField": CLIENT_ID}
-        | {"valueFormatter": {"function": "params.value || (params.data ? 'row ' + params.data.row : '')"}}
-        if named
-        else _number("row", "Row") | {"pinned": "left", "width": 90},
+    """Return the columns of the table of decisions.
+
+    Parameters
+    ----------
+    named : bool
+        Whether a client has an id; otherwise the row stands in the first column.
+    warned : bool
+        Whether a client has warnings.
+    """
+    columns = [
+        _client_column() if named else _row_column(),
         {
             "field": "prediction",
             "headerName": "Prediction",
@@ -238,28 +290,64 @@ def _columns(*, named: bool, warned: bool) -> list[dict[str, Any]]:
             "width": 130,
             "cellClassRules": {"green": "params.value == 'green'", "red": "params.value == 'red'"},
         },
-        _percent("risk", "Default risk", ".1%") | {"cellStyle": {"function": "riskMeter(params)"}, "width": 150},
-        _percent("confidence", "Confidence", ".0%") | {"width": 150, "headerTooltip": _CONFIDENCE},
-        {"field": "override", "headerName": "Override", "tooltipField": "override", "width": 170},
+        {
+            **_percent("risk", "Default risk", ".1%"),
+            "cellStyle": {"function": "riskMeter(params)"},
+            "width": 150,
+        },
+        {
+            **_percent("confidence", "Confidence", ".0%"),
+            "headerTooltip": _CONFIDENCE,
+            "width": 150,
+        },
+        _text_column("override", "Override", 170),
     ]
     if warned:
-        columns.append({"field": "warnings", "headerName": "Warnings", "tooltipField": "warnings", "width": 220})
-    return [*columns, *map(_column, ATTRIBUTES)]
+        columns.append(_text_column("warnings", "Warnings", 220))
+    columns += [_attribute_column(attribute) for attribute in ATTRIBUTES]
+    return columns
 
 
-def _column(a: Attribute) -> dict[str, Any]:
+def _client_column() -> dict[str, Any]:
+    name = "params.value || (params.data ? 'row ' + params.data.row : '')"
+    return {
+        **_text_column(CLIENT_ID, "Client", 150),
+        "pinned": "left",
+        "valueFormatter": {"function": name},
+    }
+
+
+def _row_column() -> dict[str, Any]:
+    return {**_number("row", "Row"), "pinned": "left", "width": 90}
+
+
+def _text_column(field: str, title: str, width: int) -> dict[str, Any]:
+    return {"field": field, "headerName": title, "tooltipField": field, "width": width}
+
+
+def _attribute_column(a: Attribute) -> dict[str, Any]:
     title = f"{a.label} ({a.unit})" if a.unit else a.label
+    column = (
+        _number(a.name, title) if a.kind == "number" else {"field": a.name, "headerName": title}
+    )
     # The grid fetches its rows too late to measure them.
     longest = max(len(title) + 4, *(len(word) for word in a.categories or ("",)))
-    column = _number(a.name, title) if a.kind == "number" else {"field": a.name, "headerName": title}
-    return column | {"width": 36 + 8 * longest}
+    return {**column, "width": 36 + 8 * longest}
 
 
 def _number(field: str, title: str) -> dict[str, Any]:
-    return {"field": field, "headerName": title, "type": "rightAligned", "filter": "agNumberColumnFilter"}
+    return {
+        "field": field,
+        "headerName": title,
+        "type": "rightAligned",
+        "filter": "agNumberColumnFilter",
+    }
 
 
 def _percent(field: str, title: str, form: str) -> dict[str, Any]:
     shown = f"params.value == null ? '' : d3.format('{form}')(params.value)"
-    percent = {"filterParams": {"filterPlaceholder": "in percent"}}
-    return _number(field, title) | {"valueFormatter": {"function": shown}} | percent
+    return {
+        **_number(field, title),
+        "valueFormatter": {"function": shown},
+        "filterParams": {"filterPlaceholder": "in percent"},
+    }

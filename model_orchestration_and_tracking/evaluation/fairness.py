@@ -1,4 +1,4 @@
-"""How groups of clients fare: decisions on clients that the scorer had not seen, group by group, with intervals.
+"""How groups of clients fare: out-of-fold decisions by group, with intervals.
 
 The groups are those of `credit_risk.schema.protected_groups`.
 """
@@ -15,14 +15,14 @@ from credit_risk.schema.attributes import BAD, LABEL, Floats
 from credit_risk.schema.protected_groups import Mask, groups
 
 DRAWS = 1000
-# A group below is shown, but no verdict rests on it.
+# A smaller group is shown, but the gate does not judge it.
 MIN_GATED = 100
 MIN_PER_CLASS = 20
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A share or mean with its 95 % bootstrap interval; NaN where nobody is counted."""
+    """A share or mean with its 95 % bootstrap interval; NaN where no client is counted."""
 
     value: float
     low: float
@@ -30,7 +30,9 @@ class Figure:
 
     def as_dict(self) -> dict[str, float | None]:
         """Return it JSON-able, NaN as None."""
-        return {name: None if np.isnan(value) else round(value, 4) for name, value in vars(self).items()}
+        return {
+            name: None if np.isnan(value) else round(value, 4) for name, value in vars(self).items()
+        }
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,10 @@ class Slice:
     Attributes
     ----------
     figures : dict
-        `acceptance` (share called green), `acceptance_ratio` (over that of all others), `recall` (share of its good
-        clients called green), `bad_rate` (share of bad ones among its accepted), `cost` (mean per client),
-        `calibration` (share of bad ones less mean risk) and, with 20 clients of each class, `auc`.
+        `acceptance` (share called green), `acceptance_ratio` (over that of all others), `recall`
+        (share of its good clients called green), `bad_rate` (share of bad ones among its accepted),
+        `cost` (mean per client), `calibration` (share of bad ones less mean risk) and, with 20
+        clients of each class, `auc`.
     """
 
     attribute: str
@@ -53,7 +56,7 @@ class Slice:
 
     @property
     def gated(self) -> bool:
-        """Whether it is large enough for a verdict to rest on it."""
+        """Whether it is large enough to be judged by the gate."""
         return self.n >= MIN_GATED
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,7 +91,9 @@ def slices(
     risks = np.atleast_2d(risk)
     bad = clients[LABEL].to_numpy() == BAD
     green = (risks < threshold(cost_bad, cost_good)).mean(axis=0)
-    # A client's share of each figure; those of a group are sums, so that resampling is a matter of counts.
+
+    # A client's share of each figure; a group's figures are sums of them, so that resampling only
+    # takes counts.
     parts = np.column_stack(
         [
             np.ones(len(bad)),
@@ -100,49 +105,64 @@ def slices(
             bad - risks.mean(axis=0),
         ]
     )
+
     random = np.random.default_rng(seed)
-    weights = random.multinomial(len(bad), np.full(len(bad), 1 / len(bad)), size=draws).astype(np.float64)
-    weights = np.vstack([np.ones(len(bad)), weights])
+    drawn = random.multinomial(len(bad), np.full(len(bad), 1 / len(bad)), size=draws)
+    weights = np.vstack([np.ones(len(bad)), drawn.astype(np.float64)])
+
     found = []
     for attribute, group, members in groups(clients):
-        values = _figures(weights[:, members] @ parts[members], weights[:, ~members] @ parts[~members])
-        figures = {name: _figure(value) for name, value in values.items()}
+        sums = weights[:, members] @ parts[members]
+        others = weights[:, ~members] @ parts[~members]
+        figures = {name: _figure(value) for name, value in _figures(sums, others).items()}
         if min(bad[members].sum(), (~bad)[members].sum()) >= MIN_PER_CLASS:
             figures["auc"] = _auc(bad[members], risks.mean(axis=0)[members], random, draws)
         found.append(Slice(attribute, group, int(members.sum()), int(bad[members].sum()), figures))
+
     return found
 
 
 def frame(found: Sequence[Slice]) -> pd.DataFrame:
-    """Return a row for each group: a column for each figure, and for either end of its interval."""
+    """Return a row for each group: a column for each figure and for each end of its interval."""
     rows = []
-    for one in found:
-        row: dict[str, Any] = {"attribute": one.attribute, "group": one.group, "n": one.n, "n_bad": one.n_bad}
-        for name, figure in one.figures.items():
+    for group in found:
+        row: dict[str, Any] = {
+            "attribute": group.attribute,
+            "group": group.group,
+            "n": group.n,
+            "n_bad": group.n_bad,
+        }
+        for name, figure in group.figures.items():
             row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
         rows.append(row)
+
     return pd.DataFrame(rows)
 
 
 def slice_table(found: Sequence[Slice]) -> str:
-    """Return the fairness slices as a Markdown table; a group too small for a verdict is marked."""
+    """Return the fairness slices as a Markdown table; groups too small to be judged are marked."""
     names = ["acceptance", "acceptance_ratio", "recall", "bad_rate", "cost", "calibration", "auc"]
     lines = [
-        "| attribute | group | n | accepted | over others' | recall | bad of accepted | cost | calibration | AUC |",
+        "| attribute | group | n | accepted | over others' | recall | bad of accepted | cost "
+        "| calibration | AUC |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for one in found:
+
+    for group in found:
         cells = []
         for name in names:
-            figure = one.figures.get(name)
-            cells.append(f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]" if figure else "")
-        n = f"{one.n}" if one.gated else f"{one.n} (shown only)"
-        lines.append(f"| {one.attribute} | {one.group} | {n} | " + " | ".join(cells) + " |")
+            figure = group.figures.get(name)
+            cells.append(
+                f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]" if figure else ""
+            )
+        n = f"{group.n}" if group.gated else f"{group.n} (shown only)"
+        lines.append(f"| {group.attribute} | {group.group} | {n} | " + " | ".join(cells) + " |")
+
     return "\n".join(lines)
 
 
 def _figures(sums: Floats, others: Floats) -> dict[str, Floats]:
-    """Return each figure for each row of sums: first the clients as they are, then the resampled ones."""
+    """Return each figure for each row of sums: the clients as they are, then each sample."""
     with np.errstate(divide="ignore", invalid="ignore"):
         n, green, good, green_good, green_bad, cost, gap = sums.T
         return {
@@ -166,11 +186,17 @@ def _figure(values: Floats) -> Figure:
 def _auc(bad: Mask, risk: Floats, random: np.random.Generator, draws: int) -> Figure:
     n = len(bad)
     drawn = np.vstack([np.arange(n), random.integers(0, n, (draws, n))])
-    # Risks are sorted once: a sample is how many bad and good clients it has at each of them.
+
+    # Risks are sorted once: a sample is its number of bad and good clients at each risk.
     risks, place = np.unique(risk, return_inverse=True)
     shape = len(drawn), len(risks)
     cells = (place[drawn] + np.arange(len(drawn))[:, None] * len(risks)).ravel()
-    bads = np.bincount(cells, weights=bad[drawn].ravel(), minlength=shape[0] * shape[1]).reshape(shape)
-    goods = np.bincount(cells, weights=~bad[drawn].ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+
+    def counts(counted: Mask) -> Floats:
+        weights = counted[drawn].ravel().astype(np.float64)
+        flat = np.bincount(cells, weights, shape[0] * shape[1])
+        return np.asarray(flat.reshape(shape), dtype=np.float64)
+
+    bads, goods = counts(bad), counts(~bad)
     below = goods.cumsum(axis=1) - goods / 2  # a tie counts half
     return _figure((bads * below).sum(axis=1) / (bads.sum(axis=1) * goods.sum(axis=1)))

@@ -1,8 +1,9 @@
-"""What is measured of a scorer, one way for folds, test rows and the notebook.
+"""The metrics of a scorer, computed alike for folds, test rows and the notebook.
 
-The positive class is **good**: recall is the share of good clients called green, specificity the share of bad ones
-called red. Plain names are at p(bad) = .5, names with the prefix `decision_` at the cost threshold. The AUC, the
-Brier score and the log loss know no threshold and have the plain name only.
+The positive class is **good**: recall is the share of good clients called green, specificity the
+share of bad ones called red. Plain names are at p(bad) = .5, names with the prefix `decision_` at
+the cost threshold. The AUC, the Brier score and the log loss have no threshold, and so only a plain
+name.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from credit_risk.metrics.calibration import brier
 from credit_risk.metrics.cost import COST_BAD, COST_GOOD, costs, threshold
 from credit_risk.metrics.discrimination import auc
 from credit_risk.schema.attributes import BAD, Floats
@@ -32,20 +34,23 @@ def metrics(
     Returns
     -------
     dict
-        `accuracy`, `auc`, `recall`, `specificity`, `brier`, `log_loss`; `decision_accuracy`, `decision_recall`,
-        `decision_specificity`, `decision_acceptance` (share called green) and `decision_cost` (mean per client, in
-        the unit of the costs). All but the cost and the log loss lie in [0, 1].
+        `accuracy`, `auc`, `recall`, `specificity`, `brier`, `log_loss`; `decision_accuracy`,
+        `decision_recall`, `decision_specificity`, `decision_acceptance` (share called green) and
+        `decision_cost` (mean per client, in the unit of the costs). All but the cost and the log
+        loss lie in [0, 1].
     """
     bad = np.asarray(labels) == BAD
     ranked = auc(risk, bad)
     assert ranked is not None
     red = risk >= threshold(cost_bad, cost_good)
+    at_threshold = {DECISION + name: value for name, value in _shares(bad, red).items()}
+
     return {
         "auc": ranked,
-        "brier": float(np.mean((risk - bad) ** 2)),
+        "brier": brier(risk, bad),
         "log_loss": float(-np.mean(np.log(np.where(bad, risk, 1 - risk).clip(1e-15)))),
         **_shares(bad, risk >= 0.5),
-        **{DECISION + name: value for name, value in _shares(bad, red).items()},
+        **at_threshold,
         DECISION + "acceptance": float(np.mean(~red)),
         DECISION + "cost": float(costs(~red, bad, cost_bad, cost_good).mean()),
     }
@@ -57,10 +62,10 @@ def mean(folds: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def mean_se(values: Sequence[float] | Floats, folds: int) -> dict[str, float]:
-    """Return mean and corrected standard error of a figure over the folds of repeated cross-validation.
+    """Return mean and corrected standard error of a figure over repeated cross-validation.
 
-    The plain error is far too small, for the folds share most of their training clients: the variance is multiplied by
-    1/J + 1/(folds - 1) instead of 1/J (Nadeau and Bengio 2003).
+    The plain error is far too small, because the folds share most of their training clients: the
+    variance is multiplied by 1/J + 1/(folds - 1) instead of 1/J (Nadeau and Bengio 2003).
     """
     spread = float(np.var(values, ddof=1)) * (1 / len(values) + 1 / (folds - 1))
     return {"mean": float(np.mean(values)), "se": spread**0.5}
@@ -68,10 +73,11 @@ def mean_se(values: Sequence[float] | Floats, folds: int) -> dict[str, float]:
 
 def named(part: str, values: dict[str, float]) -> dict[str, float]:
     """Return metrics under the names that MLflow shows: `test_recall`, `decision_test_recall`."""
-    return {
-        f"{DECISION}{part}_{name.removeprefix(DECISION)}" if name.startswith(DECISION) else f"{part}_{name}": value
-        for name, value in values.items()
-    }
+    found = {}
+    for name, value in values.items():
+        prefix = f"{DECISION}{part}_" if name.startswith(DECISION) else f"{part}_"
+        found[prefix + name.removeprefix(DECISION)] = value
+    return found
 
 
 def _shares(bad: np.ndarray, red: np.ndarray) -> dict[str, float]:

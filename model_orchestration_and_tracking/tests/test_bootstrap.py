@@ -1,12 +1,15 @@
-"""The first model of an empty registry: approved once, by whoever gets there, and never over a person's head."""
+"""The first model of an empty registry: approved once, and never against a person's decision."""
 
 from datetime import UTC, datetime
 
 import pytest
 
 from credit_risk.decision_log.log import open_log
-from credit_risk.registry.approvals import Refused, adopt, approve, history, note_registered
-from credit_risk.registry.registry import PRODUCTION, NoSuchVersion, RegistryUnavailable, Version
+from credit_risk.registry.approval_log import history, note_registered
+from credit_risk.registry.approvals import ApprovalRejected, adopt, approve
+from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
+from credit_risk.registry.registry import PRODUCTION
+from credit_risk.registry.version import Version
 from model_orchestration_and_tracking import bootstrap as module
 from model_orchestration_and_tracking.bootstrap import bootstrap, main, until
 
@@ -92,26 +95,26 @@ def approvals(log):
     return [(a.version, a.by) for a in history(log)]
 
 
-def test_an_empty_registry_is_trained_for_and_version_1_approved(registry, log, train):
+def test_empty_registry_gets_version_1_trained_and_approved(registry, log, train):
     bootstrap(registry, log, train)
     assert registry.alias(PRODUCTION) == "1"
     assert approvals(log) == [("1", "bootstrap")]
 
 
-def test_run_again_it_does_nothing(registry, log, train):
+def test_second_bootstrap_does_nothing(registry, log, train):
     bootstrap(registry, log, train)
     bootstrap(registry, log, never)
     assert approvals(log) == [("1", "bootstrap")]
 
 
-def test_killed_between_training_and_approval(registry, log, train):
+def test_bootstrap_killed_before_the_approval_is_completed(registry, log, train):
     train()
     train()  # by the schedule, meanwhile
     bootstrap(registry, log, never)
     assert approvals(log) == [("1", "bootstrap")]
 
 
-def test_killed_between_the_approval_and_the_alias(registry, log, train, monkeypatch):
+def test_bootstrap_killed_before_the_alias_moves_is_completed(registry, log, train, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(registry, "set_alias", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -122,7 +125,7 @@ def test_killed_between_the_approval_and_the_alias(registry, log, train, monkeyp
     assert 'To set the alias again: make approve VERSION=1 BY="name" REASON="why"' in said[-1]
 
 
-def test_a_persons_decision_is_left_alone(registry, log, train):
+def test_decision_of_a_person_is_left_alone(registry, log, train):
     train()
     train()
     approve(registry, log, "2", "A. Person", "because")
@@ -140,20 +143,23 @@ def test_a_registry_whose_first_version_was_deleted_is_left_to_people(registry, 
     assert approvals(log) == []
 
 
-def test_an_alias_that_was_moved_by_hand_is_left_to_people_who_are_told_how(registry, log):
-    """A stack of before, whose versions nobody has noted and whose alias alone said what decides."""
+def test_alias_moved_by_hand_is_left_alone_with_instructions(registry, log):
+    """An earlier stack, without notes, whose alias alone said which version decides."""
     registry.register()
     registry.register()
     registry.set_alias(PRODUCTION, "2")
     said = []
     bootstrap(registry, log, never, said.append)
     assert approvals(log) == []
-    how = 'make adopt VERSION=2 BY="name" REASON="why", then make approve VERSION=2 BY="name" REASON="why"'
+    how = (
+        'make adopt VERSION=2 BY="name" REASON="why", '
+        'then make approve VERSION=2 BY="name" REASON="why"'
+    )
     assert how in said[-1]
 
 
-def test_who_empties_the_registry_approves_nothing_by_it(registry, log, train):
-    """A first version is trained again, for people to approve; that it is there is their only use of it."""
+def test_emptied_registry_gets_no_new_approval(registry, log, train):
+    """A first version is trained again, but only people may approve it."""
     bootstrap(registry, log, train)
     fresh = MemoryRegistry("another run")
     bootstrap(fresh, log, trains(fresh, log))
@@ -161,24 +167,26 @@ def test_who_empties_the_registry_approves_nothing_by_it(registry, log, train):
     assert len(fresh.numbers) == 1
 
 
-def test_a_first_version_that_was_put_there_by_hand_is_not_approved(registry, log):
+def test_first_version_added_by_hand_is_not_approved(registry, log):
     registry.register()
-    with pytest.raises(Refused, match="registered by nobody we know"):
+    with pytest.raises(ApprovalRejected, match="registered by nobody we know"):
         bootstrap(registry, log, never)
     adopt(registry, log, "1", "A. Person", "I have seen it")
     bootstrap(registry, log, never)
     assert approvals(log) == [("1", "A. Person"), ("1", "bootstrap")]
 
 
-def test_what_was_decided_before_is_taken_over_first(registry, log, train):
+def test_earlier_decisions_are_taken_over_first(registry, log, train):
     train()
-    log.append_event("approval", "1", by="Ada", reason="r", digest=registry.digest("1"), forced=False)
+    log.append_event(
+        "approval", "1", by="Ada", reason="r", digest=registry.digest("1"), forced=False
+    )
     bootstrap(registry, log, never)
     assert [event["kind"] for event in log.approvals()] == ["opened"]
     assert approvals(log) == [("1", "Ada")]
 
 
-def test_another_bootstrap_was_faster(registry, log, train):
+def test_faster_concurrent_bootstrap_is_accepted(registry, log, train):
     def trained():
         train()
         bootstrap(registry, log, never)
@@ -196,7 +204,7 @@ def test_a_failed_training_approves_nothing(registry, log):
     assert approvals(log) == []
 
 
-def test_until_it_works(monkeypatch):
+def test_until_retries_until_success(monkeypatch):
     monkeypatch.setattr(module.time, "sleep", lambda _seconds: None)
     failures = iter([RegistryUnavailable("not yet"), None])
     said = []
@@ -211,7 +219,7 @@ def test_until_it_works(monkeypatch):
     assert len(said) == 1
 
 
-def test_until_it_is_too_late():
+def test_until_raises_the_last_error_after_the_deadline():
     def attempt():
         raise RegistryUnavailable("away")
 
@@ -219,7 +227,7 @@ def test_until_it_is_too_late():
         until(attempt, -1, lambda _line: None)
 
 
-def test_services_that_stay_away(monkeypatch, settings, capsys):
+def test_bootstrap_fails_when_services_stay_away(monkeypatch, settings, capsys):
     monkeypatch.setattr(module, "Settings", lambda: settings)
     assert main(["--wait", "-1"]) == 1
     assert "bootstrap: MLflow" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What is told to the Prefect server, but for what test_stack.py sees there."""
+"""The setup of the Prefect server; test_stack.py tests it on a real one."""
 
 import ast
 from datetime import timedelta
@@ -19,7 +19,7 @@ from model_orchestration_and_tracking.deploy import (
     main,
     wait_for_api,
 )
-from tools.services import RUNS
+from tools.stack.credentials import RUNS
 
 PLAN = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
 
@@ -28,11 +28,15 @@ def test_each_deployment_has_a_flow_and_a_pool():
     assert {entry["work_pool"]["name"] for entry in PLAN} == set(POOLS)
     for entry in PLAN:
         file, _, name = entry["entrypoint"].partition(":")
-        defined = {node.name for node in ast.parse(Path(file).read_text()).body if isinstance(node, ast.FunctionDef)}
+        defined = {
+            node.name
+            for node in ast.parse(Path(file).read_text()).body
+            if isinstance(node, ast.FunctionDef)
+        }
         assert name in defined
 
 
-def test_the_rule_waits_for_more_than_two_heartbeats_and_acts_within_two_minutes():
+def test_crash_rule_waits_two_heartbeats_and_acts_in_two_minutes():
     assert 3 * int(RUNS["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) < SILENCE.total_seconds()
     # The server looks every 5 s.
     assert SILENCE.total_seconds() + 10 < 120
@@ -41,13 +45,13 @@ def test_the_rule_waits_for_more_than_two_heartbeats_and_acts_within_two_minutes
 OVER = {f"prefect.flow-run.{s}" for s in ("Completed", "Failed", "Crashed", "Cancelled")}
 
 
-def test_the_rules_end_runs_that_are_silent_but_not_those_that_are_over():
+def test_rules_end_silent_runs_but_not_finished_ones():
     running, beginning = crash_rule().trigger, begin_rule().trigger
     assert running.expect - running.after == OVER
     assert beginning.expect - beginning.after == running.after | OVER  # whoever runs has begun
 
 
-def test_a_run_that_is_imported_slowly_is_not_taken_for_dead():
+def test_slowly_starting_run_is_not_marked_crashed():
     """On a busy machine that takes minutes, and there is no heartbeat before it is done."""
     assert timedelta(minutes=10) == BEGINNING
     assert not crash_rule().trigger.after & begin_rule().trigger.after
@@ -73,7 +77,7 @@ def test_a_server_of_another_version_is_refused_in_one_line(monkeypatch, setting
     assert f"the Prefect server is version 3.0.1 and this is {prefect.__version__}" in said
 
 
-def test_another_time_zone_or_flow_is_another_version(tmp_path):
+def test_deployment_version_depends_on_time_zone_and_flows(tmp_path):
     (tmp_path / "prefect.yaml").write_text("deployments: []")
     (tmp_path / "flow.py").write_text("one")
     version = module._version(tmp_path, ["flow.py:f"], "UTC")
@@ -83,12 +87,14 @@ def test_another_time_zone_or_flow_is_another_version(tmp_path):
     assert module._version(tmp_path, ["flow.py:f"], "UTC") != version
 
 
-def test_an_api_that_stays_away():
-    with pytest.raises(DeployFailed, match=r"no Prefect API at http://127\.0\.0\.1:1/api after 0 s"):
+def test_lasting_absence_of_the_api_fails():
+    with pytest.raises(
+        DeployFailed, match=r"no Prefect API at http://127\.0\.0\.1:1/api after 0 s"
+    ):
         wait_for_api("http://127.0.0.1:1/api", timeout=0)
 
 
-def test_the_command_says_what_is_wrong(monkeypatch, settings, capsys):
+def test_deploy_command_reports_errors(monkeypatch, settings, capsys):
     monkeypatch.setattr(module, "Settings", lambda: settings)
     assert main(["--timeout", "0"]) == 1
     assert capsys.readouterr().err.startswith("deploy: no Prefect API at")

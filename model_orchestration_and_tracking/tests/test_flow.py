@@ -18,18 +18,21 @@ from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import open_log
-from credit_risk.decision_log.outcomes import take
-from credit_risk.registry.approvals import Refused, approve, history, open_collection
+from credit_risk.decision_log.outcomes import ingest
+from credit_risk.registry.approval_log import history, open_collection
+from credit_risk.registry.approvals import ApprovalRejected, approve
+from credit_risk.registry.errors import DigestMismatch
 from credit_risk.registry.logged import log_scorer
-from credit_risk.registry.registry import CHALLENGER, PRODUCTION, DigestMismatch, Registry
+from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
 from credit_risk.schema.attributes import NAMES, PROTECTED
 from credit_risk.schema.codec import encode
 from credit_risk.schema.faults import InvalidApplications
 from credit_risk.schema.validation import Validator
-from credit_risk.scoring.model import CreditScorer, Decided, confidence
+from credit_risk.scoring.decisions import Decisions, confidence
+from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.trees import MAX_LEAVES, MAX_TREES
 from credit_risk.settings import Settings
-from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.backends import open_blobs
 from credit_risk.training_data import snapshots
 from credit_risk.training_data.data import data_hash, read_training, split
 from model_orchestration_and_tracking import flow as module
@@ -65,7 +68,9 @@ def registry(mlflow_server, monkeypatch, request, settings, no_trial):
 
 def children(client, parent):
     return client.search_runs(
-        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'", order_by=["start_time"]
+        [parent.info.experiment_id],
+        f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'",
+        order_by=["start_time"],
     )
 
 
@@ -94,18 +99,25 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
         assert params | {"num_boost_round"} <= set(run.data.params)
         for part in ("validation", "test"):
             assert {f"{part}_{name}" for name in METRICS} <= set(run.data.metrics)
-            assert {f"decision_{part}_{name}" for name in METRICS if name != "auc"} <= set(run.data.metrics)
+            assert {f"decision_{part}_{name}" for name in METRICS if name != "auc"} <= set(
+                run.data.metrics
+            )
         drawn = FIGURES | ({"slices"} if run is parent else set())
         assert artifacts(client, run.info.run_id, "figures") == {f"{name}.png" for name in drawn}
         assert run.outputs.model_outputs
-    # The best by cross-validation comes first; the parent holds their average, which beats most of them.
+    # The best by cross-validation comes first; the parent holds their average, which beats most of
+    # them.
     losses = [run.data.metrics["validation_log_loss"] for run in runs]
     assert losses == sorted(losses)
     assert parent.data.metrics["validation_log_loss"] < np.mean(losses)
     assert parent.data.params["members"] == ", ".join(run.info.run_name.split()[1] for run in runs)
     assert client.get_experiment(parent.info.experiment_id).name == "credit-risk"
-    assert client.get_experiment(parent.info.experiment_id).artifact_location.startswith("mlflow-artifacts:")
-    tried = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{version.run_id}/candidates.csv")))
+    assert client.get_experiment(parent.info.experiment_id).artifact_location.startswith(
+        "mlflow-artifacts:"
+    )
+    tried = pd.read_csv(
+        io.StringIO(mlflow.artifacts.load_text(f"runs:/{version.run_id}/candidates.csv"))
+    )
     assert list(tried["candidate"]) == list(range(1, 7))
 
     figure = mlflow.artifacts.load_image(f"runs:/{version.run_id}/figures/roc_curve.png")
@@ -117,7 +129,11 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     right = np.mean(scorer.predict(test) == test["class"])
     assert right == pytest.approx(parent.data.metrics["decision_test_accuracy"])
     assert scorer.accepted_ is not None, "it can explain its decisions"
-    assert len(scorer.trees) == sum(int(run.data.params["num_boost_round"]) for run in runs) <= MAX_TREES
+    assert (
+        len(scorer.trees)
+        == sum(int(run.data.params["num_boost_round"]) for run in runs)
+        <= MAX_TREES
+    )
     assert all(len(tree.value) <= MAX_LEAVES for tree in scorer.trees)
     assert "num_cat=0" in scorer.model_text_
     assert not re.search(r"num_cat=[1-9]", scorer.model_text_), "numerical splits only"
@@ -141,7 +157,14 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     assert card == parent.data.tags["mlflow.note.content"], "shown on the run's page"
     accepted = 10 * parent.data.metrics["decision_validation_acceptance"]
     assert f"Of 10 clients like those in training it accepts about {accepted:.0f}." in card
-    for told in (version.tags["data_hash"], "800 (240 bad)", "200 (60 bad)", "0.1667", "Gate: passed", "25 or younger"):
+    for told in (
+        version.tags["data_hash"],
+        "800 (240 bad)",
+        "200 (60 bad)",
+        "0.1667",
+        "Gate: passed",
+        "25 or younger",
+    ):
         assert told in card
     assert f"{parent.data.metrics['validation_auc']:.3f} ±" in card
     assert version.tags["gate"] == "passed"
@@ -150,7 +173,11 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     assert card.endswith("\n## Approval\n\nNobody has approved it yet.\n")
     log = open_log(settings)
     (note,) = log.events("registered", number)
-    assert (note["digest"], note["run_id"], note["gate"]) == (registry.digest(number), version.run_id, "passed")
+    assert (note["digest"], note["run_id"], note["gate"]) == (
+        registry.digest(number),
+        version.run_id,
+        "passed",
+    )
     assert note["reference_digest"] == registry.reference_digest(number)
     approve(registry, log, number, "Ada", "better than none")
     registry.sign(number, "another line.")
@@ -163,7 +190,7 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     assert client.get_run(version.run_id).data.tags["mlflow.note.content"] == signed
 
 
-def test_what_is_stored_otherwise_than_it_was_trained_is_not_noted(registry, settings, monkeypatch):
+def test_version_stored_otherwise_than_trained_is_not_noted(registry, settings, monkeypatch):
     """Whoever reaches MLflow may be there between logging and registering, too."""
     log_training = module.log_training
     clients = read_training("data/train.csv")
@@ -180,7 +207,7 @@ def test_what_is_stored_otherwise_than_it_was_trained_is_not_noted(registry, set
     assert "is stored otherwise than it was trained, and is not noted" in state.message
     log = open_log(settings)
     assert log.events("registered") == []
-    with pytest.raises(Refused, match="registered by nobody we know"):
+    with pytest.raises(ApprovalRejected, match="registered by nobody we know"):
         approve(registry, log, "1", "Ada", "its metrics are fine", forced=True)
 
 
@@ -191,8 +218,8 @@ def on_mongodb(registry, mongodb_url, monkeypatch):
     return open_log(Settings(_env_file=None))
 
 
-def test_code_that_runs_as_a_flow_cannot_approve(registry, on_mongodb, in_role):
-    """As docker-compose.yml gives rights: what a flow asks of MongoDB is held against its worker's role."""
+def test_flow_cannot_approve_a_version(registry, on_mongodb, in_role):
+    """MongoDB rights as in docker-compose.yml: a flow must stay within its worker's role."""
     with in_role("approver"):
         open_collection(on_mongodb)
     with in_role("training"):
@@ -210,28 +237,37 @@ def test_code_that_runs_as_a_flow_cannot_approve(registry, on_mongodb, in_role):
             hostile(decide)
 
     def forge():
-        on_mongodb.append_event("approval", number, by="CEO", reason="x", digest="0" * 64, forced=True)
+        on_mongodb.append_event(
+            "approval", number, by="CEO", reason="x", digest="0" * 64, forced=True
+        )
 
     def decide():
-        on_mongodb.append_approval("approval", number, by="CEO", reason="x", digest="0" * 64, forced=True)
+        on_mongodb.append_approval(
+            "approval", number, by="CEO", reason="x", digest="0" * 64, forced=True
+        )
 
     as_training(forge)  # where approvals stood once; it counts for nothing there
     assert history(on_mongodb) == standing
-    with pytest.raises(AssertionError, match=r"training has no right to: \[\('approvals', 'insert'\)\]"):
+    with pytest.raises(
+        AssertionError, match=r"training has no right to: \[\('approvals', 'insert'\)\]"
+    ):
         as_training(decide)
 
 
 @pytest.mark.slow
-def test_the_gate_stands_between_a_worse_recipe_and_production(registry, mlflow_server, monkeypatch, settings):
+def test_gate_blocks_a_worse_recipe_from_production(registry, mlflow_server, monkeypatch, settings):
     approve(registry, open_log(settings), credit_risk_training(n_iter=2), "Ada", "better than none")
     same = credit_risk_training(n_iter=3)
     assert registry.version(same).tags["gate"] == "passed"
     assert registry.version(same).tags["gate_reasons"] == "nowhere worse than version 1"
     found = pd.read_csv(
-        io.StringIO(mlflow.artifacts.load_text(f"runs:/{registry.version(same).run_id}/gate.csv")), index_col=0
+        io.StringIO(mlflow.artifacts.load_text(f"runs:/{registry.version(same).run_id}/gate.csv")),
+        index_col=0,
     )
     assert {"AUC", "Brier score", "cost per client"} <= set(found.index)
-    assert "gate.png" in artifacts(MlflowClient(mlflow_server), registry.version(same).run_id, "figures")
+    assert "gate.png" in artifacts(
+        MlflowClient(mlflow_server), registry.version(same).run_id, "figures"
+    )
 
     poor = [Candidate(1, {"num_leaves": 2, "learning_rate": 0.001}, 20)]
     monkeypatch.setattr(module, "candidates", lambda n, seed: poor)
@@ -243,18 +279,23 @@ def test_the_gate_stands_between_a_worse_recipe_and_production(registry, mlflow_
     assert registry.alias(PRODUCTION) == "1"
     # Who edits the tag does not get past it.
     registry._client.set_model_version_tag(registry.name, version.number, "gate", "passed")
-    with pytest.raises(Refused, match="its tag was edited since"):
+    with pytest.raises(ApprovalRejected, match="its tag was edited since"):
         approve(registry, open_log(settings), version.number, "Ada", "looks fine")
     card = mlflow.artifacts.load_text(f"runs:/{version.run_id}/model_card.md")
     assert "## Gate: FAILED" in card
     assert version.tags["gate_reasons"] in card
 
 
-def test_a_production_version_whose_file_has_changed_fails_the_gate(registry, mlflow_server, monkeypatch, settings):
+def test_a_production_version_whose_file_has_changed_fails_the_gate(
+    registry, mlflow_server, monkeypatch, settings
+):
     mlflow.set_tracking_uri(mlflow_server)
     clients = read_training("data/train.csv")
     with mlflow.start_run() as run:
-        uri = log_scorer(CreditScorer(num_boost_round=10).fit(clients, clients["class"]), clients[list(NAMES)].head(2))
+        uri = log_scorer(
+            CreditScorer(num_boost_round=10).fit(clients, clients["class"]),
+            clients[list(NAMES)].head(2),
+        )
     put_in_service(registry, open_log(settings), registry.register(run.info.run_id, uri).number)
 
     load = Registry.load
@@ -271,7 +312,7 @@ def test_a_production_version_whose_file_has_changed_fails_the_gate(registry, ml
 
 
 @pytest.mark.slow
-def test_nothing_new_registers_nothing(registry, monkeypatch, settings):
+def test_unchanged_data_code_and_parameters_register_nothing(registry, monkeypatch, settings):
     approve(registry, open_log(settings), credit_risk_training(n_iter=1), "Ada", "better than none")
     state = credit_risk_training(n_iter=1, return_state=True)
     assert state.is_completed()
@@ -285,30 +326,41 @@ def test_nothing_new_registers_nothing(registry, monkeypatch, settings):
 
 
 def accepted_long_ago(settings, n, seed=0):
-    """Decide on clients and tell their outcomes, a fifth of them bad; the snapshot that is made of them."""
+    """The snapshot of clients who were decided on and whose outcomes, a fifth bad, are in."""
     log, base = open_log(settings), read_training("data/credit-g.csv")
-    clients = base.sample(n, random_state=seed).assign(duration=6, credit_amount=lambda c: c["credit_amount"] + 20_000)
+    clients = base.sample(n, random_state=seed).assign(
+        duration=6, credit_amount=lambda c: c["credit_amount"] + 20_000
+    )
     applications = Validator().rows(clients.drop(columns="class").to_dict("records"))
     risk = np.full(n, 0.1)
-    decided = Decided(risk, risk >= 1 / 6, confidence(risk))
-    record = log.commit(Batch(applications, decided, "1", "abc", 1 / 6, time=datetime(2024, 1, 10, tzinfo=UTC)))
+    decided = Decisions(risk, risk >= 1 / 6, confidence(risk))
+    record = log.commit(
+        Batch(applications, decided, "1", "abc", 1 / 6, time=datetime(2024, 1, 10, tzinfo=UTC))
+    )
     rows = [f"{record.id}-{i},{'repaid' if i % 5 else 'defaulted'},2024-09-01" for i in range(n)]
-    take(log, "\n".join(["decision_id,outcome,date", *rows]).encode())
+    ingest(log, "\n".join(["decision_id,outcome,date", *rows]).encode())
     return snapshots.make(log, open_blobs(settings.bucket), base, "data/credit-g.csv", 12)[0]
 
 
-def test_the_latest_snapshot_is_trained_on_and_the_card_tells_its_bias(registry, settings):
+def test_latest_snapshot_is_used_and_its_bias_is_on_the_card(registry, settings):
     snapshot = accepted_long_ago(settings, 50)
     version = registry.version(credit_risk_training(n_iter=1))
     assert version.tags["snapshot"] == version.tags["data_hash"] == snapshot.sha256
     assert version.tags["data"] == snapshot.name
-    assert (version.tags["n_base"], version.tags["n_funded"], version.tags["n_funded_bad"]) == ("1000", "50", "10")
+    assert (version.tags["n_base"], version.tags["n_funded"], version.tags["n_funded_bad"]) == (
+        "1000",
+        "50",
+        "10",
+    )
     n_test = snapshot.n_funded_test
     assert len(registry.reference(version.number)) == 850 - n_test
     card = mlflow.artifacts.load_text(f"runs:/{version.run_id}/model_card.md")
     assert f"{snapshot.name}, SHA-256 {snapshot.sha256}: {850 - n_test} (" in card
     assert f"(10 bad, {n_test} for the test)" in card
-    assert "Learnt from accepted clients only: 50 of the 1050 clients were accepted here, and 20.0 % of them" in card
+    assert (
+        "Learnt from accepted clients only: "
+        "50 of the 1050 clients were accepted here, and 20.0 % of them" in card
+    )
     approve(registry, open_log(settings), version.number, "Ada", "it has learnt")
 
     state = credit_risk_training(n_iter=1, fresh=True, return_state=True)
@@ -316,7 +368,9 @@ def test_the_latest_snapshot_is_trained_on_and_the_card_tells_its_bias(registry,
     assert len(open_log(settings).events("training-data")) == 1
 
 
-def test_another_source_is_trained_on_alone(registry, settings, monkeypatch, tmp_path, caplog):
+def test_explicit_data_are_used_without_a_snapshot(
+    registry, settings, monkeypatch, tmp_path, caplog
+):
     accepted_long_ago(settings, 10)
     path = tmp_path / "other.csv"
     read_training("data/credit-g.csv").sample(300, random_state=0).to_csv(path, index=False)
@@ -326,10 +380,12 @@ def test_another_source_is_trained_on_alone(registry, settings, monkeypatch, tmp
     assert version.tags["data"] == str(path)
     assert "was made of other data" in caplog.text
     assert "snapshot" not in version.tags
-    assert "accepted clients only" not in mlflow.artifacts.load_text(f"runs:/{version.run_id}/model_card.md")
+    assert "accepted clients only" not in mlflow.artifacts.load_text(
+        f"runs:/{version.run_id}/model_card.md"
+    )
 
 
-def test_a_snapshot_that_was_lost_or_never_made_fails_the_run_at_once(registry, settings, monkeypatch):
+def test_missing_snapshot_fails_the_run_at_once(registry, settings, monkeypatch):
     snapshot = accepted_long_ago(settings, 10)
     open_blobs(settings.bucket).delete(snapshot.name)
     state = credit_risk_training(n_iter=1, return_state=True)
@@ -340,10 +396,10 @@ def test_a_snapshot_that_was_lost_or_never_made_fails_the_run_at_once(registry, 
     assert "TRAINING_SNAPSHOT=abcdef: there is no snapshot" in state.message
 
 
-def test_a_fresh_run_brings_the_snapshot_up_to_date_first(registry, settings):
+def test_fresh_run_updates_the_snapshot_first(registry, settings):
     snapshot = accepted_long_ago(settings, 10)
     again = f"decision_id,outcome,date\n{first_decision(settings)},repaid,2024-10-01\n"
-    take(open_log(settings), again.encode())
+    ingest(open_log(settings), again.encode())
     version = registry.version(credit_risk_training(n_iter=1, fresh=True))
     assert version.tags["snapshot"] != snapshot.sha256
     assert (version.tags["n_funded"], version.tags["n_funded_bad"]) == ("10", "1")
@@ -353,8 +409,10 @@ def first_decision(settings):
     return next(open_log(settings).latest_batches()).id + "-0"
 
 
-def test_another_csv_without_the_protected_columns(registry, tmp_path):
-    clients = read_training("data/credit-g.csv").drop(columns=list(PROTECTED)).sample(300, random_state=0)
+def test_csv_without_protected_columns_can_be_trained_on(registry, tmp_path):
+    clients = (
+        read_training("data/credit-g.csv").drop(columns=list(PROTECTED)).sample(300, random_state=0)
+    )
     path = tmp_path / "other.csv"
     clients[clients.columns[::-1]].to_csv(path, sep=";", index=False)
     number = credit_risk_training(data=str(path), n_iter=1)
@@ -364,7 +422,7 @@ def test_another_csv_without_the_protected_columns(registry, tmp_path):
     assert registry.reference(number)["age"].isna().all()
 
 
-def test_a_bad_csv_fails_at_once_and_says_where(registry, tmp_path):
+def test_faulty_csv_fails_at_once_and_names_the_place(registry, tmp_path):
     clients = read_training("data/credit-g.csv")
     clients.loc[6, "purpose"] = "yacht"
     path = tmp_path / "bad.csv"
@@ -377,29 +435,35 @@ def test_a_bad_csv_fails_at_once_and_says_where(registry, tmp_path):
     assert registry.versions() == []
 
 
-def test_a_file_that_is_not_there(registry, tmp_path):
+def test_missing_file_fails_the_run(registry, tmp_path):
     state = credit_risk_training(data=str(tmp_path / "none.csv"), return_state=True)
     assert state.is_failed()
     assert "none.csv" in state.message
 
 
 @pytest.mark.parametrize("n_iter", [0, -1, 1001, "many"])
-def test_n_iter_is_checked(n_iter):
+def test_n_iter_out_of_range_is_refused(n_iter):
     with pytest.raises(ParameterTypeError, match="n_iter"):
         credit_risk_training(n_iter=n_iter)
 
 
-def test_n_iter_of_the_settings_and_a_line_of_progress_for_each_candidate(registry, mlflow_server, monkeypatch, caplog):
+def test_each_candidate_of_the_default_n_iter_logs_progress(
+    registry, mlflow_server, monkeypatch, caplog
+):
     monkeypatch.setenv("N_ITER", "2")
     with caplog.at_level(logging.INFO, "prefect.task_runs"):
         version = registry.version(credit_risk_training())
     assert MlflowClient(mlflow_server).get_run(version.run_id).data.params["candidates"] == "2"
     lines = [record.getMessage() for record in caplog.records]
-    tried = [line.split(":")[0] for line in lines if line.startswith("candidate") and " of 2: " in line]
+    tried = [
+        line.split(":")[0] for line in lines if line.startswith("candidate") and " of 2: " in line
+    ]
     assert tried == ["candidate 1 of 2", "candidate 2 of 2"]
 
 
-def test_a_run_that_dies_while_it_logs_registers_nothing(registry, mlflow_server, monkeypatch, tmp_path):
+def test_run_that_dies_while_logging_registers_nothing(
+    registry, mlflow_server, monkeypatch, tmp_path
+):
     def dies(*_args):
         raise KeyboardInterrupt
 
@@ -412,10 +476,13 @@ def test_a_run_that_dies_while_it_logs_registers_nothing(registry, mlflow_server
     client = MlflowClient(mlflow_server)
     experiment = client.get_experiment_by_name("credit-risk")
     runs = client.search_runs([experiment.experiment_id], f"tags.data = '{path}'")
-    assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]  # the parent, its child
+    assert sorted(run.info.status for run in runs) == [
+        "FAILED",
+        "FINISHED",
+    ]  # the parent, its child
 
 
-def test_a_run_that_dies_between_logging_and_registering_registers_nothing(registry, monkeypatch):
+def test_run_that_dies_before_registering_registers_nothing(registry, monkeypatch):
     def dies(*_args):
         raise KeyboardInterrupt
 
@@ -427,7 +494,7 @@ def test_a_run_that_dies_between_logging_and_registering_registers_nothing(regis
     assert credit_risk_training(n_iter=1) == "1"
 
 
-def test_a_registry_that_is_away_for_a_moment_is_tried_again_and_gets_one_version(registry, monkeypatch):
+def test_registry_away_for_a_moment_gets_one_version(registry, monkeypatch):
     set_alias = Registry.set_alias
     tries = []
 

@@ -14,34 +14,39 @@ rng = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def clients():
+def client_frame():
     return read_training("data/train.csv")
 
 
 def validated(clients, risk):
     labels = clients["class"].to_numpy(str)
-    folds = [metrics(labels[part], risk[part]) for part in np.array_split(rng.permutation(len(risk)), 10)]
+    folds = [
+        metrics(labels[part], risk[part]) for part in np.array_split(rng.permutation(len(risk)), 10)
+    ]
     return Validated(Average((Candidate(1, {}),)), risk, folds)
 
 
 @pytest.fixture(scope="module")
-def good(clients):
+def good(client_frame):
     """Risks as a good model gives them."""
-    bad = (clients["class"] == "bad").to_numpy()
+    bad = (client_frame["class"] == "bad").to_numpy()
     return 1 / (1 + np.exp(-rng.normal(np.where(bad, 0.0, -1.5), 1)))
 
 
-def test_without_production_it_passes_and_says_so():
+def test_gate_without_production_passes_and_says_so():
     assert Gate().passed
-    assert Gate().tags() == {"gate": "passed", "gate_reasons": "no Production version to compare with"}
+    assert Gate().tags() == {
+        "gate": "passed",
+        "gate_reasons": "no Production version to compare with",
+    }
     assert Gate().table().empty
 
 
-def test_the_same_recipe_passes(clients, good):
-    same = validated(clients, good)
-    gate = judge(clients, same, same, "7")
+def test_gate_passes_the_same_recipe(client_frame, good):
+    same = validated(client_frame, good)
+    gate = judge(client_frame, same, same, "7")
     assert gate.passed
-    assert gate.words == "nowhere worse than version 7"
+    assert gate.summary == "nowhere worse than version 7"
     assert [d.value for d in gate.differences] == [0, 0, 0]
 
 
@@ -54,54 +59,61 @@ def everybody_is_average(clients, good):
 
 
 @pytest.mark.parametrize("made_worse", [noise, everybody_is_average])
-def test_a_worse_one_fails_with_its_figures(clients, good, made_worse):
-    worse, better = validated(clients, made_worse(clients, good)), validated(clients, good)
-    gate = judge(clients, worse, better, "7")
+def test_gate_fails_a_worse_recipe_with_its_figures(client_frame, good, made_worse):
+    worse, better = (
+        validated(client_frame, made_worse(client_frame, good)),
+        validated(client_frame, good),
+    )
+    gate = judge(client_frame, worse, better, "7")
     assert not gate.passed
     tags = gate.tags()
     assert tags["gate"] == "failed"
     assert tags["gate_reasons"].startswith("AUC 0.")
     assert gate.table().set_index("compared").loc["AUC", "worse"]
     # The other way round it is better in all of them.
-    assert not any(d.worse for d in judge(clients, better, worse, "7").differences)
+    assert not any(d.worse for d in judge(client_frame, better, worse, "7").differences)
 
 
-def test_a_group_that_is_accepted_less_than_before_fails(clients, good):
-    young = (clients["age"] <= 25).to_numpy()
+def test_gate_fails_when_a_group_is_accepted_less(client_frame, good):
+    young = (client_frame["age"] <= 25).to_numpy()
     unfair = np.where(young, np.maximum(good, 0.2), good)
-    gate = judge(clients, validated(clients, unfair), validated(clients, good), "7")
+    gate = judge(client_frame, validated(client_frame, unfair), validated(client_frame, good), "7")
     assert [r.group for r in gate.ratios if r.worse] == ["age 25 or younger"]
-    assert "age 25 or younger accepted 0.00 times as often as others" in gate.words
+    assert "age 25 or younger accepted 0.00 times as often as others" in gate.summary
     assert all(isinstance(r, Ratio) for r in gate.ratios)
     # Too few, and too few others, for a verdict.
     assert not {"age 60 or older", "foreign_worker yes"} & {r.group for r in gate.ratios}
 
 
-def test_without_protected_attributes_only_the_figures_are_compared(clients, good):
-    unknown = clients.assign(age=np.nan, personal_status=None, foreign_worker=None)
+def test_gate_without_protected_attributes_compares_figures_only(client_frame, good):
+    unknown = client_frame.assign(age=np.nan, personal_status=None, foreign_worker=None)
     same = validated(unknown, good)
     gate = judge(unknown, same, same, "7")
     assert gate.passed
     assert gate.ratios == []
 
 
-def test_what_cannot_be_compared_fails():
+def test_gate_fails_what_cannot_be_compared():
     gate = Gate("7", trouble="its file has changed")
     assert gate.tags() == {"gate": "failed", "gate_reasons": "its file has changed"}
 
 
-def test_a_registered_scorers_recipe_makes_it_again(clients):
-    codes, labels = encode(clients), clients["class"].to_numpy(str)
-    recipe = Average((Candidate(3, {"num_leaves": 4}, 20), Candidate(8, {"learning_rate": 0.1}, 30)))
+def test_recipe_of_a_registered_scorer_reproduces_it(client_frame):
+    codes, labels = encode(client_frame), client_frame["class"].to_numpy(str)
+    recipe = Average(
+        (Candidate(3, {"num_leaves": 4}, 20), Candidate(8, {"learning_rate": 0.1}, 30))
+    )
     scorer = recipe.scorer().fit(codes, labels)
     again = Average.of(scorer)
     np.testing.assert_array_equal(again.scorer().fit(codes, labels).risk(codes), scorer.risk(codes))
     alone = CreditScorer(num_boost_round=20, seed=4).fit(codes, labels)
-    np.testing.assert_array_equal(Average.of(alone).scorer().fit(codes, labels).risk(codes), alone.risk(codes))
+    np.testing.assert_array_equal(
+        Average.of(alone).scorer().fit(codes, labels).risk(codes), alone.risk(codes)
+    )
 
 
-def test_the_average_on_folds_is_that_of_the_scorers_fitted_on_them(clients):
-    codes, labels = encode(clients), clients["class"].to_numpy(str)
+def test_average_on_folds_equals_that_of_fitted_scorers(client_frame):
+    codes, labels = encode(client_frame), client_frame["class"].to_numpy(str)
     members = [Candidate(1, {"num_leaves": 4}, 20), Candidate(2, {}, 10)]
     folds = Folds(codes, labels, 3, seed=5)
     average = folds.average([folds.validate(member) for member in members])

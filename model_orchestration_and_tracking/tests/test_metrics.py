@@ -5,12 +5,13 @@ import pytest
 
 from model_orchestration_and_tracking.evaluation.metrics import mean, metrics, named
 
-# Two good clients and two bad ones. At .5 one of each is called wrong; at 1/6 all but the first are refused.
+# Two good clients and two bad ones. At .5 one of each is called wrong; at 1/6 all but the first are
+# refused.
 LABELS = ["good", "good", "bad", "bad"]
 RISK = np.array([0.1, 0.6, 0.3, 0.9])
 
 
-def test_at_one_half_and_at_the_cost_threshold():
+def test_metrics_are_taken_at_one_half_and_at_the_threshold():
     found = metrics(LABELS, RISK)
     assert found == pytest.approx(
         {
@@ -35,7 +36,7 @@ def test_good_is_the_positive_class():
     assert all_green["decision_cost"] == pytest.approx(2 * 5 / 4)
 
 
-def test_who_is_at_the_threshold_is_refused():
+def test_client_at_the_threshold_is_refused():
     assert metrics(["good", "bad"], np.array([1 / 6, 1 / 6]))["decision_acceptance"] == 0
 
 
@@ -44,12 +45,12 @@ def test_another_cost_matrix_moves_the_threshold():
     assert metrics(LABELS, RISK, cost_bad=1, cost_good=4)["decision_recall"] == 1
 
 
-def test_names_in_mlflow():
+def test_metrics_have_their_names_in_mlflow():
     assert named("test", {"recall": 0.5, "decision_recall": 0.25}) == {
         "test_recall": 0.5,
         "decision_test_recall": 0.25,
     }
 
 
-def test_mean_over_folds():
+def test_mean_is_taken_over_folds():
     assert mean([{"auc": 0.5}, {"auc": 1.0}]) == {"auc": 0.75}

@@ -1,4 +1,4 @@
-"""Deployments, first model and killed runs on real servers with a real worker: what no harness shows."""
+"""Deployments, first model and killed runs on real servers with a real worker."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from prefect.states import Pending
 from prefect.workers.process import ProcessWorker
 
 from credit_risk.decision_log.log import open_log
-from credit_risk.registry.approvals import history
+from credit_risk.registry.approval_log import history
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
 from credit_risk.settings import Settings
 from model_orchestration_and_tracking.deploy import (
@@ -34,7 +34,7 @@ from model_orchestration_and_tracking.deploy import (
 from model_orchestration_and_tracking.run import follow, start
 from tests.support.processes import running, wait_for
 from tests.support.services import PREFECT_LOGIN, prefect_server
-from tools.services import RUNS
+from tools.stack.credentials import RUNS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -66,7 +66,17 @@ def stack(mlflow_server, tmp_path_factory):
 
 @contextmanager
 def worker(folder):
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "training", "--type", "process"]
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        "training",
+        "--type",
+        "process",
+    ]
     with running([*command, "--limit", "1"], folder / "worker.log", RUNS) as process:
         yield process
 
@@ -77,7 +87,7 @@ def cli(module, *arguments):
 
 
 def processes_of(run):
-    """Return the processes that run a flow run; they are in a session of their own, not below the worker."""
+    """Return the processes of a flow run; their session is their own, not the worker's."""
     found = []
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
@@ -95,12 +105,15 @@ def deployed(stack):
     return stack
 
 
-def test_pools_deployments_schedules_and_one_crash_rule_of_each_kind(deployed):
+def test_server_has_pools_deployments_schedules_and_crash_rules(deployed):
     with get_client(sync_client=True) as client:
         assert {pool.name for pool in client.read_work_pools()} >= set(POOLS)
         deployments = {found.name: found for found in client.read_deployments()}
         plans = {
-            name: (found.work_pool_name, [(s.schedule.cron, s.schedule.timezone) for s in found.schedules])
+            name: (
+                found.work_pool_name,
+                [(s.schedule.cron, s.schedule.timezone) for s in found.schedules],
+            )
             for name, found in deployments.items()
         }
         assert plans == {
@@ -111,7 +124,7 @@ def test_pools_deployments_schedules_and_one_crash_rule_of_each_kind(deployed):
             assert len(client.read_automations_by_name(rule)) == 1
 
 
-def test_a_schedule_that_somebody_paused_stays_paused(deployed):
+def test_paused_schedule_stays_paused(deployed):
     with get_client(sync_client=True) as client:
         found = client.read_deployment_by_name(TRAINING)
         client.pause_deployment(found.id)
@@ -122,9 +135,12 @@ def test_a_schedule_that_somebody_paused_stays_paused(deployed):
 
 @pytest.fixture
 def hostile(tmp_path):
-    """Job variables that ran whatever one liked, each by itself, and the file that is there once one of them has."""
+    """Job variables that would run any command, and the file that exists once one has."""
     marker = tmp_path / "pwned"
-    for module in ("sitecustomize", "prefect"):  # by PYTHONPATH, and by the folder that a process starts in
+    for module in (
+        "sitecustomize",
+        "prefect",
+    ):  # by PYTHONPATH, and by the folder that a process starts in
         (tmp_path / f"{module}.py").write_text(f"open({str(marker)!r}, 'w').write('ran')")
     variables = {
         "command": f"sh -c 'id > {marker}'",
@@ -140,7 +156,12 @@ def ask(method, path, login=None, **headers):
     """Return a function that sends a body to the API, as anybody may, and returns the answer."""
     auth = tuple(login.split(":")) if login else None
     return lambda body: requests.request(
-        method, f"{os.environ['PREFECT_API_URL']}/{path}", json=body, auth=auth, headers=headers, timeout=60
+        method,
+        f"{os.environ['PREFECT_API_URL']}/{path}",
+        json=body,
+        auth=auth,
+        headers=headers,
+        timeout=60,
     )
 
 
@@ -150,7 +171,7 @@ def with_token(login):
     return {"Prefect-Csrf-Client": "test", "Prefect-Csrf-Token": token}
 
 
-def test_no_page_and_nobody_without_the_login_starts_a_run(deployed, hostile):
+def test_run_cannot_be_started_without_the_login(deployed, hostile):
     variables, marker = hostile
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name(TRAINING)
@@ -165,12 +186,15 @@ def test_no_page_and_nobody_without_the_login_starts_a_run(deployed, hostile):
         preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
         assert ask("OPTIONS", start, **preflight)(None).status_code == 400
         # A page of the very browser in which somebody is logged in has no token either.
-        assert ask("POST", start, PREFECT_LOGIN, Origin="https://evil.example")(body).status_code == 403
+        assert (
+            ask("POST", start, PREFECT_LOGIN, Origin="https://evil.example")(body).status_code
+            == 403
+        )
         assert len(client.read_flow_runs()) == runs
     assert not marker.exists()
 
 
-def test_with_the_login_a_run_has_no_say_in_how_it_is_started(deployed, hostile, tmp_path):
+def test_run_cannot_choose_its_command_or_environment(deployed, hostile, tmp_path):
     variables, marker = hostile
     headers = with_token(PREFECT_LOGIN)
     with get_client(sync_client=True) as client:
@@ -180,12 +204,18 @@ def test_with_the_login_a_run_has_no_say_in_how_it_is_started(deployed, hostile,
         for name, value in variables.items():
             body = {"state": {"type": "SCHEDULED"}, "job_variables": {name: value}}
             assert ask("POST", start_path, PREFECT_LOGIN, **headers)(body).status_code == 422, name
-            changed = ask("PATCH", f"flow_runs/{run.id}", PREFECT_LOGIN, **headers)({"job_variables": {name: value}})
+            changed = ask("PATCH", f"flow_runs/{run.id}", PREFECT_LOGIN, **headers)(
+                {"job_variables": {name: value}}
+            )
             assert changed.status_code == 422, name
         # Prefect lets a deployment's be changed unchecked; the worker takes no notice.
-        changed = ask("PATCH", f"deployments/{deployment.id}", PREFECT_LOGIN, **headers)({"job_variables": variables})
+        changed = ask("PATCH", f"deployments/{deployment.id}", PREFECT_LOGIN, **headers)(
+            {"job_variables": variables}
+        )
         assert changed.status_code == 204
-        assert client.read_deployment(deployment.id).job_variables["command"] == variables["command"]
+        assert (
+            client.read_deployment(deployment.id).job_variables["command"] == variables["command"]
+        )
         with worker(deployed):
             state = follow(client, run, timeout=300)
         client.update_deployment(deployment.id, DeploymentUpdate(job_variables={}))
@@ -197,7 +227,8 @@ def test_pools_of_an_earlier_version_are_closed_too(deployed):
     with get_client(sync_client=True) as client:
         for pool in POOLS:
             client.update_work_pool(
-                pool, WorkPoolUpdate(base_job_template=ProcessWorker.get_default_base_job_template())
+                pool,
+                WorkPoolUpdate(base_job_template=ProcessWorker.get_default_base_job_template()),
             )
         assert cli("deploy").returncode == 0
         assert all(client.read_work_pool(pool).base_job_template == JOB_TEMPLATE for pool in POOLS)
@@ -218,7 +249,7 @@ def bootstrapped(deployed):
     return Settings(_env_file=None)
 
 
-def test_first_model(bootstrapped):
+def test_bootstrap_approves_the_first_model(bootstrapped):
     registry, log = Registry(bootstrapped.mlflow_tracking_uri, "stack"), open_log(bootstrapped)
     assert registry.alias(PRODUCTION) == registry.alias(CHALLENGER) == "1"
     assert [(a.version, a.by) for a in history(log)] == [("1", "bootstrap")]
@@ -248,7 +279,7 @@ def test_a_run_that_cannot_start_says_why(deployed):
     assert "there is no deployment credit-risk-training/no-such" in done.stderr
 
 
-def test_a_run_that_is_killed_with_its_worker_is_crashed_within_two_minutes(deployed, mlflow_server, tmp_path):
+def test_run_killed_with_its_worker_is_crashed_in_two_minutes(deployed, mlflow_server, tmp_path):
     path = tmp_path / "clients.csv"
     path.write_bytes(Path("data/credit-g.csv").read_bytes())
     mlflow, registry = MlflowClient(mlflow_server), Registry(mlflow_server, "stack")
@@ -272,7 +303,9 @@ def test_a_run_that_is_killed_with_its_worker_is_crashed_within_two_minutes(depl
         with worker(deployed):
             done = cli("run", TRAINING, "--param", "n_iter=1")
             assert done.returncode == 0, done.stdout + done.stderr
-        state = wait_for(lambda: (s := client.read_flow_run(run.id).state).is_crashed() and s, 130, "the crash")
+        state = wait_for(
+            lambda: (s := client.read_flow_run(run.id).state).is_crashed() and s, 130, "the crash"
+        )
         assert time.monotonic() - killed < 120
         assert "its process is gone" in state.message
 
@@ -291,7 +324,7 @@ def impatient(deployed):
         ensure_rule(client, begin_rule())
 
 
-def test_a_run_that_is_killed_with_its_worker_before_it_runs_is_crashed_too(deployed, impatient):
+def test_pending_run_killed_with_its_worker_is_crashed(deployed, impatient):
     with worker(deployed) as process:
         run = start(impatient, TRAINING, {"n_iter": 1})
         wait_for(lambda: impatient.read_flow_run(run.id).state.is_pending(), 180, "the worker")
@@ -299,15 +332,18 @@ def test_a_run_that_is_killed_with_its_worker_before_it_runs_is_crashed_too(depl
         for pid in processes_of(run):
             os.kill(pid, signal.SIGKILL)
     assert impatient.read_flow_run(run.id).state.is_pending()
-    state = wait_for(lambda: (s := impatient.read_flow_run(run.id).state).is_crashed() and s, 60, "the crash")
+    state = wait_for(
+        lambda: (s := impatient.read_flow_run(run.id).state).is_crashed() and s, 60, "the crash"
+    )
     assert "not begun within 15 s" in state.message
 
 
-def test_what_an_earlier_version_left_pending_is_crashed_too(deployed):
+def test_run_left_pending_by_an_earlier_version_is_crashed(deployed):
     with get_client(sync_client=True) as client:
         run = client.create_flow_run_from_deployment(client.read_deployment_by_name(TRAINING).id)
         client.set_flow_run_state(run.id, Pending())
-        # An upgrade brings the rule up to date, which makes the server forget what it was waiting for.
+        # An upgrade brings the rule up to date, which makes the server forget what it was waiting
+        # for.
         ensure_rule(client, begin_rule(timedelta(seconds=10)))
         try:
             watch_unfinished(client)

@@ -17,7 +17,10 @@ def test_commit_from_the_environment(monkeypatch):
 
 
 def git(folder, *words):
-    subprocess.run(["git", "-C", folder, "-c", "user.name=t", "-c", "user.email=t@localhost", *words], check=True)
+    subprocess.run(
+        ["git", "-C", folder, "-c", "user.name=t", "-c", "user.email=t@localhost", *words],
+        check=True,
+    )
 
 
 def test_commit_from_git_says_when_files_have_changed(monkeypatch, tmp_path):
@@ -34,7 +37,7 @@ def test_commit_from_git_says_when_files_have_changed(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["", None])
-def test_commit_unknown(monkeypatch, tmp_path, path):
+def test_commit_is_unknown_without_git(monkeypatch, tmp_path, path):
     monkeypatch.setenv("GIT_COMMIT", "")
     monkeypatch.setattr(tracking, "HERE", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
@@ -43,7 +46,7 @@ def test_commit_unknown(monkeypatch, tmp_path, path):
     assert git_commit() == "unknown"
 
 
-def test_runs_of_killed_trainings_are_ended(mlflow_server):
+def test_runs_of_killed_trainings_are_terminated(mlflow_server):
     client = MlflowClient(mlflow_server)
     experiment = client.create_experiment("abandoned")
     hour_ago = int(1000 * (time.time() - 3600))

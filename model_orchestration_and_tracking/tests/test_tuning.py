@@ -33,33 +33,35 @@ def quick(number=1, leaves=4):
     return Candidate(number, {"num_leaves": leaves}, 20)
 
 
-def test_as_many_candidates_as_asked_for_and_a_longer_list_starts_alike():
+def test_longer_list_of_candidates_starts_with_the_shorter():
     assert len(candidates(1)) == 1
     assert candidates(30)[:5] == candidates(5)
     assert [c.number for c in candidates(7)] == list(range(1, 8))
     assert candidates(7, seed=1) != candidates(7, seed=2)
 
 
-def test_candidates_stay_within_what_the_fast_paths_take():
+def test_candidates_stay_within_the_limits_of_the_fast_paths():
     for candidate in candidates(200):
         assert 2 <= candidate.params["num_leaves"] <= MAX_LEAVES
         assert KEPT * candidate.num_boost_round <= MAX_TREES
 
 
 @pytest.mark.parametrize("n", [0, -3])
-def test_no_candidate_is_an_error(n):
+def test_zero_candidates_are_an_error(n):
     with pytest.raises(ValueError, match="at least 1 candidate"):
         candidates(n)
 
 
-def test_a_client_who_is_in_the_data_twice_is_never_judged_by_a_scorer_that_saw_it(train):
+def test_repeated_client_is_never_judged_by_a_scorer_that_saw_it(train):
     codes, labels = train
     once = cross_validate(quick(leaves=8), codes, labels, n_folds=4, seed=0)
-    twice = cross_validate(quick(leaves=8), np.vstack([codes, codes]), np.hstack([labels, labels]), n_folds=4, seed=0)
+    twice = cross_validate(
+        quick(leaves=8), np.vstack([codes, codes]), np.hstack([labels, labels]), n_folds=4, seed=0
+    )
     assert twice.auc == pytest.approx(once.auc, abs=0.03)
 
 
-def test_folds_keep_the_rows_of_a_client_together_and_test_each_row_once():
+def test_folds_keep_clients_together_and_test_each_row_once():
     clients = np.repeat(np.arange(40), np.arange(40) % 3 + 1)
     folds = list(client_folds(clients, clients % 2 == 0, 5, seed=0))
     assert sorted(np.concatenate([test for _, test in folds])) == list(range(len(clients)))
@@ -68,7 +70,7 @@ def test_folds_keep_the_rows_of_a_client_together_and_test_each_row_once():
         assert len(fitted) + len(tested) == len(clients)
 
 
-def test_cross_validation_gives_every_client_a_risk_from_a_scorer_that_had_not_seen_it(train):
+def test_cross_validation_gives_every_client_an_unseen_risk(train):
     codes, labels = train
     found = cross_validate(quick(), codes, labels, n_folds=4, seed=0)
     assert len(found.folds) == 4
@@ -85,7 +87,7 @@ def test_the_same_seed_gives_the_same_figures(train):
     assert one.metrics == two.metrics
 
 
-def test_folds_binned_once_give_what_a_scorer_gives(train):
+def test_folds_binned_once_score_like_a_scorer(train):
     """To the bit: the shared bins and the path are a matter of speed alone."""
     codes, labels = train
     found = cross_validate(candidates(3)[2], codes, labels, n_folds=2, seed=0)
@@ -108,7 +110,7 @@ def test_the_number_of_trees_is_read_off_the_path(train):
     np.testing.assert_array_equal(found.risk, each[int(np.argmin(losses))].risk)
 
 
-def test_search_yields_each_candidate_as_it_is_done_with_its_number_of_trees(train):
+def test_search_yields_each_candidate_with_its_number_of_trees(train):
     tries = [quick(1), quick(2, leaves=2)]
     found = search(iter(tries), *train)
     assert next(found).candidate.params == tries[0].params
@@ -117,8 +119,11 @@ def test_search_yields_each_candidate_as_it_is_done_with_its_number_of_trees(tra
     assert last.candidate.num_boost_round in ROUNDS
 
 
-def test_best_by_log_loss_and_of_two_alike_the_earlier():
-    validated = [Validated(quick(n), np.empty(0), [{"log_loss": x}]) for n, x in enumerate([0.5, 0.4, 0.4, 0.6])]
+def test_best_ranks_by_log_loss_and_then_by_order():
+    validated = [
+        Validated(quick(n), np.empty(0), [{"log_loss": x}])
+        for n, x in enumerate([0.5, 0.4, 0.4, 0.6])
+    ]
     assert [v.candidate.number for v in best(validated, 3)] == [1, 2, 0]
     assert len(best(validated, 9)) == 4
 
@@ -128,13 +133,16 @@ def test_the_best_few_are_averaged_on_the_log_odds(train):
     chosen = candidates(3)
     scorer = Average(tuple(chosen)).scorer().fit(codes, labels)
     raw = np.mean(
-        [c.scorer().fit(codes, labels).booster.predict(codes[:, SCORED_COLUMNS], raw_score=True) for c in chosen],
+        [
+            c.scorer().fit(codes, labels).booster.predict(codes[:, SCORED_COLUMNS], raw_score=True)
+            for c in chosen
+        ],
         axis=0,
     )
     np.testing.assert_allclose(scorer.risk(codes), 1 / (1 + np.exp(-raw)), atol=1e-12)
 
 
-def test_a_scorer_by_the_whole_recipe(train):
+def test_tuned_scorer_follows_the_whole_recipe(train):
     scorer = tuned(*train, n_iter=6)
     assert len(scorer.members) == KEPT
     assert scorer.booster.num_trees() == sum(member["num_boost_round"] for member in scorer.members)

@@ -1,1 +1,1 @@
-"""Whether today's applications are still like those of training."""
+"""Whether today's applications are still like those in training."""

@@ -1,9 +1,10 @@
-"""The cells that a reference divides each feature into: counts in them are all that the tests and the PSI need.
+"""The cells of each feature: counts in them are all that the drift tests and the PSI need.
 
-A category is a cell. What is measured has one cell for each value that the reference holds and one for each gap between
-two of them: however the window's values lie within a gap, the two distribution functions are farthest apart at its
-ends, so that the Kolmogorov-Smirnov statistic of the counts is exactly that of the values. Counts can be added and
-subtracted as decisions come and go; a million decisions need not be looked at again.
+A category is a cell. A measured feature has one cell for each value in the reference and one for
+each gap between two of them: however the window's values lie within a gap, the two distribution
+functions are farthest apart at its ends, so the Kolmogorov-Smirnov statistic of the counts is
+exactly that of the values. Counts can be added and subtracted as decisions come and go; a million
+decisions need not be read again.
 """
 
 from typing import Any
@@ -18,7 +19,8 @@ from credit_risk.schema.attributes import ATTRIBUTE, NAMES
 
 RISK = "risk"
 FEATURES = (*NAMES, RISK)
-# What is measured on a scale. The other numbers are codes of classes (1 to 4) and are counted like categories.
+# Features measured on a scale. The other numbers are codes of classes (1 to 4) and are counted like
+# categories.
 MEASURED = ("duration", "credit_amount", "age", RISK)
 PSI_BINS = 10
 
@@ -26,7 +28,7 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
-class Scale:
+class NumericBins:
     """The cells of one measured feature.
 
     Attributes
@@ -34,8 +36,9 @@ class Scale:
     size : int
         How many cells there are; `place` gives a missing value this number.
     bins : array of shape (size,)
-        The bin of the PSI that each cell lies in: a tenth of the reference, or the cell itself where the reference has
-        hardly a value. Edges are values of the reference, so that no cell lies in two.
+        The bin of the PSI that each cell lies in: a tenth of the reference, or the cell itself
+        where the reference has hardly a value. Edges are values of the reference, so that no cell
+        lies in two.
     """
 
     def __init__(self, reference: Floats) -> None:
@@ -51,19 +54,21 @@ class Scale:
         self.bins[2::2] = np.searchsorted(edges, self.values, side="right")
 
     def place(self, column: pa.Array) -> Counts:
-        """Return the cell of each value: odd numbers are the reference's values, even ones the gaps around them."""
+        """Return the cell of each value: odd for the reference's values, even for the gaps."""
         numbers = _numbers(column)
         after = np.searchsorted(self.values, numbers, side="right")
         found = (after > 0) & (np.append(self.values, np.nan)[after - 1] == numbers)
         return np.where(np.isnan(numbers), self.size, 2 * after - found)
 
 
-class Words:
-    """The cells of one feature that is counted: the schema's categories, or the codes that it allows."""
+class CategoryBins:
+    """The cells of one counted feature: the schema's categories, or the codes that it allows."""
 
     def __init__(self, feature: str) -> None:
         attribute = ATTRIBUTE[feature]
-        self._categories = pa.array(attribute.categories, pa.string()) if attribute.categories else None
+        self._categories = (
+            pa.array(attribute.categories, pa.string()) if attribute.categories else None
+        )
         self._minimum = attribute.minimum
         self.size = len(attribute.categories) or attribute.maximum - attribute.minimum + 1
         self.bins = np.arange(self.size)
@@ -78,13 +83,14 @@ class Words:
         return np.where(inside, numbers, self.size).astype(np.int64)
 
 
-class Cells:
-    """The cells of all features, side by side; each feature's last one is for what is missing.
+class FeatureBins:
+    """The cells of all features, side by side; each feature's last cell is for missing values.
 
     Parameters
     ----------
     reference : DataFrame
-        What the serving version was trained on: the 20 attributes and `risk`; a column may be missing.
+        What the serving version was trained on: the 20 attributes and `risk`; a column may be
+        missing.
 
     Attributes
     ----------
@@ -102,7 +108,7 @@ class Cells:
         self.reference = self.count(self.place(table))
 
     def place(self, decisions: pa.Table | pd.DataFrame) -> NDArray[Any]:
-        """Return the cell of each value, shape (n, 21); a column that is not there is missing in every row."""
+        """Return the cell of each value, shape (n, 21); an absent column is missing everywhere."""
         table = _table(decisions) if isinstance(decisions, pd.DataFrame) else decisions
         placed = np.empty((table.num_rows, len(FEATURES)), self.dtype)
         for i, (feature, scale) in enumerate(zip(FEATURES, self._scales, strict=True)):
@@ -130,13 +136,14 @@ class Cells:
         return dict(zip(FEATURES, counts[self._starts[1:] - 1].tolist(), strict=True))
 
     def outside(self, counts: Counts) -> dict[str, int]:
-        """Return how many values of each number lie below or above all of the reference."""
+        """Return how many values of each number lie below or above all values of the reference."""
         found = {}
         for feature in NAMES:
             if ATTRIBUTE[feature].kind == "number":
                 seen = np.flatnonzero(self.of(feature, self.reference))
                 values = self.of(feature, counts)
-                found[feature] = int(values.sum() - values[seen[0] : seen[-1] + 1].sum()) if len(seen) else 0
+                inside = values[seen[0] : seen[-1] + 1] if len(seen) else values
+                found[feature] = int(values.sum() - inside.sum())
         return found
 
     def binned(self, feature: str, counts: Counts) -> Counts:
@@ -146,11 +153,12 @@ class Cells:
         return np.bincount(bins, weights=values, minlength=int(bins[-1]) + 1).astype(np.int64)
 
 
-def _scale(feature: str, reference: pa.Array) -> Scale | Words:
+def _scale(feature: str, reference: pa.Array) -> NumericBins | CategoryBins:
     if feature not in MEASURED:
-        return Words(feature)
+        return CategoryBins(feature)
+
     numbers = _numbers(reference)
-    return Scale(numbers[~np.isnan(numbers)])
+    return NumericBins(numbers[~np.isnan(numbers)])
 
 
 def _numbers(column: pa.Array) -> Floats:

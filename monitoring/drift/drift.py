@@ -1,12 +1,13 @@
 """Whether a window of decisions has drifted away from the reference, and which features have.
 
-Two things are asked of each feature, because either alone cries wolf. A test says whether the difference can be chance:
-Kolmogorov-Smirnov for what is measured, a two-sample chi-square for what is counted, with Holm's correction for asking
-about 21 features at once. The population stability index (PSI) says whether the difference is big enough to matter, and
-has to exceed what chance alone gives in 99 of 100 windows of that size.
+Each feature is judged in two ways, because either alone gives false alarms. A test shows whether
+the difference may be chance: Kolmogorov-Smirnov for measured features, a two-sample chi-square for
+counted ones, with Holm's correction for testing 21 features at once. The population stability index
+(PSI) shows whether the difference is big enough to matter; it has to exceed what chance alone gives
+in 99 of 100 windows of that size.
 
-Counts in cells (`monitoring.drift.bins`) are all that goes in, whether of a few hundred decisions or of a million. The
-exporter and the report flow both judge here.
+Counts in cells (`monitoring.drift.bins`) are the only input, whether of a few hundred decisions or
+of a million. The exporter and the report flow both use this module.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,24 +18,25 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from monitoring.drift.bins import FEATURES, MEASURED, RISK, Cells, Counts, Floats
+from monitoring.drift.bins import FEATURES, MEASURED, RISK, Counts, FeatureBins, Floats
 
 ALPHA = 0.05
 PSI_MATTERS = 0.1
 PSI_QUANTILE = 0.99
 MINIMUM = 100
-# The risk sums up the other features, so it alone makes the dataset drifted; of the others it takes two.
+# The risk sums up the other features, so it alone makes the dataset drifted; of the others, two are
+# needed.
 FEATURES_FOR_DATASET = 2
 
-# Why a feature is not judged; the exporter has these words as a label.
+# Why a feature is not judged; the exporter serves these words as a label.
 EMPTY = "empty"
 EMPTY_REFERENCE = "empty in the reference"
 CONSTANT = "constant"
 TOO_FEW = "too few decisions"
 FAILED = "test failed"
 
-# Returns the p-value of the drift test of each of the named features, given the reference and the window. A feature
-# whose test fails is left out.
+# Returns the p-value of the drift test of each of the named features, given the reference and the
+# window. A feature whose test fails is left out.
 Tester = Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Mapping[str, float]]
 
 
@@ -68,7 +70,7 @@ class FeatureDrift:
 
 @dataclass(frozen=True)
 class Drift:
-    """The verdict on a window; `unjudged` says of each feature that was left out why."""
+    """The verdict on a window; `unjudged` has the reason for each feature that was left out."""
 
     features: tuple[FeatureDrift, ...]
     unjudged: Mapping[str, str]
@@ -100,7 +102,7 @@ class Drift:
         return ALPHA / max(sum(f.adjusted > ALPHA for f in self.features), 1)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the verdict as JSON-able words."""
+        """Return the verdict as JSON."""
         return {
             "dataset_drift": self.dataset,
             "drifted": list(self.drifted),
@@ -111,9 +113,12 @@ class Drift:
 
 
 def compare(
-    reference: pd.DataFrame, window: pd.DataFrame, minimum: int = MINIMUM, tester: Tester | None = None
+    reference: pd.DataFrame,
+    window: pd.DataFrame,
+    minimum: int = MINIMUM,
+    tester: Tester | None = None,
 ) -> Drift:
-    """Return the verdict on a window that is at hand as a whole.
+    """Return the verdict on a window that is given as a whole.
 
     Parameters
     ----------
@@ -122,45 +127,59 @@ def compare(
     minimum : int
         Fewest values of a feature in the window.
     tester : callable, optional
-        Who computes the p-values; they come from the counts unless given.
+        Computes the p-values; they come from the counts unless given.
     """
-    cells = Cells(reference)
+    cells = FeatureBins(reference)
     counts = cells.count(cells.place(window))
     if tester is None:
         return judge(cells, counts, minimum)
+
     return judge(cells, counts, minimum, lambda features: tester(reference, window, features))
 
 
 def judge(
-    cells: Cells,
+    cells: FeatureBins,
     counts: Counts,
     minimum: int = MINIMUM,
     p_values: Callable[[Sequence[str]], Mapping[str, float]] | None = None,
 ) -> Drift:
     """Return the verdict on a window, given how many of its values lie in each cell.
 
-    A feature without enough values, or with one and the same value on both sides, is left out and named: it has nothing
-    to test. A feature that became constant is not left out, for that is drift.
+    A feature without enough values, or with one and the same value on both sides, is left out and
+    named: there is nothing to test. A feature that became constant is not left out, because that is
+    drift.
 
     Parameters
     ----------
-    cells : Cells
+    cells : FeatureBins
         Those of the reference.
     counts : array of shape (cells.size,)
         The window's.
     minimum : int
         Fewest values of a feature in the window.
     p_values : callable, optional
-        Returns those of the features it is given, but for one whose test fails; they come from the counts unless given.
+        Returns those of the features it is given, except where the test fails; they come from the
+        counts unless given.
     """
-    pairs = {feature: (cells.of(feature, cells.reference), cells.of(feature, counts)) for feature in FEATURES}
+    pairs = {
+        feature: (cells.of(feature, cells.reference), cells.of(feature, counts))
+        for feature in FEATURES
+    }
     few = cells.rows(counts) < minimum
-    reasons = {feature: TOO_FEW if few else _unjudged(*pair, minimum) for feature, pair in pairs.items()}
+    reasons = {
+        feature: TOO_FEW if few else _unjudged(*pair, minimum) for feature, pair in pairs.items()
+    }
+
     testable = [feature for feature in FEATURES if not reasons[feature]]
-    tested = p_values(testable) if p_values else {feature: p_value(feature, *pairs[feature]) for feature in testable}
+    if p_values:
+        tested = p_values(testable)
+    else:
+        tested = {feature: p_value(feature, *pairs[feature]) for feature in testable}
+
     judged = [feature for feature in testable if feature in tested]
     reasons |= {feature: FAILED for feature in testable if feature not in tested}
     adjusted = holm(tested[feature] for feature in judged)
+
     features = []
     for feature, corrected in zip(judged, adjusted, strict=True):
         binned = filled(cells.binned(feature, cells.reference), cells.binned(feature, counts))
@@ -175,20 +194,24 @@ def judge(
                 psi_limit=psi_limit(*binned),
             )
         )
+
     return Drift(tuple(features), {feature: why for feature, why in reasons.items() if why})
 
 
 def p_value(feature: str, reference: Counts, window: Counts) -> float:
-    """Return the chance of a difference as big as that between two samples of one and the same population.
+    """Return the probability of such a difference between two samples of the same population.
 
-    The counts are those of the same cells; of what is measured, in their order and with a cell for each value of the
-    reference, on which the Kolmogorov-Smirnov statistic is exact.
+    The counts are those of the same cells. For a measured feature the cells are in order, with one
+    for each value of the reference, so the Kolmogorov-Smirnov statistic is exact.
     """
     if feature not in MEASURED:
-        return float(scipy.stats.chi2_contingency(np.array(filled(reference, window)), correction=False).pvalue)
+        table = np.array(filled(reference, window))
+        return float(scipy.stats.chi2_contingency(table, correction=False).pvalue)
+
     m, n = reference.sum(), window.sum()
     apart = np.abs(np.cumsum(reference) / m - np.cumsum(window) / n).max()
-    # SciPy's `ks_2samp(method="asymp")`. Never its exact form: it is given up half way where the samples are big.
+    # SciPy's `ks_2samp(method="asymp")`. Never its exact form: SciPy gives that up half way through
+    # where the samples are big.
     return float(scipy.stats.kstwo.sf(apart, np.round(m * n / (m + n))))
 
 
@@ -211,21 +234,24 @@ def filled(reference: Counts, window: Counts) -> tuple[Counts, Counts]:
 def psi(reference: Counts, window: Counts) -> float:
     """Return the population stability index between the counts in the same cells.
 
-    Half a value is added to each cell, so that an empty one counts as rare and not as impossible; a tiny constant in
-    its place would make a single empty cell the loudest of all.
+    Half a value is added to each cell, so that an empty one counts as rare and not as impossible; a
+    tiny constant instead would let a single empty cell dominate.
     """
     shares = [(counts + 0.5) / (counts.sum() + 0.5 * len(counts)) for counts in (reference, window)]
     return float(np.sum((shares[0] - shares[1]) * np.log(shares[0] / shares[1])))
 
 
 def psi_limit(reference: Counts, window: Counts) -> float:
-    """Return what the index has to exceed: .1, and what it exceeds by chance in one of 100 windows of that size."""
+    """Return what the index has to exceed for drift.
+
+    That is .1, or what it exceeds by chance in one of 100 windows of that size if this is more.
+    """
     by_chance = scipy.stats.chi2.ppf(PSI_QUANTILE, max(len(reference) - 1, 1))
     return float(max(PSI_MATTERS, by_chance * (1 / reference.sum() + 1 / window.sum())))
 
 
 def _unjudged(reference: Counts, window: Counts, minimum: int) -> str:
-    """Return why a feature cannot be judged, or nothing."""
+    """Return why a feature cannot be judged, or an empty string."""
     n = int(window.sum())
     if not n:
         return EMPTY

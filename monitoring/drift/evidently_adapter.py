@@ -1,6 +1,7 @@
-"""Evidently, told which tests to run: never its defaults, whose chi-square takes the reference as exact.
+"""Evidently with our tests: not its defaults, whose chi-square takes the reference as exact.
 
-Import this where it is used and not at the top of a module: Evidently takes 4 to 14 seconds.
+Import this where it is used and not at the top of a module: importing Evidently takes 4 to 14
+seconds.
 """
 
 import logging
@@ -13,7 +14,7 @@ import scipy.stats
 
 from credit_risk.schema.attributes import GOOD, LABEL
 from monitoring.drift import drift
-from monitoring.drift.bins import MEASURED, RISK, Cells
+from monitoring.drift.bins import MEASURED, RISK, FeatureBins
 from monitoring.drift.drift import Drift
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # read when Evidently is imported
@@ -35,14 +36,18 @@ P_GOOD = "p_good"
 logger = logging.getLogger(__name__)
 
 
-def _test(reference: "pd.Series[Any]", window: "pd.Series[Any]", _: ColumnType, threshold: float) -> tuple[float, bool]:
-    """Return a feature's p-value, and whether it drifted; Evidently hands over the columns without missing values.
+def _test(
+    reference: "pd.Series[Any]", window: "pd.Series[Any]", _: ColumnType, threshold: float
+) -> tuple[float, bool]:
+    """Return a feature's p-value, and whether it drifted.
 
-    The p-value is SciPy's of the values themselves; that of `monitoring.drift.drift`, of counts, has to be the same.
+    Evidently hands over the columns without missing values. The p-value is SciPy's, from the values
+    themselves; `monitoring.drift.drift` has to get the same one from counts.
     """
     feature = str(window.name)
     if feature in MEASURED:
-        # Never the exact form: SciPy gives it up half way through, with a warning, where the samples are big.
+        # Never the exact form: SciPy gives it up half way through, with a warning, where the
+        # samples are big.
         p = float(scipy.stats.ks_2samp(reference, window, method="asymp").pvalue)
     else:
         both = pd.concat([reference.value_counts(), window.value_counts()], axis=1).fillna(0)
@@ -51,18 +56,22 @@ def _test(reference: "pd.Series[Any]", window: "pd.Series[Any]", _: ColumnType, 
 
 
 def _big(feature: str, reference: "pd.Series[Any]", window: "pd.Series[Any]") -> bool:
-    cells = Cells(reference.to_frame())
+    cells = FeatureBins(reference.to_frame())
     counts = cells.count(cells.place(window.to_frame()))
     binned = drift.filled(cells.binned(feature, cells.reference), cells.binned(feature, counts))
     return drift.psi(*binned) > drift.psi_limit(*binned)
 
 
-register_stattest(StatTest(KS, "Kolmogorov-Smirnov p-value, with PSI", [ColumnType.Numerical]), _test)
-register_stattest(StatTest(CHI_SQUARE, "two-sample chi-square p-value, with PSI", [ColumnType.Categorical]), _test)
+register_stattest(
+    StatTest(KS, "Kolmogorov-Smirnov p-value, with PSI", [ColumnType.Numerical]), _test
+)
+register_stattest(
+    StatTest(CHI_SQUARE, "two-sample chi-square p-value, with PSI", [ColumnType.Categorical]), _test
+)
 
 
 class Score(ValueDrift):  # type: ignore[misc]
-    """Evidently's drift of a column without its picture, which takes most of the time and which nobody sees."""
+    """Evidently's drift of a column without its picture, which takes most of the time, unseen."""
 
 
 class _ScoreCalculation(ValueDriftCalculation):  # type: ignore[misc]
@@ -80,19 +89,29 @@ class DriftReport(NamedTuple):
     failed: Sequence[str]
 
 
-def p_values(reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]) -> dict[str, float]:
+def p_values(
+    reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]
+) -> dict[str, float]:
     """Return the p-value that Evidently computes for each feature (a `drift.Tester`)."""
 
     def test(some: Sequence[str]) -> Snapshot:
-        metrics = [Score(column=feature, method=_method(feature), threshold=drift.ALPHA) for feature in some]
+        metrics = [
+            Score(column=feature, method=_method(feature), threshold=drift.ALPHA)
+            for feature in some
+        ]
         return _run(metrics, reference, window, some, _columns(some))
 
     snapshot, _ = _without_failed(features, test)
-    return {result["config"]["column"]: float(result["value"]) for result in snapshot.dict()["metrics"]}
+    return {
+        result["config"]["column"]: float(result["value"]) for result in snapshot.dict()["metrics"]
+    }
 
 
 def drift_report(reference: pd.DataFrame, window: pd.DataFrame, verdict: Drift) -> DriftReport:
-    """Return Evidently's report on the features that `drift.compare` judged; it calls drifted what the verdict does."""
+    """Return Evidently's report on the features that `drift.compare` judged.
+
+    It calls the same features drifted as the verdict.
+    """
 
     def show(some: Sequence[str]) -> Snapshot:
         preset = DataDriftPreset(
@@ -107,7 +126,7 @@ def drift_report(reference: pd.DataFrame, window: pd.DataFrame, verdict: Drift) 
 
 
 def performance_report(reference: pd.DataFrame, window: pd.DataFrame, threshold: float) -> Snapshot:
-    """Return Evidently's report on how good the decisions were, with good clients as the positive class.
+    """Return Evidently's report on how good the decisions were; good is the positive class.
 
     Parameters
     ----------
@@ -116,36 +135,52 @@ def performance_report(reference: pd.DataFrame, window: pd.DataFrame, threshold:
     threshold : float
         The risk from which a client is refused.
     """
-    before, now = (frame.assign(**{P_GOOD: 1 - frame[RISK]}) for frame in (reference, window))
+    before = reference.assign(**{P_GOOD: 1 - reference[RISK]})
+    now = window.assign(**{P_GOOD: 1 - window[RISK]})
     task = BinaryClassification(target=LABEL, prediction_probas=P_GOOD, pos_label=GOOD)
     about = DataDefinition(numerical_columns=[], categorical_columns=[], classification=[task])
-    return _run([ClassificationPreset(probas_threshold=1 - threshold)], before, now, [LABEL, P_GOOD], about)
+    preset = ClassificationPreset(probas_threshold=1 - threshold)
+    return _run([preset], before, now, [LABEL, P_GOOD], about)
 
 
 def html(*snapshots: Snapshot, above: str = "") -> str:
-    """Return reports as one page, below some HTML; as pages of their own, each would bring the same 4 MB of script."""
+    """Return reports as one page, below some HTML.
+
+    As separate pages, each would bring the same 4 MB of script.
+    """
     page = str(render_widgets([group_widget(title="", widgets=s._widgets) for s in snapshots]))
     return page.replace("<body>", f"<body>{above}", 1)
 
 
 def figures(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Return the figures of a report: for each metric its name, column, test and threshold where it has them, value."""
+    """Return the figures of a report.
+
+    For each metric: its name, its value, and its column, test and threshold where it has them.
+    """
     found = []
     for result in snapshot.dict()["metrics"]:
         config = result["config"]
         about = {name: config[name] for name in ("column", "method", "threshold") if name in config}
-        found.append({"metric": config["type"].rpartition(":")[2], **about, "value": result["value"]})
+        found.append(
+            {"metric": config["type"].rpartition(":")[2], **about, "value": result["value"]}
+        )
     return found
 
 
-def _without_failed(features: Sequence[str], make: Callable[[Sequence[str]], Snapshot]) -> DriftReport:
-    """Return what Evidently makes of the features, without those on which it fails alone: one would lose it all."""
+def _without_failed(
+    features: Sequence[str], make: Callable[[Sequence[str]], Snapshot]
+) -> DriftReport:
+    """Return Evidently's report without the features on which it fails.
+
+    It fails as a whole when it fails on one.
+    """
     try:
         return DriftReport(make(features), ())
     except Exception:  # whatever SciPy, pandas or Evidently raise
         failed = [feature for feature in features if _fails(feature, make)]
         if not failed:
             raise
+
         return DriftReport(make([feature for feature in features if feature not in failed]), failed)
 
 
@@ -170,8 +205,15 @@ def _columns(features: Sequence[str]) -> DataDefinition:
 
 
 def _run(
-    metrics: Sequence[Any], reference: pd.DataFrame, window: pd.DataFrame, columns: Sequence[str], about: DataDefinition
+    metrics: Sequence[Any],
+    reference: pd.DataFrame,
+    window: pd.DataFrame,
+    columns: Sequence[str],
+    about: DataDefinition,
 ) -> Snapshot:
     # No other columns: Evidently refuses frames that do not have the same.
-    sets = (Dataset.from_pandas(frame[[*columns]], data_definition=about) for frame in (window, reference))
+    sets = (
+        Dataset.from_pandas(frame[[*columns]], data_definition=about)
+        for frame in (window, reference)
+    )
     return Report(metrics, include_tests=False).run(*sets)

@@ -1,7 +1,7 @@
-"""How many decisions of a sliding window lie in each cell: added when they come, subtracted when they leave.
+"""Counts of a sliding window in each cell: decisions are added as they come, and subtracted later.
 
-Only the cells of each decision are kept, some 70 bytes, so that a window of a million fits into the memory of a small
-process, and moving it costs what moves and not what stays.
+Only the cells of each decision are kept, some 70 bytes, so that a window of a million fits into the
+memory of a small process, and moving it takes time for what moves and not for what stays.
 """
 
 from typing import Any
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.drift.bins import FEATURES, Cells
+from monitoring.drift.bins import FEATURES, FeatureBins
 
 Rows = NDArray[Any]
 
 
-class Tally:
+class SlidingCounts:
     """Counts over the newest decisions.
 
     Attributes
@@ -23,16 +23,22 @@ class Tally:
         How many values of the window lie in each cell.
     """
 
-    def __init__(self, cells: Cells) -> None:
+    def __init__(self, cells: FeatureBins) -> None:
         self.counts = np.zeros(cells.size, np.int64)
         self._cells = cells
-        columns: list[Any] = [("time", "f8"), ("risk", "f8"), ("confidence", "f8"), ("green", "?"), ("shadow", "f8")]
+        columns: list[Any] = [
+            ("time", "f8"),
+            ("risk", "f8"),
+            ("confidence", "f8"),
+            ("green", "?"),
+            ("shadow", "f8"),
+        ]
         self._rows: Rows = np.empty(1024, [*columns, ("cells", cells.dtype, (len(FEATURES),))])
         self._first = self._start = self._end = 0  # of what is kept, of the window, of both
 
     @property
     def kept(self) -> Rows:
-        """All decisions that are kept, the newest last, of the window or older."""
+        """All decisions that are kept, the newest last: the window's and older ones."""
         return self._rows[self._first : self._end]
 
     @property
@@ -41,7 +47,7 @@ class Tally:
         return self._rows[self._start : self._end]
 
     def append(self, placed: NDArray[Any], **columns: NDArray[Any]) -> None:
-        """Add decisions to the window: their cells, shape (n, 21), and what else is kept of them."""
+        """Add decisions to the window: their cells, shape (n, 21), and their other columns."""
         n = len(placed)
         self._make_room(n)
         rows = self._rows[self._end : self._end + n]
@@ -52,7 +58,13 @@ class Tally:
         self.counts += self._cells.count(placed)
 
     def move(self, n: int) -> int:
-        """Make the newest n kept decisions the window, and return how many left it (came back, where negative)."""
+        """Make the newest n kept decisions the window.
+
+        Returns
+        -------
+        int
+            How many left it; negative where some came back.
+        """
         start = self._end - n
         left = self._rows["cells"][self._start : start]
         back = self._rows["cells"][start : self._start]
@@ -67,9 +79,11 @@ class Tally:
     def _make_room(self, n: int) -> None:
         if self._end + n <= len(self._rows):
             return
+
         kept = self.kept
-        # Half of it free after each copy, so that it is copied seldom.
-        target = self._rows if 2 * (len(kept) + n) <= len(self._rows) else np.empty(2 * (len(kept) + n), kept.dtype)
+        # At least half of it is free after each copy, so that it is seldom copied.
+        size = 2 * (len(kept) + n)
+        target = self._rows if size <= len(self._rows) else np.empty(size, kept.dtype)
         target[: len(kept)] = kept
         self._rows = target
         self._first, self._start, self._end = 0, self._start - self._first, len(kept)

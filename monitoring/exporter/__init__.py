@@ -1,1 +1,1 @@
-"""The figures as Prometheus reads them, and the pages of the reports."""
+"""The figures that Prometheus reads, and the pages of the reports."""

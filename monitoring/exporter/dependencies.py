@@ -1,6 +1,7 @@
-"""What the exporter sees of its neighbours: whether the decision log answers, and how the flows' runs went.
+"""The state of what the exporter depends on: the decision log, and the flows' runs.
 
-Apart from the figures on drift: those stand still while the log is away, and someone has to say why.
+It is looked up apart from the figures on drift: those stand still while the log is away, and these
+metrics say why.
 """
 
 import logging
@@ -15,7 +16,8 @@ from prometheus_client.registry import Collector
 
 from credit_risk.prefect_api import PrefectAPI
 from credit_risk.settings import Settings
-from credit_risk.storage.documents import Documents, LogUnavailable, open_documents
+from credit_risk.storage.backends import open_documents
+from credit_risk.storage.documents import Documents, LogUnavailable
 from monitoring.exporter.prefect_runs import FLOWS, FlowRuns, FlowsUnknown, flow_runs
 
 # Runs take minutes and are counted by the server: there is no need to ask it at every scrape.
@@ -25,36 +27,37 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """How they are; flows of which the Prefect server says nothing are left out."""
+class Dependencies:
+    """Their state; flows that the Prefect server does not know are left out."""
 
     log_up: bool
     flows: tuple[FlowRuns, ...] = ()
 
 
-def look(documents: Documents, api: PrefectAPI) -> Neighbours:
+def look(documents: Documents, api: PrefectAPI) -> Dependencies:
     """Ask the decision log and the Prefect server."""
     try:
         documents.ping()
         up = True
     except LogUnavailable:
         up = False
+
     try:
-        return Neighbours(up, tuple(flow_runs(api, flow) for flow in FLOWS))
+        return Dependencies(up, tuple(flow_runs(api, flow) for flow in FLOWS))
     except FlowsUnknown as error:
         logger.debug("%s", error)
-        return Neighbours(up)
+        return Dependencies(up)
 
 
-def page(neighbours: Neighbours) -> bytes:
+def page(dependencies: Dependencies) -> bytes:
     """Return what was seen in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(_Metrics(neighbours))
+    registry.register(_Metrics(dependencies))
     return generate_latest(registry)
 
 
 def keep_looking(settings: Settings, take: Callable[[bytes], None]) -> None:
-    """Look now and then, in a thread of its own, and hand over each page."""
+    """Look every few seconds, in a separate thread, and hand over each page."""
     documents = open_documents(settings.decision_log)
     api = PrefectAPI(settings.prefect_api_url, settings.prefect_api_auth_string.get_secret_value())
 
@@ -63,35 +66,43 @@ def keep_looking(settings: Settings, take: Callable[[bytes], None]) -> None:
             take(page(look(documents, api)))
             time.sleep(INTERVAL_SECONDS)
 
-    threading.Thread(target=watch, name="neighbours", daemon=True).start()
+    threading.Thread(target=watch, name="dependencies", daemon=True).start()
 
 
 class _Metrics(Collector):
-    def __init__(self, neighbours: Neighbours) -> None:
-        self._neighbours = neighbours
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric."""
         yield GaugeMetricFamily(
-            "credit_risk_decision_log_up", "1 while the decision log answers", int(self._neighbours.log_up)
+            "credit_risk_decision_log_up",
+            "1 while the decision log answers",
+            int(self._dependencies.log_up),
         )
+
         runs = GaugeMetricFamily(
             "credit_risk_flow_runs",
             "Runs that ended in the last 7 days by how they ended, and those that are late now",
             labels=["flow", "state"],
         )
         failed = GaugeMetricFamily(
-            "credit_risk_flow_last_run_failed", "1 where the run that ended last failed or crashed", labels=["flow"]
+            "credit_risk_flow_last_run_failed",
+            "1 where the run that ended last failed or crashed",
+            labels=["flow"],
         )
         last = InfoMetricFamily(
-            "credit_risk_flow_last_run", "The run that ended last: its id in Prefect", labels=["flow"]
+            "credit_risk_flow_last_run",
+            "The run that ended last: its id in Prefect",
+            labels=["flow"],
         )
         completed = GaugeMetricFamily(
             "credit_risk_flow_last_completed_timestamp_seconds",
             "When a run last completed; where none has, when the flow was deployed",
             labels=["flow"],
         )
-        for flow in self._neighbours.flows:
+
+        for flow in self._dependencies.flows:
             for state, n in flow.runs.items():
                 runs.add_metric([flow.flow, state], n)
             failed.add_metric([flow.flow], flow.failed)
@@ -99,4 +110,5 @@ class _Metrics(Collector):
                 last.add_metric([flow.flow], {"run": flow.last, "state": str(flow.ending)})
             if flow.completed is not None:
                 completed.add_metric([flow.flow], flow.completed.timestamp())
+
         yield from (runs, failed, last, completed)

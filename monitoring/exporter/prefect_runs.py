@@ -1,4 +1,4 @@
-"""What the Prefect server knows of our flows: how their runs ended, and when one last came to a good end."""
+"""What the Prefect server knows of our flows: how their runs ended, and when one last completed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 from credit_risk.prefect_api import PrefectAPI
 
-# By their names at the server: the training flow is another service's, and not imported.
+# By their names on the server: the training flow is another service's, and is not imported.
 FLOWS = ("credit-risk-training", "evidently-report")
 ENDINGS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 LATE = "late"
@@ -16,7 +16,7 @@ KEPT = timedelta(days=7)
 
 
 class FlowsUnknown(ConnectionError):
-    """The Prefect server does not answer, or not as it used to."""
+    """The Prefect server does not answer, or not as expected."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,19 @@ def flow_runs(api: PrefectAPI, flow: str, now: datetime | None = None) -> FlowRu
     """
     about = {"flows": {"name": {"any_": [flow]}}}
     since = {"after_": ((now or datetime.now(UTC)) - KEPT).isoformat()}
+    late = about | {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}
+
     try:
-        runs = {ending.lower(): _count(api, about, state=ending, end_time=since) for ending in ENDINGS}
-        runs[LATE] = int(api.ask("flow_runs/count", about | {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}))
+        runs = {
+            ending.lower(): _count(api, about, state=ending, end_time=since) for ending in ENDINGS
+        }
+        runs[LATE] = int(api.ask("flow_runs/count", late))
         last = _last(api, about, ENDINGS)
         completed = _last(api, about, ("COMPLETED",))
         since_when = completed["end_time"] if completed else _deployed(api, about)
     except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
         raise FlowsUnknown(f"Prefect does not say how {flow} went: {error}") from error
+
     return FlowRuns(
         flow,
         runs,
@@ -78,9 +83,10 @@ def _count(api: PrefectAPI, about: dict[str, Any], state: str, end_time: dict[st
 
 
 def _last(api: PrefectAPI, about: dict[str, Any], states: tuple[str, ...]) -> dict[str, Any]:
-    """Return the run that was the last to end in one of these states; an empty one when none has."""
+    """Return the run that last ended in one of these states; an empty one when none has."""
     runs = {"state": {"type": {"any_": [*states]}}, "end_time": {"is_null_": False}}
-    found = api.ask("flow_runs/filter", about | {"flow_runs": runs, "sort": "END_TIME_DESC", "limit": 1})
+    newest = {"flow_runs": runs, "sort": "END_TIME_DESC", "limit": 1}
+    found = api.ask("flow_runs/filter", about | newest)
     return dict(found[0]) if found else {}
 
 

@@ -1,7 +1,8 @@
-"""The drift exporter: `python -m monitoring.exporter` serves /metrics, /healthz, and for people /reports and /runbook.
+"""The drift exporter: serves /metrics, /healthz, and for people /reports and /runbook.
 
-This process only answers, and /metrics from memory. Reading and computing are done by one child process, which hands
-over a page of metrics at a time; when it dies or falls silent another is started, and the last page stands meanwhile.
+`python -m monitoring.exporter` runs it. This process only answers, and /metrics from memory. One
+child process reads and computes, and hands over a page of metrics at a time; when it dies or hangs
+another is started, and the last page stands meanwhile.
 """
 
 import argparse
@@ -28,24 +29,27 @@ from monitoring.exporter import dependencies, worker_process
 from monitoring.exporter.web import PATHS, REPORTS, Answer, Site
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Far longer than any refresh: a child that sends nothing for so long, beside the pause that it is told, hangs.
+# Far longer than any refresh: a child that sends nothing for this long, apart from its interval,
+# hangs.
 PATIENCE_SECONDS = 600
 RESTART_SECONDS = 5
-# So many connections at a time: those who scrape and read are few.
+# Connections at a time: those who scrape and read are few.
 CONNECTIONS = 128
 HEALTHZ = "/healthz"
 GRACE_SECONDS = 5
 STOPS = (signal.SIGTERM, signal.SIGINT)
-disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, which nobody asks for
+# Otherwise there is one more series for each metric, which nobody needs.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 logger = logging.getLogger(__name__)
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the pages of metrics that it was last given, its child's and the neighbours', and a site for people.
+    """Serves the newest pages of metrics, its child's and the dependencies', and a site for people.
 
-    A thread waits for each connection. There are at most `CONNECTIONS`: when one more comes, the one that has had no
-    answer for longest is hung up on, so that those who ask nothing, or do not read, keep nobody out.
+    A thread waits for each connection. There are at most `CONNECTIONS`: when one more comes, the
+    one that has gone without an answer for longest is closed, so that idle or slow clients keep
+    nobody out.
 
     Raises
     ------
@@ -57,14 +61,18 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, host: str, port: int, settings: Settings) -> None:
         self.page = b""
-        self.neighbours = b""
+        self.dependencies = b""
         self.site = Site(settings)
         self.access = AccessPolicy(settings, (HEALTHZ,), hosts=("evidently-exporter",))
         self.access_log = AccessLog()
         self._registry = CollectorRegistry()
         self.refusals = Counter(
-            "credit_risk_exporter_refusals", "Requests refused because of who asks", ["reason"], registry=self._registry
+            "credit_risk_exporter_refusals",
+            "Requests refused because of who asks",
+            ["reason"],
+            registry=self._registry,
         )
+
         for reason in REASONS:  # so that the first one is an increase
             self.refusals.labels(reason)
         self._lock = threading.Lock()
@@ -73,13 +81,15 @@ class Server(ThreadingHTTPServer):
 
     def metrics(self) -> bytes:
         """Return the page of metrics."""
-        return self.page + self.neighbours + generate_latest(self._registry)
+        return self.page + self.dependencies + generate_latest(self._registry)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer a connection in a thread of its own; see `socketserver`."""
         with self._lock:
             if len(self._connections) >= CONNECTIONS:
-                oldest = min(self._connections, key=lambda connection: self._connections[connection])
+                oldest = min(
+                    self._connections, key=lambda connection: self._connections[connection]
+                )
                 del self._connections[oldest]
                 with suppress(OSError):
                     oldest.shutdown(socket.SHUT_RDWR)  # which ends its thread
@@ -104,7 +114,7 @@ class Server(ThreadingHTTPServer):
         self.access_log.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what failed while a connection was answered, but for one that is gone."""
+        """Log what failed while a connection was answered, unless the connection is gone."""
         if not isinstance(sys.exception(), OSError):
             logger.exception("an answer failed")
 
@@ -113,16 +123,18 @@ class Handler(BaseHTTPRequestHandler):
     """Answers one connection."""
 
     protocol_version = "HTTP/1.1"
-    timeout = 30  # for a connection that says nothing, and for a reader to take each part of an answer
-    wbufsize = 0  # so that this is for the whole of a part, however slowly it is read
+    # Seconds for a connection that says nothing, and for a reader to take each part of an answer.
+    timeout = 30
+    wbufsize = 0  # so that the timeout is for the whole of a part, however slowly it is read
     disable_nagle_algorithm = True  # the body does not wait for the head's receipt
     server: Server
 
     def do_GET(self) -> None:
-        """Answer with the metrics, that the process lives, or a page for people."""
+        """Answer with the metrics, a sign of life, or a page for people."""
         path = self.path.partition("?")[0]
         entry, caller = Entry(), None
         headers = [(name.lower(), value) for name, value in self.headers.items()]
+
         try:
             caller = self.server.access.caller(self.command, path, headers, self.client_address[0])
         except AccessDenied as denied:
@@ -132,8 +144,15 @@ class Handler(BaseHTTPRequestHandler):
             status = self._answer(Answer(denied.status, f"{denied}\n".encode(), headers=challenge))
         else:
             status = self._page(path, entry)
-        known = f"{REPORTS}<id>" if path.startswith(REPORTS) else path if path in (METRICS, HEALTHZ, *PATHS) else None
-        self.server.access_log.write(entry, caller, self.client_address[0], self.command, known or "unmatched", status)
+
+        route = "unmatched"
+        if path.startswith(REPORTS):
+            route = f"{REPORTS}<id>"
+        elif path in (METRICS, HEALTHZ, *PATHS):
+            route = path
+        self.server.access_log.write(
+            entry, caller, self.client_address[0], self.command, route, status
+        )
 
     do_HEAD = do_GET  # noqa: N815 - http.server's name
 
@@ -143,7 +162,10 @@ class Handler(BaseHTTPRequestHandler):
         if path == HEALTHZ:
             return self._answer(Answer(200, b"ok\n"))
         if not self.server.site.has(path):
-            return self._answer(Answer(404, b"there are /metrics, /healthz, /reports and /runbook\n"))
+            return self._answer(
+                Answer(404, b"there are /metrics, /healthz, /reports and /runbook\n")
+            )
+
         if path.startswith(REPORTS):
             entry.what, entry.id = "report", path.removeprefix(REPORTS)
         with self.server.site.answering(self.path) as answer:
@@ -162,7 +184,7 @@ class Handler(BaseHTTPRequestHandler):
         return answer.status
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: a scrape every few seconds is no news."""
+        """Log nothing: a scrape every few seconds is not news."""
 
 
 @contextmanager
@@ -187,11 +209,14 @@ def keep_child(server: Server, settings: Settings) -> None:
 
 
 def pages(settings: Settings) -> Iterator[bytes]:
-    """Yield the pages of one child until it dies or hangs; it is gone when this ends, in whatever way."""
+    """Yield the pages of one child until it dies or hangs; it is gone when this ends, however."""
     patience = PATIENCE_SECONDS + settings.exporter_interval_seconds
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=worker_process.run, args=(settings, sender), name="refresh", daemon=True)
+    process = context.Process(
+        target=worker_process.run, args=(settings, sender), name="refresh", daemon=True
+    )
+
     try:
         with _undisturbed():
             process.start()
@@ -210,9 +235,14 @@ def pages(settings: Settings) -> Iterator[bytes]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Put off a stop that is asked for meanwhile: a child that was started by half would print a traceback."""
+    """Put off a stop signal that comes meanwhile.
+
+    A child that was only half started would print a traceback.
+    """
     asked: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: asked.append(number)) for number in STOPS}
+    before = {
+        number: signal.signal(number, lambda number, _: asked.append(number)) for number in STOPS
+    }
     try:
         yield
     finally:
@@ -226,22 +256,32 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the exporter until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m monitoring.exporter",
-        description="Serve drift figures at /metrics. Configured by environment variables (see docs/settings.md).",
+        description="Serve drift figures at /metrics. "
+        "Configured by environment variables (see docs/settings.md).",
     )
     parser.parse_args(arguments)
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = read_settings()
     try:
         server = Server(settings.bind_address, settings.exporter_port, settings)
     except OSError as error:
-        sys.exit(f"EXPORTER_PORT {settings.exporter_port} on {settings.bind_address} cannot be had: {error.strerror}")
-    # An exit that is asked for while a finalizer runs is lost: then the alarm ends the process, and the pipe its child.
+        sys.exit(
+            f"EXPORTER_PORT {settings.exporter_port} on {settings.bind_address} cannot be had: "
+            f"{error.strerror}"
+        )
+
+    # A SystemExit that is raised while a finalizer runs is lost: then the alarm ends the process,
+    # and the closed pipe ends its child.
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     for asked in STOPS:
         signal.signal(asked, _stop)
-    dependencies.keep_looking(settings, partial(setattr, server, "neighbours"))
+
+    dependencies.keep_looking(settings, partial(setattr, server, "dependencies"))
     with serving(server):
-        logger.info("serving on http://%s:%d/metrics", settings.bind_address, settings.exporter_port)
+        logger.info(
+            "serving on http://%s:%d/metrics", settings.bind_address, settings.exporter_port
+        )
         keep_child(server, settings)
 
 

@@ -1,4 +1,4 @@
-"""The exporter's pages for people: the list of reports, each report, and the runbook that alerts link to."""
+"""The exporter's pages for people: the list of reports, each report, and the runbook."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,32 +14,40 @@ from urllib.parse import parse_qs, quote
 from markdown_it import MarkdownIt
 
 from credit_risk.settings import Settings
-from monitoring.reports.report_store import NoSuchReport, Report, Shelf, ShelfUnavailable
+from monitoring.reports.report_store import NoSuchReport, Report, ReportStore, ShelfUnavailable
 
 RUNBOOK = Path(__file__).parents[1] / "runbook.md"
 LIST = "/reports"
 REPORTS = "/reports/"
 PATHS = (LIST, "/runbook")
 PER_PAGE = 50
-# A report is 4 MB in memory until its reader has it; whoever asks for more at a time is told to come back.
+# Readers of reports at a time: each report is 4 MB in memory until its reader has it. Others are
+# asked to come back.
 AT_A_TIME = 16
 
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 # Our own pages need nothing but their style.
-PLAIN = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-# A report is script that holds what clients sent: it runs as a page of nowhere, and can call nobody.
+PLAIN = (
+    "default-src 'none'; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# A report is script that holds what clients sent: it runs without an origin, and cannot connect to
+# anything.
 SANDBOX = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "sandbox allow-scripts; default-src 'none'; "
+    "script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 _STYLE = """
 <style>
-  body { font: 15px/1.5 system-ui, Helvetica, Arial, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
-         color: #212121; background: #fff; }
+  body { font: 15px/1.5 system-ui, Helvetica, Arial, sans-serif; margin: 2rem auto;
+         max-width: 70rem; padding: 0 1rem; color: #212121; background: #fff; }
   table { border-collapse: collapse; width: 100%; }
-  th, td { padding: .3rem .8rem; text-align: left; border-bottom: 1px solid #ddd; vertical-align: top; }
+  th, td { padding: .3rem .8rem; text-align: left; border-bottom: 1px solid #ddd;
+           vertical-align: top; }
   .drift { font-weight: bold; color: #b00020; }
   pre, code { background: #f2f2f2; }
   pre { padding: .5rem; overflow: auto; }
@@ -50,7 +58,7 @@ _STYLE = """
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back to a browser."""
+    """The response to a browser."""
 
     status: int
     body: bytes
@@ -59,31 +67,35 @@ class Answer:
 
 
 class Site:
-    """Answers for its paths; the shelf is opened when the first reader comes."""
+    """Answers for its paths; the report store is opened when the first reader comes."""
 
     def __init__(self, settings: Settings) -> None:
-        self._shelf = Shelf(settings)
+        self._store = ReportStore(settings)
         self._readers = threading.BoundedSemaphore(AT_A_TIME)
 
     def has(self, path: str) -> bool:
-        """Say whether a path is one of its own."""
+        """Return whether a path is one of its own."""
         return path in PATHS or path.startswith(REPORTS)
 
     @contextmanager
     def answering(self, target: str) -> Iterator[Answer]:
-        """Give the answer to a request, for the time that it takes to send it: so long a report's reader counts as one.
+        """Give the answer to a request, for as long as it takes to send it.
+
+        Until then the reader of a report counts as one of `AT_A_TIME`.
 
         Parameters
         ----------
         target : str
-            The path, maybe with a query.
+            The path, perhaps with a query.
         """
         if not target.startswith(REPORTS):
             yield self.answer(target)
             return
+
         if not self._readers.acquire(blocking=False):
             yield Answer(503, b"too many readers at once\n", headers={"Retry-After": "5"})
             return
+
         try:
             yield self.answer(target)
         finally:
@@ -94,6 +106,7 @@ class Site:
         path, _, query = target.partition("?")
         if path == "/runbook":
             return _page("Runbook", _runbook())
+
         try:
             return self._reports(path, query)
         except NoSuchReport:
@@ -104,16 +117,22 @@ class Site:
     def _reports(self, path: str, query: str) -> Answer:
         if path == LIST:
             before = _before(query)
-            return _page("Evidently reports", _list(self._shelf.reports(PER_PAGE, before)))
+            return _page("Evidently reports", _list(self._store.reports(PER_PAGE, before)))
+
         id = path.removeprefix(REPORTS)
         if id == "latest":
-            return Answer(303, b"", headers={"Location": f"/reports/{self._shelf.latest().id}"})
-        headers = {"Content-Security-Policy": SANDBOX, "X-Content-Type-Options": "nosniff"}
-        return Answer(200, self._shelf.page(id), HTML, headers | {"Referrer-Policy": "no-referrer"})
+            return Answer(303, b"", headers={"Location": f"/reports/{self._store.latest().id}"})
+
+        headers = {
+            "Content-Security-Policy": SANDBOX,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+        }
+        return Answer(200, self._store.page(id), HTML, headers)
 
 
 def _before(query: str) -> datetime | None:
-    """Return the time that the list is to end before; None where none, or no time, is given."""
+    """Return the time before which the list ends; None where the query gives no valid one."""
     try:
         time = datetime.fromisoformat(parse_qs(query).get("before", [""])[0])
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
@@ -122,23 +141,28 @@ def _before(query: str) -> datetime | None:
 
 
 def _page(title: str, body: str) -> Answer:
-    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>{_STYLE}</head>'
-    whole = f"{head}<body>{body}</body></html>"
-    return Answer(200, whole.encode(), HTML, {"Content-Security-Policy": PLAIN, "X-Content-Type-Options": "nosniff"})
+    head = f'<head><meta charset="utf-8"><title>{title}</title>{_STYLE}</head>'
+    whole = f'<!doctype html><html lang="en">{head}<body>{body}</body></html>'
+    headers = {"Content-Security-Policy": PLAIN, "X-Content-Type-Options": "nosniff"}
+    return Answer(200, whole.encode(), HTML, headers)
 
 
 def _list(reports: list[Report]) -> str:
     if not reports:
         return "<h1>Evidently reports</h1><p>None here. The report flow runs every 3 hours.</p>"
+
     older = ""
     if len(reports) == PER_PAGE:
-        older = f'<p><a href="/reports?before={quote(reports[-1].time.isoformat())}">Older ones</a></p>'
+        older = (
+            f'<p><a href="/reports?before={quote(reports[-1].time.isoformat())}">Older ones</a></p>'
+        )
     return f"""
 <h1>Evidently reports</h1>
-<p>Of the report flow's runs, the newest first. <a href="/reports/latest">The latest report</a>, <a href="/runbook">the
-runbook</a>.</p>
+<p>Of the report flow's runs, the newest first. <a href="/reports/latest">The latest report</a>,
+<a href="/runbook">the runbook</a>.</p>
 <table>
-<tr><th>Time (UTC)</th><th>Version</th><th>Decisions</th><th>Dataset drift</th><th>Drifted features</th><th></th></tr>
+<tr><th>Time (UTC)</th><th>Version</th><th>Decisions</th><th>Dataset drift</th>
+<th>Drifted features</th><th></th></tr>
 {"".join(map(_row, reports))}
 </table>
 {older}
@@ -149,16 +173,20 @@ def _row(report: Report) -> str:
     time = f"<td>{report.time.astimezone(UTC):%Y-%m-%d %H:%M:%S}</td>"
     drift = report.figures.get("drift")
     if not report.page or not drift:
-        return f'<tr>{time}<td colspan="5">{escape(str(report.figures.get("message", "no report")))}</td></tr>'
+        message = escape(str(report.figures.get("message", "no report")))
+        return f'<tr>{time}<td colspan="5">{message}</td></tr>'
+
+    version = escape(str(report.figures["model_version"]))
+    drifted = escape(", ".join(drift["drifted"])) or "-"
     verdict = '<td class="drift">yes</td>' if drift["dataset_drift"] else "<td>no</td>"
     return (
-        f"<tr>{time}<td>{escape(str(report.figures['model_version']))}</td><td>{int(report.figures['window']['n'])}</td>"
-        f"{verdict}<td>{escape(', '.join(drift['drifted'])) or '-'}</td>"
+        f"<tr>{time}<td>{version}</td><td>{int(report.figures['window']['n'])}</td>"
+        f"{verdict}<td>{drifted}</td>"
         f'<td><a href="/reports/{escape(report.id)}">report</a></td></tr>'
     )
 
 
-@cache  # it takes 5 ms, which a scrape may not have to wait for
+@cache  # takes 5 ms, for which no scrape should have to wait
 def _runbook() -> str:
     """Return the runbook as HTML; a heading's anchor is its text in lower case, as on GitHub."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")

@@ -1,1 +1,1 @@
-"""How good decisions were, once outcomes are known, and how good the challenger's would have been."""
+"""How good decisions were, given outcomes, and how good the challenger's would have been."""

@@ -1,4 +1,4 @@
-"""Keeping up to date how good the decisions are: before outcomes, with them, and with the challenger beside."""
+"""Keeps up to date how good the decisions are: before outcomes, with them, and the challenger's."""
 
 import logging
 from dataclasses import replace
@@ -7,47 +7,55 @@ from typing import Any
 
 import numpy as np
 
-from credit_risk.decision_log.log import DecisionLog
 from credit_risk.months import month_of
-from credit_risk.registry.registry import CHALLENGER, NoSuchVersion, Registry
+from credit_risk.registry.errors import NoSuchVersion
+from credit_risk.registry.registry import CHALLENGER, Registry
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings
 from monitoring.challenger import Challenger
 from monitoring.drift.window import Window
-from monitoring.performance.loan_book import Book
+from monitoring.log_feed import LogFeed
+from monitoring.performance.loan_book import LoanBook
 from monitoring.performance.performance import THRESHOLD, expected, out_of_fold
-from monitoring.performance.quality import Quality
+from monitoring.performance.quality import PerformanceGauges
 from monitoring.performance.shadow import Matured, shadow
 from monitoring.performance.vintages import Vintages, overridden
 
 logger = logging.getLogger(__name__)
 
 
-class Appraisal:
+class PerformanceMonitor:
     """What is known of the decisions' quality.
+
+    Parameters
+    ----------
+    feed : LogFeed
+        Where decisions, overrides and outcomes come from.
+    registry : Registry
+    settings : Settings
 
     Attributes
     ----------
-    quality : Quality
-        As of the last calls.
+    quality : PerformanceGauges
+        As of the last call.
     challenger : Challenger or None
-        Who scores in shadow.
+        The version that scores in shadow.
     """
 
-    def __init__(self, log: DecisionLog, registry: Registry, settings: Settings) -> None:
-        self.quality = Quality()
+    def __init__(self, feed: LogFeed, registry: Registry, settings: Settings) -> None:
+        self.quality = PerformanceGauges()
         self.challenger: Challenger | None = None
-        self._log = log
+        self._feed = feed
         self._registry = registry
         self._maturity = settings.outcome_maturity_months
-        self._book = Book(log, settings.vintage_months)
+        self._book = LoanBook(settings.vintage_months)
         self._vintages = Vintages(self._maturity)
         self._matured: Matured | None = None
         self._looked_at: str | None = None
         self._state: Any = None
 
     def look_up(self, production: str | None) -> None:
-        """Look which version is the challenger; where that is in Production already, there is none.
+        """Look up the challenger; there is none where the alias names the version in Production.
 
         Raises
         ------
@@ -56,13 +64,19 @@ class Appraisal:
         """
         number = self._registry.alias(CHALLENGER)
         number = None if number == production else number
-        if number != self._looked_at:
-            self.challenger = None if number is None else self._load(number)
-            challenger = self.challenger
-            self._matured = Matured(self._log, challenger, self._maturity) if challenger else None
-            self._looked_at = number
-            version = challenger.version if challenger else None
-            self.quality = replace(self.quality, challenger=version, shadow=None, observed=None)
+        if number == self._looked_at:
+            return
+
+        challenger = None if number is None else self._load(number)
+        version, matured = None, None
+        if challenger is not None:
+            version = challenger.version
+            matured = Matured(self._feed.log, challenger, self._maturity)
+
+        self.challenger = challenger
+        self._matured = matured
+        self._looked_at = number
+        self.quality = replace(self.quality, challenger=version, shadow=None, observed=None)
 
     def measure(self, window: Window) -> None:
         """Estimate how good the decisions of a window are."""
@@ -71,38 +85,51 @@ class Appraisal:
         mine = ~np.isnan(rows["risk"])
         # Column by column: the rows hold much else.
         risk, green = rows["risk"][mine], rows["green"][mine]
+
         beside = None
         if window.challenger is not None:
             about = window.challenger.version, window.challenger.scorer.threshold
             beside = shadow(*about, risk, green, rows["shadow"][mine])
-        before = None if window.version is None else out_of_fold(window.reference, window.threshold or THRESHOLD)
-        self.quality = replace(self.quality, estimated=expected(risk, green), out_of_fold=before, shadow=beside)
+
+        before = None
+        if window.version is not None:
+            before = out_of_fold(window.reference, window.threshold or THRESHOLD)
+
+        self.quality = replace(
+            self.quality, estimated=expected(risk, green), out_of_fold=before, shadow=beside
+        )
 
     def follow(self, now: datetime) -> None:
-        """Read on in the book, and rate what changed.
+        """Read on in the loan book, and rate what changed.
 
         Raises
         ------
         LogUnavailable
             When the decision log is.
         """
-        if not self._book.advance(now):
+        if not self._book.advance(self._feed, now):
             return
+
         scored = self._matured is not None and self._matured.advance(self._book, now)
-        state = (month_of(now), self._book.told, [(m, month.changes) for m, month in self._book.months.items()])
+        state = (
+            month_of(now),
+            self._book.outcomes_as_of,
+            [(m, month.changes) for m, month in self._book.months.items()],
+        )
         if state == self._state and not scored:
             return
+
         self._state = state
         self.quality = replace(
             self.quality,
             vintages=self._vintages.of(self._book, now),
             overrides=overridden(self._book),
-            told=self._book.told,
+            outcomes_as_of=self._book.outcomes_as_of,
             observed=self._matured.observed(self._book, now) if self._matured else None,
         )
 
     def _load(self, number: str) -> Challenger | None:
-        """Return a version to put in shadow; one that cannot be had is no reason to stop the rest."""
+        """Return a version to put in shadow, or None where it is unavailable: the rest goes on."""
         try:
             return Challenger(number, self._registry.load(number), self._registry.reference(number))
         except (ModelRefused, NoSuchVersion) as error:

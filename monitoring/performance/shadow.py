@@ -1,9 +1,10 @@
-"""The challenger in shadow: it scores what the version in Production decides, and nobody acts on it.
+"""The challenger in shadow: it scores what Production decides, and nobody acts on its scores.
 
-How often both agree needs no outcomes. What either's decisions cost does: before there are any, it is estimated under
-the risks of each, for a model looks best by its own risks. With outcomes it is observed, on funded clients of matured
-vintages; Production accepted all of them, so this shows what the challenger's refusals would have saved or lost, and
-nothing of clients whom it would have accepted and Production did not.
+How often both agree needs no outcomes. What each one's decisions cost does: before there are any,
+it is estimated under the risks of each, because a model looks best by its own risks. With outcomes
+it is observed, on funded clients of matured vintages; Production accepted all of them, so this
+shows what the challenger's refusals would have saved or lost, and nothing about clients whom it
+would have accepted and Production did not.
 """
 
 from collections.abc import Mapping
@@ -19,11 +20,11 @@ from credit_risk.registry.registry import CHALLENGER, PRODUCTION
 from credit_risk.schema.attributes import NAMES, Floats
 from monitoring.challenger import Challenger
 from monitoring.log_reader import read_kept
-from monitoring.performance.loan_book import Book, Month
+from monitoring.performance.loan_book import LoanBook, Month
 from monitoring.performance.performance import Mask
 from monitoring.performance.vintages import defaulted
 
-# So many decisions of matured vintages are scored at most, the newest vintages first.
+# Decisions of matured vintages that are scored at most, the newest vintages first.
 MATURED = 100_000
 
 
@@ -36,13 +37,13 @@ class Shadow:
     version : str
         The challenger.
     n : int
-        How many decisions.
+        The number of decisions.
     agreement : float
         The share of equal ones.
     green : float
         The share that the challenger would accept.
     cost : mapping of (decisions, risks) to float
-        Expected per applicant: of whose decisions, by whose risks.
+        Expected per applicant: whose decisions, by whose risks.
     """
 
     version: str
@@ -61,11 +62,11 @@ class Observed:
     version : str
         The challenger.
     n : int
-        How many.
+        The number of clients.
     agreement : float
         The share that the challenger would accept too.
     cost : mapping of str to float
-        Of whose decisions, per client.
+        Whose decisions, per client.
     """
 
     version: str
@@ -74,8 +75,10 @@ class Observed:
     cost: Mapping[str, float]
 
 
-def shadow(version: str, threshold: float, risk: Floats, green: Mask, other: Floats) -> Shadow | None:
-    """Return how the challenger does beside Production; None where that decided nothing.
+def shadow(
+    version: str, threshold: float, risk: Floats, green: Mask, other: Floats
+) -> Shadow | None:
+    """Return how the challenger compares with Production; None where Production decided nothing.
 
     Parameters
     ----------
@@ -88,14 +91,16 @@ def shadow(version: str, threshold: float, risk: Floats, green: Mask, other: Flo
     """
     if not len(risk):
         return None
+
     theirs = other < threshold
-    decisions, risks = {PRODUCTION: green, CHALLENGER: theirs}, {PRODUCTION: risk, CHALLENGER: other}
+    decisions = {PRODUCTION: green, CHALLENGER: theirs}
+    risks = {PRODUCTION: risk, CHALLENGER: other}
     cost = {(d, r): float(costs(decisions[d], risks[r]).mean()) for d in decisions for r in risks}
     return Shadow(version, len(risk), float(np.mean(green == theirs)), float(theirs.mean()), cost)
 
 
 class Matured:
-    """The challenger's risks of matured vintages, scored one vintage a call, so that no refresh takes long."""
+    """The challenger's risks for matured vintages; one vintage a call keeps refreshes short."""
 
     def __init__(self, log: DecisionLog, challenger: Challenger, maturity: int) -> None:
         self.challenger = challenger
@@ -103,7 +108,7 @@ class Matured:
         self._maturity = maturity
         self._risks: dict[int, Floats] = {}  # NaN where it was trained on the client
 
-    def advance(self, book: Book, now: datetime) -> bool:
+    def advance(self, book: LoanBook, now: datetime) -> bool:
         """Score one more vintage, and return whether there was one.
 
         Raises
@@ -117,13 +122,17 @@ class Matured:
                 return True
         return False
 
-    def observed(self, book: Book, now: datetime) -> Observed | None:
-        """Return what both models' decisions cost; None while there is no client to tell by."""
-        pairs = [(book.months[m], self._risks[m]) for m in self._months(book, now) if m in self._risks]
+    def observed(self, book: LoanBook, now: datetime) -> Observed | None:
+        """Return what both models' decisions cost; None while no client counts."""
+        pairs = [
+            (book.months[m], self._risks[m]) for m in self._months(book, now) if m in self._risks
+        ]
         found = [self._of(month, risk) for month, risk in pairs if len(month.rows) == len(risk)]
         if not found or not sum(len(bad) for _, bad in found):
             return None
-        theirs, bad = (np.concatenate(columns) for columns in zip(*found, strict=True))
+
+        theirs = np.concatenate([would_accept for would_accept, _ in found])
+        bad = np.concatenate([defaults for _, defaults in found])
         cost = {
             CHALLENGER: float(costs(theirs, bad).mean()),
             PRODUCTION: float(costs(np.full(len(bad), True), bad).mean()),
@@ -135,11 +144,12 @@ class Matured:
         bad = defaulted(month.rows[counted], self._maturity).astype(np.float64)
         return risk[counted] < self.challenger.scorer.threshold, bad
 
-    def _months(self, book: Book, now: datetime) -> list[int]:
+    def _months(self, book: LoanBook, now: datetime) -> list[int]:
         """Return the matured months, the newest first, as many as are scored."""
-        if book.told is None:
+        if book.outcomes_as_of is None:
             return []
-        last = month_of(min(book.told, now)) - self._maturity - 1
+
+        last = month_of(min(book.outcomes_as_of, now)) - self._maturity - 1
         chosen: list[int] = []
         n = 0
         for month in sorted((m for m in book.months if m <= last), reverse=True):

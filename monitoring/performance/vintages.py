@@ -1,12 +1,13 @@
-"""What became of the clients who were accepted, by the month of the decision, at equal age.
+"""Outcomes of accepted clients, by month of decision and at equal age.
 
-Defaults arrive before repayments: of the outcomes that are known early, far too many are bad. So a vintage is never
-rated on those with an outcome alone, but all of its funded clients count, and bad is who has defaulted by a certain age
-in months. Vintages are compared with each other at the same age, which all of their clients have reached. Risks are
-those of ever defaulting: beside them stands a matured vintage; at a younger age fewer have defaulted than they say.
+Defaults arrive before repayments: of the outcomes that are known early, far too many are bad. So a
+vintage is never rated on clients with an outcome alone: all of its funded clients count, and those
+who have defaulted by a certain age in months are bad. Vintages are compared with each other at the
+same age, which all of their clients have reached. Risks are those of ever defaulting, so they are
+compared with a matured vintage; at a younger age fewer clients have defaulted than predicted.
 
-Nothing is known of refused clients. Recall, specificity and cost per applicant are therefore estimates: observed for
-the funded, and for the refused what their risks say.
+Nothing is known about refused clients. Recall, specificity and cost per applicant are therefore
+estimates: observed for the funded, predicted by their risks for the refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,17 +16,18 @@ from datetime import datetime
 
 import numpy as np
 
+from credit_risk.metrics.calibration import brier, calibration_error
 from credit_risk.metrics.cost import costs
 from credit_risk.metrics.discrimination import auc
 from credit_risk.months import month_name, month_of
 from credit_risk.schema.attributes import Floats
-from monitoring.performance.loan_book import DEFAULTED_CODE, OPEN, Book, Rows
-from monitoring.performance.performance import Mask, calibration_error
-from monitoring.performance.poisson_binomial import bound
+from monitoring.performance.loan_book import DEFAULTED_CODE, OPEN, LoanBook, Rows
+from monitoring.performance.performance import Mask
+from monitoring.performance.poisson_binomial import upper_bound
 
-# Ages in months that vintages are compared at, beside that at which they are mature.
+# Ages in months at which vintages are compared, apart from the age at which they are mature.
 AGES = (3, 6, 12, 24)
-# A share of fewer clients says more about luck, or about one of them, than about the model.
+# A share of fewer clients shows chance, or one of them, rather than the model.
 MINIMUM = 30
 
 
@@ -40,9 +42,9 @@ class Rating:
     auc : float or None
         None where all are of one kind.
     brier : float
-        The mean squared difference of risk and outcome.
+        See `credit_risk.metrics.calibration`.
     calibration_error : float
-        See `performance.calibration_error`.
+        See `credit_risk.metrics.calibration`.
     """
 
     bad: float
@@ -52,14 +54,20 @@ class Rating:
 
     @classmethod
     def of(cls, risk: Floats, bad: Floats) -> "Rating":
-        """Return how risks do, given how likely each client is bad: with the risks themselves what they predict."""
-        brier = (1 - bad) * risk**2 + bad * (1 - risk) ** 2
-        return cls(float(bad.mean()), auc(risk, bad), float(brier.mean()), calibration_error(risk, bad))
+        """Return how good risks are, given how likely each client is bad.
+
+        Given the risks themselves as `bad`, it is what they predict.
+        """
+        return cls(
+            float(bad.mean()), auc(risk, bad), brier(risk, bad), calibration_error(risk, bad)
+        )
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of all applicants: observed for the funded, by their risks for the refused. None where nobody is counted.
+    """Figures of all applicants: observed for the funded, predicted for the refused.
+
+    None where nobody counts.
 
     Attributes
     ----------
@@ -86,25 +94,25 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Vintage:
-    """The clients of one month; figures of fewer than 30 clients are not there.
+    """The clients of one month; there are no figures of fewer than 30 clients.
 
     Attributes
     ----------
     month : str
-        2026-03.
+        Such as 2026-03.
     applicants, funded, open : int
-        All, those whose last word is green, and those of them without an outcome.
+        All, those whose final decision is green, and those of them without an outcome.
     age : int or None
-        Months that all of them have behind them, as far as outcomes tell; None where none came yet.
+        The months that all of them have reached, as far as outcomes are known; None without any.
     predicted : Rating or None
-        What their risks say of the funded.
+        What their risks predict for the funded.
     observed : mapping of int to Rating
-        What became of them by an age.
+        The funded clients' defaults by an age.
     estimated : mapping of int to Estimate
         Of all applicants, by an age.
     defaults, defaults_bound : int or None
-        Of the funded of a matured vintage: how many defaulted by then, and how many luck explains in 97.5 of 100 cases
-        when the risks are right.
+        Of the funded clients of a matured vintage: how many had defaulted by then, and how many are
+        explained by chance in 97.5 of 100 cases when the risks are right.
     acceptance : mapping of (attribute, group) to float
         The share of a protected group that was accepted.
     """
@@ -123,18 +131,18 @@ class Vintage:
 
 
 @dataclass(frozen=True)
-class Overridden:
-    """What people's overrides to one colour came to.
+class OverrideOutcomes:
+    """The outcomes of people's overrides to one colour.
 
     Attributes
     ----------
     right, wrong : int
-        Of those to green, who repaid and who defaulted, as far as known; None of those to red, for who was refused has
-        no outcome.
+        Of those to green, how many repaid and how many defaulted, as far as is known; None for
+        those to red, as refused clients have no outcome.
     open : int
-        Those of which nothing is known yet, or ever.
+        Those whose outcome is unknown yet, or for ever.
     predicted_wrong : float
-        How many of all are wrong by the risks that were overridden.
+        How many of all are wrong according to the risks that were overridden.
     """
 
     right: int | None
@@ -144,29 +152,47 @@ class Overridden:
 
 
 class Vintages:
-    """The vintages of a book; only those that changed, or came to another age, are rated again."""
+    """The vintages of a loan book; those that neither changed nor aged are not rated again."""
 
     def __init__(self, maturity: int) -> None:
         self._maturity = maturity
         self._known: dict[int, tuple[tuple[int, int | None], Vintage]] = {}
 
-    def of(self, book: Book, now: datetime) -> tuple[Vintage, ...]:
+    def of(self, book: LoanBook, now: datetime) -> tuple[Vintage, ...]:
         """Return the vintages, the oldest first."""
-        until = None if book.told is None else min(book.told, now)
+        until = None if book.outcomes_as_of is None else min(book.outcomes_as_of, now)
+
         found = {}
         for month in sorted(book.months):
             age = None if until is None else max(month_of(until) - month - 1, 0)
             state = (book.months[month].changes, age)
             known = self._known.get(month)
             if known is None or known[0] != state:
-                known = (state, vintage(month, book.months[month].rows, age, self._maturity, book.groups))
+                rows = book.months[month].rows
+                known = state, vintage(month, rows, age, self._maturity, book.groups)
             found[month] = known
         self._known = found
         return tuple(one for _, one in found.values())
 
 
-def vintage(month: int, rows: Rows, age: int | None, maturity: int, groups: Sequence[tuple[str, str]] = ()) -> Vintage:
-    """Return one vintage, given its decisions, shape (n,), and how many months all of them have behind them."""
+def vintage(
+    month: int, rows: Rows, age: int | None, maturity: int, groups: Sequence[tuple[str, str]] = ()
+) -> Vintage:
+    """Return one vintage.
+
+    Parameters
+    ----------
+    month : int
+        Since 1970.
+    rows : array of shape (n,)
+        Its decisions.
+    age : int or None
+        See `Vintage`.
+    maturity : int
+        The age in months at which a vintage is mature.
+    groups : sequence of (attribute, group)
+        The meaning of the bits of `groups`, the lowest first.
+    """
     # Column by column: the rows hold much else.
     funded = rows["final"].copy()
     risk = rows["risk"][funded]
@@ -184,45 +210,58 @@ def vintage(month: int, rows: Rows, age: int | None, maturity: int, groups: Sequ
         observed={a: Rating.of(risk, bad[a]) for a in reached} if enough else {},
         estimated={a: estimate(rows, a) for a in reached} if enough else {},
         defaults=int(bad[maturity].sum()) if mature else None,
-        defaults_bound=bound(risk) if mature else None,
+        defaults_bound=upper_bound(risk) if mature else None,
         acceptance=_acceptance(rows, groups),
     )
 
 
 def defaulted(rows: Rows, age: int) -> Mask:
-    """Return whose default came within so many months after the decision, shape (n,)."""
+    """Return who defaulted within some months after the decision, shape (n,)."""
     days = rows["day"].astype("M8[D]")
     month = days.astype("M8[M]") + age
-    # The same day of a later month, or its last one where it has no such day.
-    limit = np.minimum(month.astype("M8[D]") + (days - days.astype("M8[M]")), (month + 1).astype("M8[D]") - 1)
-    within: Mask = (rows["outcome"] == DEFAULTED_CODE) & (rows["outcome_day"] <= limit.astype(np.int64))
+    # The same day of a later month, or its last day where it has no such day.
+    same_day = month.astype("M8[D]") + (days - days.astype("M8[M]"))
+    last_day = (month + 1).astype("M8[D]") - 1
+    limit = np.minimum(same_day, last_day)
+
+    within: Mask = (rows["outcome"] == DEFAULTED_CODE) & (
+        rows["outcome_day"] <= limit.astype(np.int64)
+    )
     return within
 
 
 def estimate(rows: Rows, age: int) -> Estimate:
-    """Return the estimate over all applicants at an age: observed for the funded, by their risks for the refused."""
+    """Return the estimate over all applicants at an age."""
     return Estimate.of(rows["final"], np.where(rows["final"], defaulted(rows, age), rows["risk"]))
 
 
-def overridden(book: Book) -> dict[str, Overridden]:
-    """Return what overrides to green and to red came to, over all of the book."""
-    parts = [month.rows[month.rows["green"] != month.rows["final"]] for month in book.months.values()]
-    rows = np.concatenate(parts) if parts else None
-    if rows is None:
+def overridden(book: LoanBook) -> dict[str, OverrideOutcomes]:
+    """Return the outcomes of overrides to green and to red, over all of the book."""
+    parts = [
+        month.rows[month.rows["green"] != month.rows["final"]] for month in book.months.values()
+    ]
+    if not parts:
         return {}
+
+    rows = np.concatenate(parts)
     green, red = rows[rows["final"]], rows[~rows["final"]]
-    n_open, n_wrong = (int(np.count_nonzero(green["outcome"] == code)) for code in (OPEN, DEFAULTED_CODE))
+    n_open = int(np.count_nonzero(green["outcome"] == OPEN))
+    n_wrong = int(np.count_nonzero(green["outcome"] == DEFAULTED_CODE))
     return {
-        "green": Overridden(len(green) - n_open - n_wrong, n_wrong, n_open, float(green["risk"].sum())),
-        "red": Overridden(None, None, len(red), float((1 - red["risk"]).sum())),
+        "green": OverrideOutcomes(
+            len(green) - n_open - n_wrong, n_wrong, n_open, float(green["risk"].sum())
+        ),
+        "red": OverrideOutcomes(None, None, len(red), float((1 - red["risk"]).sum())),
     }
 
 
 def _acceptance(rows: Rows, groups: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
-    # Who belongs to which groups is one of a few hundred combinations: these are counted once, and then added up.
+    # There are a few hundred combinations of groups: each is counted once, and then they are added
+    # up.
     members = np.bincount(rows["groups"], minlength=1 << len(groups))
     accepted = np.bincount(rows["groups"][rows["final"]], minlength=1 << len(groups))
     combinations = np.arange(1 << len(groups))
+
     found = {}
     for bit, group in enumerate(groups):
         within = (combinations >> bit) & 1 == 1

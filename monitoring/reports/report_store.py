@@ -1,7 +1,7 @@
-"""The shelf of reports: which there are, each one's page, and which are old enough to go.
+"""The store of reports: lists them, returns each one's page, and removes old ones.
 
-It reads the stores themselves and not through `credit_risk.decision_log.log`, whose imports take the exporter's
-process, which has to answer at once, seconds and 200 MB.
+It reads documents and bucket directly and not through `credit_risk.decision_log.log`: importing
+that takes seconds and 200 MB, and the exporter's process has to answer at once.
 """
 
 import re
@@ -15,8 +15,9 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 
 from credit_risk.settings import Settings
-from credit_risk.storage.blobs import BlobMissing, Blobs, open_blobs
-from credit_risk.storage.documents import Documents, LogUnavailable, open_documents
+from credit_risk.storage.backends import open_blobs, open_documents
+from credit_risk.storage.blobs import BlobMissing, Blobs
+from credit_risk.storage.documents import Documents, LogUnavailable
 from monitoring.kinds import REFRESH, REPORT
 
 COLLECTION = "reports"
@@ -36,7 +37,7 @@ class ShelfUnavailable(ConnectionError):
 
 @dataclass(frozen=True)
 class Report:
-    """What a run of the report flow came to; `page` is the name of its page in the bucket, None where it made none."""
+    """The result of a run of the report flow; `page` is its page's name in the bucket, if any."""
 
     id: str
     time: datetime
@@ -44,7 +45,7 @@ class Report:
     figures: dict[str, Any]
 
 
-class Shelf:
+class ReportStore:
     """The reports that are kept; nothing is opened before the first call.
 
     Every method may raise `ShelfUnavailable`.
@@ -82,11 +83,13 @@ class Shelf:
         NoSuchReport
             When there is no such report, or no page of it.
         """
-        if not _ID.fullmatch(id):  # whatever else it is, it is no name of a file either
+        if not _ID.fullmatch(id):  # nor may it name a file
             raise NoSuchReport(id)
+
         report = next(self._find({"_id": id, "kind": REPORT}, 1), None)
         if report is None or not report.page or _made(report.page) is None:
             raise NoSuchReport(id)
+
         try:
             return self._stores()[1].get(report.page)
         except BlobMissing:
@@ -96,52 +99,68 @@ class Shelf:
 
     def _find(self, where: dict[str, Any], limit: int = 0) -> Iterator[Report]:
         try:
-            for d in self._stores()[0].find(COLLECTION, where, "time", newest_first=True, limit=limit):
-                yield Report(d["_id"], datetime.fromisoformat(d["time"]), d["body"].get("page"), d["body"])
+            documents, _ = self._stores()
+            for d in documents.find(COLLECTION, where, "time", newest_first=True, limit=limit):
+                time, body = datetime.fromisoformat(d["time"]), d["body"]
+                yield Report(d["_id"], time, body.get("page"), body)
         except LogUnavailable as error:
             raise ShelfUnavailable(str(error)) from error
 
     def _stores(self) -> tuple[Documents, Blobs]:
         if self._opened is None:
             try:
-                self._opened = open_documents(self._settings.decision_log), open_blobs(self._settings.bucket)
+                documents = open_documents(self._settings.decision_log)
+                self._opened = documents, open_blobs(self._settings.bucket)
             except (OSError, GoogleAuthError) as error:
                 raise ShelfUnavailable(f"the bucket cannot be opened: {error}") from error
         return self._opened
 
 
 def page_name(time: datetime) -> str:
-    """Return the name in the bucket of a report's page that is made now."""
+    """Return the name in the bucket of a report's page that is made at a time."""
     return time.strftime(_NAME)
 
 
 def remove_old(documents: Documents, blobs: Blobs, days: float, now: datetime | None = None) -> int:
-    """Remove what is older than so many days: pages, then the figures that name them; return how many pages went.
+    """Remove pages that are older than some days, then the figures that name them.
 
-    In that order, so that a page whose removal failed is found again. `latest.html` goes with the last page.
+    In that order, so that a page whose removal failed is found again. `latest.html` goes with the
+    last page.
+
+    Returns
+    -------
+    int
+        How many pages were removed.
     """
     limit = (now or datetime.now(UTC)) - timedelta(days=days)
     pages = {name: made for name in blobs.names(FOLDER) if (made := _made(name))}
     old = [name for name, made in pages.items() if made < limit]
+
     for name in old:
         blobs.delete(name)
     if old and len(old) == len(pages):
         blobs.delete(LATEST)
+
     documents.delete(COLLECTION, {"kind": REPORT, "time": {"$lt": written(limit)}})
     return len(old)
 
 
 def remove_old_refreshes(documents: Documents, days: float, now: datetime | None = None) -> int:
-    """Remove the figures of the exporter's refreshes that are older than so many days, and return how many went.
+    """Remove the figures of the exporter's refreshes that are older than some days.
 
-    There may be thousands a day; what they came to is in Prometheus too.
+    There may be thousands a day; their results are in Prometheus too.
+
+    Returns
+    -------
+    int
+        How many were removed.
     """
     limit = (now or datetime.now(UTC)) - timedelta(days=days)
     return documents.delete(COLLECTION, {"kind": REFRESH, "time": {"$lt": written(limit)}})
 
 
 def written(time: datetime) -> str:
-    """Return a time as the decision log writes it, so that words sort as times do."""
+    """Return a time as the decision log writes it, so that strings sort as times do."""
     return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 

@@ -1,4 +1,4 @@
-"""What stands above Evidently's report: the verdict and how it was reached, which Evidently has no place for."""
+"""The part above Evidently's report: the verdict and how it was reached."""
 
 from html import escape
 from typing import Any
@@ -17,42 +17,54 @@ _STYLE = """
 def summary(figures: dict[str, Any]) -> str:
     """Return the verdict as HTML, given the figures of a report."""
     drift, window = figures["drift"], figures["window"]
-    rows = "".join(_row(f) for f in sorted(drift["features"], key=lambda f: (not f["drifted"], f["adjusted"])))
-    unjudged = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in drift["unjudged"].items())
-    performance = (
-        "The classification performance at the end is that of these, good clients being the positive class."
-        if figures["performance"]
-        else "Too few for a classification performance."
+    rows = "".join(
+        _row(f) for f in sorted(drift["features"], key=lambda f: (not f["drifted"], f["adjusted"]))
     )
+    unjudged = "".join(
+        f"<li>{escape(name)}: {escape(why)}</li>" for name, why in drift["unjudged"].items()
+    )
+    performance = "Too few for a classification performance."
+    if figures["performance"]:
+        performance = (
+            "The classification performance at the end is that of these, "
+            "good clients being the positive class."
+        )
+    n_labelled = f"{figures['n_labelled']} of those of version {escape(figures['model_version'])}"
+
     return f"""{_STYLE}
 <div class="verdict">
 <h1>{"Dataset drift" if drift["dataset_drift"] else "No dataset drift"}</h1>
-<p>{window["n"]:,} decisions from {window["start"]:%Y-%m-%d %H:%M} to {window["end"]:%Y-%m-%d %H:%M} UTC against what
-version {escape(figures["model_version"])} was trained on. A feature has drifted when its test is significant at 5 %
-after Holm's correction and its population stability index (PSI) exceeds .1 and what chance gives in one of 100 such
-windows. The dataset has when the risk has, or at least two features.</p>
+<p>{window["n"]:,} decisions from {window["start"]:%Y-%m-%d %H:%M} to {window["end"]:%Y-%m-%d %H:%M}
+UTC against what version {escape(figures["model_version"])} was trained on. A feature has drifted
+when its test is significant at 5 % after Holm's correction and its population stability index (PSI)
+exceeds .1 and what chance gives in one of 100 such windows. The dataset has when the risk has, or
+at least two features.</p>
 <table>
-<tr><th>Feature</th><th>Test</th><th>Values</th><th>p</th><th>p, corrected</th><th>PSI</th><th>PSI limit</th>
-<th>Drifted</th></tr>
+<tr><th>Feature</th><th>Test</th><th>Values</th><th>p</th><th>p, corrected</th><th>PSI</th>
+<th>PSI limit</th><th>Drifted</th></tr>
 {rows}
 </table>
 {f"<p>Not judged:</p><ul>{unjudged}</ul>" if unjudged else ""}
 <p>{_newest(window["n"], figures["newest"])}</p>
-<p>{figures["n_labelled"]} of those of version {escape(figures["model_version"])} among them have a known class.
-{performance}</p>
+<p>{n_labelled} among them have a known class. {performance}</p>
 </div>
 """
 
 
 def _newest(n: int, newest: dict[str, Any]) -> str:
-    """Return which decisions Evidently's part shows, what it finds where that is not all, and what it lacks."""
+    """Return which decisions Evidently's part shows, which drifted, and what it failed on."""
     if newest["n"] == n:
         text = "What follows is Evidently's, on the same decisions."
     else:
         drifted = escape(", ".join(newest["drift"]["drifted"]) or "no feature")
-        text = f"What follows is Evidently's, on the newest {newest['n']:,} of them; among these drifted: {drifted}."
+        text = (
+            f"What follows is Evidently's, on the newest {newest['n']:,} of them; "
+            f"among these drifted: {drifted}."
+        )
+
     if newest["failed"]:
-        text += f" It failed on {escape(', '.join(newest['failed']))}; the worker's log says why."
+        failed = escape(", ".join(newest["failed"]))
+        text += f" It failed on {failed}; the worker's log says why."
     return text
 
 

@@ -1,6 +1,7 @@
-"""What the tests of monitoring share: clients, a scorer with its reference, a decision log filled by it, a registry.
+"""Fixtures of the tests of monitoring: clients, scorer, reference, decision log and registry.
 
-And the parts that watch as they run: exporter and Risk-O-Meter, a Prometheus that scrapes them, Prefect for the flow.
+And the services of monitoring as they run: exporter and Risk-O-Meter, a Prometheus that scrapes
+them, Prefect for the flow.
 """
 
 import json
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,20 +26,27 @@ from sklearn.model_selection import StratifiedKFold
 
 from credit_risk.decision_log.batch import Batch, BatchRecord
 from credit_risk.decision_log.log import DecisionLog, open_log
-from credit_risk.decision_log.outcomes import Taken, take
+from credit_risk.decision_log.outcomes import OutcomeImport, ingest
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
 from credit_risk.schema.applications import Applications
 from credit_risk.schema.attributes import BAD, GREEN, LABEL, NAMES
 from credit_risk.schema.codec import encode
 from credit_risk.schema.validation import Validator
-from credit_risk.scoring.model import CreditScorer, Decided
+from credit_risk.scoring.decisions import Decisions
+from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
+from credit_risk.storage.backends import open_blobs, open_documents
 from credit_risk.training_data.data import read_training, split
+from monitoring import kinds
+from monitoring.reports import report_store
+from monitoring.reports.report_store import LATEST, page_name
 from tests.support.processes import answers, free_port, running, wait_for
 from tests.support.services import put_in_service, variables
 
 ROOT = Path(__file__).parents[2]
+# When a report of the tests was made.
+REPORTED = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -55,30 +63,42 @@ def scorer(clients) -> CreditScorer:
 
 @pytest.fixture(scope="session")
 def other(clients) -> CreditScorer:
-    """Another scorer than the usual one, which knows less."""
+    """A scorer other than the default one; it is less accurate."""
     train, _ = clients
     return CreditScorer(num_boost_round=15, seed=7).fit(train, train[LABEL])
 
 
 @pytest.fixture(scope="session")
 def reference(clients) -> pd.DataFrame:
-    """What drift is measured against, with out-of-fold risks as the training flow stores them."""
+    """The reference for drift, with out-of-fold risks as the training flow stores them."""
     train, _ = clients
     codes, labels = encode(train), train[LABEL].to_numpy(str)
     risk = np.empty(len(train))
     for fitted, held_out in StratifiedKFold(5, shuffle=True, random_state=0).split(codes, labels):
-        risk[held_out] = CreditScorer(num_boost_round=60).fit(codes[fitted], labels[fitted]).risk(codes[held_out])
+        risk[held_out] = (
+            CreditScorer(num_boost_round=60)
+            .fit(codes[fitted], labels[fitted])
+            .risk(codes[held_out])
+        )
     return train[[*NAMES, LABEL]].assign(risk=risk)
 
 
 @pytest.fixture
 def draw(clients) -> Callable[..., pd.DataFrame]:
-    """A function that draws clients whom the scorer never saw; `drifted` ones ask for more and have less."""
+    """A function that draws clients whom the scorer never saw.
 
-    def draw_clients(n: int, *, drifted: bool = False, labelled: bool = False, seed: int = 0) -> pd.DataFrame:
+    `drifted` ones ask for more and have less.
+    """
+
+    def draw_clients(
+        n: int, *, drifted: bool = False, labelled: bool = False, seed: int = 0
+    ) -> pd.DataFrame:
         _, test = clients
-        # The test clients in random order, again and again: few repetitions, and no luck of the draw.
-        drawn = pd.concat([test.sample(frac=1, random_state=seed + i) for i in range(n // len(test) + 1)]).head(n)
+        # The test clients in random order, again and again: few repetitions, and no chance of an
+        # uneven draw.
+        drawn = pd.concat(
+            [test.sample(frac=1, random_state=seed + i) for i in range(n // len(test) + 1)]
+        ).head(n)
         if drifted:
             drawn = drawn.assign(
                 credit_amount=(drawn["credit_amount"] * 2).clip(upper=18_000),
@@ -94,7 +114,9 @@ def draw(clients) -> Callable[..., pd.DataFrame]:
 def decide(scorer) -> Callable[..., BatchRecord]:
     """A function that scores clients as the Risk-O-Meter does and commits them to a log."""
 
-    def commit(log: DecisionLog, frame: pd.DataFrame, version: str = "1", **more: object) -> BatchRecord:
+    def commit(
+        log: DecisionLog, frame: pd.DataFrame, version: str = "1", **more: object
+    ) -> BatchRecord:
         applications = Validator(scorer.domain).rows(frame.to_dict("records"))
         decided = scorer.decide(applications.codes)
         return log.commit(Batch(applications, decided, version, "digest", scorer.threshold, **more))
@@ -119,37 +141,42 @@ def decide_many(scorer, draw) -> Callable[[DecisionLog, int], BatchRecord]:
             n_rows=n,
             domain=scorer.domain,
         )
-        scored = Decided(decided.risk[again], decided.red[again], decided.confidence[again])
+        scored = Decisions(decided.risk[again], decided.red[again], decided.confidence[again])
         return log.commit(Batch(many, scored, "1", "digest", scorer.threshold, source="many.csv"))
 
     return commit
 
 
 @pytest.fixture
-def become() -> Callable[..., Taken]:
-    """A function that sends what became of funded clients, by the label that their application had."""
+def become() -> Callable[..., OutcomeImport]:
+    """A function that sends the outcomes of funded clients, given by their applications' labels."""
 
-    def send(log: DecisionLog, record: BatchRecord, days: int = 100) -> Taken:
+    def send(log: DecisionLog, record: BatchRecord, days: int = 100) -> OutcomeImport:
         table = log.read(record)
         when = (record.time + timedelta(days=days)).date()
         lines = ["decision_id,outcome,date"]
         for row in table.select(["id", "label", "prediction"]).to_pylist():
             if row["prediction"] == GREEN:
-                lines.append(f"{row['id']},{'defaulted' if row['label'] == BAD else 'repaid'},{when}")
-        return take(log, "\n".join(lines).encode())
+                lines.append(
+                    f"{row['id']},{'defaulted' if row['label'] == BAD else 'repaid'},{when}"
+                )
+        return ingest(log, "\n".join(lines).encode())
 
     return send
 
 
 @pytest.fixture
 def fail_on(monkeypatch) -> Callable[[str], None]:
-    """A function that makes SciPy's Kolmogorov-Smirnov test, which only Evidently is given, fail on a feature."""
+    """A function that makes SciPy's Kolmogorov-Smirnov test fail on a feature.
+
+    Only Evidently uses that function.
+    """
     ks_2samp = scipy.stats.ks_2samp
 
     def fail(feature: str) -> None:
         def test(reference, window, **more):
             if window.name == feature:
-                raise RuntimeError("no such luck")
+                raise RuntimeError("as the test wants it")
             return ks_2samp(reference, window, **more)
 
         monkeypatch.setattr(scipy.stats, "ks_2samp", test)
@@ -166,8 +193,8 @@ def log(settings: Settings) -> DecisionLog:
 def register(mlflow_server, clients, scorer, reference, tmp_path_factory) -> Callable[..., str]:
     """A function that stores a scorer as a new version of a model and returns its number.
 
-    It is approved in `log`, where that is given; `other` than the usual scorer stays the challenger only. All versions
-    of a scorer are of one run.
+    It is approved in `log`, where that is given; otherwise it is only the challenger. `other` is
+    stored in place of the default scorer. All versions of a scorer belong to one run.
     """
 
     @cache
@@ -198,7 +225,7 @@ def register(mlflow_server, clients, scorer, reference, tmp_path_factory) -> Cal
 
 @pytest.fixture
 def served(settings: Settings, mlflow_server, register, request) -> Settings:
-    """Settings whose registry has version 1 in Production, of a model of the test's own."""
+    """Settings whose registry has version 1 of a model of this test alone in Production."""
     name = f"{request.path.stem}-{request.node.name}"[:80].replace("/", "-").replace(":", "-")
     assert register(name, open_log(settings)) == "1"
     return settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": name})
@@ -206,7 +233,7 @@ def served(settings: Settings, mlflow_server, register, request) -> Settings:
 
 @pytest.fixture
 def on_another_log(served) -> Callable[[Settings], Settings]:
-    """A function that approves the served version in the log of other settings too, and returns these."""
+    """A function that approves the served version in other settings' log too, and returns these."""
 
     def approve_there(settings: Settings) -> Settings:
         registry = Registry(served.mlflow_tracking_uri, served.model_name)
@@ -231,21 +258,70 @@ def run_report(monkeypatch) -> Callable[[Settings], Any]:
 
 
 @pytest.fixture
+def stores(settings):
+    return open_documents(settings.decision_log), open_blobs(settings.bucket)
+
+
+@pytest.fixture
+def put_report(stores):
+    """A function that stores a report, made at some time, as the flow does; its id."""
+    documents, blobs = stores
+
+    def store(
+        made: datetime = REPORTED, html: str | None = "<h1>a report</h1>", **figures: object
+    ) -> str:
+        name = page_name(made) if html else None
+        if name:
+            blobs.put(name, html.encode())
+            blobs.put(LATEST, html.encode(), overwrite=True)
+        id = f"01K{int(made.timestamp()):023d}"
+        drift = {"dataset_drift": True, "drifted": ["credit_amount", "risk"]}
+        body = {
+            "page": name,
+            "model_version": "3",
+            "window": {"n": 480},
+            "drift": drift if name else None,
+            **figures,
+        }
+        time = made.isoformat(timespec="microseconds")
+        documents.insert(
+            report_store.COLLECTION, [{"_id": id, "kind": kinds.REPORT, "time": time, "body": body}]
+        )
+        return id
+
+    return store
+
+
+@pytest.fixture
 def serve(tmp_path) -> Callable[[Settings], AbstractContextManager[dict[str, int]]]:
-    """A function that runs a real exporter and Risk-O-Meter, who look every second; their ports by job."""
+    """A function that runs a real exporter and Risk-O-Meter, polling every second; ports by job."""
 
     @contextmanager
     def run(settings: Settings) -> Iterator[dict[str, int]]:
         ports = {"evidently-exporter": free_port(), "risk-o-meter": free_port()}
-        own = {"exporter_port": ports["evidently-exporter"], "riskometer_port": ports["risk-o-meter"]}
+        own = {
+            "exporter_port": ports["evidently-exporter"],
+            "riskometer_port": ports["risk-o-meter"],
+        }
         own |= {"exporter_interval_seconds": 1, "model_poll_seconds": 1}
         environment = variables(settings.model_copy(update=own))
         environment |= {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "counts")}
         with (
-            running([sys.executable, "-m", "monitoring.exporter"], tmp_path / "exporter.log", environment),
-            running([sys.executable, "-m", "model_deployment.server"], tmp_path / "risk-o-meter.log", environment),
+            running(
+                [sys.executable, "-m", "monitoring.exporter"],
+                tmp_path / "exporter.log",
+                environment,
+            ),
+            running(
+                [sys.executable, "-m", "model_deployment.server"],
+                tmp_path / "risk-o-meter.log",
+                environment,
+            ),
         ):
-            for url in (f"{ports['risk-o-meter']}/readyz", f"{ports['evidently-exporter']}/healthz"):
+            for url in (
+                f"{ports['risk-o-meter']}/readyz",
+                f"{ports['evidently-exporter']}/healthz",
+            ):
                 wait_for(lambda url=url: answers(f"http://127.0.0.1:{url}"), 120, url)
             yield ports
 
@@ -259,21 +335,22 @@ class Prometheus:
     address: str
 
     def get(self, path: str, **parameters: object) -> Any:
-        """Return what it answers."""
+        """Return its answer."""
         answer = requests.get(f"{self.address}/api/v1/{path}", params=parameters, timeout=10)
         assert answer.ok, f"{parameters}: {answer.text}"
         return answer.json()["data"]
 
     def ask(self, query: str, path: str = "query", **more: object) -> list[dict[str, Any]]:
-        """Return the series that a query comes to."""
+        """Return the series that a query results in."""
         return list(self.get(path, query=query, **more)["result"])
 
 
 @pytest.fixture
 def watch(prometheus_binary, tmp_path) -> Callable[..., AbstractContextManager[Prometheus]]:
-    """A function that runs a Prometheus with our configuration, but for its patience, on jobs at their ports.
+    """A function that runs a Prometheus with our configuration on jobs at their ports.
 
-    It scrapes and judges every second, and alerts wait as they say, or `at_once` for nothing.
+    It scrapes and evaluates rules every second. Alerts wait for as long as their rules say, or
+    `at_once` not at all.
     """
     files = tmp_path / "prometheus"
 
@@ -285,8 +362,12 @@ def watch(prometheus_binary, tmp_path) -> Callable[..., AbstractContextManager[P
         at_once: bool = False,
         scrape_key: str = "s" * 32,
     ) -> Iterator[Prometheus]:
-        shutil.copytree(ROOT / "prometheus", files, ignore=shutil.ignore_patterns("targets", "alertmanagers"))
-        targets = [{"targets": [f"127.0.0.1:{port}"], "labels": {"job": job}} for job, port in jobs.items()]
+        shutil.copytree(
+            ROOT / "prometheus", files, ignore=shutil.ignore_patterns("targets", "alertmanagers")
+        )
+        targets = [
+            {"targets": [f"127.0.0.1:{port}"], "labels": {"job": job}} for job, port in jobs.items()
+        ]
         alertmanagers = [{"targets": [f"127.0.0.1:{alertmanager}"]}] if alertmanager else []
         for name, groups in (("targets", targets), ("alertmanagers", alertmanagers)):
             (files / name).mkdir()
@@ -297,8 +378,15 @@ def watch(prometheus_binary, tmp_path) -> Callable[..., AbstractContextManager[P
         if at_once:
             _replace(files / "rules" / "alerts.yml", r"for: \d+.", "for: 0s")
         port = free_port()
-        command = [prometheus_binary, f"--config.file={files}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb"]
-        command += [f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=expand-external-labels"]
+        command = [
+            prometheus_binary,
+            f"--config.file={files}/prometheus.yml",
+            f"--storage.tsdb.path={tmp_path}/tsdb",
+        ]
+        command += [
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--enable-feature=expand-external-labels",
+        ]
         environment = {"EXPORTER_PORT": str(jobs["evidently-exporter"])}
         with running(command, tmp_path / "prometheus.log", environment):
             wait_for(lambda: answers(f"http://127.0.0.1:{port}/-/ready"), 30, "Prometheus")

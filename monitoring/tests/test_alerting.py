@@ -1,4 +1,4 @@
-"""An alert on its way: a real Prometheus with our rules, a real Alertmanager, and who is told of it at the end."""
+"""An alert's way: a real Prometheus with our rules, a real Alertmanager, and its receivers."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def mailbox() -> Iterator[tuple[str, Queue[str]]]:
 
 @pytest.fixture
 def alertmanager(alertmanager_binary, tmp_path) -> Iterator[Callable[..., int]]:
-    """A function that starts an Alertmanager as the stack does, but for its patience, and returns its port."""
+    """A function that starts an Alertmanager as the stack does, without delays; its port."""
     port = free_port()
     script = tmp_path / "alertmanager.sh"
     script.write_text(SCRIPT.read_text().replace("group_wait: 10s", "group_wait: 1s"))
@@ -89,7 +89,9 @@ def alertmanager(alertmanager_binary, tmp_path) -> Iterator[Callable[..., int]]:
             for name, value in variables.items():
                 patch.setenv(name, value)
             with running(command, tmp_path / "alertmanager.log"):
-                wait_for(lambda: answers(f"http://127.0.0.1:{port}/-/ready"), 30, "the Alertmanager")
+                wait_for(
+                    lambda: answers(f"http://127.0.0.1:{port}/-/ready"), 30, "the Alertmanager"
+                )
                 yield port
 
         yield start
@@ -97,21 +99,40 @@ def alertmanager(alertmanager_binary, tmp_path) -> Iterator[Callable[..., int]]:
 
 def test_an_alert_reaches_a_webhook_and_a_mailbox(alertmanager, webhook, mailbox, watch, settings):
     server = Server("127.0.0.1", free_port(), settings)
-    whom = {"ALERT_WEBHOOK_URL": webhook[0], "ALERT_MAIL_TO": "ops@bank.example", "SMTP_HOST": mailbox[0]}
+    whom = {
+        "ALERT_WEBHOOK_URL": webhook[0],
+        "ALERT_MAIL_TO": "ops@bank.example",
+        "SMTP_HOST": mailbox[0],
+    }
     with (
         serving(server),
         alertmanager(**whom, SMTP_TLS="false") as port,
-        watch({"evidently-exporter": server.server_port, "risk-o-meter": free_port()}, port, at_once=True),
+        watch(
+            {"evidently-exporter": server.server_port, "risk-o-meter": free_port()},
+            port,
+            at_once=True,
+        ),
     ):
-        told: list[dict[str, Any]] = []
-        while not told:  # at first it was absent, and of other alerts there may be word too
+        received: list[dict[str, Any]] = []
+        while not received:  # at first it was absent, and other alerts may be sent too
             alerts = webhook[1].get(timeout=60)["alerts"]
-            told = [a for a in alerts if a["labels"]["alertname"] == "RiskOMeterDown" and "instance" in a["labels"]]
-        (alert,) = told
+            received = [
+                a
+                for a in alerts
+                if a["labels"]["alertname"] == "RiskOMeterDown" and "instance" in a["labels"]
+            ]
+        (alert,) = received
         assert alert["status"] == "firing"
         assert alert["labels"].pop("instance").startswith("127.0.0.1:")
-        assert alert["labels"] == {"alertname": "RiskOMeterDown", "severity": "critical", "job": "risk-o-meter"}
-        assert alert["annotations"]["summary"] == "The Risk-O-Meter does not answer, so nobody gets a decision."
+        assert alert["labels"] == {
+            "alertname": "RiskOMeterDown",
+            "severity": "critical",
+            "job": "risk-o-meter",
+        }
+        assert (
+            alert["annotations"]["summary"]
+            == "The Risk-O-Meter does not answer, so nobody gets a decision."
+        )
         page = requests.get(alert["annotations"]["runbook_url"], timeout=10)
         assert page.ok
         assert f'id="{alert["annotations"]["runbook_url"].partition("#")[2]}"' in page.text
@@ -121,19 +142,25 @@ def test_an_alert_reaches_a_webhook_and_a_mailbox(alertmanager, webhook, mailbox
         assert "To: ops@bank.example" in mail
 
 
-@pytest.mark.parametrize("told", [{}, {"ALERT_MAIL_TO": "a@b.example", "SMTP_HOST": "c.example:25", "SMTP_USER": "d"}])
-def test_without_receivers_alerts_wait_on_its_page(alertmanager, told):
-    with alertmanager(**told) as port:
+@pytest.mark.parametrize(
+    "receivers",
+    [{}, {"ALERT_MAIL_TO": "a@b.example", "SMTP_HOST": "c.example:25", "SMTP_USER": "d"}],
+)
+def test_without_receivers_alerts_wait_on_its_page(alertmanager, receivers):
+    with alertmanager(**receivers) as port:
         assert requests.get(f"http://127.0.0.1:{port}/api/v2/alerts", timeout=10).json() == []
 
 
 def test_secrets_are_taken_from_files_and_shown_to_nobody_else(tmp_path):
     for name, text in (("url", "https://x.example/it's: #1"), ("password", "p'w\n")):
         (tmp_path / name).write_text(text)
-    told = {"ALERT_MAIL_TO": "a@b.example", "SMTP_HOST": "c.example:25", "SMTP_USER": "d"}
-    files = {"ALERT_WEBHOOK_URL_FILE": f"{tmp_path}/url", "SMTP_PASSWORD_FILE": f"{tmp_path}/password"}
+    receivers = {"ALERT_MAIL_TO": "a@b.example", "SMTP_HOST": "c.example:25", "SMTP_USER": "d"}
+    files = {
+        "ALERT_WEBHOOK_URL_FILE": f"{tmp_path}/url",
+        "SMTP_PASSWORD_FILE": f"{tmp_path}/password",
+    }
     config = tmp_path / "config.yml"
-    subprocess.run(["sh", SCRIPT, config, "true"], env=os.environ | told | files, check=True)
+    subprocess.run(["sh", SCRIPT, config, "true"], env=os.environ | receivers | files, check=True)
     assert config.stat().st_mode & 0o077 == 0
     text = config.read_text()
     assert "url: 'https://x.example/it''s: #1'" in text
@@ -141,10 +168,14 @@ def test_secrets_are_taken_from_files_and_shown_to_nobody_else(tmp_path):
 
 
 def test_mail_without_a_mail_server_is_one_line(tmp_path):
-    told = os.environ | {"ALERT_MAIL_TO": "a@b.example"}
-    done = subprocess.run(["sh", SCRIPT, tmp_path / "c.yml", "true"], env=told, capture_output=True, text=True)
+    receivers = os.environ | {"ALERT_MAIL_TO": "a@b.example"}
+    done = subprocess.run(
+        ["sh", SCRIPT, tmp_path / "c.yml", "true"], env=receivers, capture_output=True, text=True
+    )
     assert done.returncode != 0
-    assert done.stderr.rstrip().endswith("ALERT_MAIL_TO needs SMTP_HOST, such as smtp.example.com:587")
+    assert done.stderr.rstrip().endswith(
+        "ALERT_MAIL_TO needs SMTP_HOST, such as smtp.example.com:587"
+    )
 
 
 @pytest.mark.parametrize(("key", "up"), [("s" * 32, "1"), ("x" * 32, "0")])
@@ -153,6 +184,9 @@ def test_prometheus_reads_closed_figures_with_its_key(watch, settings, tmp_path,
     keys = SecretStr(f"ops:{digest('k' * 32)}")
     closed = settings.model_copy(update={"api_keys": keys, "scrape_key_file": tmp_path / "its-key"})
     server = Server("127.0.0.1", free_port(), closed)
-    with serving(server), watch({"evidently-exporter": server.server_port}, scrape_key=key) as prometheus:
+    with (
+        serving(server),
+        watch({"evidently-exporter": server.server_port}, scrape_key=key) as prometheus,
+    ):
         (seen,) = wait_for(lambda: prometheus.ask('up{job="evidently-exporter"}'), 30, "a scrape")
         assert seen["value"][1] == up

@@ -1,8 +1,7 @@
-"""Each panel of each dashboard shows something: its queries are run in a Prometheus that scrapes the real services."""
+"""Each panel shows data: its queries run in a Prometheus that scrapes the real services."""
 
 import json
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -18,14 +17,13 @@ from matplotlib.text import Text
 
 from credit_risk.decision_log.overrides import override
 from credit_risk.schema.attributes import GREEN, RED
-from tests.support.processes import need, running, wait_for
+from tests.support.processes import running, wait_for
 from tests.support.services import PREFECT_LOGIN, prefect_server, variables
-from tools import panels
+from tools.dashboards import panels
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 RULES = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
-DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
 
 SIDES = ("window", "reference")
 # Every name that the services serve, and their labels: what people outside build on.
@@ -47,7 +45,11 @@ EXPORTER = {
     "credit_risk_window_risk_ratio": set(),
     "credit_risk_window_confidence_ratio": set(),
     **{f"credit_risk_reference_{what}_ratio": set() for what in ("green", "risk", "confidence")},
-    **{f"credit_risk_{side}_{what}_ratio_bucket": {"le"} for side in SIDES for what in ("risks", "confidences")},
+    **{
+        f"credit_risk_{side}_{what}_ratio_bucket": {"le"}
+        for side in SIDES
+        for what in ("risks", "confidences")
+    },
     "credit_risk_drift_psi": {"feature"},
     "credit_risk_drift_psi_limit": {"feature"},
     "credit_risk_unjudged_features": {"feature", "reason"},
@@ -123,7 +125,12 @@ def whole(dashboard: Path) -> dict[str, Any]:
 
 def queries() -> list[tuple[str, str, str]]:
     """Return dashboard, panel and query."""
-    return [(d.stem, p["title"], t["expr"]) for d in DASHBOARDS for p in whole(d)["panels"] for t in p["targets"]]
+    return [
+        (d.stem, p["title"], t["expr"])
+        for d in DASHBOARDS
+        for p in whole(d)["panels"]
+        for t in p["targets"]
+    ]
 
 
 def annotations() -> set[str]:
@@ -131,7 +138,12 @@ def annotations() -> set[str]:
 
 
 def rules() -> list[dict[str, Any]]:
-    return [r for file in RULES for group in yaml.safe_load(file.read_text())["groups"] for r in group["rules"]]
+    return [
+        r
+        for file in RULES
+        for group in yaml.safe_load(file.read_text())["groups"]
+        for r in group["rules"]
+    ]
 
 
 # Run for real
@@ -153,26 +165,40 @@ def prefect(served, tmp_path) -> Iterator[str]:
     folder, log = tmp_path / "prefect", tmp_path / "deploy.log"
     folder.mkdir()
     with prefect_server(folder, schedules=True) as api:
-        home = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": PREFECT_LOGIN}
-        with running([sys.executable, "-m", "model_orchestration_and_tracking.deploy"], log, home) as deploy:
+        home = {
+            "PREFECT_HOME": str(folder),
+            "PREFECT_API_URL": api,
+            "PREFECT_API_AUTH_STRING": PREFECT_LOGIN,
+        }
+        with running(
+            [sys.executable, "-m", "model_orchestration_and_tracking.deploy"], log, home
+        ) as deploy:
             assert deploy.wait(120) == 0, log.read_text()
         yield api
 
 
 @pytest.fixture
-def services(served, prefect, serve, log, draw, decide, lived, tmp_path) -> Iterator[dict[str, int]]:
-    """The ports of a real exporter and Risk-O-Meter, with drifted decisions, a report, and clients who keep coming."""
+def services(
+    served, prefect, serve, log, draw, decide, lived, tmp_path
+) -> Iterator[dict[str, int]]:
+    """Ports of a real exporter and Risk-O-Meter with drift, a report and a stream of clients."""
     decide(log, draw(120).drop(columns="foreign_worker"))
     decide(log, draw(120, drifted=True).drop(columns="foreign_worker"))
     settings = served.model_copy(update={"prefect_api_url": prefect})
-    report = [sys.executable, "-c", "from monitoring.reports.flow import evidently_report; evidently_report()"]
+    report = [
+        sys.executable,
+        "-c",
+        "from monitoring.reports.flow import evidently_report; evidently_report()",
+    ]
     environment = variables(settings) | {"PREFECT_HOME": str(tmp_path / "prefect")}
     with serve(settings) as ports:
         with running(report, tmp_path / "report.log", environment) as run:
             assert run.wait(180) == 0, (tmp_path / "report.log").read_text()
         riskometer = f"http://127.0.0.1:{ports['risk-o-meter']}"
         done = threading.Event()
-        coming = threading.Thread(target=keep_asking, args=(riskometer, draw(20).drop(columns="foreign_worker"), done))
+        coming = threading.Thread(
+            target=keep_asking, args=(riskometer, draw(20).drop(columns="foreign_worker"), done)
+        )
         coming.start()
         yield ports
         done.set()
@@ -181,11 +207,18 @@ def services(served, prefect, serve, log, draw, decide, lived, tmp_path) -> Iter
 
 def keep_asking(riskometer: str, clients: Any, done: threading.Event) -> None:
     """Send clients as JSON and as a file, some with a purpose that nobody knows."""
-    rows = [{name: value for name, value in row.items() if value == value} for row in clients.to_dict("records")]
+    rows = [
+        {name: value for name, value in row.items() if value == value}
+        for row in clients.to_dict("records")
+    ]
     while not done.wait(0.5):
         requests.post(f"{riskometer}/api/v1/score", json=rows, timeout=30)
-        csv = clients.assign(purpose="yacht").head(2).to_csv(index=False) + clients.to_csv(index=False, header=False)
-        requests.post(f"{riskometer}/api/v1/files", files={"file": ("clients.csv", csv)}, timeout=30)
+        csv = clients.assign(purpose="yacht").head(2).to_csv(index=False) + clients.to_csv(
+            index=False, header=False
+        )
+        requests.post(
+            f"{riskometer}/api/v1/files", files={"file": ("clients.csv", csv)}, timeout=30
+        )
 
 
 @pytest.fixture
@@ -201,22 +234,33 @@ def test_every_panel_has_data_and_every_metric_its_name(prometheus, served, regi
     ask = prometheus.ask
 
     def has_data(query: str) -> bool:
-        return any(series["value"][1] != "NaN" for series in ask(query.replace("$__rate_interval", "1m")))
+        return any(
+            series["value"][1] != "NaN" for series in ask(query.replace("$__rate_interval", "1m"))
+        )
 
-    wait_for(lambda: ask("count_over_time(credit_risk_dataset_drift[1m]) > 2"), 150, "drift figures")
+    wait_for(
+        lambda: ask("count_over_time(credit_risk_dataset_drift[1m]) > 2"), 150, "drift figures"
+    )
     wait_for(lambda: ask("credit_risk_flow_last_run_info"), 60, "the flows")
     wait_for(lambda: ask("credit_risk:rejected_rows:increase30m > 0"), 60, "rejected rows")
     wait_for(lambda: not [q for q in queries() if not has_data(q[2])], 30, "every panel's data")
     served_as = ask('{__name__=~"(credit_risk|riskometer)_.+"}')
     found: dict[str, set[str]] = {}
     for series in served_as:
-        found.setdefault(series["metric"]["__name__"], set()).update(set(series["metric"]) - {"job", "instance"})
+        found.setdefault(series["metric"]["__name__"], set()).update(
+            set(series["metric"]) - {"job", "instance"}
+        )
     assert {name: labels - {"__name__"} for name, labels in found.items()} == METRICS
     assert ask("credit_risk_dataset_drift")[0]["value"][1] == "1"
-    assert ask("sum(credit_risk_drift_detected)")[0]["value"][1] == ask("credit_risk_drifted_features")[0]["value"][1]
+    assert (
+        ask("sum(credit_risk_drift_detected)")[0]["value"][1]
+        == ask("credit_risk_drifted_features")[0]["value"][1]
+    )
     recorded = {r["record"] for r in rules() if "record" in r}
     assert recorded == {s["metric"]["__name__"] for s in ask('{__name__=~".+:.+"}')}
-    assert {r["health"] for group in prometheus.get("rules")["groups"] for r in group["rules"]} == {"ok"}
+    assert {r["health"] for group in prometheus.get("rules")["groups"] for r in group["rules"]} == {
+        "ok"
+    }
 
     # And there is something to see in each picture of a dashboard.
     for dashboard in DASHBOARDS:
@@ -229,7 +273,9 @@ def test_every_panel_has_data_and_every_metric_its_name(prometheus, served, regi
     began = time.time()
     assert register(served.model_name, log) == "3"  # after the challenger
     (query,) = annotations()
-    wait_for(lambda: ask('credit_risk_production_model_info{model_version="3"}'), 60, "the next version")
+    wait_for(
+        lambda: ask('credit_risk_production_model_info{model_version="3"}'), 60, "the next version"
+    )
     time.sleep(8)
     now = {"start": began, "end": time.time(), "step": 1}
     marks = ask(query.replace("offset 2m", "offset 5s"), "query_range", **now)
@@ -242,8 +288,14 @@ def test_every_panel_has_data_and_every_metric_its_name(prometheus, served, regi
 
 def test_dashboards_and_rules_use_no_other_metrics():
     texts = [q for *_, q in queries()] + [*annotations()]
-    texts += [r["expr"] for r in rules()] + [t for r in rules() for t in r.get("annotations", {}).values()]
-    used = {name for text in texts for name in re.findall(r"\b(?:credit_risk|riskometer)[_:][\w:]+", text)}
+    texts += [r["expr"] for r in rules()] + [
+        t for r in rules() for t in r.get("annotations", {}).values()
+    ]
+    used = {
+        name
+        for text in texts
+        for name in re.findall(r"\b(?:credit_risk|riskometer)[_:][\w:]+", text)
+    }
     recorded = {r["record"] for r in rules() if "record" in r}
     assert used - recorded <= set(METRICS)
     assert recorded <= used | {"credit_risk:decisions:total"}
@@ -253,111 +305,7 @@ def test_the_page_on_metrics_lists_each_with_its_labels():
     page = (ROOT / "monitoring" / "metrics.md").read_text()
     rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
     listed = {
-        name.strip(" `"): {part.split("`")[1] for part in labels.split(";") if "`" in part} for name, labels in rows
+        name.strip(" `"): {part.split("`")[1] for part in labels.split(";") if "`" in part}
+        for name, labels in rows
     }
     assert listed == EXPORTER
-
-
-@pytest.fixture(scope="module")
-def schema(tmp_path_factory) -> Path:
-    """The program that holds dashboards to Grafana's schema."""
-    program = tmp_path_factory.mktemp("schema") / "check"
-    build = [need("go", "https://go.dev/dl"), "build", "-o", program, "."]
-    done = subprocess.run(build, cwd=ROOT / "grafana" / "schema", capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return program
-
-
-@pytest.mark.slow
-def test_the_dashboards_pass_grafanas_schema(schema, tmp_path):
-    done = subprocess.run([schema, *DASHBOARDS], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")
-    it = whole(DASHBOARDS[0])
-    it["panels"][0]["colour"] = "red"
-    it["panels"][1]["options"].pop("textMode")
-    it["panels"][2]["gridPos"]["w"] = "wide"
-    (tmp_path / "wrong.json").write_text(json.dumps(it))
-    wrong = subprocess.run([schema, tmp_path / "wrong.json"], capture_output=True, text=True)
-    assert wrong.returncode == 1
-    faults = [line.partition(":")[0] for line in wrong.stdout.splitlines()[1:]]
-    assert faults == ["panels[0].Panel", "panels[1].options.textMode", "panels[2].gridPos.w"]
-
-
-def test_there_are_three_dashboards():
-    assert [d.stem for d in DASHBOARDS] == ["drift", "model", "service"]
-
-
-@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
-def test_a_dashboard_is_whole(dashboard):
-    it = whole(dashboard)
-    assert it["uid"] == f"credit-risk-{dashboard.stem}"
-    assert it["tags"] == ["credit-risk"]
-    assert it["description"].endswith(".")
-    ids = [p["id"] for p in it["panels"]]
-    assert len(ids) == len(set(ids))
-    titles = [p["title"] for p in it["panels"]]
-    assert len(titles) == len(set(titles))
-    taken: set[tuple[int, int]] = set()
-    for panel in it["panels"]:
-        assert panel["title"]
-        assert panel["description"].endswith(".")
-        assert panel["fieldConfig"]["defaults"]["unit"]
-        assert panel["targets"]
-        assert all(source["datasource"] == DATASOURCE for source in (panel, *panel["targets"]))
-        refs = [target["refId"] for target in panel["targets"]]
-        assert len(refs) == len(set(refs))
-        at = panel["gridPos"]
-        cells = {(at["x"] + i, at["y"] + j) for i in range(at["w"]) for j in range(at["h"])}
-        assert not cells & taken, f"{panel['title']} lies on another panel"
-        assert max(x for x, _ in cells) < 24
-        taken |= cells
-
-
-@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
-def test_a_dashboard_leads_to_reports_runbook_model_and_flows(dashboard):
-    it = whole(dashboard)
-    known = {v["name"]: v["query"] for v in it["templating"]["list"]}
-    assert known == {
-        "exporter": "http://localhost:8877",
-        "mlflow": "http://localhost:5051",
-        "prefect": "http://localhost:4200",
-    }
-    links = [link["url"] for link in it["links"] if link["type"] == "link"]
-    assert links == ["${exporter}/reports", "${exporter}/runbook", "${mlflow}/#/models/credit-risk", "${prefect}/runs"]
-    at_panels = [link["url"] for p in it["panels"] for link in p["fieldConfig"]["defaults"].get("links", [])]
-    assert "${exporter}/reports/latest" in at_panels
-    assert set(re.findall(r"\$\{(\w+)\}", " ".join(links + at_panels))) <= set(known)
-    assert all(a["datasource"] == DATASOURCE for a in it["annotations"]["list"])
-
-
-def test_a_version_leads_to_mlflow_and_a_run_to_prefect():
-    panels = {p["title"]: p for d in DASHBOARDS for p in whole(d)["panels"]}
-    (version,) = panels["Production version"]["fieldConfig"]["defaults"]["links"]
-    assert version["url"] == "${mlflow}/#/models/credit-risk/versions/${__field.labels.model_version}"
-    (run,) = panels["Last runs"]["fieldConfig"]["defaults"]["links"]
-    assert run["url"] == "${prefect}/runs/flow-run/${__field.labels.run}"
-
-
-def test_the_datasource_is_the_one_that_dashboards_name():
-    provisioned = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yml").read_text())
-    (source,) = provisioned["datasources"]
-    assert {"type": source["type"], "uid": source["uid"]} == DATASOURCE
-    assert source["jsonData"]["timeInterval"] == scrape_interval()
-
-
-def scrape_interval() -> str:
-    return str(yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())["global"]["scrape_interval"])
-
-
-def test_compose_scrapes_what_has_metrics():
-    targets = json.loads((ROOT / "prometheus" / "targets" / "compose.json").read_text())
-    assert {(t["labels"]["job"], *t["targets"]) for t in targets} == {
-        ("risk-o-meter", "risk-o-meter:9696"),
-        ("evidently-exporter", "evidently-exporter:8877"),
-        ("prometheus", "prometheus:9090"),
-    }
-
-
-def test_compose_tells_its_alertmanager():
-    (group,) = json.loads((ROOT / "prometheus" / "alertmanagers" / "compose.json").read_text())
-    assert group == {"targets": ["alertmanager:9093"]}

@@ -14,20 +14,26 @@ from matplotlib.text import Text
 
 from monitoring.exporter.server import Server, serving
 from tests.support.processes import free_port, wait_for
-from tools.drawing import words
-from tools.panels import Prometheus, picture
+from tools.dashboards.formatting import formatted
+from tools.dashboards.panels import Prometheus, picture
 
 ROOT = Path(__file__).parents[2]
-DASHBOARDS = [json.loads(file.read_text()) for file in sorted((ROOT / "grafana" / "dashboards").glob("*.json"))]
+DASHBOARDS = [
+    json.loads(file.read_text())
+    for file in sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
+]
 FIRST_OF_TYPE = {p["type"]: p for d in DASHBOARDS for p in reversed(d["panels"])}
 
 
 @pytest.fixture
 def asked(settings, watch):
-    """A Prometheus that scrapes an exporter which knows nothing yet, and itself; asked about the last seconds."""
+    """The last seconds of a Prometheus that scrapes itself and an exporter without any figures."""
     server = Server("127.0.0.1", free_port(), settings)
     with serving(server), watch({"evidently-exporter": server.server_port}) as prometheus:
-        wait_for(lambda: prometheus.ask('count_over_time(up{job="evidently-exporter"}[1m]) > 2'), what="scrapes")
+        wait_for(
+            lambda: prometheus.ask('count_over_time(up{job="evidently-exporter"}[1m]) > 2'),
+            what="scrapes",
+        )
         yield Prometheus(prometheus.address, time.time() - 5, time.time())
 
 
@@ -41,16 +47,26 @@ def test_a_whole_dashboard_is_drawn_with_what_is_known_of_it(asked):
         assert {p["title"] for p in dashboard["panels"]} <= set(drawn)
         assert "No data" in drawn
         if dashboard["title"] == "Service":
-            assert {"up", "not scraped", "down"} <= set(drawn)  # the exporter, the Risk-O-Meter; a legend
+            assert {"up", "not scraped", "down"} <= set(
+                drawn
+            )  # the exporter, the Risk-O-Meter; a legend
 
 
 def test_all_types_of_panels_are_drawn(asked):
     panels = []
     for y, panel in enumerate(FIRST_OF_TYPE.values()):
         panel = copy.deepcopy(panel) | {"gridPos": {"x": 0, "y": 6 * y, "w": 24, "h": 6}}
-        panel["targets"] = [panel["targets"][0] | {"expr": "up", "legendFormat": "{{job}}, {{nothing}}!"}]
+        panel["targets"] = [
+            panel["targets"][0] | {"expr": "up", "legendFormat": "{{job}}, {{nothing}}!"}
+        ]
         panels.append(panel)
-    assert {p["type"] for p in panels} == {"stat", "timeseries", "state-timeline", "status-history", "bargauge"}
+    assert {p["type"] for p in panels} == {
+        "stat",
+        "timeseries",
+        "state-timeline",
+        "status-history",
+        "bargauge",
+    }
     figure = picture(DASHBOARDS[0] | {"panels": panels}, asked)
     drawn = texts(figure)
     assert "No data" not in drawn
@@ -58,7 +74,11 @@ def test_all_types_of_panels_are_drawn(asked):
     _, *over_time = figure.axes
     (line,) = (line for axes in over_time for line in axes.lines)
     assert np.nanmin(line.get_ydata()) == np.nanmax(line.get_ydata()) == 1
-    rows = [[label.get_text() for label in axes.get_yticklabels()] for axes in over_time if not axes.lines]
+    rows = [
+        [label.get_text() for label in axes.get_yticklabels()]
+        for axes in over_time
+        if not axes.lines
+    ]
     assert rows == [["evidently-exporter, !"]] * 2
     figure.canvas.draw()
 
@@ -76,15 +96,21 @@ def test_all_types_of_panels_are_drawn(asked):
         (450, {"unit": "short"}, "450"),
         (0.25, {"unit": "reqps"}, "0.25 req/s"),
         (math.nan, {"unit": "none", "noValue": "too few decisions"}, "too few decisions"),
-        (1, {"unit": "none", "mappings": [{"type": "value", "options": {"1": {"text": "drift"}}}]}, "drift"),
+        (
+            1,
+            {"unit": "none", "mappings": [{"type": "value", "options": {"1": {"text": "drift"}}}]},
+            "drift",
+        ),
     ],
 )
 def test_a_value_is_written_in_its_unit(value, defaults, expected):
-    assert words(value, defaults) == expected
+    assert formatted(value, defaults) == expected
 
 
-@pytest.mark.parametrize(("tool", "option"), [("panels", "--minutes"), ("stories", "--past")])
-def test_help(tool, option):
-    command = [sys.executable, "-m", f"tools.{tool}", "--help"]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+@pytest.mark.parametrize(("tool", "option"), [("panels", "--minutes"), ("demo_traffic", "--past")])
+def test_tools_have_a_help_text(tool, option):
+    command = [sys.executable, "-m", f"tools.dashboards.{tool}", "--help"]
+    shown = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
     assert option in shown.stdout

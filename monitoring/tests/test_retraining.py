@@ -1,4 +1,4 @@
-"""Retraining: started when asked for and allowed, once, and never without a trace; on a real Prefect server."""
+"""Retraining on a real Prefect server: started for a reason, when allowed, once, and recorded."""
 
 import logging
 import threading
@@ -15,16 +15,16 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Running, Scheduled
 
 from credit_risk.decision_log.log import open_log
-from credit_risk.decision_log.outcomes import take
+from credit_risk.decision_log.outcomes import ingest
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
 from credit_risk.schema.attributes import LABEL
 from credit_risk.settings import Settings
-from credit_risk.storage.blobs import open_blobs
+from credit_risk.storage.backends import open_blobs
 from credit_risk.training_data.data import read_training
-from credit_risk.training_data.snapshots import make, standing
+from credit_risk.training_data.snapshots import latest_snapshot, make
 from model_orchestration_and_tracking.flow import credit_risk_training
 from monitoring.reports import retraining
-from monitoring.reports.retraining import DEPLOYMENT, FLOW, RETRAINING, consider
+from monitoring.reports.retraining import DEPLOYMENT, FLOW, RETRAINING, maybe_retrain
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("prefect_api")]
 
@@ -70,7 +70,7 @@ def ask(log) -> Callable:
 
     def considered(settings, drift=DRIFT, version="1", report=None, log=log):
         registry = Registry(settings.mlflow_tracking_uri, settings.model_name)
-        return consider(log, registry, settings, version, drift, report)
+        return maybe_retrain(log, registry, settings, version, drift, report)
 
     return considered
 
@@ -86,10 +86,12 @@ def actions(log):
 
 @pytest.fixture
 def matured_outcomes(log, draw, decide) -> Callable[..., int]:
-    """A function that has so many clients accepted long ago, of whom so many defaulted; how many were accepted."""
+    """A function that adds old decisions with outcomes; the number of accepted clients."""
 
     def lend(n: int, n_bad: int, seed: int = 0, log=log) -> int:
-        clients = draw(n * 4, seed=seed).assign(duration=12, checking_status="no checking", credit_amount=1000 + seed)
+        clients = draw(n * 4, seed=seed).assign(
+            duration=12, checking_status="no checking", credit_amount=1000 + seed
+        )
         record = decide(log, clients, time=LONG_AGO)
         table = log.read(record)
         ids = [row["id"] for row in table.to_pylist() if row["prediction"] == "green"][:n]
@@ -97,39 +99,51 @@ def matured_outcomes(log, draw, decide) -> Callable[..., int]:
         rest = [row["id"] for row in table.to_pylist() if row["prediction"] == "green"][n:]
         words = ["defaulted"] * n_bad + ["repaid"] * (n - n_bad + len(rest))
         rows = [f"{id},{word},2025-02-01" for id, word in zip([*ids, *rest], words, strict=True)]
-        take(log, "\n".join(["decision_id,outcome,date", *rows]).encode())
+        ingest(log, "\n".join(["decision_id,outcome,date", *rows]).encode())
         return len(rows)
 
     return lend
 
 
-def test_it_is_off_by_default_and_says_what_it_would_have_done(served, deployment, ask, log, api):
+def test_retraining_is_off_by_default_and_says_what_asked_for_it(served, deployment, ask, log, api):
     assert Settings.model_fields["retrain_on_report"].default is False
     decision = ask(served)
-    assert decision.words == (
-        "no training started (RETRAIN_ON_REPORT is off), although: dataset drift: duration, credit_amount"
+    assert decision.summary == (
+        "no training started (RETRAIN_ON_REPORT is off), "
+        "although: dataset drift: duration, credit_amount"
     )
     assert trainings(api) == []
     (event,) = log.events(RETRAINING)
-    assert (event["action"], event["key"], event["obstacle"]) == ("held", "1", "RETRAIN_ON_REPORT is off")
+    assert (event["action"], event["key"], event["obstacle"]) == (
+        "held",
+        "1",
+        "RETRAIN_ON_REPORT is off",
+    )
     assert event["reasons"] == ["dataset drift: duration, credit_amount"]
 
 
 @pytest.mark.parametrize("drift", [None, CALM])
 def test_without_a_reason_nothing_is_started_or_written(allowed, ask, log, drift):
-    assert ask(allowed, drift).words == "nothing asks for a training"
+    assert ask(allowed, drift).summary == "nothing asks for a training"
     assert log.events(RETRAINING) == []
 
 
 def test_drift_starts_one_training_and_then_the_cooldown_holds(allowed, ask, log, api):
     decision = ask(allowed)
     (run,) = trainings(api)
-    assert decision.words == f"training run {run.name} started: dataset drift: duration, credit_amount"
+    assert (
+        decision.summary
+        == f"training run {run.name} started: dataset drift: duration, credit_amount"
+    )
     assert run.parameters == {"fresh": True}
     assert run.tags == [RETRAINING]
     assert run.parent_task_run_id is None
     begun, started = log.events(RETRAINING)
-    assert (started["start"], started["run"], started["run_name"]) == (begun["_id"], str(run.id), run.name)
+    assert (started["start"], started["run"], started["run_name"]) == (
+        begun["_id"],
+        str(run.id),
+        run.name,
+    )
     assert begun["reasons"] == list(decision.reasons)
 
     api.set_flow_run_state(run.id, Completed(), force=True)
@@ -140,7 +154,9 @@ def test_drift_starts_one_training_and_then_the_cooldown_holds(allowed, ask, log
     assert len(trainings(api)) == 2
 
 
-def test_a_training_that_runs_is_waited_for_and_one_that_is_planned_is_not(allowed, deployment, ask, api):
+def test_a_running_training_blocks_a_start_and_a_planned_one_does_not(
+    allowed, deployment, ask, api
+):
     planned = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=3))
     api.create_flow_run_from_deployment(deployment, state=planned)
     by_hand = api.create_flow_run_from_deployment(deployment)
@@ -152,10 +168,12 @@ def test_a_training_that_runs_is_waited_for_and_one_that_is_planned_is_not(allow
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "mongodb"])
-def test_reports_at_once_start_one(allowed, ask, log, api, backend, request):
+def test_concurrent_reports_start_one_training(allowed, ask, log, api, backend, request):
     settings = hot(allowed)
     if backend == "mongodb":
-        settings = settings.model_copy(update={"decision_log": request.getfixturevalue("mongodb_url")})
+        settings = settings.model_copy(
+            update={"decision_log": request.getfixturevalue("mongodb_url")}
+        )
     start = threading.Barrier(4)
 
     def report(number):
@@ -181,7 +199,9 @@ def test_a_start_that_fails_is_tried_again_and_not_made_twice(served, ask, log, 
     assert len(trainings(api)) == 1
 
 
-def test_a_start_that_was_cut_off_is_finished_by_a_later_report(allowed, ask, log, api, monkeypatch):
+def test_a_start_that_was_cut_off_is_finished_by_a_later_report(
+    allowed, ask, log, api, monkeypatch
+):
     append = log.append_event
 
     def dies(kind, key, *arguments, **fields):
@@ -202,14 +222,14 @@ def test_a_start_that_was_cut_off_is_finished_by_a_later_report(allowed, ask, lo
     assert actions(log) == ["starting", "held", "started"]
 
 
-def test_outcomes_that_nobody_learnt_from_start_one(allowed, ask, matured_outcomes):
+def test_new_outcomes_start_a_training(allowed, ask, matured_outcomes):
     n = matured_outcomes(40, 0)
     decision = ask(allowed, CALM)
     assert decision.action == "started"
     assert decision.reasons == [f"{n} outcomes have matured that version 1 was not trained on"]
 
 
-def test_outcomes_ask_for_nothing_where_training_is_told_to_leave_them_out(allowed, ask, matured_outcomes):
+def test_outcomes_ask_for_nothing_where_training_leaves_them_out(allowed, ask, matured_outcomes):
     matured_outcomes(40, 0)
     assert ask(allowed.model_copy(update={"training_snapshot": "none"}), CALM).action == "none"
 
@@ -219,33 +239,45 @@ def test_too_few_outcomes_start_none(allowed, ask, log, matured_outcomes, monkey
     assert ask(allowed, CALM).action == "none"
 
 
-def test_more_defaults_than_the_risks_explain_are_told(allowed, ask, log, matured_outcomes):
+def test_more_defaults_than_the_risks_explain_are_reported(allowed, ask, log, matured_outcomes):
     n = matured_outcomes(40, 40)
     _, second = ask(allowed, None).reasons
     assert second.startswith(f"40 of these {n} defaulted, where their risks explain ")
 
 
-def test_a_challenger_that_has_learnt_all_there_is_waits_for_a_person(allowed, ask, log, register, matured_outcomes):
+def test_a_challenger_that_has_learnt_all_there_is_waits_for_a_person(
+    allowed, ask, log, register, matured_outcomes
+):
     matured_outcomes(40, 4)
     registry = Registry(allowed.mlflow_tracking_uri, allowed.model_name)
     make(log, open_blobs(allowed.bucket), read_training(DATA), DATA, 12)
     assert register(allowed.model_name) == "2"
-    registry._client.set_model_version_tag(allowed.model_name, "2", "snapshot", standing(log).sha256)
+    registry._client.set_model_version_tag(
+        allowed.model_name, "2", "snapshot", latest_snapshot(log).sha256
+    )
     registry.set_alias(CHALLENGER, "2")
     assert ask(allowed, CALM).action == "none"
-    assert ask(allowed).obstacle == "version 2 waits for a person, and there is nothing newer to learn from"
+    assert (
+        ask(allowed).obstacle
+        == "version 2 waits for a person, and there is nothing newer to learn from"
+    )
     n = matured_outcomes(40, 0, seed=7)
     assert ask(allowed).reasons[1] == f"{n} outcomes have matured that version 2 was not trained on"
 
 
 def test_the_deployment_is_one_of_the_stack_and_takes_the_parameter():
-    plans = {d["name"]: d["entrypoint"] for d in yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]}
+    plans = {
+        d["name"]: d["entrypoint"]
+        for d in yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
+    }
     assert plans[DEPLOYMENT.partition("/")[2]].endswith("flow.py:credit_risk_training")
     assert credit_risk_training.name == FLOW
     assert "fresh" in credit_risk_training.parameters.properties
 
 
-def test_the_report_flow_itself_starts_it_and_says_so(allowed, log, draw, decide, run_report, api, caplog):
+def test_the_report_flow_itself_starts_it_and_says_so(
+    allowed, log, draw, decide, run_report, api, caplog
+):
     decide(log, draw(300, drifted=True))
     with caplog.at_level(logging.INFO, "prefect.task_runs"):
         state = run_report(allowed)
@@ -259,7 +291,7 @@ def test_the_report_flow_itself_starts_it_and_says_so(allowed, log, draw, decide
 
 
 @pytest.mark.slow
-def test_what_is_started_trains_on_the_new_outcomes_and_a_person_still_approves(
+def test_the_started_training_uses_the_new_outcomes_and_a_person_still_approves(
     allowed, log, draw, decide, run_report, api, matured_outcomes, monkeypatch
 ):
     n = matured_outcomes(60, 9)
@@ -271,5 +303,5 @@ def test_what_is_started_trains_on_the_new_outcomes_and_a_person_still_approves(
     registry = Registry(allowed.mlflow_tracking_uri, allowed.model_name)
     assert (registry.alias(CHALLENGER), registry.alias(PRODUCTION)) == (number, "1")
     assert registry.version(number).tags["n_funded"] == str(n)
-    assert registry.version(number).tags["snapshot"] == standing(log).sha256
+    assert registry.version(number).tags["snapshot"] == latest_snapshot(log).sha256
     assert LABEL in registry.reference(number)

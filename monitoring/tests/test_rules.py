@@ -1,5 +1,6 @@
 """Prometheus' rules: promtool runs their cases, and each alert says what a person needs."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -15,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "prometheus" / "rules"
 CASES = ROOT / "prometheus" / "tests" / "alerts.yml"
 ALERTS: list[dict[str, Any]] = [
-    rule for group in yaml.safe_load((RULES / "alerts.yml").read_text())["groups"] for rule in group["rules"]
+    rule
+    for group in yaml.safe_load((RULES / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
 ]
 by_name = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 
@@ -30,7 +33,7 @@ def test_every_case_of_the_rules_holds(promtool):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_prometheus_takes_the_configuration_and_the_rules(promtool, tmp_path):
+def test_prometheus_accepts_the_configuration_and_the_rules(promtool, tmp_path):
     shutil.copytree(ROOT / "prometheus", tmp_path / "prometheus")
     config, key = tmp_path / "prometheus" / "prometheus.yml", tmp_path / "scrape-key"
     key.touch()
@@ -49,17 +52,21 @@ def test_every_alert_fires_in_a_case():
 
 
 def test_the_cases_run_all_groups_in_order():
-    files = [yaml.safe_load((RULES / f"{name}.yml").read_text()) for name in ("recording", "alerts")]
-    assert yaml.safe_load(CASES.read_text())["group_eval_order"] == [g["name"] for f in files for g in f["groups"]]
+    files = [
+        yaml.safe_load((RULES / f"{name}.yml").read_text()) for name in ("recording", "alerts")
+    ]
+    assert yaml.safe_load(CASES.read_text())["group_eval_order"] == [
+        g["name"] for f in files for g in f["groups"]
+    ]
 
 
 @by_name
 def test_an_alert_says_how_bad_it_is_what_it_means_and_what_to_do(alert):
     assert alert["labels"]["severity"] in ("warning", "critical")
     assert alert["for"], "one bad scrape is no reason to wake anybody"
-    told = alert["annotations"]
-    assert set(told) - {"report_url"} == {"summary", "description", "runbook_url"}
-    assert all(told[text].endswith(".") for text in ("summary", "description"))
+    annotations = alert["annotations"]
+    assert set(annotations) - {"report_url"} == {"summary", "description", "runbook_url"}
+    assert all(annotations[text].endswith(".") for text in ("summary", "description"))
 
 
 @by_name
@@ -72,11 +79,30 @@ def test_an_alert_links_to_its_section_of_the_runbook(alert, settings):
     assert ("<strong>critical.</strong>" in section) == (alert["labels"]["severity"] == "critical")
 
 
-def test_the_runbook_has_no_section_too_many():
+def test_every_section_of_the_runbook_is_about_an_alert():
     sections = re.findall("(?m)^## (.+)$", (ROOT / "monitoring" / "runbook.md").read_text())
-    assert sections == [alert["alert"] for alert in sorted(ALERTS, key=lambda a: sections.index(a["alert"]))]
+    assert sections == [
+        alert["alert"] for alert in sorted(ALERTS, key=lambda a: sections.index(a["alert"]))
+    ]
 
 
-def test_what_the_runbook_makes_is_there():
+def test_make_targets_in_the_runbook_exist():
     targets = set(re.findall("(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
-    assert set(re.findall("`make ([a-z-]+)", (ROOT / "monitoring" / "runbook.md").read_text())) <= targets
+    assert (
+        set(re.findall("`make ([a-z-]+)", (ROOT / "monitoring" / "runbook.md").read_text()))
+        <= targets
+    )
+
+
+def test_compose_scrapes_what_has_metrics():
+    targets = json.loads((ROOT / "prometheus" / "targets" / "compose.json").read_text())
+    assert {(t["labels"]["job"], *t["targets"]) for t in targets} == {
+        ("risk-o-meter", "risk-o-meter:9696"),
+        ("evidently-exporter", "evidently-exporter:8877"),
+        ("prometheus", "prometheus:9090"),
+    }
+
+
+def test_prometheus_in_compose_sends_to_its_alertmanager():
+    (group,) = json.loads((ROOT / "prometheus" / "alertmanagers" / "compose.json").read_text())
+    assert group == {"targets": ["alertmanager:9093"]}

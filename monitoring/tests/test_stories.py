@@ -1,7 +1,7 @@
 """Three stories, each from files at the Risk-O-Meter to gauges, alerts, the report, and its page.
 
-Every part is real and runs. The live Prometheus has our rules but not their patience, so that alerts fire while the
-story lasts; promtool then runs the rules as they are on what was scraped.
+Every part is real and runs. The live Prometheus has our rules but not their patience, so that
+alerts fire while the story lasts; promtool then runs the rules as they are on what was scraped.
 """
 
 import json
@@ -52,13 +52,20 @@ class Stage:
     def reports(self) -> list[list[str]]:
         """Return the rows of the list of reports as their cells."""
         page = self.read("/reports").text
-        return [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("<tr>(<td.+?)</tr>", page)]
+        return [
+            re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("<tr>(<td.+?)</tr>", page)
+        ]
 
     def gauges(self, query: str) -> dict[str, float]:
-        """Return the samples of a query by feature, and so on: by the values of their own labels."""
+        """Return the samples of a query by the values of their own labels, such as the feature."""
         found = self.prometheus.ask(query)
-        own = ([v for k, v in s["metric"].items() if k not in ("__name__", "job", "instance")] for s in found)
-        return {", ".join(labels): float(s["value"][1]) for labels, s in zip(own, found, strict=True)}
+        own = (
+            [v for k, v in s["metric"].items() if k not in ("__name__", "job", "instance")]
+            for s in found
+        )
+        return {
+            ", ".join(labels): float(s["value"][1]) for labels, s in zip(own, found, strict=True)
+        }
 
     def gauge(self, query: str) -> float:
         """Return the only sample of a query."""
@@ -74,7 +81,9 @@ class Stage:
 
         def firing() -> dict[str, dict[str, str]]:
             found = self.prometheus.get("alerts")["alerts"]
-            return {a["labels"]["alertname"]: a["annotations"] for a in found if a["state"] == "firing"}
+            return {
+                a["labels"]["alertname"]: a["annotations"] for a in found if a["state"] == "firing"
+            }
 
         wait_for(lambda: firing().keys() == {*alerts}, 60, ", ".join(alerts) or "silence")
         return firing()
@@ -102,7 +111,9 @@ def settings(settings, prefect_api):
 @pytest.fixture
 def stage(served, serve, watch) -> Iterator[Stage]:
     with serve(served) as ports, watch(ports, at_once=True) as prometheus:
-        riskometer, exporter = (f"http://127.0.0.1:{ports[job]}" for job in ("risk-o-meter", "evidently-exporter"))
+        riskometer, exporter = (
+            f"http://127.0.0.1:{ports[job]}" for job in ("risk-o-meter", "evidently-exporter")
+        )
         stage = Stage(riskometer, exporter, prometheus)
         # Only after a recorded zero are the first rejected rows an increase.
         stage.until("credit_risk:rejected_rows:total == 0")
@@ -111,15 +122,19 @@ def stage(served, serve, watch) -> Iterator[Stage]:
 
 @pytest.fixture
 def in_time(stage, prometheus_binary, tmp_path) -> Callable[[str, Mapping[int, Set[str]]], None]:
-    """A function that asserts which alerts on clients the rules as they are have firing so many minutes after an event.
+    """A function that asserts which alerts on clients fire some minutes after an event.
 
-    promtool is given what Prometheus scraped, a second of it as a minute, and then two hours of how the story ended.
-    The event is when a query first had a sample.
+    The rules are those of the stack. promtool is given what Prometheus scraped, each second of it
+    as a minute, and then two hours of the story's end. The event is when a query first has data.
     """
 
     def replay(event: str, firing: Mapping[int, Set[str]]) -> None:
         (seen,) = stage.prometheus.ask('up{job="evidently-exporter"}[10m]')
-        span = {"start": int(seen["values"][0][0]) + 1, "end": int(seen["values"][-1][0]), "step": 1}
+        span = {
+            "start": int(seen["values"][0][0]) + 1,
+            "end": int(seen["values"][-1][0]),
+            "step": 1,
+        }
         moments = range(span["start"], span["end"] + 1)
 
         def during(query: str) -> list[dict[str, Any]]:
@@ -128,15 +143,24 @@ def in_time(stage, prometheus_binary, tmp_path) -> Callable[[str, Mapping[int, S
         series = []
         for found in during('{__name__=~"(credit_risk|riskometer)_.+|up",job!="prometheus"}'):
             name, taken = found["metric"].pop("__name__"), dict(found["values"])
-            labels = ",".join(f"{label}={json.dumps(value)}" for label, value in found["metric"].items())
+            labels = ",".join(
+                f"{label}={json.dumps(value)}" for label, value in found["metric"].items()
+            )
             values = [taken.get(moment, "_") for moment in moments]
-            series.append({"series": f"{name}{{{labels}}}", "values": " ".join([*values, f"{values[-1]}x120"])})
+            series.append(
+                {
+                    "series": f"{name}{{{labels}}}",
+                    "values": " ".join([*values, f"{values[-1]}x120"]),
+                }
+            )
         began = moments.index(during(event)[0]["values"][0][0])
         expected = [
             {
                 "expr": f'count by (alertname) (ALERTS{{{ON_CLIENTS},alertstate="firing"}})',
                 "eval_time": f"{began + minutes}m",
-                "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in names],
+                "exp_samples": [
+                    {"labels": f'{{alertname="{name}"}}', "value": 1} for name in names
+                ],
             }
             for minutes, names in firing.items()
         ]
@@ -152,12 +176,14 @@ def in_time(stage, prometheus_binary, tmp_path) -> Callable[[str, Mapping[int, S
     return replay
 
 
-def test_nothing_happens_when_nothing_drifts(stage, served, draw, run_report, in_time):
+def test_clients_without_drift_set_off_no_alert(stage, served, draw, run_report, in_time):
     answer = stage.send(draw(300))
     assert (answer.status_code, answer.json()["n_decided"]) == (200, 300)
     stage.until("count_over_time(credit_risk_dataset_drift[1m]) > 3")
     assert stage.gauge("credit_risk_window_decisions") == 300
-    assert stage.gauge("credit_risk_dataset_drift") == stage.gauge("credit_risk_drifted_features") == 0
+    assert (
+        stage.gauge("credit_risk_dataset_drift") == stage.gauge("credit_risk_drifted_features") == 0
+    )
     assert set(stage.gauges("credit_risk_drift_detected").values()) == {0}
     assert len(stage.gauges("credit_risk_drift_detected")) == 21
     assert stage.gauges("credit_risk_unjudged_features") == {}
@@ -168,11 +194,15 @@ def test_nothing_happens_when_nothing_drifts(stage, served, draw, run_report, in
     assert_is_sandboxed(stage, link, "Dataset Drift is NOT detected")
 
     stage.fires()
-    assert stage.gauges(f"count_over_time(ALERTS{{{ON_CLIENTS}}}[10m])") == {}  # nor were they about to
+    assert (
+        stage.gauges(f"count_over_time(ALERTS{{{ON_CLIENTS}}}[10m])") == {}
+    )  # nor were they about to
     in_time("credit_risk_dataset_drift", {1: set(), 10: set(), 40: set(), 100: set()})
 
 
-def test_balances_fall_while_amounts_rise(stage, served, draw, run_report, in_time):
+def test_falling_balances_and_rising_amounts_set_off_drift_alerts(
+    stage, served, draw, run_report, in_time
+):
     assert stage.send(draw(150)).ok
     stage.until("credit_risk_dataset_drift == 0")
     assert stage.send(draw(500, drifted=True)).ok
@@ -181,7 +211,9 @@ def test_balances_fall_while_amounts_rise(stage, served, draw, run_report, in_ti
     drifted = set(stage.gauges("credit_risk_drift_detected == 1"))
     assert drifted >= {"checking_status", "savings_status", "credit_amount", "risk"}
     assert stage.gauge("credit_risk_drifted_features") == len(drifted)
-    assert stage.gauge("credit_risk_window_risk_ratio") > stage.gauge("credit_risk_reference_risk_ratio")
+    assert stage.gauge("credit_risk_window_risk_ratio") > stage.gauge(
+        "credit_risk_reference_risk_ratio"
+    )
 
     assert run_report(served).message.startswith("dataset drift: yes")
     ((_, *row, named, link),) = stage.reports()
@@ -189,18 +221,25 @@ def test_balances_fall_while_amounts_rise(stage, served, draw, run_report, in_ti
     assert set(named.split(", ")) == drifted
     assert_is_sandboxed(stage, link, "Dataset Drift is detected")
 
-    told = stage.fires("DatasetDrift", "PredictionDrift")
-    assert f"Drifted: {', '.join(sorted(drifted))}. Open the report" in told["DatasetDrift"]["description"]
-    for alert in told.values():  # which leads to the report
+    fired = stage.fires("DatasetDrift", "PredictionDrift")
+    assert (
+        f"Drifted: {', '.join(sorted(drifted))}. Open the report"
+        in fired["DatasetDrift"]["description"]
+    )
+    for alert in fired.values():  # which leads to the report
         assert link in requests.get(alert["report_url"], timeout=10).text
     in_time("credit_risk_dataset_drift == 1", {29: set(), 32: {"DatasetDrift", "PredictionDrift"}})
 
 
-def test_a_column_breaks(stage, served, draw, run_report, in_time):
+def test_a_broken_column_sets_off_rows_rejected(stage, served, draw, run_report, in_time):
     assert stage.send(draw(40)).ok
     stage.until("credit_risk_window_decisions == 40")
     answer = stage.send(draw(200).assign(purpose="yacht"))
-    assert (answer.status_code, answer.json()["n_rejected"], answer.json()["decisions"]) == (422, 200, [])
+    assert (answer.status_code, answer.json()["n_rejected"], answer.json()["decisions"]) == (
+        422,
+        200,
+        [],
+    )
     stage.until("credit_risk:rejected_rows:ratio30m > 0.1")
     assert stage.gauges("credit_risk_rejected_values_total") == {"purpose, unknown_category": 200}
     assert stage.gauge("credit_risk_window_decisions") == 40
@@ -214,13 +253,17 @@ def test_a_column_breaks(stage, served, draw, run_report, in_time):
     assert words == "no report: 40 decisions, and it takes 100"
     assert stage.read("/reports/latest").status_code == 404
 
-    told = stage.fires("RowsRejected")["RowsRejected"]
-    assert re.match(r"\d+(\.\d+)?% of the rows of the last 30 minutes were rejected.", told["summary"])
-    in_time('credit_risk_rows_total{outcome="rejected"} > 0', {3: set(), 8: {"RowsRejected"}, 60: set()})
+    fired = stage.fires("RowsRejected")["RowsRejected"]
+    assert re.match(
+        r"\d+(\.\d+)?% of the rows of the last 30 minutes were rejected.", fired["summary"]
+    )
+    in_time(
+        'credit_risk_rows_total{outcome="rejected"} > 0', {3: set(), 8: {"RowsRejected"}, 60: set()}
+    )
 
 
 def assert_is_sandboxed(stage: Stage, link: str, verdict: str) -> None:
-    """Assert that a link of the list leads to a report with this verdict, as a page that can call nobody."""
+    """Assert that a link leads to a sandboxed report with this verdict."""
     path = re.search('href="(.+?)"', link)
     assert path
     page = stage.read(path[1])

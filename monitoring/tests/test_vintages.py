@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 
 from credit_risk.months import month_name, month_of
-from monitoring.performance.loan_book import DTYPE, Book, Month
-from monitoring.performance.poisson_binomial import bound
-from monitoring.performance.vintages import Overridden, Vintages, defaulted, estimate, overridden, vintage
+from monitoring.performance.loan_book import DTYPE, LoanBook, Month
+from monitoring.performance.poisson_binomial import upper_bound
+from monitoring.performance.vintages import (
+    OverrideOutcomes,
+    Vintages,
+    defaulted,
+    estimate,
+    overridden,
+    vintage,
+)
 
 JANUARY = month_of(datetime(2025, 1, 1, tzinfo=UTC))
 
@@ -17,16 +24,16 @@ JANUARY = month_of(datetime(2025, 1, 1, tzinfo=UTC))
 def rows(*clients):
     """Return decisions: day, risk, what the model said, what holds, outcome, its day."""
     made = np.zeros(len(clients), DTYPE)
-    for one, (day, risk, green, final, *told) in zip(made, clients, strict=True):
-        outcome, when = told or (0, day)
+    for one, (day, risk, green, final, *outcomes) in zip(made, clients, strict=True):
+        outcome, when = outcomes or (0, day)
         one["day"], one["outcome_day"] = (np.datetime64(d, "D").astype(int) for d in (day, when))
         one["risk"], one["green"], one["final"], one["outcome"] = risk, green, final, outcome
     return made
 
 
-def funded(n, risk=0.1, day="2025-01-15", **told):
+def funded(n, risk=0.1, day="2025-01-15", **columns):
     made = rows(*[(day, risk, True, True)] * n)
-    for name, value in told.items():
+    for name, value in columns.items():
         made[name] = value
     return made
 
@@ -35,7 +42,7 @@ def day(text):
     return np.datetime64(text, "D").astype(int)
 
 
-def test_months_are_named_as_people_write_them():
+def test_months_are_written_as_year_and_month():
     assert month_name(JANUARY) == "2025-01"
     assert month_name(month_of(datetime(2024, 12, 31, 23, 59, tzinfo=UTC))) == "2024-12"
 
@@ -88,7 +95,7 @@ def test_a_matured_vintage_has_its_defaults_and_their_bound():
     made["outcome"][:40] = 2
     made["outcome_day"][:30], made["outcome_day"][30:40] = day("2025-12-01"), day("2026-03-01")
     found = vintage(JANUARY, made, 14, 12)
-    assert (found.defaults, found.defaults_bound) == (30, bound(np.full(200, 0.1)))
+    assert (found.defaults, found.defaults_bound) == (30, upper_bound(np.full(200, 0.1)))
     assert found.defaults > found.defaults_bound  # 28
     assert sorted(found.observed) == [3, 6, 12]
 
@@ -99,14 +106,15 @@ def test_rating_by_hand():
     rating = vintage(JANUARY, made, 3, 12).observed[3]
     assert rating.bad == pytest.approx(0.1)
     assert rating.brier == pytest.approx((0.81 + 14 * 0.01 + 2 * 0.64 + 13 * 0.04) / 30)
-    # 81 pairs of a bad and a good client: the two of .2 are above 14 and tie with 13, the one of .1 ties with 14.
+    # 81 pairs of a bad and a good client: the two of .2 are above 14 and tie with 13, the one of .1
+    # ties with 14.
     assert rating.auc == pytest.approx((2 * (14 + 6.5) + 7) / 81)
     predicted = vintage(JANUARY, made, 3, 12).predicted
     assert predicted.bad == pytest.approx(0.15)
     assert predicted.brier == pytest.approx((0.1 * 0.9 + 0.2 * 0.8) / 2)
 
 
-def test_of_refused_clients_the_risks_are_all_that_is_known():
+def test_refused_clients_are_estimated_from_their_risks():
     # Accepted: one good, one defaulted. Refused: risks .4 and .6.
     made = rows(
         ("2025-01-10", 0.1, True, True),
@@ -122,26 +130,33 @@ def test_of_refused_clients_the_risks_are_all_that_is_known():
 
 def test_few_clients_are_not_rated():
     found = vintage(JANUARY, funded(29, groups=1), 14, 12, [("age", "60 or older")])
-    assert (found.predicted, found.observed, found.estimated, found.defaults) == (None, {}, {}, None)
+    assert (found.predicted, found.observed, found.estimated, found.defaults) == (
+        None,
+        {},
+        {},
+        None,
+    )
     assert (found.acceptance, found.funded) == ({}, 29)
     assert vintage(JANUARY, funded(30), 14, 12).defaults == 0
 
 
-def test_acceptance_by_group():
+def test_acceptance_is_given_by_protected_group():
     made = np.concatenate([funded(40), rows(*[("2025-01-10", 0.4, False, False)] * 40)])
     made["groups"][:60], made["groups"][60:] = 0b01, 0b10
     found = vintage(JANUARY, made, None, 12, [("age", "26 to 59"), ("age", "60 or older")])
-    assert found.acceptance == {("age", "26 to 59"): pytest.approx(40 / 60)}  # of the others there are only 20
+    assert found.acceptance == {
+        ("age", "26 to 59"): pytest.approx(40 / 60)
+    }  # of the others there are only 20
     assert found.observed == {}
 
 
-def book(told, **months):
+def book(outcomes_as_of, **months):
     made = {}
     for name, some in months.items():
         month = Month()
         month.append(some)
         made[month_of(datetime.strptime(name, "m%Y_%m").replace(tzinfo=UTC))] = month
-    return SimpleNamespace(months=made, groups=[], told=told)
+    return SimpleNamespace(months=made, groups=[], outcomes_as_of=outcomes_as_of)
 
 
 def test_without_outcomes_nothing_is_observed_and_nothing_ages_after_they_stop():
@@ -162,7 +177,7 @@ def test_only_what_changed_is_rated_again():
     assert (second[0].funded, second[1] is first[1]) == (55, True)
 
 
-def test_overrides_right_and_wrong():
+def test_overrides_are_counted_as_right_wrong_and_open():
     made = rows(
         ("2025-01-10", 0.4, False, True, 1, "2025-06-01"),
         ("2025-01-10", 0.5, False, True, 2, "2025-06-01"),
@@ -171,6 +186,10 @@ def test_overrides_right_and_wrong():
         ("2025-01-10", 0.1, True, True, 2, "2025-06-01"),
     )
     found = overridden(book(None, m2025_01=made))
-    assert found["green"] == Overridden(right=1, wrong=1, open=1, predicted_wrong=pytest.approx(1.2))
-    assert found["red"] == Overridden(right=None, wrong=None, open=1, predicted_wrong=pytest.approx(0.9))
-    assert overridden(Book(None, 12)) == {}
+    assert found["green"] == OverrideOutcomes(
+        right=1, wrong=1, open=1, predicted_wrong=pytest.approx(1.2)
+    )
+    assert found["red"] == OverrideOutcomes(
+        right=None, wrong=None, open=1, predicted_wrong=pytest.approx(0.9)
+    )
+    assert overridden(LoanBook(12)) == {}

@@ -1,8 +1,9 @@
-"""The stack of docker-compose.yml, brought up for real and used by all its users. `make test-compose` runs this.
+"""The stack of docker-compose.yml, started for real and used by all its users.
 
-It is a project of its own on free ports, so it neither touches nor minds a stack that runs already. `COMPOSE_UP` is the
-command that brings it up. The tests stand in the order of a day's work and share the stack: an approval needs a second
-version, a report needs decisions.
+`make test-compose` runs this, and `COMPOSE_UP` is the command that starts the stack. It is a
+separate project on free ports, so it does not affect a stack that runs already. The tests follow
+the order of a day's work and share the stack: an approval needs a second version, a report needs
+decisions.
 """
 
 import json
@@ -10,7 +11,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,22 @@ import requests
 
 from credit_risk.prefect_api import PrefectAPI
 from tests.support.processes import free_port, wait_for
-from tools import archive, handout
+from tools.access import handout
+from tools.state import archive
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "credit-risk-test"
 PORTS = ("MLFLOW", "PREFECT", "RISKOMETER", "PROMETHEUS", "ALERTMANAGER", "EXPORTER", "GRAFANA")
-JOBS = {"passwords", "postgres-roles", "mongo-roles", "bucket-owner", "bucket", "deployments", "first-model"}
-# What the volumes of earlier versions were made with.
+JOBS = {
+    "passwords",
+    "postgres-roles",
+    "mongo-roles",
+    "bucket-owner",
+    "bucket",
+    "deployments",
+    "first-model",
+}
+# The password with which earlier versions made their volumes.
 EARLIER = "local-only"
 CLIENTS = 150
 
@@ -38,7 +48,7 @@ pytestmark = [pytest.mark.compose, pytest.mark.timeout(3600)]
 
 @dataclass(frozen=True)
 class Stack:
-    """The running project: its ports on the host, and the environment that Docker and make are called with."""
+    """The running project: its ports on the host, and the environment for Docker and make."""
 
     ports: dict[str, int]
     environment: dict[str, str]
@@ -47,11 +57,18 @@ class Stack:
         return f"http://localhost:{self.ports[service]}{path}"
 
     def run(self, *command: str, **more: str) -> str:
-        """Run a command in the repository and return its output; what it said is in the failure."""
+        """Run a command in the repository and return its output, which a failure shows too."""
         done = subprocess.run(
-            command, cwd=ROOT, env=self.environment | more, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            env=self.environment | more,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
-        assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-5000:]}"
+        assert done.returncode == 0, (
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-5000:]}"
+        )
         return done.stdout
 
     def compose(self, *command: str) -> str:
@@ -59,31 +76,44 @@ class Stack:
 
     def containers(self) -> dict[str, dict[str, Any]]:
         lines = self.compose("ps", "--all", "--format", "json").splitlines()
-        return {c["Service"]: c for c in map(json.loads, filter(lambda line: line.startswith("{"), lines))}
+        return {
+            c["Service"]: c
+            for c in map(json.loads, filter(lambda line: line.startswith("{"), lines))
+        }
 
     def prefect(self) -> PrefectAPI:
-        return PrefectAPI(self.url("PREFECT", "/api"), f"admin:{self.secrets()['prefect-login']}", timeout=20)
+        return PrefectAPI(
+            self.url("PREFECT", "/api"), f"admin:{self.secrets()['prefect-login']}", timeout=20
+        )
 
     def blobs(self, prefix: str) -> list[str]:
-        """Return the names in the bucket, as the storage server tells them."""
+        """Return the names in the bucket, as the storage server lists them."""
         url = f"http://fake-gcs-server:4443/storage/v1/b/credit-risk/o?prefix={prefix}"
         listed = json.loads(self.compose("exec", "-T", "fake-gcs-server", "wget", "-qO-", url))
         return [item["name"] for item in listed.get("items", [])]
 
     def secrets(self) -> dict[str, str]:
         """Return the secrets by name, as the job that makes them keeps them."""
-        said = self.compose("run", "--rm", "-T", "--no-deps", "passwords", "grep", "-r", "", "/secrets/kept")
-        lines = (line.removeprefix("/secrets/kept/").partition(":") for line in said.splitlines() if "/kept/" in line)
+        said = self.compose(
+            "run", "--rm", "-T", "--no-deps", "passwords", "grep", "-r", "", "/secrets/kept"
+        )
+        lines = (
+            line.removeprefix("/secrets/kept/").partition(":")
+            for line in said.splitlines()
+            if "/kept/" in line
+        )
         return {name: secret for name, _, secret in lines}
 
     def secret(self, name: str) -> str:
         return self.secrets()[name]
 
     def mongo(self, script: str, user: str = "credit-risk", password: str = "") -> Any:
-        """Evaluate a line in MongoDB's own shell, not through our reader; as the administrator, or who is named."""
+        """Evaluate a line in MongoDB's own shell, as the administrator or as the named user."""
         login = f"{user}:{password or self.secret('mongo-admin')}"
         url = f"mongodb://{login}@mongo:27017/credit_risk?authSource=admin"
-        said = self.compose("exec", "-T", "mongo", "mongosh", "--quiet", url, "--eval", f"EJSON.stringify({script})")
+        said = self.compose(
+            "exec", "-T", "mongo", "mongosh", "--quiet", url, "--eval", f"EJSON.stringify({script})"
+        )
         return json.loads(said.strip().splitlines()[-1])
 
     def postgres(self, user: str, password: str, query: str) -> str:
@@ -95,16 +125,25 @@ class Stack:
         """Return whether a container of ours gets a connection."""
         call = f"import socket; socket.create_connection(({host!r}, {port}), 3)"
         command = ["docker", "compose", "exec", "-T", name, "python", "-c", call]
-        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True).returncode == 0
+        return (
+            subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True).returncode
+            == 0
+        )
 
 
 @pytest.fixture(scope="module")
 def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     free: set[int] = set()
-    while len(free) < len(PORTS):  # asked twice, the kernel may give the same one
+    while len(free) < len(PORTS):  # the kernel may give the same one twice
         free.add(free_port())
     ports = dict(zip(PORTS, free, strict=True))
-    unset = {"BUCKET", "DATA", "GOOGLE_APPLICATION_CREDENTIALS", "MODEL_NAME", "STORAGE_EMULATOR_HOST"}
+    unset = {
+        "BUCKET",
+        "DATA",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "MODEL_NAME",
+        "STORAGE_EMULATOR_HOST",
+    }
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment |= {f"{name}_PORT": str(port) for name, port in ports.items()}
     environment |= {"COMPOSE_PROJECT_NAME": PROJECT, "STACK": "compose", "GIT_COMMIT": "under-test"}
@@ -112,7 +151,7 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     shown = pytestconfig.pluginmanager.getplugin("capturemanager")
     assert shown
     try:
-        with shown.global_and_fixture_disabled():  # it takes minutes: let it say how far it is
+        with shown.global_and_fixture_disabled():  # it takes minutes: show its progress
             subprocess.run(UP, shell=True, cwd=ROOT, env=environment, check=True)
         yield stack
     finally:
@@ -120,18 +159,16 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
             stack.compose("down", "--volumes", "--rmi", "local", "--timeout", "60")
 
 
-def soon(holds: Callable[[], Any], seconds: float, what: str) -> Any:
-    return wait_for(holds, seconds=seconds, what=what)
-
-
 def page(url: str) -> requests.Response:
     return requests.get(url, headers={"Accept": "text/html"}, timeout=20)
 
 
-def test_every_container_is_well(stack: Stack) -> None:
+def test_every_container_is_healthy(stack: Stack) -> None:
     containers = stack.containers()
     missing = set(stack.compose("config", "--services").split()) - set(containers)
-    assert missing <= {"grafana", "alertmanager"}, "only their images have no stand-in where no registry can be reached"
+    assert missing <= {"grafana", "alertmanager"}, (
+        "only their images have no stand-in where no registry can be reached"
+    )
     for name, container in containers.items():
         if name in JOBS:
             assert (container["State"], container["ExitCode"]) == ("exited", 0), name
@@ -139,31 +176,41 @@ def test_every_container_is_well(stack: Stack) -> None:
             assert (container["State"], container["Health"]) == ("running", "healthy"), name
 
 
-def test_no_container_that_lasts_runs_as_root(stack: Stack) -> None:
+def test_no_lasting_container_runs_as_root(stack: Stack) -> None:
     for name in set(stack.containers()) - JOBS:
         assert stack.compose("exec", "-T", name, "id", "-u").split()[-1] != "0", name
 
 
 def test_no_container_shows_a_secret(stack: Stack) -> None:
-    """Neither by `docker inspect` nor by what its processes are called with."""
+    """Neither `docker inspect` nor the arguments of its processes contain one."""
     secrets = stack.secrets()
     assert set(secrets) == set(handout.MADE)
     assert len(set(secrets.values())) == len(secrets)
     shown = stack.run("docker", "inspect", *stack.compose("ps", "--all", "--quiet").split())
-    # The stand-in for MongoDB, where its image cannot be had, takes its password as an argument.
-    shown += "\n".join(line for line in stack.compose("top").splitlines() if " ferretdb " not in line)
+    # The stand-in for MongoDB, where its image is unavailable, takes its password as an argument.
+    shown += "\n".join(
+        line for line in stack.compose("top").splitlines() if " ferretdb " not in line
+    )
     assert not [name for name, secret in secrets.items() if secret in shown]
 
 
 def test_each_container_sees_its_own_secrets(stack: Stack) -> None:
     wanted = handout.folders(dict.fromkeys(handout.MADE, "x"), {})
     for name in set(stack.containers()) - JOBS:
-        found = stack.compose("exec", "-T", name, "sh", "-c", "ls /run/secrets 2>/dev/null || true").split()
+        found = stack.compose(
+            "exec", "-T", name, "sh", "-c", "ls /run/secrets 2>/dev/null || true"
+        ).split()
         assert set(found) == set(wanted.get(name, ())), name
 
 
-def test_a_container_reaches_what_it_asks_and_nothing_else(stack: Stack) -> None:
-    port = {"postgres": 5432, "mongo": 27017, "fake-gcs-server": 4443, "mlflow": 5051, "prefect-server": 4200}
+def test_a_container_reaches_only_the_servers_that_it_uses(stack: Stack) -> None:
+    port = {
+        "postgres": 5432,
+        "mongo": 27017,
+        "fake-gcs-server": 4443,
+        "mlflow": 5051,
+        "prefect-server": 4200,
+    }
     asks = {
         "mlflow": {"postgres", "fake-gcs-server"},
         "prefect-server": {"postgres"},
@@ -173,31 +220,36 @@ def test_a_container_reaches_what_it_asks_and_nothing_else(stack: Stack) -> None
         "evidently-exporter": {"mongo", "fake-gcs-server", "mlflow", "prefect-server"},
     }
     for name, asked in asks.items():
-        reached = {server for server in port if server != name and stack.reaches(name, server, port[server])}
+        reached = {
+            server
+            for server in port
+            if server != name and stack.reaches(name, server, port[server])
+        }
         assert reached == asked, name
-    # By number too, as a name may only not be known: from a network without a gateway there is no way to another.
-    address = {
-        name: {n: v["IPAddress"] for n, v in json.loads(found)[0]["NetworkSettings"]["Networks"].items()}
-        for name in ("postgres", "prefect-server")
-        for found in [stack.run("docker", "inspect", stack.compose("ps", "--quiet", name).strip())]
-    }
-    for name, networks in address.items():
-        for ip in networks.values():
+
+    # By number too, as a name may just be unknown: a network without a gateway leads to no other.
+    for name in ("postgres", "prefect-server"):
+        shown = stack.run("docker", "inspect", stack.compose("ps", "--quiet", name).strip())
+        for network in json.loads(shown)[0]["NetworkSettings"]["Networks"].values():
+            ip = network["IPAddress"]
             assert not stack.reaches("risk-o-meter", ip, port[name]), (name, ip)
 
 
-def test_mlflow_serves_the_browser_and_nobody_elses(stack: Stack) -> None:
+def test_mlflow_answers_its_own_pages_and_no_foreign_name(stack: Stack) -> None:
     assert "MLflow" in page(stack.url("MLFLOW")).text
     call = "/ajax-api/2.0/mlflow/experiments/search"
     here = {"Origin": stack.url("MLFLOW", "")}
     assert (
-        requests.post(stack.url("MLFLOW", call), json={"max_results": 9}, headers=here, timeout=20).status_code == 200
+        requests.post(
+            stack.url("MLFLOW", call), json={"max_results": 9}, headers=here, timeout=20
+        ).status_code
+        == 200
     )
     rebound = {"Host": f"rebound.example:{stack.ports['MLFLOW']}"}
     assert requests.get(stack.url("MLFLOW"), headers=rebound, timeout=20).status_code == 403
 
 
-def test_prefect_names_an_api_that_the_browser_reaches(stack: Stack) -> None:
+def test_prefects_page_uses_an_api_that_the_browser_reaches(stack: Stack) -> None:
     for path in ("/", "/dashboard", "/v2/dashboard"):
         assert page(stack.url("PREFECT", path)).status_code == 200
     api = requests.get(stack.url("PREFECT", "/ui-settings"), timeout=20).json()["api_url"]
@@ -205,22 +257,32 @@ def test_prefect_names_an_api_that_the_browser_reaches(stack: Stack) -> None:
     assert requests.get(stack.url("PREFECT", f"{api}/health"), timeout=20).json() is True
 
 
-def test_prefect_wants_its_login_and_no_other_name(stack: Stack) -> None:
+def test_prefect_requires_its_login_and_one_of_its_names(stack: Stack) -> None:
     asked = stack.url("PREFECT", "/api/csrf-token?client=test")
     login = ("admin", stack.secrets()["prefect-login"])
     assert requests.get(asked, timeout=20).status_code == 401
     assert requests.get(asked, auth=login, timeout=20).status_code == 200
-    assert requests.get(asked, auth=login, headers={"Host": "rebound.example"}, timeout=20).status_code == 400
-    assert requests.post(stack.url("PREFECT", "/api/deployments/filter"), auth=login, timeout=20).status_code == 403
+    assert (
+        requests.get(asked, auth=login, headers={"Host": "rebound.example"}, timeout=20).status_code
+        == 400
+    )
+    assert (
+        requests.post(
+            stack.url("PREFECT", "/api/deployments/filter"), auth=login, timeout=20
+        ).status_code
+        == 403
+    )
 
 
 def test_both_deployments_are_there_with_their_schedules(stack: Stack) -> None:
     found = stack.prefect().ask("deployments/filter", {})
-    schedules = {d["work_pool_name"]: [s["schedule"]["cron"] for s in d["schedules"]] for d in found}
+    schedules = {
+        d["work_pool_name"]: [s["schedule"]["cron"] for s in d["schedules"]] for d in found
+    }
     assert schedules == {"training": ["0 23 * * 0"], "reporting": ["0 */3 * * *"]}
 
 
-def test_the_risk_o_meter_names_no_address_inside(stack: Stack) -> None:
+def test_the_risk_o_meter_shows_no_internal_address(stack: Stack) -> None:
     shown = page(stack.url("RISKOMETER"))
     assert shown.status_code == 200
     layout = requests.get(stack.url("RISKOMETER", "/_dash-layout"), timeout=20)
@@ -237,26 +299,34 @@ def test_prometheus_links_to_itself_on_the_host(stack: Stack) -> None:
 
 def test_grafana_has_the_dashboards(stack: Stack) -> None:
     if "grafana" not in stack.containers():
-        pytest.skip("Grafana's image is not to be had here")
+        pytest.skip("Grafana's image is unavailable here")
     assert page(stack.url("GRAFANA", "/login")).status_code == 200
-    found = requests.get(stack.url("GRAFANA", "/api/search?type=dash-db"), auth=("admin", "admin"), timeout=20).json()
+    found = requests.get(
+        stack.url("GRAFANA", "/api/search?type=dash-db"), auth=("admin", "admin"), timeout=20
+    ).json()
     assert {dashboard["title"] for dashboard in found} == {"Drift", "Model", "Service"}
 
 
 def ready(stack: Stack) -> bool:
-    """Say whether the Risk-O-Meter is, whichever of its processes is asked."""
+    """Return whether all processes of the Risk-O-Meter are ready."""
     return all(requests.get(stack.url("RISKOMETER", "/readyz"), timeout=20).ok for _ in range(20))
 
 
 def test_an_upload_is_decided_and_its_decisions_are_in_mongodb(stack: Stack) -> None:
-    soon(lambda: ready(stack), 60, "the first model")
-    csv = b"".join((ROOT / "data" / "credit-g.csv").read_bytes().splitlines(keepends=True)[: CLIENTS + 1])
-    answer = requests.post(stack.url("RISKOMETER", "/api/v1/files"), files={"file": ("clients.csv", csv)}, timeout=60)
+    wait_for(lambda: ready(stack), 60, "the first model")
+    csv = b"".join(
+        (ROOT / "data" / "credit-g.csv").read_bytes().splitlines(keepends=True)[: CLIENTS + 1]
+    )
+    answer = requests.post(
+        stack.url("RISKOMETER", "/api/v1/files"), files={"file": ("clients.csv", csv)}, timeout=60
+    )
     assert answer.status_code == 200, answer.text
     batch = answer.json()
     assert (batch["n_decided"], batch["n_rejected"], batch["model_version"]) == (CLIENTS, 0, "1")
     stored = stack.mongo(f"db.decisions.find({{batch: '{batch['batch']}'}}).toArray()")
-    assert {d["_id"]: d["prediction"] for d in stored} == {d["id"]: d["prediction"] for d in batch["decisions"]}
+    assert {d["_id"]: d["prediction"] for d in stored} == {
+        d["id"]: d["prediction"] for d in batch["decisions"]
+    }
 
 
 def test_a_training_run_ends_with_its_model_in_the_bucket(stack: Stack) -> None:
@@ -272,21 +342,26 @@ def test_a_training_run_ends_with_its_model_in_the_bucket(stack: Stack) -> None:
 
 def challenger(stack: Stack) -> dict[str, Any]:
     call = "/api/2.0/mlflow/registered-models/alias?name=credit-risk&alias=challenger"
-    found: dict[str, Any] = requests.get(stack.url("MLFLOW", call), timeout=20).json()["model_version"]
+    found: dict[str, Any] = requests.get(stack.url("MLFLOW", call), timeout=20).json()[
+        "model_version"
+    ]
     return found
 
 
-def test_an_approval_is_picked_up(stack: Stack) -> None:
+def test_an_approved_version_goes_into_service(stack: Stack) -> None:
     stack.run("make", "approve", VERSION="2", BY="Test Person", REASON="tried in containers")
 
     def serves() -> bool:
-        return bool(requests.get(stack.url("RISKOMETER", "/api/v1/model"), timeout=20).json()["version"] == "2")
+        return bool(
+            requests.get(stack.url("RISKOMETER", "/api/v1/model"), timeout=20).json()["version"]
+            == "2"
+        )
 
-    soon(serves, 30, "the approved version in service")
+    wait_for(serves, 30, "the approved version in service")
     assert "Test Person" in stack.run("make", "approvals")
 
 
-def test_a_report_ends_in_the_bucket_and_in_mongodb(stack: Stack) -> None:
+def test_a_report_is_stored_in_the_bucket_and_in_mongodb(stack: Stack) -> None:
     stack.run("make", "evidently-report-flow")
     names = stack.blobs("reports/")
     assert sum(name.endswith(".html") for name in names) >= 2
@@ -303,9 +378,11 @@ def test_prometheus_has_drift_figures(stack: Stack) -> None:
         answer = requests.get(stack.url("PROMETHEUS", "/api/v1/query"), params=query, timeout=20)
         return list(answer.json()["data"]["result"])
 
-    features = {series["metric"]["feature"] for series in soon(drift, 120, "drift figures")}
+    features = {series["metric"]["feature"] for series in wait_for(drift, 120, "drift figures")}
     assert len(features) >= 17
-    targets = requests.get(stack.url("PROMETHEUS", "/api/v1/targets"), timeout=20).json()["data"]["activeTargets"]
+    targets = requests.get(stack.url("PROMETHEUS", "/api/v1/targets"), timeout=20).json()["data"][
+        "activeTargets"
+    ]
     assert {target["health"] for target in targets} == {"up"}
 
 
@@ -318,7 +395,7 @@ def test_jobs_change_nothing_when_they_run_again(stack: Stack) -> None:
 
 
 def test_a_volume_of_an_earlier_version_starts_and_gets_its_own_passwords(stack: Stack) -> None:
-    """Everybody was the administrator of MongoDB then, and every password the same."""
+    """Then every service was MongoDB's administrator, and all passwords were the same."""
     secrets = stack.secrets()
     root = secrets["postgres-admin"]
     experiments = "SELECT count(*) FROM experiments"
@@ -353,11 +430,15 @@ def test_state_outlives_the_containers(stack: Stack) -> None:
     assert time.monotonic() - started < 120
     stack.run("bash", "-c", UP)
     assert stack.mongo("db.decisions.find({}).toArray().length") == decided
-    soon(lambda: requests.get(stack.url("RISKOMETER", "/readyz"), timeout=20).ok, 60, "the model")
-    assert requests.get(stack.url("RISKOMETER", "/api/v1/model"), timeout=20).json()["version"] == "2"
+    wait_for(
+        lambda: requests.get(stack.url("RISKOMETER", "/readyz"), timeout=20).ok, 60, "the model"
+    )
+    assert (
+        requests.get(stack.url("RISKOMETER", "/api/v1/model"), timeout=20).json()["version"] == "2"
+    )
 
 
-def test_a_backup_comes_back_after_the_loss_of_every_volume(stack: Stack, tmp_path: Path) -> None:
+def test_a_backup_is_restored_after_the_loss_of_every_volume(stack: Stack, tmp_path: Path) -> None:
     kept, approvals = str(tmp_path / "kept"), stack.run("make", "approvals")
     decided = stack.mongo("db.decisions.find({}).toArray().length")
     blobs, login = stack.blobs(""), stack.secret("prefect-login")
@@ -365,16 +446,22 @@ def test_a_backup_comes_back_after_the_loss_of_every_volume(stack: Stack, tmp_pa
     with pytest.raises(AssertionError, match="CONFIRM=1"):
         stack.run("make", "restore", FROM=kept)
     stack.compose("down", "--volumes", "--timeout", "60")
-    assert f"the decision log is whole: {decided:,} decisions" in stack.run("make", "restore", FROM=kept)
+    assert f"the decision log is whole: {decided:,} decisions" in stack.run(
+        "make", "restore", FROM=kept
+    )
     said = stack.run("make", "upgrade", TO=str(tmp_path / "before-upgrade"))
     assert f"the decision log is whole: {decided:,} decisions" in said
-    soon(lambda: ready(stack), 60, "the model")
-    assert requests.get(stack.url("RISKOMETER", "/api/v1/model"), timeout=20).json()["version"] == "2"
+    wait_for(lambda: ready(stack), 60, "the model")
+    assert (
+        requests.get(stack.url("RISKOMETER", "/api/v1/model"), timeout=20).json()["version"] == "2"
+    )
     assert stack.run("make", "approvals") == approvals
     assert set(blobs) <= set(stack.blobs(""))
     assert stack.secret("prefect-login") == login
     csv = b"".join((ROOT / "data" / "credit-g.csv").read_bytes().splitlines(keepends=True)[:4])
-    answer = requests.post(stack.url("RISKOMETER", "/api/v1/files"), files={"file": ("clients.csv", csv)}, timeout=60)
+    answer = requests.post(
+        stack.url("RISKOMETER", "/api/v1/files"), files={"file": ("clients.csv", csv)}, timeout=60
+    )
     assert answer.json()["n_decided"] == 3
 
 
@@ -382,7 +469,7 @@ def test_a_restore_that_fails_leaves_the_state(stack: Stack, tmp_path: Path) -> 
     kept, decided = tmp_path / "kept", stack.mongo("db.decisions.find({}).toArray().length")
     stack.run("make", "backup", TO=str(kept))
     spoilt = tmp_path / "spoilt"
-    with archive.new(spoilt, "compose") as part:  # its digests are right, and it is none all the same
+    with archive.new(spoilt, "compose") as part:  # its digests are right, but it is not a backup
         for file in kept.iterdir():
             shutil.copy(file, part)
         (part / "decisions.tar").write_bytes((kept / "decisions.tar").read_bytes()[:-20_000])
@@ -390,4 +477,4 @@ def test_a_restore_that_fails_leaves_the_state(stack: Stack, tmp_path: Path) -> 
         stack.run("make", "restore", FROM=str(spoilt), CONFIRM="1")
     stack.run("bash", "-c", UP)
     assert stack.mongo("db.decisions.find({}).toArray().length") == decided
-    soon(lambda: ready(stack), 60, "the model")
+    wait_for(lambda: ready(stack), 60, "the model")

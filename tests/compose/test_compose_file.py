@@ -10,21 +10,29 @@ import pytest
 import yaml
 
 from credit_risk.settings import Settings
-from tools import handout
-from tools.exposure import LOGINS
-from tools.services import RUNS
+from tools.access import handout
+from tools.access.exposure import LOGINS
+from tools.stack.credentials import RUNS
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 FILE = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
-JOBS = ("passwords", "postgres-roles", "mongo-roles", "bucket-owner", "bucket", "deployments", "first-model")
+JOBS = (
+    "passwords",
+    "postgres-roles",
+    "mongo-roles",
+    "bucket-owner",
+    "bucket",
+    "deployments",
+    "first-model",
+)
 ON_CALL = ("approver",)
 LASTING = tuple(sorted(set(SERVICES) - set(JOBS) - set(ON_CALL)))
 # The secrets in each container, file by file.
 FOLDERS = handout.folders({name: f"<{name}>" for name in handout.MADE}, {})
 
-# Who asks whom; nobody else may reach it, unless it is somebody who asks the same one.
+# The clients of each server. Nobody else may reach it, except through a shared server's network.
 ASKED_BY = {
     "postgres": {"postgres-roles", "mlflow", "prefect-server"},
     "mongo": {
@@ -52,19 +60,28 @@ ASKED_BY = {
         "risk-o-meter",
         "evidently-exporter",
     },
-    "prefect-server": {"deployments", "training-worker", "first-model", "reporting-worker", "evidently-exporter"},
+    "prefect-server": {
+        "deployments",
+        "training-worker",
+        "first-model",
+        "reporting-worker",
+        "evidently-exporter",
+    },
     "risk-o-meter": {"prometheus"},
     "evidently-exporter": {"prometheus"},
     "alertmanager": {"prometheus"},
     "prometheus": {"grafana"},
 }
 
-# What is run in the container of each service of ours, and so which settings it reads.
+# The modules that run in the container of each of our services: they show which settings it reads.
 RUN = {
     "risk-o-meter": ("model_deployment.app", "model_deployment.score", "model_deployment.outcomes"),
     "evidently-exporter": ("monitoring.exporter.server",),
     "reporting-worker": ("monitoring.reports.flow",),
-    "training-worker": ("model_orchestration_and_tracking.flow", "model_orchestration_and_tracking.run"),
+    "training-worker": (
+        "model_orchestration_and_tracking.flow",
+        "model_orchestration_and_tracking.run",
+    ),
     "first-model": ("model_orchestration_and_tracking.bootstrap",),
     "deployments": ("model_orchestration_and_tracking.deploy",),
     "approver": (
@@ -73,19 +90,30 @@ RUN = {
         "credit_risk.decision_log.log",
     ),
 }
-# A port is the host's to choose: inside, what they bind to never changes. What MongoDB waits for is its own.
-NOT_HANDED_ON = {name for name in Settings.model_fields if name.endswith("_port")} | {"decision_log_flush_ms"}
-# What HOST opens is published, and decided where that is done.
+# The host chooses the ports: inside the containers they never change. How long MongoDB waits before
+# it flushes is its own setting.
+NOT_HANDED_ON = {name for name in Settings.model_fields if name.endswith("_port")} | {
+    "decision_log_flush_ms"
+}
+# HOST decides which ports are published, which is done in this file.
 NOT_HANDED_ON |= {"host"}
 
 
 def after(service: dict[str, Any], condition: str) -> set[str]:
-    return {name for name, needs in service.get("depends_on", {}).items() if needs["condition"] == condition}
+    return {
+        name
+        for name, needs in service.get("depends_on", {}).items()
+        if needs["condition"] == condition
+    }
 
 
 def folder_of(name: str) -> str | None:
-    """Return which folder of the volume of secrets a service sees."""
-    mounted = [v for v in SERVICES[name].get("volumes", []) if isinstance(v, dict) and v["source"] == "secrets"]
+    """Return the folder of the volume of secrets that a service sees."""
+    mounted = [
+        v
+        for v in SERVICES[name].get("volumes", [])
+        if isinstance(v, dict) and v["source"] == "secrets"
+    ]
     for volume in mounted:
         assert volume["target"] == "/run/secrets"
         assert volume["read_only"] is True
@@ -93,7 +121,7 @@ def folder_of(name: str) -> str | None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_container_has_as_few_rights_as_it_can(name: str) -> None:
+def test_every_container_has_minimal_rights(name: str) -> None:
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -104,7 +132,7 @@ def test_every_container_has_as_few_rights_as_it_can(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_container_has_its_limits(name: str) -> None:
+def test_every_container_has_limits_of_memory_cpu_and_processes(name: str) -> None:
     service = SERVICES[name]
     assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
     assert service["cpus"] == 1 or service["cpus"] == "${CPUS:-2}"
@@ -127,7 +155,7 @@ def test_nobody_is_root_but_one_job_without_a_network() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_ports_are_settable_and_on_this_machine_only_but_for_what_has_a_login(name: str) -> None:
+def test_ports_are_settable_and_only_services_with_a_login_follow_host(name: str) -> None:
     where = r"\$\{HOST:-127\.0\.0\.1\}" if name in LOGINS else r"127\.0\.0\.1"
     for port in SERVICES[name].get("ports", []):
         assert re.fullmatch(where + r":\$\{[A-Z]+_PORT:-\d+\}:\d+", port)
@@ -137,14 +165,24 @@ def test_stores_have_no_port_on_the_host() -> None:
     assert not any("ports" in SERVICES[name] for name in ("mongo", "postgres", "fake-gcs-server"))
 
 
-def test_containers_reach_what_they_ask_and_no_store_that_they_do_not() -> None:
+def test_containers_share_networks_only_with_the_servers_that_they_use() -> None:
     networks = {name: set(service.get("networks", [])) for name, service in SERVICES.items()}
     assert all(networks[name] or SERVICES[name].get("network_mode") == "none" for name in SERVICES)
-    reached = {frozenset(pair) for pair in combinations(SERVICES, 2) if networks[pair[0]] & networks[pair[1]]}
-    asked = {frozenset((server, client)) for server, clients in ASKED_BY.items() for client in clients}
+    reached = {
+        frozenset(pair)
+        for pair in combinations(SERVICES, 2)
+        if networks[pair[0]] & networks[pair[1]]
+    }
+    asked = {
+        frozenset((server, client)) for server, clients in ASKED_BY.items() for client in clients
+    }
     assert asked <= reached
-    # Those who ask the same server share its network, and so reach each other.
-    peers = {frozenset(pair) for clients in ASKED_BY.values() for pair in combinations(sorted(clients), 2)}
+    # Clients of the same server share its network, and so reach each other.
+    peers = {
+        frozenset(pair)
+        for clients in ASKED_BY.values()
+        for pair in combinations(sorted(clients), 2)
+    }
     assert reached <= asked | peers
     for one, another in (
         ("risk-o-meter", "postgres"),
@@ -155,48 +193,69 @@ def test_containers_reach_what_they_ask_and_no_store_that_they_do_not() -> None:
         assert frozenset((one, another)) not in reached
     for outside in ("prometheus", "alertmanager", "grafana"):
         assert not any(
-            frozenset((outside, store)) in reached for store in ("postgres", "mongo", "mlflow", "prefect-server")
+            frozenset((outside, store)) in reached
+            for store in ("postgres", "mongo", "mlflow", "prefect-server")
         )
 
 
-def test_only_who_has_a_port_or_a_bucket_outside_has_a_way_out() -> None:
+def test_only_services_with_a_port_or_a_bucket_outside_have_a_way_out() -> None:
     internal = {name for name, network in FILE["networks"].items() if network.get("internal")}
     assert internal == {"mlflow-database", "prefect-database", "mongo", "mlflow", "metrics"}
     for name, service in SERVICES.items():
         way_out = set(service.get("networks", [])) - internal
         assert way_out or "ports" not in service, name
-    shut_in = {name for name, service in SERVICES.items() if set(service.get("networks", [])) <= internal}
-    assert {"passwords", "bucket-owner", "postgres", "postgres-roles", "mongo", "mongo-roles", "approver"} == shut_in
+    shut_in = {
+        name for name, service in SERVICES.items() if set(service.get("networks", [])) <= internal
+    }
+    assert {
+        "passwords",
+        "bucket-owner",
+        "postgres",
+        "postgres-roles",
+        "mongo",
+        "mongo-roles",
+        "approver",
+    } == shut_in
 
 
-@pytest.mark.parametrize("name", [n for n in SERVICES if not SERVICES[n].get("image", "$").startswith("$")])
+@pytest.mark.parametrize(
+    "name", [n for n in SERVICES if not SERVICES[n].get("image", "$").startswith("$")]
+)
 def test_images_are_pinned_to_a_release(name: str) -> None:
     assert re.search(r":v?\d+\.\d+(\.\d+)?(-\w+)?$", SERVICES[name]["image"])
 
 
 @pytest.mark.parametrize("name", LASTING)
-def test_what_lasts_has_a_healthcheck_and_is_started_again(name: str) -> None:
+def test_lasting_services_have_a_healthcheck_and_are_restarted(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"]
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 
 @pytest.mark.parametrize("name", JOBS)
 def test_a_job_ends_and_a_service_waits_for_it(name: str) -> None:
-    """`docker compose up --wait` takes a container that ended for a failure, unless something waits for its success."""
+    """`docker compose up --wait` fails if a container ends, unless a service waits for it."""
     assert SERVICES[name]["restart"] == "no"
-    # Other than Grafana's, whose image may be missing where the file is tested.
-    assert any(name in after(SERVICES[s], "service_completed_successfully") for s in LASTING if s != "grafana")
+    # Grafana does not count: its image may be missing where the file is tested.
+    assert any(
+        name in after(SERVICES[s], "service_completed_successfully")
+        for s in LASTING
+        if s != "grafana"
+    )
 
 
-def test_the_approver_comes_when_it_is_called() -> None:
+def test_the_approver_runs_only_on_demand() -> None:
     approver = SERVICES["approver"]
     assert (approver["profiles"], approver["restart"]) == (["approve"], "no")
     assert approver["image"] == SERVICES["training-worker"]["image"]
 
 
-def test_alerts_get_out_by_what_is_set() -> None:
-    settings = {name.upper() for name in Settings.model_fields if name.startswith(("alert_", "smtp_"))}
-    assert settings == {name.removesuffix("_FILE") for name in SERVICES["alertmanager"]["environment"]}
+def test_the_alertmanager_gets_every_setting_of_alerts_and_mail() -> None:
+    settings = {
+        name.upper() for name in Settings.model_fields if name.startswith(("alert_", "smtp_"))
+    }
+    assert settings == {
+        name.removesuffix("_FILE") for name in SERVICES["alertmanager"]["environment"]
+    }
 
 
 def test_the_risk_o_meter_waits_for_no_model() -> None:
@@ -211,12 +270,12 @@ def test_workers_stop_before_their_servers(worker: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["training-worker", "reporting-worker"])
-def test_runs_are_started_as_on_one_machine(name: str) -> None:
+def test_workers_start_runs_with_the_same_settings_as_locally(name: str) -> None:
     assert RUNS.items() <= SERVICES[name]["environment"].items()
 
 
 def read_settings(modules: tuple[str, ...]) -> set[str]:
-    """Return the settings that these modules, and what they import of ours, look at."""
+    """Return the settings that these modules, and the modules of ours they import, read."""
     found: set[str] = set()
     seen: set[Path] = set()
     left = list(modules)
@@ -233,7 +292,13 @@ def read_settings(modules: tuple[str, ...]) -> set[str]:
                 left += [alias.name for alias in node.names]
             elif isinstance(node, ast.Attribute) and node.attr in Settings.model_fields:
                 of = node.value
-                name_of = of.id if isinstance(of, ast.Name) else of.attr if isinstance(of, ast.Attribute) else ""
+                name_of = (
+                    of.id
+                    if isinstance(of, ast.Name)
+                    else of.attr
+                    if isinstance(of, ast.Attribute)
+                    else ""
+                )
                 if name_of.lstrip("_") == "settings":
                     found.add(node.attr)
     return found
@@ -241,39 +306,54 @@ def read_settings(modules: tuple[str, ...]) -> set[str]:
 
 @pytest.mark.parametrize("name", RUN)
 def test_each_service_gets_the_settings_that_it_reads(name: str) -> None:
-    handed_on = {variable.lower() for variable in {*SERVICES[name].get("environment", {}), *FOLDERS.get(name, {})}}
+    handed_on = {
+        variable.lower()
+        for variable in {*SERVICES[name].get("environment", {}), *FOLDERS.get(name, {})}
+    }
     wanted = read_settings(RUN[name]) - NOT_HANDED_ON
     assert wanted
     assert wanted <= handed_on
 
 
-def test_what_was_approved_outlives_the_containers_that_decide_by_it() -> None:
+def test_approved_files_outlive_the_containers_that_use_them() -> None:
     for name in ("risk-o-meter", "evidently-exporter"):
         assert f"{name}:{SERVICES[name]['environment']['VAR_DIR']}" in SERVICES[name]["volumes"]
 
 
-def test_who_may_ask_is_known_to_those_who_are_asked_alone() -> None:
-    said = {name for name, service in SERVICES.items() if "API_KEYS" in service.get("environment", {})}
+def test_api_keys_reach_only_the_services_that_check_them() -> None:
+    said = {
+        name for name, service in SERVICES.items() if "API_KEYS" in service.get("environment", {})
+    }
     assert said <= {"risk-o-meter", "evidently-exporter"}
 
 
-def test_every_setting_reaches_somebody() -> None:
-    handed_on = {variable.lower() for s in SERVICES.values() for variable in s.get("environment", {})}
+def test_every_setting_reaches_a_container() -> None:
+    handed_on = {
+        variable.lower() for s in SERVICES.values() for variable in s.get("environment", {})
+    }
     handed_on |= {
-        variable.lower() for f in handout.folders(dict.fromkeys(handout.MADE, "x"), {}).values() for variable in f
+        variable.lower()
+        for f in handout.folders(dict.fromkeys(handout.MADE, "x"), {}).values()
+        for variable in f
     }
     assert set(Settings.model_fields) - NOT_HANDED_ON <= handed_on
 
 
 def test_each_container_sees_its_own_secrets_alone() -> None:
-    assert {name: folder_of(name) for name in SERVICES if folder_of(name)} == {name: name for name in FOLDERS}
-    whole = [name for name, s in SERVICES.items() if any(str(v).startswith("secrets:") for v in s.get("volumes", []))]
+    assert {name: folder_of(name) for name in SERVICES if folder_of(name)} == {
+        name: name for name in FOLDERS
+    }
+    whole = [
+        name
+        for name, s in SERVICES.items()
+        if any(str(v).startswith("secrets:") for v in s.get("volumes", []))
+    ]
     assert whole == ["passwords"]
     assert SERVICES["passwords"]["network_mode"] == "none"
 
 
 def test_no_secret_is_in_what_docker_shows_of_a_container() -> None:
-    """But for the job that hands them out, and there only what a person has set."""
+    """Except for the job that hands them out, which shows only what a person has set."""
     secret = re.compile("PASSWORD|SECRET|TOKEN|WEBHOOK|AUTH_STRING|CREDENTIAL")
     allowed = {"GOOGLE_APPLICATION_CREDENTIALS", "SECRETS_DIR"}  # where they are
     for name, service in SERVICES.items():
@@ -285,18 +365,25 @@ def test_no_secret_is_in_what_docker_shows_of_a_container() -> None:
                 assert value.startswith("/run/secrets/")
             assert not re.search("://[^/]*@", str(value)), (name, variable)
         words = " ".join(
-            map(str, [service.get("command", ""), service.get("entrypoint", ""), service.get("healthcheck", "")])
+            map(
+                str,
+                [
+                    service.get("command", ""),
+                    service.get("entrypoint", ""),
+                    service.get("healthcheck", ""),
+                ],
+            )
         )
         assert not re.search("PASSWORD|://[^/ ]*@", words), name
     assert "local-only" not in TEXT
 
 
-def test_only_who_approves_has_the_right_to() -> None:
+def test_only_the_approver_has_the_credential_to_approve() -> None:
     known = {name for name, files in FOLDERS.items() if "<mongo-approver>" in str(files)}
     assert known == {"approver", "first-model", "mongo-roles"}
 
 
-def test_every_service_of_ours_has_a_target_and_runs_as_nobody() -> None:
+def test_every_built_service_has_a_target_and_runs_unprivileged() -> None:
     stages = re.split(r"(?m)^FROM ", (ROOT / "Dockerfile").read_text())
     targets = {stage.splitlines()[0].split(" AS ")[-1]: stage for stage in stages[1:]}
     for name, service in SERVICES.items():
@@ -312,7 +399,9 @@ def test_only_what_an_image_needs_is_sent_to_the_builder() -> None:
         assert (ROOT / kept).exists()
 
 
-def test_whatever_can_be_set_is_in_the_example() -> None:
+def test_every_variable_is_in_the_example() -> None:
     variables = set(re.findall(r"\$\{(\w+)", TEXT)) | set(SERVICES["passwords"]["environment"])
     example = (ROOT / ".env.example").read_text()
-    assert variables - {"VAR", "COMPOSE_PROJECT_NAME", "SECRETS_DIR"} <= set(re.findall(r"(?m)^# (\w+)=", example))
+    assert variables - {"VAR", "COMPOSE_PROJECT_NAME", "SECRETS_DIR"} <= set(
+        re.findall(r"(?m)^# (\w+)=", example)
+    )

@@ -8,21 +8,25 @@ import numpy as np
 
 from credit_risk.decision_log.batch import Batch
 from credit_risk.schema.validation import Validator
-from credit_risk.scoring.model import Decided, confidence
+from credit_risk.scoring.decisions import Decisions, confidence
 from tests.support.clients import CLIENT
 
 IN_AN_HOUR = timedelta(hours=-1)
 
 
 def batch(n: int = 3, risk: float = 0.1, **more) -> Batch:
-    rows = [CLIENT | {"client_id": f"c{i}", "class": "good"} for i in range(n)] + [{"duration": "x"}]
+    rows = [CLIENT | {"client_id": f"c{i}", "class": "good"} for i in range(n)] + [
+        {"duration": "x"}
+    ]
     applications = Validator().rows(rows)
     risks = np.full(n, risk)
-    return Batch(applications, Decided(risks, risks >= 1 / 6, confidence(risks)), "7", "abc", 1 / 6, **more)
+    return Batch(
+        applications, Decisions(risks, risks >= 1 / 6, confidence(risks)), "7", "abc", 1 / 6, **more
+    )
 
 
 def at_once(n: int, write) -> None:
-    """Call it in so many threads, which begin together."""
+    """Call `write` in n threads that begin together."""
     start = threading.Barrier(n)
 
     def begin():

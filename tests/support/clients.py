@@ -29,7 +29,9 @@ CLIENT = {
 
 def as_csv(*rows: dict, separator: str = ",") -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(k for r in rows for k in r)), delimiter=separator)
+    writer = csv.DictWriter(
+        text, list(dict.fromkeys(k for r in rows for k in r)), delimiter=separator
+    )
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()

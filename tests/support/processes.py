@@ -16,7 +16,10 @@ import pytest
 
 
 def need(program: str, how: str) -> str:
-    """Return the path of a program, or skip (fail, where parts are required) saying how to get it."""
+    """Return the path of a program, or skip the test, saying how to get it.
+
+    With `REQUIRE_PARTS=1` the test fails instead.
+    """
     path = shutil.which(program)
     if path:
         return path
@@ -26,18 +29,14 @@ def need(program: str, how: str) -> str:
     pytest.skip(reason)
 
 
-# Below those that the system gives to whoever asks for any: a share for each process of pytest.
+# Ports below those that the system assigns itself: a share for each process of pytest.
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-
-
 _PORTS = range(10_000 + 2_500 * _WORKER, 12_500 + 2_500 * _WORKER)
-
-
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on; never the same one twice."""
+    """Return a port of 127.0.0.1 that nobody listens on; the same one never twice."""
     while True:
         port = random.choice(_PORTS)
         if port in _given:
@@ -69,11 +68,17 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def running(command: list[str], log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process in a group of its own, and end the whole group at the end."""
+def running(
+    command: list[str], log: Path, env: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process in its own group, and end the whole group at the end."""
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | (env or {}), start_new_session=True
+            command,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=os.environ | (env or {}),
+            start_new_session=True,
         )
     try:
         yield process

@@ -21,15 +21,17 @@ import pytest
 from werkzeug.test import Client
 
 from credit_risk.decision_log.log import DecisionLog, open_log
+from credit_risk.registry.errors import DigestMismatch, RegistryUnavailable
 from credit_risk.registry.logged import log_scorer
-from credit_risk.registry.registry import DigestMismatch, Registry, RegistryUnavailable, Version
+from credit_risk.registry.registry import Registry
+from credit_risk.registry.version import Version
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import read_training
 from model_deployment.app import App
 from tests.support.processes import free_port, running, wait_for
 from tests.support.services import put_in_service
-from tools.local import ROOT
+from tools.paths import ROOT
 
 
 @dataclass
@@ -50,7 +52,9 @@ class StubRegistry:
     def version(self, number: str) -> Version:
         self._answer()
         digest = "" if number in self.undigested else f"digest-{number}"
-        return Version(number, "run", digest, datetime(2026, 11, 1, tzinfo=UTC), self.tags.get(number, {}))
+        return Version(
+            number, "run", digest, datetime(2026, 11, 1, tzinfo=UTC), self.tags.get(number, {})
+        )
 
     def why_refused(self, number: str, digest: str) -> str:
         self._answer()
@@ -90,7 +94,9 @@ def client_of(app: App) -> Client:
             return {"type": "http.request", "body": body}
 
         asyncio.run(app(_scope(environ), receive, send))
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in said[0]["headers"]]
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in said[0]["headers"]
+        ]
         start_response(f"{said[0]['status']} said", headers)
         return [part.get("body", b"") for part in said[1:]]
 
@@ -137,32 +143,50 @@ class Server:
         return psutil.Process(self.process.pid).children()
 
     def ready(self, version: str = "") -> bool:
-        """Return whether each worker has said that it serves a version, or this one; `/readyz` asks one only."""
+        """Return whether each worker has logged that it serves this version, or any.
+
+        `/readyz` reaches only one of them.
+        """
         workers = {worker.pid for worker in self.workers()}
-        lines = [line for line in self.log_file.read_text().splitlines() if ": serving version " in line]
-        return bool(workers) and workers <= {int(line.split()[2]) for line in lines if line.endswith(version)}
+        lines = [
+            line for line in self.log_file.read_text().splitlines() if ": serving version " in line
+        ]
+        return bool(workers) and workers <= {
+            int(line.split()[2]) for line in lines if line.endswith(version)
+        }
 
     def get(self, path: str) -> tuple[int, Any]:
-        """Return status and body (parsed where it is JSON) of a GET on a connection of its own."""
+        """Return status and body (parsed if it is JSON) of a GET on a new connection."""
         return self._ask(urllib.request.Request(self.url + path))
 
     def score(self, rows: list[dict[str, Any]]) -> tuple[int, Any]:
         """Return status and body of a POST of applications."""
         headers = {"Content-Type": "application/json"}
-        return self._ask(urllib.request.Request(f"{self.url}/api/v1/score", json.dumps(rows).encode(), headers))
+        return self._ask(
+            urllib.request.Request(f"{self.url}/api/v1/score", json.dumps(rows).encode(), headers)
+        )
 
     def _ask(self, request: urllib.request.Request) -> tuple[int, Any]:
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
-                status, kind, body = response.status, response.headers.get_content_type(), response.read()
+                status, kind, body = (
+                    response.status,
+                    response.headers.get_content_type(),
+                    response.read(),
+                )
         except urllib.error.HTTPError as error:
             status, kind, body = error.code, error.headers.get_content_type(), error.read()
         return status, json.loads(body) if kind.endswith("json") else body.decode()
 
 
 @contextmanager
-def serving(folder: Path, settings: Mapping[str, str], through: Sequence[str] = ()) -> Iterator[Server]:
-    """Run a Risk-O-Meter on a port of its own, with all state below a folder; `through` is a command that starts it."""
+def serving(
+    folder: Path, settings: Mapping[str, str], through: Sequence[str] = ()
+) -> Iterator[Server]:
+    """Run a Risk-O-Meter on its own port, with all state below a folder.
+
+    `through` is a command that starts it.
+    """
     port = free_port()
     env = {
         "VAR_DIR": str(folder / "var"),

@@ -1,4 +1,4 @@
-"""Real services for tests: a Prefect server, a version in service, settings as environment variables."""
+"""Real services for tests: a Prefect server, a model in service, settings as variables."""
 
 import sys
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.registry.approvals import approve, note_registered
+from credit_risk.registry.approval_log import note_registered
+from credit_risk.registry.approvals import approve
 from credit_risk.registry.registry import Registry
 from credit_risk.settings import Settings
 from tests.support.processes import answers, free_port, running, wait_for
@@ -17,23 +18,31 @@ from tests.support.processes import answers, free_port, running, wait_for
 PREFECT_LOGIN = "admin:of-the-tests"  # of every Prefect server here, and of settings
 
 
-def put_in_service(registry: Registry, log: DecisionLog, number: str, by: str = "Ann Example") -> None:
+def put_in_service(
+    registry: Registry, log: DecisionLog, number: str, by: str = "Ann Example"
+) -> None:
     """Note a version as training does, and approve it as `make approve` does."""
     note_registered(log, registry.version(number))
     approve(registry, log, number, by, "it is better")
 
 
 def variables(settings: Settings) -> dict[str, str]:
-    """Return the environment variables that say these settings."""
-    plain = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in settings.model_dump().items()}
+    """Return the environment variables for these settings."""
+    plain = {
+        name: v.get_secret_value() if isinstance(v, SecretStr) else v
+        for name, v in settings.model_dump().items()
+    }
     return {name.upper(): str(value) for name, value in plain.items()}
 
 
 @contextmanager
 def prefect_server(folder: Path, *, schedules: bool = False) -> Iterator[str]:
-    """Run a Prefect server on SQLite, and give its API's address; without `schedules` it starts no run by itself."""
+    """Run a Prefect server on SQLite, and yield its API's address.
+
+    Without `schedules` it does not start runs by itself.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "tools.prefect_server", "--port", str(port)]
+    command = [sys.executable, "-m", "tools.servers.prefect_server", "--port", str(port)]
     env = {
         "PREFECT_HOME": str(folder),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db",

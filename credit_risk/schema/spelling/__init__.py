@@ -1,1 +1,1 @@
-"""How others write what the contract has one way for, and what of that can be taken."""
+"""Other ways to write what the contract writes in one way, and which of them are accepted."""

@@ -1,6 +1,8 @@
-"""Clients' ids as programs write them: floats, scientific notation, behind an apostrophe; and ids that come again.
+"""Clients' ids as programs write them, and ids that are repeated.
 
-An id is a text that is handed back, and that an outcome is found by later: it has to be the same then.
+Programs write ids as floats, in scientific notation, or with an apostrophe in front. An id is a
+text that is returned with the decision and by which an outcome is matched later, so it must be the
+same then.
 """
 
 import re
@@ -18,14 +20,16 @@ from credit_risk.schema.spelling.words import ABSENT
 
 IdForm = Literal["", "absent", "float", "scientific", "apostrophe"]
 
-# 1952489.0, as a column of numbers is written that lacks one; with three zeros it could be thousands.
+# 1952489.0, as a number is written when its column lacks a value; with three zeros it could be
+# thousands.
 _WHOLE = re.compile(r"(-?[0-9]+)[.,]0{1,2}")
-# 1,95249E+09, as Excel shows 1952490001 in a narrow column, and saves it.
+# 1,95249E+09, as Excel shows, and saves, 1952490001 in a narrow column.
 _SCIENTIFIC = re.compile(r"-?[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]{1,3}")
-# Beyond it floats have not every whole number.
+# Above it, floats cannot represent every whole number.
 _EXACT = 2.0**53
 _ABSENT = pa.array(sorted(ABSENT))
-# What is taken as it is: most ids have nothing in them that the others could have, and the second look takes longer.
+# Ids that are accepted as they are. Most match the simple pattern, which rules the odd ones out;
+# the check with the other two takes longer.
 _SIMPLE = r"^[0-9A-Za-z](?:[ -*\-/-~]{0,62}[!-*\-/-~])?$"
 _PLAIN = r"^[!-~](?:[ -~]{0,62}[!-~])?$"
 _ODD = r"^'|[.,]0{1,2}$|[eE]\+?[0-9]{1,3}$"
@@ -33,16 +37,18 @@ _NAMED, _ROWS = 5, 3
 
 
 def parsed(value: str | int | float) -> tuple[str, IdForm]:
-    """Return an id as a text, and in which other form it came; an empty text where there is none."""
+    """Return an id as a text, empty where it is absent, and the form in which it was written."""
     if not isinstance(value, str):
-        whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
-        return (f"{value:.0f}", "float") if whole else (str(value), _form(str(value)))
+        if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+            return f"{value:.0f}", "float"
+        return str(value), _form(str(value))
+
     text = value.strip()
     if text in ABSENT:
         return "", "absent"
     if match := _WHOLE.fullmatch(text):
         return match[1], "float"
-    # Our own downloads have it before what a spreadsheet would run.
+    # Our own downloads put it in front of what a spreadsheet would run as a formula.
     if text.startswith("'") and harmless_text(text[1:]) == text:
         return text[1:], "apostrophe"
     return text, _form(text)
@@ -53,7 +59,7 @@ def _form(text: str) -> IdForm:
 
 
 def are_plain(cells: pa.Array) -> bool:
-    """Return whether all of these ids, of 64 characters at most, may be taken as they are."""
+    """Return whether all of these ids can be accepted as they are, without `parsed`."""
     if not pc.all(pc.match_substring_regex(cells, _SIMPLE)).as_py():
         if not pc.all(pc.match_substring_regex(cells, _PLAIN)).as_py():
             return False
@@ -68,36 +74,40 @@ def repeated(
     word: str,
     lines: Callable[[Collection[int]], Mapping[int, int]],
 ) -> list[str]:
-    """Return what to say of ids that several rows have.
+    """Return a warning about ids that several rows share, if any.
 
     Parameters
     ----------
     ids : sequence of str or None
     rows : sequence of int
-        The number of each one's row.
+        The row number of each id.
     word : str
-        What `lines` gives: line or row.
+        What `lines` returns: line or row.
     lines : callable
-        Returns where rows stand, for people.
+        Returns the number by which a person finds each of these rows.
     """
-    # A third of the time of Arrow's own count; most files have no id twice, and many none at all.
+    # Takes a third of the time of Arrow's own count; most files have no id twice, and many none.
     if len(set(ids) - {None}) == len(ids) - ids.count(None):
         return []
+
     counts = pc.value_counts(pa.array(ids, pa.string()).drop_null())
     twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    repeated_ids, n_rows = twice.field("values").to_pylist(), twice.field("counts").to_pylist()
+    times = dict(zip(repeated_ids, n_rows, strict=True))
+
     all_ids = np.array(ids, dtype=object)
-    where = {
-        id: [int(rows[place]) for place in np.flatnonzero(all_ids == id)[:_ROWS]]
-        for id in twice.field("values")[:_NAMED].to_pylist()
-    }
-    at = lines({row for few in where.values() for row in few})
-    named = [
-        f"{shown(id)} ({count.as_py():,} times: {word} {', '.join(str(at[row]) for row in few)}"
-        + (", ...)" if count.as_py() > len(few) else ")")
-        for (id, few), count in zip(where.items(), twice.field("counts"), strict=False)
-    ]
-    more = f" and {len(twice) - _NAMED:,} more" if len(twice) > _NAMED else ""
+    first_rows: dict[str, list[int]] = {}
+    for id in list(times)[:_NAMED]:
+        first_rows[id] = [int(rows[place]) for place in np.flatnonzero(all_ids == id)[:_ROWS]]
+    numbers = lines({row for few in first_rows.values() for row in few})
+
+    named: list[str] = []
+    for id, few in first_rows.items():
+        listed = ", ".join(str(numbers[row]) for row in few)
+        dots = ", ..." if times[id] > len(few) else ""
+        named.append(f"{shown(id)} ({times[id]:,} times: {word} {listed}{dots})")
+    more = f" and {len(times) - _NAMED:,} more" if len(times) > _NAMED else ""
     return [
-        f"client_id is the same in several rows: {', '.join(named)}{more}; each is a decision of its own, and an "
-        "outcome has to say by decision_id which one it is of"
+        f"client_id is the same in several rows: {', '.join(named)}{more}; each is a decision of "
+        "its own, and an outcome has to say by decision_id which one it is of"
     ]

@@ -1,16 +1,23 @@
-"""What was taken in another form than the contract's, in words for who sent it."""
+"""Notes for the sender about values and names that were accepted in another form."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from credit_risk.schema.faults import shown
 from credit_risk.schema.spelling.words import plain, unquoted
 
-Form = Literal["", "absent", "quoted", "left out", "float", "scientific", "apostrophe", "day first", "time"]
+Form = Literal[
+    "", "absent", "quoted", "left out", "float", "scientific", "apostrophe", "day first", "time"
+]
+_MAX_NAMED = 20
 _WORDS: dict[Form, str] = {
     "absent": "taken as no value",
     "quoted": "taken without the quotes around",
     "float": "taken without the zeros behind the mark",
-    "scientific": "in scientific notation, which loses digits: give the column the format 0 or text and send it again",
+    "scientific": (
+        "in scientific notation, which loses digits: "
+        "give the column the format 0 or text and send it again"
+    ),
     "apostrophe": "taken without the apostrophe before it",
     "day first": "read as day.month.year",
     "time": "taken without the time",
@@ -19,7 +26,7 @@ _WORDS: dict[Form, str] = {
 
 
 def form_of(value: object) -> Form:
-    """Return in which other form a value came that was taken."""
+    """Return the form in which an accepted value was written; empty where it is the contract's."""
     if not isinstance(value, str):
         return ""
     text = value.strip()
@@ -29,7 +36,7 @@ def form_of(value: object) -> Form:
 
 
 class Notes:
-    """Counts the values that were taken in another form, by column."""
+    """Counts the values that were accepted in another form, by column."""
 
     def __init__(self) -> None:
         self._counted: dict[tuple[Form, str], tuple[int, object]] = {}
@@ -41,7 +48,19 @@ class Notes:
 
     def warnings(self) -> list[str]:
         """Return one text for each column and form."""
-        return [
-            f"{column}: {shown(first) if n == 1 else f'{n:,} values like {shown(first)}'} {_WORDS[form]}"
-            for (form, column), (n, first) in self._counted.items()
-        ]
+        texts = []
+        for (form, column), (n, first) in self._counted.items():
+            values = shown(first) if n == 1 else f"{n:,} values like {shown(first)}"
+            texts.append(f"{column}: {values} {_WORDS[form]}")
+        return texts
+
+
+def renamed_columns(names: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a note about columns with another spelling, if any: names as written and as read."""
+    if not names:
+        return []
+
+    listed = ", ".join(f"{shown(written)} as {name}" for written, name in names[:_MAX_NAMED])
+    n_more = len(names) - _MAX_NAMED
+    more = f" and {n_more:,} more" if n_more > 0 else ""
+    return [f"columns read by the contract's names: {listed}{more}"]

@@ -1,6 +1,7 @@
-"""The codes of german.data, as UCI has the German Credit data, in the words that stand for them here.
+"""The codes in german.data, UCI's file of the German Credit data, and what they stand for.
 
-A91 is the first value of the ninth attribute. Both files have attributes and values in the same order.
+A91 is the first value of the ninth attribute. Both files have attributes and values in the same
+order.
 """
 
 SEE = "see data/README.md"
@@ -9,7 +10,7 @@ LABELS = {"1": "good", "2": "bad"}
 
 
 def coded(name: str, number: int, categories: tuple[str, ...]) -> dict[str, str]:
-    """Return the categories of an attribute by their codes.
+    """Return the categories of an attribute by their UCI codes.
 
     Parameters
     ----------

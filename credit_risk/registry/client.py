@@ -1,0 +1,21 @@
+"""MLflow's client, imported when it is first needed.
+
+Whatever is in the cache is loaded without MLflow, which takes .6 s to import.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+
+def mlflow_client(tracking_uri: str) -> "MlflowClient":
+    """Return a client of an MLflow server and its registry."""
+    # By default MLflow waits for minutes when a server is down, which a service cannot afford.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri, tracking_uri)

@@ -1,0 +1,132 @@
+"""JSON documents in MongoDB, or in a server that speaks its protocol."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pymongo
+import pymongo.errors
+
+from credit_risk.storage.documents import INDEXES, Document, DuplicateId, LogUnavailable, Where
+
+# How long MongoDB may take, in milliseconds, where its address does not say.
+MONGODB_PATIENCE: dict[str, Any] = {
+    "serverSelectionTimeoutMS": 3000,
+    "connectTimeoutMS": 3000,
+    "socketTimeoutMS": 60_000,
+}
+# For people who query MongoDB by hand; the log itself finds both by the `_id` of a decision.
+BY_HAND: dict[str, list[tuple[str, ...]]] = {"decisions": [("batch", "row"), ("time",)]}
+
+_DUPLICATE_KEY = 11000
+
+
+class MongoDocuments:
+    """Collections of a MongoDB database.
+
+    The address names the database, `mongodb://.../NAME`; without a name it is `credit_risk`.
+    """
+
+    atomic = False
+
+    def __init__(self, url: str) -> None:
+        # pymongo prefers a keyword to the address; here the address takes precedence.
+        in_address = {name.lower() for name, _ in parse_qsl(url.partition("?")[2])}
+        patience = {
+            name: ms for name, ms in MONGODB_PATIENCE.items() if name.lower() not in in_address
+        }
+
+        # Nothing is sent before the first call: a server that starts later is not an error.
+        self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(
+            url, tz_aware=True, **patience
+        )
+        self._database = self._client.get_default_database("credit_risk")
+        self._indexed: set[str] = set()
+
+    def _collection(self, name: str) -> pymongo.collection.Collection[Document]:
+        collection = self._database[name]
+        if name not in self._indexed:
+            create_indexes(collection)
+            self._indexed.add(name)
+        return collection
+
+    def insert(self, collection: str, documents: Sequence[Document]) -> None:
+        """See `Documents.insert`."""
+        with _mongo_errors():
+            # pymongo writes `_id` into what it is given; a copy keeps the caller's as they were.
+            self._collection(collection).insert_many([dict(d) for d in documents])
+
+    def find(
+        self,
+        collection: str,
+        where: Where,
+        order: str = "_id",
+        *,
+        newest_first: bool = False,
+        limit: int = 0,
+    ) -> Iterator[Document]:
+        """See `Documents.find`."""
+        direction = pymongo.DESCENDING if newest_first else pymongo.ASCENDING
+        with _mongo_errors():
+            found = self._collection(collection).find(dict(where))
+            yield from found.sort(order, direction).limit(limit)
+
+    def last(self, collection: str) -> int:
+        """See `Documents.last`."""
+        with _mongo_errors():
+            newest = self._collection(collection).find_one(
+                {}, {"_id": 1}, sort=[("_id", pymongo.DESCENDING)]
+            )
+        return int(newest["_id"]) if newest else 0
+
+    def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
+        """See `Documents.distinct`."""
+        with _mongo_errors():
+            return set(self._collection(collection).distinct(field, dict(where)))
+
+    def delete(self, collection: str, where: Where) -> int:
+        """See `Documents.delete`."""
+        with _mongo_errors():
+            return self._collection(collection).delete_many(dict(where)).deleted_count
+
+    def together(self) -> AbstractContextManager[None]:
+        """See `Documents.together`; transactions would need a replica set."""
+        return nullcontext()
+
+    def flush(self, *, now: bool) -> None:
+        """See `Documents.flush`; the write concern in the address decides on the journal."""
+
+    def ping(self) -> None:
+        """See `Documents.ping`."""
+        with _mongo_errors():
+            self._client.admin.command("ping")
+
+
+def create_indexes(collection: pymongo.collection.Collection[Document]) -> None:
+    """Create the missing indexes of a collection in MongoDB.
+
+    It lists them first, which every service may do; not every service may create one.
+    """
+    existing = collection.index_information()
+    for fields in [*INDEXES.get(collection.name, []), *BY_HAND.get(collection.name, [])]:
+        index = pymongo.IndexModel([(field, pymongo.ASCENDING) for field in fields])
+        if index.document["name"] not in existing:
+            collection.create_indexes([index])
+
+
+@contextmanager
+def _mongo_errors() -> Iterator[None]:
+    try:
+        yield
+    except pymongo.errors.DuplicateKeyError as error:
+        raise DuplicateId(str(error)) from None
+    except pymongo.errors.BulkWriteError as error:
+        write_errors = (error.details or {}).get("writeErrors", [])
+        if any(e.get("code") == _DUPLICATE_KEY for e in write_errors):
+            raise DuplicateId("an _id is taken") from None
+        # Its text quotes the documents, which hold personal data: it must appear neither in a
+        # message nor as a cause.
+        raise LogUnavailable("MongoDB did not take all documents") from None
+    except pymongo.errors.PyMongoError as error:
+        raise LogUnavailable(f"MongoDB does not answer: {error}") from error

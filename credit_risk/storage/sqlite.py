@@ -1,0 +1,300 @@
+"""JSON documents in an SQLite file, which stands in for MongoDB."""
+
+import os
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from credit_risk.storage.documents import INDEXES, Document, DuplicateId, LogUnavailable, Where
+
+# Seconds to wait for a lock that another process holds.
+SQLITE_PATIENCE = 10
+# Documents per query.
+PAGE = 1000
+# Pages of 4 kB that the write-ahead log grows to before it is merged into the file. The write that
+# triggers the merge waits some milliseconds; with SQLite's default of 1,000 pages, every hundredth
+# decision would.
+MERGED_AT = 10_000
+# The collections whose `_id` is a number, which SQLite uses as its own row number.
+NUMBERED = {"batches", "events", "approvals"}
+
+# Seconds between two attempts to begin a transaction while another process writes, which takes a
+# fraction of a millisecond.
+_RETRY_SECONDS = 0.0002
+_OPERATORS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+class SqliteDocuments:
+    """Collections as tables of an SQLite file.
+
+    Each has an id, the document as JSON, and indexes on the fields that are looked up.
+    """
+
+    atomic = True
+
+    def __init__(self, path: Path, flush_seconds: float = 0) -> None:
+        self._path = path.absolute()
+        self._local = threading.local()
+        self._flush_seconds = flush_seconds
+        self._flusher: threading.Thread | None = None
+        self._written = threading.Event()
+        self._failed: OSError | None = None
+        self._writing = threading.Lock()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """Give the calling thread its connection."""
+        try:
+            if getattr(self._local, "together", False):
+                yield self._local.connection
+                return
+            with self._current() as connection:
+                yield connection
+        except sqlite3.IntegrityError as error:
+            raise DuplicateId(str(error)) from None
+        except (sqlite3.Error, OSError) as error:
+            raise LogUnavailable(f"{self._path}: {error}") from error
+
+    def _current(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        file = self._file()
+        if connection is None or file is None:
+            return self._open()
+        if file != self._local.file:
+            # Nobody would ever read what is written to the file that is still open.
+            raise LogUnavailable(
+                f"{self._path} was replaced by another file; start the service again"
+            )
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=SQLITE_PATIENCE)
+        _write_ahead(connection)
+        _create_tables(connection)
+
+        # From here on a transaction survives this process, but not a power cut: `flush` sees to
+        # that, once for all earlier transactions, and without blocking other writers meanwhile.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={MERGED_AT}")
+
+        self._local.connection, self._local.file = connection, self._file()
+        return connection
+
+    def _file(self) -> tuple[int, int] | None:
+        """Return the device and inode of the file at the path, or None where there is none."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def insert(self, collection: str, documents: Sequence[Document]) -> None:
+        """See `Documents.insert`."""
+        rows = [(d["_id"], orjson.dumps(d).decode()) for d in documents]
+        statement = f"INSERT INTO {collection} VALUES (?, ?)"  # noqa: S608 - names are ours
+        with self._connection() as connection:
+            connection.executemany(statement, rows)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """See `Documents.together`."""
+        # SQLite's own wait retries every few milliseconds, at growing intervals.
+        if not self._writing.acquire(timeout=SQLITE_PATIENCE):
+            raise LogUnavailable(
+                f"{self._path}: others write to it for more than {SQLITE_PATIENCE} s"
+            )
+        try:
+            with self._connection() as connection:
+                _begin(connection)
+                self._local.together = True
+                try:
+                    yield
+                finally:
+                    self._local.together = False
+        finally:
+            self._writing.release()
+
+    def flush(self, *, now: bool) -> None:
+        """See `Documents.flush`."""
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise LogUnavailable(f"{self._path}: {failed}") from failed
+
+        if now or not self._flush_seconds:
+            try:
+                self._sync()
+            except OSError as error:
+                raise LogUnavailable(f"{self._path}: {error}") from error
+            return
+
+        if self._flusher is None or not self._flusher.is_alive():  # a fork has no threads
+            self._flusher = threading.Thread(
+                target=self._keep_flushing, name="log-flush", daemon=True
+            )
+            self._flusher.start()
+        self._written.set()
+
+    def _keep_flushing(self) -> None:
+        while self._written.wait():
+            time.sleep(self._flush_seconds)
+            self._written.clear()
+            try:
+                self._sync()
+            except OSError as error:
+                self._failed = error
+
+    def _sync(self) -> None:
+        """Have the disk store what SQLite has written to its write-ahead log.
+
+        Where there is no such log, SQLite has merged it, and synced the file then.
+        """
+        try:
+            file = os.open(f"{self._path}-wal", os.O_RDONLY)
+        except FileNotFoundError:
+            return
+        try:
+            if sys.platform == "darwin":
+                os.fsync(file)
+            else:
+                os.fdatasync(file)
+        finally:
+            os.close(file)
+
+    def find(
+        self,
+        collection: str,
+        where: Where,
+        order: str = "_id",
+        *,
+        newest_first: bool = False,
+        limit: int = 0,
+    ) -> Iterator[Document]:
+        """See `Documents.find`."""
+        step, direction = ("$lt", " DESC") if newest_first else ("$gt", "")
+        left = limit or sys.maxsize
+        while left:
+            # A log of many batches is read in order of `_id`, and most readers stop early.
+            size = min(left, PAGE) if order == "_id" else left
+            condition, values = _condition(where)
+            query = f"SELECT _id, body FROM {collection} {condition} "  # noqa: S608 - names are ours
+            query += f"ORDER BY {_column(order)}{direction} LIMIT {size}"
+
+            # All rows at once: no cursor may stay open while the caller works.
+            with self._connection() as connection:
+                rows = connection.execute(query, values).fetchall()
+            for _, body in rows:
+                yield orjson.loads(body)
+
+            left = left - size if len(rows) == size else 0
+            if left:
+                where = {**where, "_id": {**where.get("_id", {}), step: rows[-1][0]}}
+
+    def last(self, collection: str) -> int:
+        """See `Documents.last`."""
+        query = f"SELECT max(_id) FROM {collection}"  # noqa: S608 - names are ours
+        with self._connection() as connection:
+            (number,) = connection.execute(query).fetchone()
+        return number or 0
+
+    def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
+        """See `Documents.distinct`."""
+        condition, values = _condition(where)
+        query = f"SELECT DISTINCT {_column(field)} FROM {collection} {condition}"  # noqa: S608
+        with self._connection() as connection:
+            return {value for (value,) in connection.execute(query, values)}
+
+    def delete(self, collection: str, where: Where) -> int:
+        """See `Documents.delete`."""
+        condition, values = _condition(where)
+        statement = f"DELETE FROM {collection} {condition}"  # noqa: S608 - names are ours
+        with self._connection() as connection:
+            return connection.execute(statement, values).rowcount
+
+    def ping(self) -> None:
+        """See `Documents.ping`; succeeds only where the file can be written as well.
+
+        To make sure, it writes a number that has no meaning.
+        """
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("PRAGMA user_version=1")
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin to write as soon as no other process does."""
+    end = time.monotonic() + SQLITE_PATIENCE
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={SQLITE_PATIENCE * 1000}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the mode in which readers never wait for the writer.
+
+    When two processes switch at once, SQLite rejects one of them, which then tries again.
+    """
+    end = time.monotonic() + SQLITE_PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    for name, indexes in INDEXES.items():
+        key = "INTEGER PRIMARY KEY" if name in NUMBERED else "PRIMARY KEY"
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (_id {key}, body TEXT NOT NULL)")
+        for fields in indexes:
+            index = f"{name}_{'_'.join(fields)}"
+            columns = [_column(field) for field in fields]
+            # Many documents have no client id and no key, and nobody looks for these.
+            connection.execute(
+                f"CREATE INDEX IF NOT EXISTS {index} ON {name} ({', '.join(columns)}) "
+                f"WHERE {columns[0]} IS NOT NULL"
+            )
+    connection.commit()
+
+
+def _column(field: str) -> str:
+    if not field.replace("_", "").isalnum():
+        raise ValueError(f"{field!r} is not a field")
+    return "_id" if field == "_id" else f"json_extract(body, '$.{field}')"
+
+
+def _condition(where: Where) -> tuple[str, list[Any]]:
+    """Return the WHERE clause for a query, and the values of its placeholders."""
+    terms: list[str] = []
+    values: list[Any] = []
+    for field, wanted in where.items():
+        column = _column(field)
+        ranges = wanted if isinstance(wanted, dict) else {"$eq": wanted}
+        for operator, value in ranges.items():
+            if operator == "$in":
+                # As one value, for SQLite limits the number of placeholders in a statement.
+                terms.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608 - names are ours
+                values.append(orjson.dumps(value).decode())
+            else:
+                terms.append(f"{column} {_OPERATORS[operator]} ?")
+                values.append(value)
+    return ("WHERE " + " AND ".join(terms) if terms else ""), values

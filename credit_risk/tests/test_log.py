@@ -1,0 +1,462 @@
+import json
+import os
+import sqlite3
+import sys
+import threading
+from contextlib import closing, nullcontext, suppress
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from credit_risk.decision_log import codec
+from credit_risk.decision_log.batch import AlreadyCommitted, Batch, BatchLost
+from credit_risk.decision_log.codec import plain
+from credit_risk.decision_log.log import open_log
+from credit_risk.schema.validation import Validator
+from credit_risk.scoring.decisions import Decisions
+from credit_risk.storage import sqlite
+from credit_risk.storage.backends import open_documents
+from credit_risk.storage.documents import LogUnavailable
+from tests.support.batches import IN_AN_HOUR, at_once, batch
+from tests.support.clients import CLIENT
+from tests.support.processes import wait_for
+
+
+def test_a_committed_batch_is_read_back(log):
+    record = log.commit(batch(source="clients.csv", sha256="00", base_rate=0.3))
+    assert (record.threshold, record.base_rate) == (1 / 6, 0.3)
+    assert (record.seq, record.n_decided, record.n_rejected, record.n_red) == (1, 3, 1, 0)
+    assert {"column": "duration", "reason": "not_a_number", "n": 1} in record.reasons
+    assert log.batches() == [record] == list(log.latest_batches())
+    assert log.batch(record.id) == record
+    rows = log.read(record).to_pylist()
+    assert [r["client_id"] for r in rows] == ["c0", "c1", "c2"]
+    assert {k: rows[0][k] for k in CLIENT} == CLIENT
+    assert rows[0]["time"] == record.time
+    assert log.decision(f"{record.id}-1") == rows[1]
+    assert log.decision(f"{record.id}-9") is None
+    assert log.decision("nonsense") is None
+
+
+def test_record_without_a_base_rate_is_read(log):
+    id = log.commit(batch()).id
+    found = next(log._documents.find("batches", {"id": id}))
+    del found["base_rate"]
+    log._documents.delete("batches", {"id": id})
+    log._documents.insert("batches", [found])
+    assert log.batch(id).base_rate is None
+
+
+def test_batch_in_a_file_reads_like_one_in_documents(log, monkeypatch):
+    small = log.commit(batch(5))
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 2)
+    big = log.commit(batch(5))
+    assert (small.stored, big.stored) == ("documents", "parquet")
+    one, other = (
+        [
+            {k: v for k, v in row.items() if k not in ("id", "batch", "time")}
+            for row in log.read(r).to_pylist()
+        ]
+        for r in (small, big)
+    )
+    assert one == other
+    assert log.decision(f"{big.id}-3")["client_id"] == "c3"
+    assert log.read(big, small)["id"].to_pylist() == log.read(small, big)["id"].to_pylist()
+
+
+def test_lost_decision_file_is_reported(log, monkeypatch):
+    kept = log.commit(batch(5))
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 2)
+    lost = log.commit(batch(5))
+    log._blobs.delete(codec.parquet_name(lost.id))
+    asks = (
+        lambda: log.read(kept, lost),
+        lambda: log.decision(f"{lost.id}-3"),
+        lambda: log.summaries([f"{lost.id}-3"]),
+        lambda: log.decisions_of("c3", 5),
+    )
+    for ask in asks:
+        with pytest.raises(BatchLost, match=lost.id):
+            ask()
+    assert log.read(kept).num_rows == 5
+
+
+def test_batch_numbers_have_no_gaps_with_several_writers(stores):
+    def write():
+        log = open_log(stores)
+        for _ in range(5):
+            log.commit(batch(1))
+
+    at_once(4, write)
+    log = open_log(stores)
+    assert [b.seq for b in log.batches()] == list(range(1, 21))
+    assert [b.seq for b in log.batches(after=18)] == [19, 20]
+    assert log.read(*log.batches()).num_rows == 20
+
+
+def test_a_long_log_is_read_page_by_page(log, monkeypatch):
+    monkeypatch.setattr(sqlite, "PAGE", 2)
+    for n in range(5):
+        log.commit(batch(1, kind="preview" if n == 1 else "decision"))
+    assert [b.seq for b in log.batches(kind=None)] == [1, 2, 3, 4, 5]
+    assert [b.seq for b in log.batches(after=1)] == [3, 4, 5]
+    assert [b.seq for b in log.batches(limit=3)] == [1, 3, 4]
+    assert [b.seq for b in log.latest_batches(limit=4)] == [5, 4, 3, 1]
+    latest = log.latest_batches()
+    assert [next(latest).seq for _ in range(3)] == [5, 4, 3]
+    log.commit(batch(1))  # comes between two pages
+    assert [b.seq for b in latest] == [1]
+    assert log.read(*log.batches()).num_rows == 5
+
+
+@pytest.mark.parametrize("most", [10_000, 1])
+def test_a_batch_whose_answer_fails_is_not_committed(log, monkeypatch, most):
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", most)
+
+    def fail():
+        raise OSError("no room for the answer")
+
+    with pytest.raises(OSError, match="no room"):
+        log.commit(batch(2), fail)
+    assert log.batches() == []
+    assert log.sweep(IN_AN_HOUR) == 0
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """The files that the disk was made to take, as they come."""
+    taken: list[str] = []
+    sync = "fsync" if sys.platform == "darwin" else "fdatasync"
+    monkeypatch.setattr(
+        sqlite.os, sync, lambda file: taken.append(os.readlink(f"/proc/self/fd/{file}"))
+    )
+    return taken
+
+
+def test_sqlite_syncs_once_before_commit_returns(settings, synced):
+    log = open_log(settings)
+    log.commit(batch(1))
+    assert synced == [f"{settings.var_dir}/decisions.db-wal"]
+    log.append_event("approval", "1", by="Ada")
+    assert len(synced) == 2
+
+
+def test_sqlite_delays_the_sync_of_one_client_only_briefly(settings, synced):
+    log = open_log(settings.model_copy(update={"decision_log_flush_ms": 200}))
+    log.commit(batch(1))
+    log.commit(batch(1))
+    assert synced == []
+    log.commit(batch(3))  # a file does not wait
+    assert len(synced) == 1
+    wait_for(lambda: len(synced) == 2, 10, "the sync of the two")
+
+
+def test_failed_disk_write_is_reported(settings, monkeypatch):
+    def fail(_):
+        raise OSError("input/output error")
+
+    log = open_log(settings)
+    monkeypatch.setattr(sqlite.os, "fsync" if sys.platform == "darwin" else "fdatasync", fail)
+    with pytest.raises(LogUnavailable, match="input/output error"):
+        log.commit(batch(1))
+    soon = open_log(settings.model_copy(update={"decision_log_flush_ms": 1}))
+    soon.commit(batch(1))
+
+    def told():
+        try:
+            soon.commit(batch(1))
+        except LogUnavailable as error:
+            return "input/output error" in str(error)
+
+    wait_for(told, 10, "the failure of the one before")
+
+
+def test_previews_are_kept_apart(log):
+    log.commit(batch(2, kind="preview"))
+    record = log.commit(batch(1))
+    assert log.batches() == [record]
+    assert [b.kind for b in log.batches(kind=None)] == ["preview", "decision"]
+    assert log.read(*log.batches()).num_rows == 1
+
+
+def test_an_idempotency_key_is_used_once(log):
+    record = log.commit(batch(1, idempotency_key="k"))
+    with pytest.raises(AlreadyCommitted) as raised:
+        log.commit(batch(1, idempotency_key="k"))
+    assert raised.value.record == record
+    assert log.batches() == [record]
+
+
+def test_concurrent_batches_with_one_key_commit_once(stores):
+    results = []
+
+    def write():
+        log = open_log(stores)
+        try:
+            results.append(log.commit(batch(2, idempotency_key="k")).id)
+        except AlreadyCommitted as error:
+            results.append(error.record.id)
+
+    at_once(3, write)
+    log = open_log(stores)
+    assert len(results) == 3
+    assert len(set(results)) == 1
+    assert [b.id for b in log.batches()] == [results[0]]
+    assert log.sweep(IN_AN_HOUR) == 0  # what the others wrote they took away again
+
+
+@pytest.mark.parametrize("most", [10_000, 1])
+def test_uncommitted_batch_is_invisible_and_swept(log, monkeypatch, most):
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", most)
+    kept = log.commit(batch(2))
+    dead = batch(2)
+    with monkeypatch.context() as m:
+        m.setattr(log, "_append", lambda *_: (_ for _ in ()).throw(LogUnavailable("died here")))
+        m.setattr(log._documents, "together", nullcontext)  # as a writer that is killed in MongoDB
+        with pytest.raises(LogUnavailable):
+            log.commit(dead)
+    assert log.batches() == [kept]
+    assert log.decision(dead.decision_id(0)) is None
+    assert log.read(*log.batches()).num_rows == 2
+    assert log.sweep() == 0  # its writer may still be at it
+    assert log.sweep(IN_AN_HOUR) == 1
+    assert log.sweep(IN_AN_HOUR) == 0
+    assert log.read(kept).num_rows == 2
+
+
+def test_preview_expires_after_a_day_without_reusing_its_number(log):
+    now = datetime.now(UTC)
+    old = log.commit(batch(2, kind="preview", time=now - timedelta(days=30)))
+    fresh = log.commit(batch(2, kind="preview", time=now - timedelta(hours=23)))
+    decided = log.commit(batch(2, time=now - timedelta(days=30)))
+    yesterday = log.commit(batch(2, kind="preview", time=now - timedelta(hours=25)))
+    for _ in range(2):
+        assert log.sweep() == 0
+        assert log.decision(f"{old.id}-0") is None
+        assert (log.read(old).num_rows, log.read(yesterday).num_rows) == (0, 0)
+        assert log.read(fresh, decided).num_rows == 4
+    assert log.commit(batch()).seq == yesterday.seq + 1
+    assert log.batch(old.id) == old
+
+
+def test_a_caller_sees_their_own_batches_and_no_others(log, monkeypatch):
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 2)  # so that the bigger ones are files
+    one, other = log.of("key: one"), log.of("key: other")
+    mine = [log.commit(batch(n, caller="key: one")) for n in (2, 3)]
+    theirs = [
+        log.commit(batch(n, caller=caller))
+        for n in (2, 3)
+        for caller in ("key: other", "open", "user: one")
+    ]
+    since, until = mine[0].time, theirs[-1].time + timedelta(seconds=1)
+    assert [record.caller for record in mine] == ["key: one"] * 2
+    for record in mine:
+        assert one.batch(record.id) == record
+        assert one.decision(f"{record.id}-1")["client_id"] == "c1"
+        assert other.batch(record.id) is None
+        assert other.decision(f"{record.id}-1") is None
+    assert one.batches() == mine == one.between(since, until) == list(one.latest_batches())[::-1]
+    everybody = [*mine, *theirs]
+    assert one.records([record.id for record in everybody]) == mine
+    assert set(one.summaries([f"{record.id}-0" for record in everybody])) == {
+        f"{record.id}-0" for record in mine
+    }
+    assert {summary.id for summary in one.summaries_of(["c1"])} == {
+        f"{record.id}-1" for record in mine
+    }
+    assert {row["batch"] for row in one.decisions_of("c1", 2)} == {record.id for record in mine}
+    assert log.batches() == everybody
+    assert len(log.decisions_of("c1", 50)) == len(everybody)
+
+
+def test_an_idempotency_key_is_its_callers_own(log):
+    first = log.commit(batch(idempotency_key="invoice-1", caller="key: one"))
+    second = log.commit(batch(idempotency_key="invoice-1", caller="key: other"))
+    assert first.id != second.id
+    for caller, record in (("key: one", first), ("key: other", second)):
+        with pytest.raises(AlreadyCommitted) as again:
+            log.commit(batch(idempotency_key="invoice-1", caller=caller))
+        assert again.value.record == record
+
+
+def test_batch_without_a_caller_is_hidden_from_keys(log):
+    log.commit(batch())
+    (document,) = log._documents.find("batches", {})
+    del document["caller"]
+    log._documents.insert("batches", [document | {"_id": 2, "id": "old", "idempotency_key": "k"}])
+    assert log.batch("old").caller is None
+    assert log.of("key: one").batch("old") is None
+    assert log.of("None").batches() == []
+    with pytest.raises(AlreadyCommitted):  # nobody had to say who they were
+        log.commit(batch(idempotency_key="k"))
+
+
+def test_sqlite_opens_while_another_process_creates_it(settings):
+    path = settings.decision_log.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.3, other.rollback)
+        timer.start()
+        assert open_log(settings).commit(batch(1)).seq == 1
+        timer.join()
+
+
+def test_sqlite_answers_frequent_queries_from_an_index(settings):
+    log = open_log(settings)
+    records = [log.commit(batch(2, idempotency_key=f"key {n}")) for n in range(3)]
+    ids = [f"{record.id}-1" for record in records]
+    asked: list[str] = []
+    log._documents._local.connection.set_trace_callback(asked.append)
+    assert log.read(records[0]).num_rows == 2
+    assert log.read(*records).num_rows == 6
+    assert log.batch(records[1].id) == records[1]
+    assert log.decision(ids[0])["client_id"] == "c1"
+    assert (
+        len(log.summaries(ids))
+        == len(log.summaries_of(["c1"]))
+        == len(log.decisions_of("c1", 5))
+        == 3
+    )
+    assert log.between(records[0].time, records[2].time) == records[:2]
+    assert log.batches(after=2) == records[2:]
+    log._discard(records[2].id)
+    with pytest.raises(AlreadyCommitted):
+        log.commit(batch(idempotency_key="key 0"))
+    # All batches are looked through for those that are one file, of which there are few.
+    whole = "WHERE json_extract(body, '$.kind') = 'decision' ORDER BY _id"
+    questions = {q for q in asked if q.startswith(("SELECT", "DELETE")) and whole not in q}
+    plans = [
+        log._documents._local.connection.execute(f"EXPLAIN QUERY PLAN {q}").fetchall()
+        for q in questions
+    ]
+    assert len(plans) >= 10
+    assert [
+        step
+        for plan in plans
+        for *_, step in plan
+        if step.startswith(("SCAN decisions", "SCAN batches"))
+    ] == []
+
+
+def test_sqlite_writes_a_batch_and_its_mark_atomically(settings, monkeypatch):
+    log = open_log(settings)
+    with monkeypatch.context() as m:
+        m.setattr(log, "_append", lambda *_: (_ for _ in ()).throw(LogUnavailable("died here")))
+        with pytest.raises(LogUnavailable):
+            log.commit(batch(2))
+    assert list(log._documents.find("decisions", {})) == []
+    record = log.commit(batch(2))
+    assert log.read(record).num_rows == 2
+
+
+def test_a_batch_of_rejected_rows_only_is_counted(log):
+    applications = Validator().rows([{"duration": "x"}])
+    empty = np.empty(0)
+    record = log.commit(Batch(applications, Decisions(empty, empty > 0, empty), "7", "abc", 1 / 6))
+    assert (record.n_decided, record.n_rejected) == (0, 1)
+    assert log.read(record).num_rows == 0
+
+
+def test_events_are_numbered_and_never_changed(log):
+    log.append_event("approval", "1", by="Ada")
+    log.append_event("override", "x-1", by="Bo")
+    log.append_event("approval", "2", by="Ada")
+    assert [e["_id"] for e in log.events()] == [1, 2, 3]
+    assert [e["key"] for e in log.events("approval")] == ["1", "2"]
+    assert [e["by"] for e in log.events(key="x-1")] == ["Bo"]
+    assert [e["_id"] for e in log.events(after=2)] == [3]
+
+
+def test_reports_are_stored_as_valid_json(log):
+    log.put_report(
+        "drift", {"a.b": float("nan"), "$x": np.float64(1.5), "n": [np.int64(3), (1, None)]}
+    )
+    log.put_report("drift", {"second": True})
+    log.put_report("other", {})
+    bodies = [r["body"] for r in log.reports("drift")]
+    assert bodies == [{"second": True}, {"a_b": None, "_x": 1.5, "n": [3, {"values": [1, None]}]}]
+    assert len(log.reports("drift", limit=1)) == 1
+    json.dumps(log.reports("drift"), allow_nan=False)
+
+
+def test_plain_knows_every_kind_of_value():
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    values = {"t": at, "i": 2**70, "o": object, "a": np.array([1.0, np.inf])}
+    assert plain(values) == {
+        "t": "2026-01-02T00:00:00+00:00",
+        "i": float(2**70),
+        "o": str(object),
+        "a": [1.0, None],
+    }
+
+
+@pytest.mark.parametrize(
+    "url", ["mongodb://127.0.0.1:1/x?serverSelectionTimeoutMS=200", "sqlite:////proc/no/x.db"]
+)
+def test_unreachable_log_is_reported(settings, url):
+    log = open_log(settings.model_copy(update={"decision_log": url}))
+    with pytest.raises(LogUnavailable):
+        log.ping()
+    with pytest.raises(LogUnavailable):
+        log.commit(batch(1))
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"), [("", 3), ("?tls=false&serverselectiontimeoutms=200", 0.2)]
+)
+def test_mongodb_address_sets_its_timeout(options, seconds):
+    found = open_documents(f"mongodb://127.0.0.1:1/x{options}")
+    assert found._client.options.server_selection_timeout == seconds
+
+
+def test_replaced_log_refuses_further_writes(settings, tmp_path):
+    log = open_log(settings)
+    kept = log.commit(batch(1))
+    with (
+        closing(sqlite3.connect(tmp_path / "decisions.db")) as old,
+        closing(sqlite3.connect(tmp_path / "new")) as new,
+    ):
+        old.backup(new)
+    for end in ("-wal", "-shm"):
+        (tmp_path / f"decisions.db{end}").unlink()
+    (tmp_path / "new").replace(tmp_path / "decisions.db")
+    for call in (log.ping, lambda: log.commit(batch(1))):
+        with pytest.raises(LogUnavailable, match="was replaced"):
+            call()
+    again = open_log(settings)
+    assert again.batches() == [kept]
+    again.commit(batch(1))
+    assert len(again.batches()) == 2
+
+
+@pytest.mark.parametrize(
+    "row", ["9" * 18, "9" * 19, "9" * 5000, "-1", "1.0", "", "x", "³", "٣٣", "00", "٠"]
+)
+@pytest.mark.parametrize("most", [10_000, 1])
+def test_missing_row_is_not_found(log, monkeypatch, most, row):
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", most)
+    assert log.decision(f"{log.commit(batch(2)).id}-{row}") is None
+
+
+def test_of_conflicting_events_only_one_is_written(stores):
+    written = []
+
+    def write():
+        log = open_log(stores)
+
+        def refuse_twice():
+            if log.events("override", "x-1"):
+                raise ValueError("there is one")
+
+        with suppress(ValueError):
+            written.append(log.append_event("override", "x-1", refuse_twice, by="Ann"))
+
+    at_once(6, write)
+    assert open_log(stores).events() == written
+    assert len(written) == 1
+
+
+def test_a_log_of_another_kind_is_refused(settings):
+    with pytest.raises(ValueError, match="mongodb:// or sqlite:///"):
+        open_log(settings.model_copy(update={"decision_log": "postgres://x"}))

@@ -1,0 +1,53 @@
+"""The routes of the JSON API, `/api/v1`: one resource a module."""
+
+from flask import Blueprint, Response
+
+from credit_risk.decision_log.log import DecisionLog
+from model_deployment.api.openapi import document
+from model_deployment.api.operation import PRIVATE
+from model_deployment.api.routes import batches, decisions, docs, files, model, outcomes, score
+from model_deployment.scoring.live_model import LiveModel
+from model_deployment.scoring.service import Scoring
+
+OPERATIONS = (
+    score.SCORE,
+    files.FILES,
+    batches.BATCH,
+    batches.BATCH_WITH_ITS_FILE,
+    decisions.DECISION,
+    decisions.OVERRIDE,
+    outcomes.OUTCOMES,
+    model.MODEL,
+    model.SCHEMA,
+    docs.DOCUMENT,
+    docs.PAGE,
+)
+# What describes the API needs no key: it is read before there is one.
+PUBLIC = tuple(operation.path for operation in OPERATIONS if operation.public)
+
+
+def blueprints(
+    scoring: Scoring, production: LiveModel, log: DecisionLog, limit: int
+) -> tuple[Blueprint, Blueprint]:
+    """Return all routes but `/score`, which is answered without Flask.
+
+    Parameters
+    ----------
+    limit : int
+        Most bytes of a request body.
+    """
+    api = Blueprint("api", __name__)
+    files.register(api, scoring)
+    batches.register(api, production, log)
+    decisions.register(api, production, log)
+    outcomes.register(api, log)
+    model.register(api, production)
+
+    @api.after_request
+    def keep_private(response: Response) -> Response:
+        response.headers.update(PRIVATE)
+        return response
+
+    description = Blueprint("docs", __name__)
+    docs.register(description, document(OPERATIONS, limit))
+    return api, description

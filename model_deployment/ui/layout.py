@@ -1,0 +1,112 @@
+"""The page before anything is asked of it: header, views, and the places of their results."""
+
+from typing import Any
+
+from dash import dcc, html
+
+from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, Attribute
+from model_deployment.http.problem import size_text
+from model_deployment.ui import form, history
+from model_deployment.ui.result import range_text
+
+_BANNER_MS = 5_000
+
+# The views, one address each; the script shows the one in the address. All are on one level, so
+# that addresses can be relative and the page also works behind a proxy's prefix.
+_VIEWS = (("", "Files"), ("client", "One client"), ("history", "History"))
+_STORES = ("view", "shown", "open", "overridden")
+
+
+def layout(limit: int) -> Any:
+    """Return the page.
+
+    Parameters
+    ----------
+    limit : int
+        Most bytes of a file.
+    """
+    return html.Div(
+        [
+            _header(),
+            _main(limit),
+            dcc.Location(id="where", refresh=False),
+            *[dcc.Store(id=id) for id in _STORES],
+            dcc.Interval(id="clock", interval=_BANNER_MS),
+        ]
+    )
+
+
+def _header() -> Any:
+    slogan = html.P("Credit decisions, green or red")
+    links = [
+        dcc.Link(title, href=f"./{path}", id=f"to-{path or 'files'}") for path, title in _VIEWS
+    ]
+    return html.Header(
+        [
+            html.Img(src="assets/logo.svg", alt="", className="logo"),
+            html.Div([html.H1("Risk-O-Meter"), slogan], className="brand"),
+            html.Nav(links, **{"aria-label": "Views"}),
+            html.P(id="away", role="alert"),
+            html.Div(id="banner", role="status"),
+        ]
+    )
+
+
+def _main(limit: int) -> Any:
+    return html.Main(
+        [
+            html.Div(_files(limit), id="view-files"),
+            html.Section(form.layout(), id="view-client", className="card", hidden=True),
+            html.Section(history.layout(), id="view-history", className="card", hidden=True),
+            html.P(id="spoken", role="status", className="spoken"),
+            html.Section(id="panel", **{"aria-label": "Decision"}),
+        ]
+    )
+
+
+def _files(limit: int) -> list[Any]:
+    formats = f"CSV, Excel or Parquet, one client a row, up to {size_text(limit)} a file."
+    template = html.A("Empty template", href="assets/template.csv", download="template.csv")
+    sample = html.A("Sample file", href="assets/sample.csv", download="sample.csv")
+    return [
+        html.Section(
+            [
+                html.H2("Drop a file of clients here", tabIndex=-1),
+                html.Button("Choose files", id="choose", type="button", className="primary"),
+                html.P(formats),
+                html.P([template, " · ", sample, " of ten clients to try"]),
+                _columns_help(),
+            ],
+            id="drop",
+            **{"data-limit": str(limit), "aria-label": "Upload"},
+        ),
+        html.Div(id="transfers", role="log", **{"aria-label": "Uploads under way"}),
+        html.Div(id="files", className="files", role="radiogroup", **{"aria-label": "Results"}),
+        html.Section(id="result", **{"aria-label": "Result"}),
+    ]
+
+
+def _columns_help() -> Any:
+    rows = [_column_help(attribute) for attribute in ATTRIBUTES]
+    client_id = html.Th(html.Code(CLIENT_ID), scope="row")
+    rows.append(html.Tr([client_id, html.Td("your name for the client"), "optional"]))
+
+    table = html.Div(
+        html.Table(html.Tbody(rows)),
+        className="scroll",
+        tabIndex=0,
+        role="region",
+        **{"aria-label": "Columns"},
+    )
+    return html.Details([html.Summary("Which columns?"), table])
+
+
+def _column_help(a: Attribute) -> Any:
+    words = ", ".join(a.categories) if a.categories else range_text(a.minimum, a.maximum, a.unit)
+    return html.Tr(
+        [
+            html.Th(html.Code(a.name), scope="row"),
+            html.Td(words),
+            html.Td("optional, never scored" if a.protected else ""),
+        ]
+    )

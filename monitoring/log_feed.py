@@ -1,0 +1,178 @@
+"""The exporter's only reader of batches: it hands each one to the folds that are made of them.
+
+The counters, the window and the loan book all need the same new batches, but a single straight pass
+does not suit them. The counters need the records of the whole log and no decisions, and must not
+wait for a bucket that is down. The window starts a few hours back, and a new one is built for
+another version. The loan book needs years, but only so many decisions a call. So each fold has a
+position of its own, and two things are shared:
+
+- Records are read a page at a time, and the last pages are kept, so that a second fold finds them.
+- A part's decisions are read once, with the columns of all folds that stand at the same position,
+  and handed to all of these.
+
+Folds that have caught up stand at the same position: in this steady state each record and each
+batch's decisions are read once. For that, all reading between two calls of `begin` ends with the
+same batch, however many are committed meanwhile. Never more than one part's decisions are held.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+from credit_risk.decision_log.batch import BatchRecord, decision_schema
+from credit_risk.decision_log.log import DecisionLog
+from monitoring.log_reader import parts, read_kept
+
+# Batch records per page, and how many pages are kept: more than come in between two refreshes.
+PAGE = 5000
+PAGES_KEPT = 4
+
+
+class Fold(Protocol):
+    """What is made of batches as they come; it is handed each one after its start, in order.
+
+    Attributes
+    ----------
+    columns : sequence of str
+        What it needs of the decisions, `batch` included where it `wants` only some batches; none
+        where the records are enough.
+    """
+
+    columns: Sequence[str]
+
+    def wants(self, record: BatchRecord) -> bool:
+        """Return whether it needs this batch's decisions."""
+
+    def take(self, records: Sequence[BatchRecord], decisions: pa.Table) -> None:
+        """Take in consecutive batches.
+
+        Parameters
+        ----------
+        records : sequence of BatchRecord
+        decisions : Table
+            `columns` of the decisions of those that it wants, in order of commit and row. Decisions
+            of the others may be there too, as another fold wanted them; those whose file is lost
+            are not.
+        """
+
+
+class LogFeed:
+    """Hands the batches of a log to folds; previews are left out.
+
+    Parameters
+    ----------
+    log : DecisionLog
+        Where the batches are.
+
+    Attributes
+    ----------
+    last_event : int
+        The number of the newest event at the last `begin`: every decision that an event up to it is
+        about has been handed over when a fold is up to date.
+    """
+
+    def __init__(self, log: DecisionLog) -> None:
+        self.log = log
+        self.last_event = 0
+        self._positions: dict[Fold, int] = {}
+        self._pages: deque[tuple[int, Sequence[BatchRecord]]] = deque(maxlen=PAGES_KEPT)
+        self._end: int | None = None
+
+    def begin(self) -> None:
+        """Begin to read what is new; until the next call all folds are brought to the same end.
+
+        Raises
+        ------
+        LogUnavailable
+            When the decision log is.
+        """
+        self._end = None
+        self.last_event = self.log.last_event()
+
+    def follows(self, fold: Fold) -> bool:
+        """Return whether a fold was added."""
+        return fold in self._positions
+
+    def add(self, fold: Fold, after: int = 0) -> None:
+        """Have a fold handed what comes after a batch's number."""
+        self._positions[fold] = after
+
+    def remove(self, fold: Fold) -> None:
+        """Hand a fold nothing more."""
+        self._positions.pop(fold, None)
+
+    def advance(self, fold: Fold, at_most: int | None = None) -> bool:
+        """Bring a fold up to date, and with it those that stand at the same position.
+
+        Parameters
+        ----------
+        fold : Fold
+        at_most : int, optional
+            From how many decisions on no further part is read.
+
+        Returns
+        -------
+        bool
+            Whether the fold is up to date.
+
+        Raises
+        ------
+        LogUnavailable
+            When the decision log is. What was handed over by then stays, and the next call reads
+            on.
+        """
+        n = 0
+        while records := self._records(self._positions[fold]):
+            for part in parts(records):
+                if at_most is not None and n >= at_most:
+                    return False
+
+                n += self._hand_over(part, fold)
+        return True
+
+    def _records(self, after: int) -> Sequence[BatchRecord]:
+        """Return some records after a number, up to the end; none where that is reached."""
+        if self._end is not None and after >= self._end:
+            return ()
+
+        page = self._kept(after)
+        if not page:
+            page = self.log.batches(after=after, limit=PAGE)
+            if self._end is None and len(page) < PAGE:
+                self._end = page[-1].seq if page else after
+            if page:
+                self._pages.append((after, page))
+
+        return [record for record in page if self._end is None or record.seq <= self._end]
+
+    def _kept(self, after: int) -> Sequence[BatchRecord]:
+        """Return the records after a number on the page where they begin, if that is kept."""
+        for start, page in self._pages:
+            if start <= after < page[-1].seq:
+                return [record for record in page if record.seq > after]
+        return ()
+
+    def _hand_over(self, part: Sequence[BatchRecord], fold: Fold) -> int:
+        """Hand consecutive batches over, and return how many decisions they hold."""
+        folds = [fold]
+        if fold.columns:
+            position = self._positions[fold]
+            folds = [other for other, at in self._positions.items() if at == position]
+
+        wanted = [
+            record
+            for record in part
+            if record.n_decided and any(other.wants(record) for other in folds)
+        ]
+        columns = list(dict.fromkeys(name for other in folds for name in other.columns))
+        if wanted:
+            decisions = read_kept(self.log, wanted, columns)
+        else:
+            decisions = decision_schema(columns).empty_table()
+
+        for other in folds:
+            other.take(part, decisions.select(other.columns))
+            self._positions[other] = part[-1].seq
+        return int(decisions.num_rows)

@@ -1,0 +1,1 @@
+"""Files and bodies with faults, each with the expected answer."""

@@ -1,0 +1,84 @@
+"""What has to be in order before the local stack starts: free ports, and Prometheus' files."""
+
+import errno
+import json
+import shutil
+import socket
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tools.failure import Failed
+from tools.paths import ROOT
+from tools.stack.processes import holder
+from tools.stack.services import Service
+
+SCRAPE_KEY = "/run/secrets/scrape-key"
+"""Where prometheus.yml has the key, in containers."""
+ADDRESSED = ("targets", "alertmanagers")
+"""Folders with the addresses of what Prometheus scrapes, and of what it reports alerts to."""
+
+
+def check_ports(services: Sequence[Service], environment: Mapping[str, str]) -> None:
+    """Check that every service has a port of its own that nobody holds.
+
+    Raises
+    ------
+    Failed
+        With one line for each port that two services share or that is taken.
+    """
+    ports = {service.port: int(environment[service.port]) for service in services if service.port}
+    faults = []
+    for port, times in Counter(ports.values()).items():
+        if times > 1:
+            names = " and ".join(name for name in ports if ports[name] == port)
+            faults.append(f"{names} are both {port}: give each a port of its own")
+
+    for name, port in ports.items():
+        fault = _port_fault(environment[name.replace("_PORT", "_ADDRESS")], port)
+        if fault:
+            another = f"another one for us: {name}={port + 1} make run (or in .env)"
+            faults.append(f"port {port} {fault}; {another}")
+
+    if faults:
+        raise Failed("\n".join(faults))
+
+
+def _port_fault(address: str, port: int) -> str:
+    """Return why a port cannot be listened on; empty if it can."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"is held by {holder(port) or 'a process of another user'}"
+            return str(error.strerror)
+    return ""
+
+
+def write_prometheus_files(
+    folder: Path, services: Sequence[Service], environment: Mapping[str, str]
+) -> None:
+    """Copy Prometheus' files as compose has them, with the key and the addresses of this stack."""
+    shutil.copytree(
+        ROOT / "prometheus",
+        folder,
+        ignore=shutil.ignore_patterns(*ADDRESSED),
+        dirs_exist_ok=True,
+    )
+    config = folder / "prometheus.yml"
+    config.write_text(config.read_text().replace(SCRAPE_KEY, environment["SCRAPE_KEY_FILE"]))
+
+    addresses = {
+        service.name: service.address(environment).removeprefix("http://")
+        for service in services
+        if service.port
+    }
+    for name in ADDRESSED:
+        groups = json.loads((ROOT / "prometheus" / name / "compose.json").read_text())
+        for group in groups:
+            targets = [target.partition(":")[0] for target in group["targets"]]
+            group["targets"] = [addresses[target] for target in targets if target in addresses]
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / "local.json").write_text(json.dumps(groups, indent=2))
