@@ -1,7 +1,8 @@
 """What happened after the decisions: events, approvals and outcomes, which are never changed."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,24 @@ from credit_risk.storage.documents import Document, Documents, DuplicateId, LogU
 AT_ONCE = 1000
 OUTCOMES = "outcomes"
 _ATTEMPTS = 200
+
+
+class Conflict(Exception):
+    """Something was appended after the number that the writer had looked at."""
+
+
+def attempts() -> Iterator[None]:
+    """Yield once for each attempt to look at the log and append to it, with a pause in between.
+
+    Raises
+    ------
+    LogUnavailable
+        When every attempt ended in a conflict.
+    """
+    for attempt in range(_ATTEMPTS):
+        yield
+        time.sleep(0.001 * min(attempt, 20))
+    raise LogUnavailable("too many others write to the log at once")
 
 
 class EventLog:
@@ -31,15 +50,23 @@ class EventLog:
     # Events: overrides, uploads of outcomes, registered versions
 
     def append_event(
-        self, kind: str, key: str, before: Callable[[], None] = lambda: None, /, **fields: Any
+        self, kind: str, key: str, expected: int | None = None, /, **fields: Any
     ) -> dict[str, Any]:
         """Append an event about a decision or a model version.
 
-        Returns it with its number `_id` and `time`. `before` is called before each attempt to write
-        the event: any event that it does not see yet comes after this one. If it raises, the event
-        is not written.
+        Returns it with its number `_id` and `time`.
+
+        Parameters
+        ----------
+        expected : int, optional
+            The number of the newest event when the caller looked at the log (`last_event`).
+
+        Raises
+        ------
+        Conflict
+            When there is a newer event than expected; then nothing is written.
         """
-        return self._append_event("events", kind, key, fields, before)
+        return self._append_event("events", kind, key, fields, expected)
 
     def events(
         self,
@@ -87,16 +114,8 @@ class EventLog:
 
     # Outcomes: one document each, and an event as the commit mark of each upload
 
-    def commit_outcomes(
-        self,
-        upload: str,
-        outcomes: Sequence[Mapping[str, Any]],
-        before: Callable[[], None],
-        **mark: Any,
-    ) -> dict[str, Any]:
-        """Write outcomes and then their mark, an event of kind `outcomes`.
-
-        If this raises, none of the outcomes counts.
+    def write_outcomes(self, upload: str, outcomes: Sequence[Mapping[str, Any]]) -> None:
+        """Write outcomes, which count once their mark is there, an event of kind `outcomes`.
 
         Parameters
         ----------
@@ -104,10 +123,6 @@ class EventLog:
             A ULID; the mark's key.
         outcomes : sequence of mapping
             Each has `row`, `key` (a decision's id), `decided` (its time), `outcome` and `date`.
-        before : callable
-            See `append_event`.
-        **mark
-            Further fields of the mark.
         """
         documents = [
             {
@@ -118,16 +133,12 @@ class EventLog:
             }
             for o in outcomes
         ]
+        for at in range(0, len(documents), AT_ONCE):
+            self._documents.insert("outcomes", documents[at : at + AT_ONCE])
 
-        try:
-            for at in range(0, len(documents), AT_ONCE):
-                self._documents.insert("outcomes", documents[at : at + AT_ONCE])
-            return self.append_event(OUTCOMES, upload, before, **mark)
-        except LogUnavailable:
-            raise  # the sweep removes what was written
-        except Exception:
-            self._documents.delete("outcomes", {"upload": upload})
-            raise
+    def discard_outcomes(self, upload: str) -> None:
+        """Remove outcomes that will never have a mark."""
+        self._documents.delete("outcomes", {"upload": upload})
 
     def outcomes_of(self, ids: Collection[str]) -> list[dict[str, Any]]:
         """Return the committed outcomes of these decisions, by date and then in order of arrival.
@@ -174,7 +185,7 @@ class EventLog:
         kind: str,
         key: str,
         fields: Mapping[str, Any],
-        before: Callable[[], None] = lambda: None,
+        expected: int | None = None,
     ) -> Document:
         event = {
             "kind": kind,
@@ -182,30 +193,30 @@ class EventLog:
             "time": datetime.now(UTC).isoformat(timespec="microseconds"),
             **fields,
         }
-        written = self._append(collection, event, before)
+        written = self._append(collection, event, expected)
         self._documents.flush(now=True)
         return written
 
-    def _append(
-        self, collection: str, document: Document, before: Callable[[], None] = lambda: None
-    ) -> Document:
-        """Add a document under the next number.
+    def _append(self, collection: str, document: Document, expected: int | None = None) -> Document:
+        """Add a document under the next number; see `append_event`.
 
         When two writers want one number, one gets it, and the other tries the next.
         """
-        for attempt in range(_ATTEMPTS):
-            last = self._documents.last(collection)
-            # Between looking and writing: anything that is added after the look takes the number,
-            # so `before` is called again.
-            before()
-            numbered = {"_id": last + 1, **document}
-            try:
-                self._documents.insert(collection, [numbered])
-            except DuplicateId:
-                time.sleep(0.001 * min(attempt, 20))
-                continue
-            return numbered
-        raise LogUnavailable(f"no number was available in {collection}: too many writers at once")
+        if expected is not None:
+            return self._insert(collection, document, expected + 1)
+
+        for _ in attempts():
+            with suppress(Conflict):
+                return self._insert(collection, document, self._documents.last(collection) + 1)
+        raise AssertionError("the attempts end with an error")
+
+    def _insert(self, collection: str, document: Document, number: int) -> Document:
+        numbered = {"_id": number, **document}
+        try:
+            self._documents.insert(collection, [numbered])
+        except DuplicateId:
+            raise Conflict from None
+        return numbered
 
     def _find_in(self, collection: str, field: str, values: Sequence[str]) -> Iterator[Document]:
         for at in range(0, len(values), AT_ONCE):

@@ -9,6 +9,7 @@ reader that has seen number n asks for what came after n and misses nothing.
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,7 +30,7 @@ from credit_risk.decision_log.batch import (
     decision_schema,
 )
 from credit_risk.decision_log.decision_files import DecisionFiles
-from credit_risk.decision_log.events import OUTCOMES, EventLog
+from credit_risk.decision_log.events import OUTCOMES, Conflict, EventLog, attempts
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs, open_documents
 from credit_risk.storage.blobs import Blobs
@@ -84,8 +85,6 @@ class DecisionLog(EventLog):
     def of(self, owner: str) -> "DecisionLog":
         """Return the log with only one caller's batches and the decisions in them."""
         return DecisionLog(self._documents, self._blobs, owner)
-
-    # Batches and decisions
 
     def commit(self, batch: Batch, ready: Callable[[], object] = _at_once) -> BatchRecord:
         """Write a batch: it is in the log for good when this returns, and is not when it raises.
@@ -165,8 +164,12 @@ class DecisionLog(EventLog):
         self._refuse_twice(batch)
         if decisions:
             self._documents.insert("decisions", decisions)
-        mark = self._append("batches", codec.mark(batch), lambda: self._refuse_twice(batch))
-        return codec.record(mark)
+        for _ in attempts():
+            last = self._documents.last("batches")
+            self._refuse_twice(batch)
+            with suppress(Conflict):
+                return codec.record(self._append("batches", codec.mark(batch), last))
+        raise AssertionError("the attempts end with an error")
 
     def batches(
         self, after: int = 0, kind: Kind | None = "decision", limit: int = 0
@@ -327,15 +330,14 @@ class DecisionLog(EventLog):
         uploads = self._documents.distinct("outcomes", "upload", {"upload": in_time})
         unmarked = uploads - {event["key"] for event in self.events(OUTCOMES)}
         for id in unmarked:
-            self._documents.delete("outcomes", {"upload": id})
+            self.discard_outcomes(id)
 
         self._remove_previews(now - PREVIEWS_KEPT)
         return len(written - committed) + len(unmarked)
 
     def _remove_previews(self, before: datetime) -> None:
-        """Remove the decisions of previews from before a time; the first call looks at all."""
+        # The first call looks at all. Previews have few rows each, so none of them is a file.
         where = {"kind": "preview", **codec.times(self._previews_removed_until, before)}
-        # Previews have few rows each, so none of them is a file.
         for id in self._documents.distinct("batches", "id", where):
             self._documents.delete("decisions", {"_id": codec.ids_between(id, id)})
         self._previews_removed_until = before
@@ -349,17 +351,17 @@ class DecisionLog(EventLog):
         search, become `_`; a list within a list, which not every server that speaks MongoDB's
         protocol accepts, becomes `{"values": [...]}`.
         """
-        id = str(ULID())
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        report = {"_id": id, "kind": kind, "time": now, "body": codec.plain(body)}
+        report = {"_id": str(ULID()), "kind": kind, "time": now, "body": codec.plain(body)}
         self._documents.insert("reports", [report])
-        return id
+        return str(report["_id"])
 
     def reports(self, kind: str, limit: int = 0) -> list[dict[str, Any]]:
         """Return reports of a kind (`_id`, `time`, `body`), the newest first."""
-        return list(
-            self._documents.find("reports", {"kind": kind}, "time", newest_first=True, limit=limit)
+        found = self._documents.find(
+            "reports", {"kind": kind}, "time", newest_first=True, limit=limit
         )
+        return list(found)
 
     def ping(self) -> None:
         """Return when the log can be read and written."""
@@ -386,13 +388,12 @@ class DecisionLog(EventLog):
 
     def _find_decisions(self, records: Sequence[BatchRecord]) -> list[Document]:
         """Return the documents of these batches, and maybe of others between them, by row."""
-        if not records:
+        ids = sorted(record.id for record in records)
+        if not ids:
             return []
-        ids = [record.id for record in records]
-        where = {"_id": codec.ids_between(min(ids), max(ids))}
+        where = {"_id": codec.ids_between(ids[0], ids[-1])}
         return sorted(self._documents.find("decisions", where), key=lambda d: d["row"])
 
 
 def _of_kind(kind: Kind | None) -> dict[str, str]:
-    """Return what finds batches of a kind; all of them, where it is None."""
     return {} if kind is None else {"kind": kind}

@@ -7,6 +7,7 @@ kept, and the one with the latest date stands; of several with one date, the one
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from ulid import ULID
 
 from credit_risk.decision_log.batch import DECISION_SCHEMA, OPEN
-from credit_risk.decision_log.events import OUTCOMES
+from credit_risk.decision_log.events import OUTCOMES, Conflict, attempts
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import OUTCOME, OutcomeFile, OutcomeRow, Wrong
 from credit_risk.decision_log.outcome_matching import Match, OutcomeMatcher
@@ -79,10 +80,6 @@ class OutcomeImport:
         return kinds(self.faults, self.reasons)
 
 
-class _Conflict(Exception):
-    """Other outcomes or overrides were written while a file was matched."""
-
-
 def ingest(
     log: DecisionLog,
     data: Data,
@@ -127,7 +124,7 @@ def ingest(
     for _ in range(ATTEMPTS):
         try:
             return _ingest(log, file, report, source=source, caller=caller)
-        except _Conflict:
+        except Conflict:
             report("others wrote meanwhile; looking again")
     raise LogUnavailable("too many files of outcomes or overrides come at once")
 
@@ -218,38 +215,48 @@ def _ingest(
     # again.
     if new or (matched and not again):
         imported.upload = str(ULID())
-
-        def before() -> None:
-            _refuse_overtaken(log, last_event, matcher.ids)
-
-        _commit(log, imported, new, before, sha256=file.sha256, **mark)
+        mark |= {"sha256": file.sha256, **_counts(imported)}
+        _commit(log, imported.upload, new, last_event, matcher.ids, mark)
         report(f"{len(new):,} outcomes written")
     return imported
 
 
-def _commit(
-    log: DecisionLog,
-    imported: OutcomeImport,
-    new: Sequence[dict[str, Any]],
-    before: Callable[[], None],
-    **mark: Any,
-) -> None:
-    assert imported.upload is not None
+def _counts(imported: OutcomeImport) -> dict[str, Any]:
     reasons = [
         {"column": column, "reason": reason, "n": n}
         for (column, reason), n in imported.reasons.items()
     ]
-    log.commit_outcomes(
-        imported.upload,
-        new,
-        before,
-        **mark,
-        n_added=imported.n_added,
-        n_known=imported.n_known,
-        n_open=imported.n_open,
-        n_rejected=imported.n_rejected,
-        reasons=reasons,
-    )
+    return {
+        "n_added": imported.n_added,
+        "n_known": imported.n_known,
+        "n_open": imported.n_open,
+        "n_rejected": imported.n_rejected,
+        "reasons": reasons,
+    }
+
+
+def _commit(
+    log: DecisionLog,
+    upload: str,
+    new: Sequence[dict[str, Any]],
+    last_event: int,
+    ids: Collection[str],
+    mark: dict[str, Any],
+) -> None:
+    """Write outcomes and then their mark, unless others wrote about these decisions meanwhile."""
+    try:
+        log.write_outcomes(upload, new)
+        for _ in attempts():
+            newest = log.last_event()
+            _refuse_overtaken(log, last_event, ids)
+            with suppress(Conflict):
+                log.append_event(OUTCOMES, upload, newest, **mark)
+                return
+    except LogUnavailable:
+        raise  # the sweep removes what was written
+    except Exception:
+        log.discard_outcomes(upload)
+        raise
 
 
 def _refuse_overtaken(log: DecisionLog, last_event: int, ids: Collection[str]) -> None:
@@ -257,7 +264,7 @@ def _refuse_overtaken(log: DecisionLog, last_event: int, ids: Collection[str]) -
     for event in log.events(after=last_event):
         overrides_one = event["kind"] == OVERRIDE and event["key"] in ids
         if overrides_one or event["kind"] == OUTCOMES:
-            raise _Conflict
+            raise Conflict
 
 
 def _without_contradictions(

@@ -4,9 +4,11 @@ Both decisions are kept.
 """
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from credit_risk.decision_log.batch import OPEN
+from credit_risk.decision_log.events import Conflict, attempts
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.attributes import GREEN, RED
 from credit_risk.texts import one_line
@@ -54,20 +56,15 @@ def override(
     if record is not None and record.kind == "preview":
         raise NotAllowed(f"{id} is a preview, not a decision")
 
-    def refuse_twice() -> None:
+    fields = {"prediction": prediction, "by": one_line(by), "reason": one_line(reason)}
+    for _ in attempts():
+        last = log.last_event()
+        # When two people set it at once, the second learns that it is done.
         if prediction == current_prediction(decision, overrides(log, id)):
             raise NotAllowed(f"decision {id} is {prediction} already")
-
-    # When two people set it at once, the second learns that it is done.
-    return log.append_event(
-        OVERRIDE,
-        id,
-        refuse_twice,
-        prediction=prediction,
-        by=one_line(by),
-        reason=one_line(reason),
-        caller=caller,
-    )
+        with suppress(Conflict):
+            return log.append_event(OVERRIDE, id, last, **fields, caller=caller)
+    raise AssertionError("the attempts end with an error")
 
 
 def overrides(log: DecisionLog, id: str) -> list[dict[str, Any]]:

@@ -12,12 +12,14 @@ inputs decides. So a client who is in the test part once always stays there, and
 import hashlib
 import io
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 
+from credit_risk.decision_log.events import Conflict, attempts
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED
 from credit_risk.schema.attributes import ATTRIBUTES, BAD, GOOD, LABEL, NAMES
@@ -96,10 +98,6 @@ class Snapshot:
         }
 
 
-class _Conflict(Exception):
-    """Another snapshot, which saw more of the log, was made in the meantime."""
-
-
 def make(
     log: DecisionLog,
     blobs: Blobs,
@@ -149,18 +147,15 @@ def make(
         return before, False
 
     _write(blobs, snapshot, data, found)
-    try:
-        log.append_event(
-            SNAPSHOT,
-            snapshot.sha256,
-            lambda: _check(log, before, cursor),
-            manifest=asdict(snapshot),
-        )
-    except _Conflict:
-        report("somebody else made a newer one meanwhile, which stands")
-        return latest_snapshot(log), False
-
-    return snapshot, True
+    for _ in attempts():
+        newest, last = log.last_event(), latest_snapshot(log)
+        if last and last != before and last.cursor >= cursor:
+            report("somebody else made a newer one meanwhile, which stands")
+            return last, False
+        with suppress(Conflict):
+            log.append_event(SNAPSHOT, snapshot.sha256, newest, manifest=asdict(snapshot))
+            return snapshot, True
+    raise AssertionError("the attempts end with an error")
 
 
 def latest_snapshot(log: DecisionLog) -> Snapshot | None:
@@ -321,10 +316,3 @@ def _is_intact(blobs: Blobs, snapshot: Snapshot) -> bool:
         return False
 
     return True
-
-
-def _check(log: DecisionLog, before: Snapshot | None, cursor: int) -> None:
-    """Raise `_Conflict` if another snapshot was made that saw at least as much of the log."""
-    last = latest_snapshot(log)
-    if last and last != before and last.cursor >= cursor:
-        raise _Conflict

@@ -28,6 +28,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 
+from credit_risk.decision_log.events import Conflict, attempts
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED
 from credit_risk.decision_log.outcomes import OUTCOME_SCHEMA
@@ -199,14 +200,8 @@ def _start(
     """Start a training, or finish a start that was cut off."""
     start = _cut_off(log, report)
     if start is None:
-        start = log.append_event(
-            RETRAINING,
-            version,
-            lambda: _check(log, timedelta(hours=settings.retrain_cooldown_hours)),
-            action=STARTING,
-            reasons=reasons,
-            report=report,
-        )
+        cooldown = timedelta(hours=settings.retrain_cooldown_hours)
+        start = _note_start(log, version, cooldown, reasons=reasons, report=report)
 
     # Separate, and not as a part of the report's run: it goes on when that is over.
     run = run_deployment(
@@ -222,6 +217,18 @@ def _start(
         RETRAINING, version, action=STARTED, start=start["_id"], run=str(run.id), run_name=run.name
     )
     return run
+
+
+def _note_start(
+    log: DecisionLog, version: str, cooldown: timedelta, **fields: Any
+) -> dict[str, Any]:
+    """Note that a training is being started, unless an earlier start blocks it."""
+    for _ in attempts():
+        newest = log.last_event()
+        _check(log, cooldown)
+        with suppress(Conflict):
+            return log.append_event(RETRAINING, version, newest, action=STARTING, **fields)
+    raise AssertionError("the attempts end with an error")
 
 
 def _cut_off(log: DecisionLog, report: str | None) -> dict[str, Any] | None:
