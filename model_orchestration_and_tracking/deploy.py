@@ -18,12 +18,11 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import prefect
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
@@ -88,10 +87,10 @@ def wait_for_api(url: str, timeout: float) -> None:
 
     while True:
         try:
-            # The address is our own setting.
-            with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310
-                return
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            # A proxy from the environment would be asked for 127.0.0.1 too.
+            httpx.get(f"{url}/health", timeout=5, trust_env=False).raise_for_status()
+            return
+        except httpx.HTTPError as error:
             if time.monotonic() > deadline:
                 raise DeployFailed(
                     f"no Prefect API at {url} after {timeout:.0f} s: {error}"

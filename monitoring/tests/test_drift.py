@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from statsmodels.stats.multitest import multipletests
 
 from credit_risk.schema.attributes import NAMES
 from monitoring.drift.bins import FEATURES, MEASURED, FeatureBins
@@ -131,7 +132,13 @@ def test_the_p_values_are_those_of_scipy_on_the_values(reference, draw, scorer):
         assert feature.p_value == pytest.approx(expected, rel=1e-6), feature.feature
 
 
-def test_holms_correction_by_hand():
+def test_holms_correction_is_that_of_statsmodels():
+    p = np.random.default_rng(0).beta(0.3, 1, 21)
+    _, expected, _, _ = multipletests(p, method="holm")
+    assert holm(p) == pytest.approx(expected)
+
+
+def test_holms_correction_of_few_values():
     assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]).tolist() == [1, 1]
     assert holm([]).tolist() == []
