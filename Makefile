@@ -111,6 +111,8 @@ bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, each scenario in 
 	@echo
 	@$(PY) -m benchmarks.serving $${ROWS:+--rows "$$ROWS"}
 	@echo
+	@$(PY) -m benchmarks.command $${ROWS:+--rows "$$ROWS"}
+	@echo
 	@$(PY) -m benchmarks.drift $${ROWS:+--rows "$$ROWS"} $${WINDOWS:+--windows "$$WINDOWS"}
 panels: $(ENVIRONMENT) ## Draw the dashboards into docs/, of what the running Prometheus knows (MINUTES=20)
 	@$(PY) -m tools.dashboards.panels $${MINUTES:+--minutes "$$MINUTES"} $(ARGS)

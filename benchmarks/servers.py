@@ -109,25 +109,33 @@ class Riskometer(NamedTuple):
         return record.n_decided if record else 0
 
 
+def environment_of(folder: Path, uri: str, name: str) -> dict[str, str]:
+    """Return the settings of what decides by a model, with its state below a folder."""
+    return {
+        "VAR_DIR": str(folder / "var"),
+        "DECISION_LOG": f"sqlite:///{folder}/var/decisions.db",
+        "BUCKET": str(folder / "var/bucket"),
+        "MLFLOW_TRACKING_URI": uri,
+        "MODEL_NAME": name,
+    }
+
+
 @contextmanager
 def riskometer(
     folder: Path, uri: str, name: str, *, decision_log: str | None = None, flush_ms: float = 0
 ) -> Iterator[Riskometer]:
     """Run the Risk-O-Meter as `make run` does."""
     port = _free_port()
-    environment = {
-        "VAR_DIR": str(folder / "var"),
-        "DECISION_LOG": decision_log or f"sqlite:///{folder}/var/decisions.db",
+    environment = environment_of(folder, uri, name) | {
         "DECISION_LOG_FLUSH_MS": str(flush_ms),
-        "BUCKET": str(folder / "var/bucket"),
         "PROMETHEUS_MULTIPROC_DIR": str(folder / "var/metrics"),
         "RISKOMETER_PORT": str(port),
         "RISKOMETER_PROCESSES": "2",
-        "MLFLOW_TRACKING_URI": uri,
-        "MODEL_NAME": name,
         "API_KEYS": "",
         "ALLOWED_HOSTS": "127.0.0.1",
     }
+    if decision_log:
+        environment["DECISION_LOG"] = decision_log
 
     (folder / "var").mkdir(parents=True, exist_ok=True)
     documents = open_documents(environment["DECISION_LOG"])

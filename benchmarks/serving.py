@@ -191,7 +191,7 @@ def page(folder: Path, uri: str, name: str, sizes: Sizes) -> list[Line]:
         return []
 
     source = folder / "thousand.csv"
-    _write(1000, source)
+    write_clients(1000, source)
     with riskometer(folder / "page", uri, name) as server:
         waited = seconds_to_result(server.url, source, 1000, sizes.rounds)
     what = "1,000 rows on the page, until the result is seen"
@@ -320,7 +320,8 @@ def peak_memory(process: psutil.Process) -> Iterator[list[int]]:
         thread.join()
 
 
-def _write(rows: int, target: Path) -> None:
+def write_clients(rows: int, target: Path) -> None:
+    """Write a CSV of clients."""
     plain = pyarrow.csv.WriteOptions(quoting_style="none")
     pyarrow.csv.write_csv(decode(scoring.many_clients(rows)), target, plain)
 
@@ -354,7 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):
         folder = Path(temporary)
         source = folder / "clients.csv"
-        _write(sizes.rows, source)
+        write_clients(sizes.rows, source)
 
         for (name, scorer), most in zip(scorers().items(), (3, 6), strict=True):
             say(f"{name}...")
