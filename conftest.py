@@ -6,7 +6,6 @@ with `REQUIRE_PARTS=1`, as in CI, they fail.
 
 import os
 import shutil
-import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from credit_risk.registry import logged
 from credit_risk.settings import Settings
 from credit_risk.storage.documents import INDEXES
 from credit_risk.storage.mongodb import create_indexes
-from tests.support.processes import answers, free_port, need, running, wait_for
+from tests.support.processes import answers, free_port, listens, need, running, wait_for
 from tests.support.services import PREFECT_LOGIN, flows_under, prefect_server
 from tools.access.mongo_roles import ROLES, privileges
 
@@ -130,7 +129,7 @@ def _mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [program, "--handler=sqlite", f"--sqlite-url=file:{folder}/", f"--state-dir={folder}"]
     command += [f"--listen-addr=127.0.0.1:{port}", "--debug-addr=-", "--telemetry=disable"]
     with running(command, folder / "log"):
-        wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1), what="FerretDB")
+        wait_for(lambda: listens(port), what="FerretDB")
         yield f"mongodb://127.0.0.1:{port}"
 
 

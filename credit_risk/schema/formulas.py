@@ -14,7 +14,7 @@ _START = rf"^[\pZ\pC]*{_SIGN}|^[\t\r]"
 # cell.
 _WITHIN = rf'([;\t\r\n\v\f\x{{85}}\x{{2028}}\x{{2029}}][\pZ\pC"]*)({_SIGN})'
 # Plain numbers start like this too (-5, +1.5) and do no harm.
-_NUMBER = r"^[\pZ\pC]*[+-]?[0-9]+([.,][0-9]+)?[\pZ\pC]*$"
+_NUMBER = r"^[\pZ\pC]*[+-]?[0-9]+([.,][0-9]+)?[\pZ\s]*$"
 
 
 def escape_formulas(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

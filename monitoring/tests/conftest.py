@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,7 @@ def register(mlflow_server, clients, scorer, reference, tmp_path_factory) -> Cal
 @pytest.fixture
 def served(settings: Settings, mlflow_server, register, request) -> Settings:
     """Settings whose registry has version 1 of a model of this test alone in Production."""
-    name = f"{request.path.stem}-{request.node.name}"[:80].replace("/", "-").replace(":", "-")
+    name = f"{request.path.stem}-{sha256(request.node.nodeid.encode()).hexdigest()[:16]}"
     assert register(name, open_log(settings)) == "1"
     return settings.model_copy(update={"mlflow_tracking_uri": mlflow_server, "model_name": name})
 

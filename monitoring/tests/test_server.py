@@ -46,9 +46,9 @@ def exporter(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def get(settings: Settings, path: str = "/metrics") -> str:
-    connection = HTTPConnection("127.0.0.1", settings.exporter_port, timeout=5)
-    connection.request("GET", path)
-    return connection.getresponse().read().decode()
+    with closing(HTTPConnection("127.0.0.1", settings.exporter_port, timeout=5)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
 
 
 def figure(settings: Settings, name: str) -> float | None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import quote
@@ -56,10 +57,10 @@ def exporter(settings) -> Iterator[Server]:
 def get(
     server: Server, path: str, host: str = "localhost", method: str = "GET"
 ) -> tuple[HTTPResponse, str]:
-    connection = HTTPConnection("127.0.0.1", server.server_port, timeout=30)
-    connection.request(method, path, headers={"Host": f"{host}:{server.server_port}"})
-    answer = connection.getresponse()
-    return answer, answer.read().decode()
+    with closing(HTTPConnection("127.0.0.1", server.server_port, timeout=30)) as connection:
+        connection.request(method, path, headers={"Host": f"{host}:{server.server_port}"})
+        answer = connection.getresponse()
+        return answer, answer.read().decode()
 
 
 def test_the_list_has_each_report_with_its_verdict_and_a_link(exporter, put_report):

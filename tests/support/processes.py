@@ -67,6 +67,12 @@ def answers(url: str) -> bool:
         return bool(response.status < 500)
 
 
+def listens(port: int) -> bool:
+    """Return True if something accepts connections at a port of this machine; else raise."""
+    with socket.create_connection(("127.0.0.1", port), 1):
+        return True
+
+
 @contextmanager
 def running(
     command: list[str], log: Path, env: dict[str, str] | None = None
