@@ -71,11 +71,12 @@ def error_by_chance(risk: Floats, draws: int = 2000, seed: int = 0) -> ByChance:
     The outcomes are simulated `draws` times.
     """
     random = np.random.default_rng(seed)
-    part = _parts(risk)
+    ordered = np.sort(risk)  # so that the order of the clients does not matter
+    part = _parts(ordered)
     errors = np.empty(draws)
     for draw in range(draws):
-        bad = random.random(len(risk)) < risk
-        errors[draw] = np.abs(np.bincount(part, bad - risk)).sum() / len(risk)
+        bad = random.random(len(ordered)) < ordered
+        errors[draw] = np.abs(np.bincount(part, bad - ordered)).sum() / len(ordered)
     return ByChance(float(errors.mean()), float(errors.std()), float(np.quantile(errors, 0.95)))
 
 

@@ -24,6 +24,9 @@ PAGE = 1000
 MERGED_AT = 10_000
 # The collections whose `_id` is a number, which SQLite uses as its own row number.
 NUMBERED = {"batches", "events", "approvals"}
+# Of these no record is ever changed or removed. Whoever has the file can drop the triggers that
+# see to that: they stop mistakes, and edits by hand that would leave no trace.
+KEPT = ("batches", "events", "approvals")
 
 # Seconds between two attempts to begin a transaction while another process writes, which takes a
 # fraction of a millisecond.
@@ -273,7 +276,20 @@ def _create_tables(connection: sqlite3.Connection) -> None:
                 f"CREATE INDEX IF NOT EXISTS {index} ON {name} ({', '.join(columns)}) "
                 f"WHERE {columns[0]} IS NOT NULL"
             )
+    for name in KEPT:
+        _keep(connection, name)
     connection.commit()
+
+
+def _keep(connection: sqlite3.Connection, name: str) -> None:
+    """Have SQLite refuse whatever would change or remove a record of a collection."""
+    taken = f"EXISTS (SELECT 1 FROM {name} WHERE _id = NEW._id)"  # noqa: S608 - names are ours
+    # `REPLACE` removes a record without a DELETE.
+    for action, when in (("UPDATE", ""), ("DELETE", ""), ("INSERT", f"WHEN {taken}")):
+        connection.execute(
+            f"CREATE TRIGGER IF NOT EXISTS {name}_{action.lower()} BEFORE {action} ON {name} "
+            f"{when} BEGIN SELECT RAISE(ABORT, '{name} are never changed or removed'); END"
+        )
 
 
 def _column(field: str) -> str:

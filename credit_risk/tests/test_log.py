@@ -19,7 +19,7 @@ from credit_risk.scoring.decisions import Decisions
 from credit_risk.storage import sqlite
 from credit_risk.storage.backends import open_documents
 from credit_risk.storage.documents import LogUnavailable
-from tests.support.batches import IN_AN_HOUR, at_once, batch
+from tests.support.batches import IN_AN_HOUR, at_once, batch, without_guard
 from tests.support.clients import CLIENT
 from tests.support.processes import wait_for
 
@@ -44,7 +44,7 @@ def test_record_without_a_base_rate_is_read(log):
     id = log.commit(batch()).id
     found = next(log._documents.find("batches", {"id": id}))
     del found["base_rate"]
-    log._documents.delete("batches", {"id": id})
+    without_guard(log, "batches")._documents.delete("batches", {"id": id})
     log._documents.insert("batches", [found])
     assert log.batch(id).base_rate is None
 
@@ -409,6 +409,24 @@ def test_unreachable_log_is_reported(settings, url):
 def test_mongodb_address_sets_its_timeout(options, seconds):
     found = open_documents(f"mongodb://127.0.0.1:1/x{options}")
     assert found._client.options.server_selection_timeout == seconds
+
+
+@pytest.mark.parametrize("collection", ["batches", "events", "approvals"])
+@pytest.mark.parametrize(
+    "edit", ["UPDATE {} SET body = '{{}}'", "DELETE FROM {}", "REPLACE INTO {} VALUES (1, '{{}}')"]
+)
+def test_sqlite_refuses_to_change_or_remove_records(settings, tmp_path, collection, edit):
+    log = open_log(settings)
+    log.commit(batch(1))
+    log.append_event("override", "x-1", by="Ann")
+    log.append_approval("approval", "1", by="Ada")
+    before = (log.batches(), log.events(), log.approvals())
+    with (
+        closing(sqlite3.connect(tmp_path / "decisions.db")) as other,
+        pytest.raises(sqlite3.IntegrityError, match="never changed or removed"),
+    ):
+        other.execute(edit.format(collection))
+    assert (log.batches(), log.events(), log.approvals()) == before
 
 
 def test_replaced_log_refuses_further_writes(settings, tmp_path):

@@ -7,8 +7,10 @@ from datetime import timedelta
 import numpy as np
 
 from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions, confidence
+from credit_risk.storage.sqlite import KEPT, SqliteDocuments
 from tests.support.clients import CLIENT
 
 IN_AN_HOUR = timedelta(hours=-1)
@@ -36,3 +38,12 @@ def at_once(n: int, write) -> None:
     with ThreadPoolExecutor(n) as pool:
         for begun in [pool.submit(begin) for _ in range(n)]:
             begun.result()
+
+
+def without_guard(log: DecisionLog, collection: str) -> DecisionLog:
+    """Return the log after its file lost what keeps records as they are, as by an attacker."""
+    if isinstance(log._documents, SqliteDocuments) and collection in KEPT:
+        with log._documents._connection() as connection:
+            for action in ("update", "delete", "insert"):
+                connection.execute(f"DROP TRIGGER {collection}_{action}")
+    return log
