@@ -306,7 +306,6 @@ def serve(tmp_path) -> Callable[[Settings], AbstractContextManager[dict[str, int
         }
         own |= {"exporter_interval_seconds": 1, "model_poll_seconds": 1}
         environment = variables(settings.model_copy(update=own))
-        environment |= {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "counts")}
         with (
             running(
                 [sys.executable, "-m", "monitoring.exporter"],
@@ -316,7 +315,8 @@ def serve(tmp_path) -> Callable[[Settings], AbstractContextManager[dict[str, int
             running(
                 [sys.executable, "-m", "model_deployment.server"],
                 tmp_path / "risk-o-meter.log",
-                environment,
+                # Its alone: it makes the folder.
+                environment | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "counts")},
             ),
         ):
             for url in (
