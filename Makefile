@@ -85,7 +85,7 @@ test: $(ENVIRONMENT) ## All tests that take seconds, and the whole stack once (a
 test-slow: $(ENVIRONMENT) ## Only the slow ones; some measure, so the machine is theirs
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not compose" $(ARGS)
 coverage: $(ENVIRONMENT) ## What `make test` runs, and how much of the code that is, lines and branches
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not compose" --cov $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov -m "not slow and not compose" $(ARGS)
 test-all: test test-slow ## Both
 test-compose: $(ENVIRONMENT) ## Bring docker-compose.yml up and use it (by another command: COMPOSE_UP=...)
 	@$(PY) -m pytest -m compose tests/compose $(ARGS)
@@ -126,7 +126,7 @@ requirements: $(ENVIRONMENT) ## Write requirements.txt from uv.lock
 	@$(EXPORT) > requirements.txt
 clean: ## Remove .venv and caches; the state in var/ stays
 	@! $(PY) -m tools.stack running 2>/dev/null || { echo 'it runs: `make stop` first' >&2; exit 1; }
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	@find . -name __pycache__ -not -path './var/*' -prune -exec rm -rf {} +
 reset: ## Remove all state, var/: databases, models, decisions, reports (CONFIRM=1)
 	@test "$(CONFIRM)" = 1 || { echo 'removes every model, decision and report in var/: make reset CONFIRM=1' >&2; exit 2; }

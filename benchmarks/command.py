@@ -21,10 +21,9 @@ from pathlib import Path
 from benchmarks import scoring
 from benchmarks.progress import say
 from benchmarks.servers import appoint, environment_of, mlflow_server, registered
-from benchmarks.serving import write_clients
+from benchmarks.serving import INPUTS, write_clients
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.registry import Registry
-from credit_risk.schema.attributes import ATTRIBUTES, SCORED
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.storage.backends import open_blobs, open_documents
 
@@ -68,8 +67,7 @@ def _baseline(folder: Path, scorer: CreditScorer) -> list[str]:
     """Write what the baseline needs, and return its command, without the files."""
     model, inputs = folder / "model.txt", folder / "inputs.json"
     scorer.booster.save_model(model)
-    categories = {a.name: list(a.categories) for a in ATTRIBUTES if a.name in SCORED}
-    inputs.write_text(json.dumps({"inputs": categories, "threshold": scorer.threshold}))
+    inputs.write_text(json.dumps({"inputs": INPUTS, "threshold": scorer.threshold}))
     return [sys.executable, "-m", "benchmarks.pandas_way", str(model), str(inputs)]
 
 

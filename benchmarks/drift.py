@@ -134,25 +134,25 @@ class Story:
 
         versions = Registry(registry, settings.model_name)
         appoint(versions, self.log)
-        self._refresher = Collector(self.log, versions, settings, evidently)
+        self._collector = Collector(self.log, versions, settings, evidently)
         self.started = timed(self._read)
 
     def _read(self) -> None:
         """Refresh until all is read: a big log enters the book of loans bit by bit."""
         decided = any(record.n_decided for record in self.log.batches())
-        while not self._refresher.refresh().quality.vintages and decided:
+        while not self._collector.refresh().quality.vintages and decided:
             pass
 
     @property
     def drift(self) -> Drift:
         """The verdict of the last refresh."""
-        assert self._refresher.figures.drift is not None
-        return self._refresher.figures.drift
+        assert self._collector.figures.drift is not None
+        return self._collector.figures.drift
 
     def refresh(self, seed: int, *, drifted: bool = False) -> "Seconds":
         """Return how long a refresh with some new decisions takes."""
         self._world.decide(self.log, self._world.draw(NEW, drifted=drifted, seed=seed))
-        return timed(self._refresher.refresh)
+        return timed(self._collector.refresh)
 
     def decisions(self) -> pd.DataFrame:
         """Return all decisions of the window."""

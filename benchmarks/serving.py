@@ -34,13 +34,13 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
-import pandas as pd
 import psutil
 import pyarrow.csv
 
 from benchmarks import scoring
 from benchmarks.load import Load, ask
 from benchmarks.page import has_browser, seconds_to_result
+from benchmarks.pandas_way import score
 from benchmarks.progress import say
 from benchmarks.servers import (
     Riskometer,
@@ -56,6 +56,8 @@ from credit_risk.scoring.model import CreditScorer
 from credit_risk.training_data.data import read_training
 
 _PART = "risk-o-meter-benchmark"
+# The inputs of a scorer, with the categories of each; none where it is a number.
+INPUTS = {a.name: a.categories for a in ATTRIBUTES if a.name in SCORED}
 
 
 class Line(NamedTuple):
@@ -243,18 +245,7 @@ def one_file(
 
 def pandas_way(scorer: CreditScorer, source: Path, target: Path) -> None:
     """Score a file in pandas."""
-    clients = pd.read_csv(source)
-    inputs = clients[list(SCORED)].copy()
-
-    for attribute in ATTRIBUTES:
-        if attribute.kind == "category" and attribute.name in SCORED:
-            inputs[attribute.name] = pd.Categorical(
-                inputs[attribute.name], categories=attribute.categories
-            ).codes
-
-    clients["risk"] = scorer.booster.predict(inputs)
-    clients["prediction"] = np.where(clients["risk"] >= scorer.threshold, "red", "green")
-    clients.to_csv(target, index=False)
+    score(scorer.booster, INPUTS, scorer.threshold, source, target)
 
 
 def pyarrow_way(source: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 # Without proxies: one from the environment would be used even for 127.0.0.1.
-_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+open_directly = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 class PrefectAPI:
@@ -62,5 +62,5 @@ class PrefectAPI:
 
     def _fetch(self, path: str, body: bytes | None = None) -> Any:
         request = urllib.request.Request(f"{self.address}/{path}", body, self._headers)  # noqa: S310 - a setting
-        with _open(request, timeout=self._timeout) as response:
+        with open_directly(request, timeout=self._timeout) as response:
             return json.load(response)

@@ -165,6 +165,16 @@ def test_a_file_of_outcomes_goes_to_the_command_with_its_name(place):
     assert said.splitlines()[-1].endswith("[model_deployment.outcomes] [--name] [my outcomes.csv]")
 
 
+@pytest.mark.parametrize(("asked", "options"), [({}, ""), ({"REASONS": "1"}, " [--reasons]")])
+def test_a_file_to_score_goes_to_the_command_with_its_name(place, asked, options):
+    (place / "local-runs").touch()
+    (place / "my clients.csv").write_text("x")
+    said = dispatched(place, "score", FILE="my clients.csv", OUT="result.csv", **asked)
+    assert said.returncode == 0
+    command = (place / "result.csv").read_text().splitlines()[-1]
+    assert command.endswith(f"[model_deployment.score] [--name] [my clients.csv]{options}")
+
+
 def test_training_data_are_written_where_training_runs(place):
     (place / "compose-runs").touch()
     said = dispatched(place, "training-data").stdout

@@ -10,7 +10,7 @@ from credit_risk.decision_log.outcome_file import DATE, DECISION_ID, OutcomeRow,
 from credit_risk.decision_log.overrides import final_predictions
 from credit_risk.schema.attributes import CLIENT_ID, GREEN
 from credit_risk.schema.faults import InvalidValue
-from credit_risk.schema.formulas import harmless_text
+from credit_risk.schema.formulas import escape_formula
 from credit_risk.schema.spelling.ids import parsed
 
 NAMED_DECISIONS = 10
@@ -138,7 +138,7 @@ def _spellings(client_id: str) -> tuple[str, ...]:
 
     It may have been stored as a float, or escaped by a download.
     """
-    return parsed(client_id)[0], client_id, harmless_text(client_id)
+    return parsed(client_id)[0], client_id, escape_formula(client_id)
 
 
 def _check_date(row: OutcomeRow, decision: DecisionSummary) -> None:

@@ -33,6 +33,6 @@ def escape_formulas(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedA
     return pc.if_else(runs, pc.binary_join_element_wise("'", texts, ""), texts)
 
 
-def harmless_text(text: str) -> str:
+def escape_formula(text: str) -> str:
     """Return one cell, escaped by `escape_formulas`."""
     return str(escape_formulas(pa.array([text]))[0].as_py())

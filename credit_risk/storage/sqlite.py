@@ -22,11 +22,10 @@ PAGE = 1000
 # triggers the merge waits some milliseconds; with SQLite's default of 1,000 pages, every hundredth
 # decision would.
 MERGED_AT = 10_000
-# The collections whose `_id` is a number, which SQLite uses as its own row number.
+# The collections whose `_id` is a number, which SQLite uses as its own row number. None of their
+# records is ever changed or removed. Whoever has the file can drop the triggers that see to that:
+# they stop mistakes, and edits by hand that would leave no trace.
 NUMBERED = {"batches", "events", "approvals"}
-# Of these no record is ever changed or removed. Whoever has the file can drop the triggers that
-# see to that: they stop mistakes, and edits by hand that would leave no trace.
-KEPT = ("batches", "events", "approvals")
 
 # Seconds between two attempts to begin a transaction while another process writes, which takes a
 # fraction of a millisecond.
@@ -276,8 +275,8 @@ def _create_tables(connection: sqlite3.Connection) -> None:
                 f"CREATE INDEX IF NOT EXISTS {index} ON {name} ({', '.join(columns)}) "
                 f"WHERE {columns[0]} IS NOT NULL"
             )
-    for name in KEPT:
-        _keep(connection, name)
+        if name in NUMBERED:
+            _keep(connection, name)
     connection.commit()
 
 

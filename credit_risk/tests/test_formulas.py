@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from credit_risk.schema.formulas import escape_formulas, harmless_text
+from credit_risk.schema.formulas import escape_formula, escape_formulas
 
 SIGNS = "=+-@＝＋－＠"
 HARMLESS = [
@@ -48,7 +48,7 @@ def cells(text: str, separator: str) -> list[str]:
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_text_that_is_not_a_formula_is_unchanged(text):
-    assert harmless_text(text) == text
+    assert escape_formula(text) == text
 
 
 @pytest.mark.parametrize("sign", SIGNS)
@@ -57,7 +57,7 @@ def test_text_that_is_not_a_formula_is_unchanged(text):
     ["", " ", "\t", "\r", "\n", "\x0b", "\x0c", "\u00a0", "\ufeff", "\u2003", "\u200b", "\x00"],
 )
 def test_formula_after_any_blank_is_escaped(sign, blank):
-    assert harmless_text(f"{blank}{sign}1+1").startswith("'")
+    assert escape_formula(f"{blank}{sign}1+1").startswith("'")
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
@@ -74,21 +74,21 @@ def test_formula_after_any_blank_is_escaped(sign, blank):
     ],
 )
 def test_part_of_a_split_text_is_not_a_formula(text, separator):
-    assert not any(map(runs, cells(harmless_text(text), separator)))
+    assert not any(map(runs, cells(escape_formula(text), separator)))
     if separator in text:
         assert any(map(runs, cells(text, separator))), "the attack is one"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"])
 def test_line_within_a_text_is_not_a_formula(end):
-    assert harmless_text(f"a{end}=1+1") == f"a{end}'=1+1"
+    assert escape_formula(f"a{end}=1+1") == f"a{end}'=1+1"
 
 
 @given(
     st.text(st.sampled_from("=+-@;\t\n \"'a1\u00a0\ufeff＝"), max_size=8), st.sampled_from(",;\t")
 )
 def test_no_separator_turns_a_text_into_a_formula(text, separator):
-    safe = harmless_text(text)
+    safe = escape_formula(text)
     assert not any(map(runs, cells(safe, separator)))
     assert safe.replace("'", "") == text.replace("'", "")
 

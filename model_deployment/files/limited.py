@@ -21,6 +21,7 @@ MEMORY = 400_000_000
 CPU_SECONDS = 8
 # Characters of the CSV: enough for 300,000 clients without further columns.
 MAX_TEXT = 25_000_000
+MAX_COLUMNS = 1000
 MAX_ROWS = 200_000
 TOO_MANY = f"the file has more than {MAX_ROWS:,} rows; send the clients in several files"
 TOO_LARGE = (

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from model_deployment.files.limited import (
+    MAX_COLUMNS,
     MAX_ROWS,
     MAX_TEXT,
     TOO_LARGE,
@@ -23,7 +24,6 @@ from model_deployment.files.limited import (
     run,
 )
 
-MAX_COLUMNS = 1000
 _BATCH_ROWS = 10_000
 # Beyond it floats do not have every whole number.
 _EXACT = 2.0**53

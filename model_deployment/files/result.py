@@ -60,7 +60,7 @@ class Result:
     @classmethod
     def of(cls, batch: Batch, reasons: pa.Array | None = None) -> "Result":
         """Return the result of a batch that was just decided."""
-        return cls(batch.table, batch.time, {}, reasons, batch.applications.extra)
+        return cls(batch.table, batch.time, reasons=reasons, extra=batch.applications.extra)
 
     def table(self) -> pa.Table:
         """Return the whole result. Texts that a spreadsheet would run as formulas are escaped."""

@@ -16,6 +16,7 @@ from typing import Any
 import python_calamine
 
 from model_deployment.files.limited import (
+    MAX_COLUMNS,
     MAX_ROWS,
     MAX_TEXT,
     TOO_LARGE,
@@ -26,8 +27,6 @@ from model_deployment.files.limited import (
 )
 from model_deployment.files.parts import NO_BOOK, Parts
 from model_deployment.files.sheets import Cells, Sheets, shown_in
-
-MAX_COLUMNS = 1000
 
 
 def as_csv(data: bytes) -> Read:

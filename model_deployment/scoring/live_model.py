@@ -85,7 +85,7 @@ class LiveModel:
         self._follow_alias = follow_alias
         self._one_off = one_off
         self._serving: Serving | None = None
-        self._trouble = "The Production model has not been looked for yet."
+        self._status_message = "The Production model has not been looked for yet."
         self._log_away = False
         self._alias_agrees: bool | None = None
         # For old decisions, which people open one by one.
@@ -101,7 +101,7 @@ class LiveModel:
     @property
     def status_message(self) -> str:
         """Why no model serves, or why the newest does not; empty when all is well."""
-        return self._trouble
+        return self._status_message
 
     @property
     def log_away(self) -> bool:
@@ -123,7 +123,7 @@ class LiveModel:
         """
         serving = self._serving
         if serving is None:
-            raise ScoringOff(self._trouble)
+            raise ScoringOff(self._status_message)
         return serving
 
     def scorer(self, version: str, digest: str) -> CreditScorer:
@@ -158,14 +158,14 @@ class LiveModel:
             self._alias_agrees = None if now.astray is None else not now.astray
             if not now.goes_on:
                 self._follow(now.approval)
-            self._say(_trouble(now))
+            self._report(_status_message(now))
         except RegistryUnavailable:
-            self._say("MLflow cannot be reached.")
+            self._report("MLflow cannot be reached.")
         except LogUnavailable:
             self._log_away = True
-            self._say("The decision log cannot be reached.")
+            self._report("The decision log cannot be reached.")
         except (ModelRefused, NoSuchVersion) as error:
-            self._say(f"The Production version was refused: {error}.")
+            self._report(f"The Production version was refused: {error}.")
 
     def _follow(self, approval: Approval | None) -> None:
         """Serve by an approval, or serve nothing without one."""
@@ -193,7 +193,7 @@ class LiveModel:
             except Exception:
                 # Whatever it is, the next attempt may succeed, and the present model serves on.
                 logger.exception("looking for the Production model failed")
-                self._say("The Production model cannot be loaded; the service's log says why.")
+                self._report("The Production model cannot be loaded; the service's log says why.")
 
             # Each worker polls for itself: once one serves, the others should follow soon.
             seconds = self._poll_seconds
@@ -218,13 +218,13 @@ class LiveModel:
             earlier[-1] if earlier else None,
         )
 
-    def _say(self, status_message: str) -> None:
-        if status_message and status_message != self._trouble:
+    def _report(self, status_message: str) -> None:
+        if status_message and status_message != self._status_message:
             logger.warning("%s", status_message)
-        self._trouble = status_message
+        self._status_message = status_message
 
 
-def _trouble(now: InForce) -> str:
+def _status_message(now: InForce) -> str:
     """Return why nothing serves, or a notice beside the version that serves."""
     if now.astray is None:
         return "MLflow cannot be reached."

@@ -51,6 +51,32 @@ def test_request_with_too_many_rows_to_explain_is_refused(settings, production, 
     assert client.post("/api/v1/score?reasons=true", json=client_rows[:3]).status_code == 200
 
 
+def test_csv_with_too_many_rows_to_explain_is_refused(
+    settings, production, log, client_rows, as_csv
+):
+    few = settings.model_copy(update={"max_explained_rows": 3})
+    client = client_of(create_app(few, production=production, log=log))
+    form = {"file": (io.BytesIO(as_csv(client_rows[:4]).encode()), "clients.csv")}
+    headers = {"Accept": "text/csv"}
+    body = is_problem(client.post("/api/v1/files?reasons=1", data=form, headers=headers), 413)
+    assert "at most 3 clients" in body["detail"]
+    assert log.batches() == []
+
+
+def test_csv_of_a_version_that_cannot_explain_says_so(
+    client, registry, production, client_rows, as_csv, appoint
+):
+    train = read_training("data/train.csv")
+    registry.scorers = [CreditScorer(num_boost_round=5).fit(train, train["class"])] * 2
+    appoint("2")
+    production.refresh()
+    form = {"file": (io.BytesIO(as_csv(client_rows[:1]).encode()), "clients.csv")}
+    headers = {"Accept": "text/csv"}
+    answer = client.post("/api/v1/files?reasons=1", data=form, headers=headers)
+    (row,) = csv.DictReader(io.StringIO(answer.text))
+    assert row["reasons"].startswith("unavailable: ")
+
+
 def test_a_version_that_cannot_explain_says_so(client, registry, production, client_rows, appoint):
     train = read_training("data/train.csv")
     registry.scorers = [CreditScorer(num_boost_round=5).fit(train, train["class"])] * 2

@@ -97,6 +97,16 @@ def test_command_writes_the_result_that_the_log_gives_later(
     assert b"risk" in done.stdout
 
 
+def test_reasons_for_too_many_clients_are_refused_before_anything_is_decided(
+    score, model, client_rows, as_csv, settings, monkeypatch
+):
+    monkeypatch.setenv("MAX_EXPLAINED_ROWS", "3")
+    done = score(as_csv(client_rows[:4]).encode(), model, "--reasons")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"Reasons are given for at most 3 clients at a time" in done.stderr
+    assert open_log(settings).batches() == []
+
+
 def test_command_without_a_decision_writes_nothing(score, model, client_rows, as_csv):
     done = score(as_csv([client_rows[0] | {"purpose": "yacht"}]).encode(), model)
     assert (done.returncode, done.stdout) == (2, b"")

@@ -63,12 +63,12 @@ class Window:
         self._reach = timedelta(hours=settings.drift_window_hours)
         self._latest = max(settings.drift_window_rows, self.minimum)
         self._shown = max(settings.drift_evidently_rows, self.minimum)
-        self._tally = SlidingCounts(self.cells)
+        self._counts = SlidingCounts(self.cells)
         self._newest = decision_schema(COLUMNS).empty_table()
         self._changed = False
 
     def __len__(self) -> int:
-        return len(self._tally.window)
+        return len(self._counts.window)
 
     @property
     def enough(self) -> bool:
@@ -88,7 +88,7 @@ class Window:
     @property
     def rows(self) -> Rows:
         """The decisions as they are tallied."""
-        return self._tally.window
+        return self._counts.window
 
     def advance(self, feed: LogFeed, now: datetime) -> bool:
         """Take in what is new in the log, drop what is too old, return whether anything changed.
@@ -135,7 +135,7 @@ class Window:
 
         scored = decisions.set_column(decisions.column_names.index(RISK), RISK, risk)
         microseconds = decisions["time"].cast(pa.int64()).cast(pa.float64())
-        self._tally.append(
+        self._counts.append(
             self.cells.place(scored),
             time=pc.divide(microseconds, 1e6).to_numpy(),
             risk=risk.to_numpy(),
@@ -153,12 +153,12 @@ class Window:
     def move(self, now: datetime) -> bool:
         """Drop what is too old, and return whether anything changed since the last call."""
         since = now - self._reach
-        n = int(np.count_nonzero(self._tally.kept["time"] >= since.timestamp()))
+        n = int(np.count_nonzero(self._counts.kept["time"] >= since.timestamp()))
         if n < self.minimum:
-            n = min(self._latest, len(self._tally.kept))
+            n = min(self._latest, len(self._counts.kept))
 
-        self._changed |= self._tally.move(n) != 0
-        self._tally.forget(self._latest)
+        self._changed |= self._counts.move(n) != 0
+        self._counts.forget(self._latest)
 
         changed, self._changed = self._changed, False
         if changed:
@@ -167,7 +167,7 @@ class Window:
 
     def judge(self) -> Drift:
         """Return the verdict on all of the window."""
-        return judge(self.cells, self._tally.counts, self.minimum)
+        return judge(self.cells, self._counts.counts, self.minimum)
 
     def judge_newest(self, tester: Tester | None = None) -> Drift:
         """Return the verdict on the newest decisions alone.
@@ -191,12 +191,12 @@ class Window:
 
     def missing(self) -> dict[str, int]:
         """Return how many values of each attribute are missing."""
-        found = self.cells.missing(self._tally.counts)
+        found = self.cells.missing(self._counts.counts)
         return {name: found[name] for name in NAMES}
 
     def outside(self) -> dict[str, int]:
         """Return how many values of each number lie outside their range in the reference."""
-        return self.cells.outside(self._tally.counts)
+        return self.cells.outside(self._counts.counts)
 
     @cached_property
     def newest(self) -> pd.DataFrame:

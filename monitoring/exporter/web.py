@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote
 from markdown_it import MarkdownIt
 
 from credit_risk.settings import Settings
-from monitoring.reports.report_store import NoSuchReport, Report, ReportStore, ShelfUnavailable
+from monitoring.reports.report_store import NoSuchReport, Report, ReportStore, ReportsUnavailable
 
 RUNBOOK = Path(__file__).parents[1] / "runbook.md"
 LIST = "/reports"
@@ -111,7 +111,7 @@ class Site:
             return self._reports(path, query)
         except NoSuchReport:
             return Answer(404, b"there is no such report; /reports lists those that are kept\n")
-        except ShelfUnavailable as error:
+        except ReportsUnavailable as error:
             return Answer(503, f"{error}\n".encode(), headers={"Retry-After": "30"})
 
     def _reports(self, path: str, query: str) -> Answer:

@@ -31,7 +31,7 @@ class NoSuchReport(LookupError):
     """There is no report by that id, or its page was removed."""
 
 
-class ShelfUnavailable(ConnectionError):
+class ReportsUnavailable(ConnectionError):
     """The decision log or the bucket does not answer."""
 
 
@@ -48,7 +48,7 @@ class Report:
 class ReportStore:
     """The reports that are kept; nothing is opened before the first call.
 
-    Every method may raise `ShelfUnavailable`.
+    Every method may raise `ReportsUnavailable`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -95,7 +95,7 @@ class ReportStore:
         except BlobMissing:
             raise NoSuchReport(id) from None
         except (OSError, GoogleAPIError, GoogleAuthError) as error:
-            raise ShelfUnavailable(f"the bucket does not answer: {error}") from error
+            raise ReportsUnavailable(f"the bucket does not answer: {error}") from error
 
     def _find(self, where: dict[str, Any], limit: int = 0) -> Iterator[Report]:
         try:
@@ -104,7 +104,7 @@ class ReportStore:
                 time, body = datetime.fromisoformat(d["time"]), d["body"]
                 yield Report(d["_id"], time, body.get("page"), body)
         except LogUnavailable as error:
-            raise ShelfUnavailable(str(error)) from error
+            raise ReportsUnavailable(str(error)) from error
 
     def _stores(self) -> tuple[Documents, Blobs]:
         if self._opened is None:
@@ -112,7 +112,7 @@ class ReportStore:
                 documents = open_documents(self._settings.decision_log)
                 self._opened = documents, open_blobs(self._settings.bucket)
             except (OSError, GoogleAuthError) as error:
-                raise ShelfUnavailable(f"the bucket cannot be opened: {error}") from error
+                raise ReportsUnavailable(f"the bucket cannot be opened: {error}") from error
         return self._opened
 
 

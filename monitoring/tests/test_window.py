@@ -162,7 +162,7 @@ def test_the_figures_equal_those_of_all_rows_as_decisions_come_and_go(
         assert (window.start, window.end) == (frame["time"].iloc[0], frame["time"].iloc[-1])
         seen.add((window.enough, len(window) <= 150))
     assert len(seen) >= 2
-    assert len(window._tally.kept) < 1000
+    assert len(window._counts.kept) < 1000
 
 
 def test_the_newest_are_a_part_of_the_window(settings, log, draw, decide, reference):

@@ -10,11 +10,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from credit_risk.prefect_api import PrefectAPI
+from credit_risk.prefect_api import PrefectAPI, open_directly
 from tools.stack.services import Service
-
-# A proxy from the environment would be asked for 127.0.0.1 too.
-_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 Process = Mapping[str, Any]
 """What supervisord knows of a process."""
@@ -105,7 +102,7 @@ def _fetch(url: str, body: bytes | None, login: str) -> bytes:
     if login:
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
     request = urllib.request.Request(url, body, headers)  # noqa: S310 - our own address
-    with _open(request, timeout=3) as response:
+    with open_directly(request, timeout=3) as response:
         return bytes(response.read())
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from credit_risk.schema.faults import shown
-from credit_risk.schema.formulas import harmless_text
+from credit_risk.schema.formulas import escape_formula
 from credit_risk.schema.spelling.words import ABSENT
 
 IdForm = Literal["", "absent", "float", "scientific", "apostrophe"]
@@ -49,7 +49,7 @@ def parsed(value: str | int | float) -> tuple[str, IdForm]:
     if match := _WHOLE.fullmatch(text):
         return match[1], "float"
     # Our own downloads put it in front of what a spreadsheet would run as a formula.
-    if text.startswith("'") and harmless_text(text[1:]) == text:
+    if text.startswith("'") and escape_formula(text[1:]) == text:
         return text[1:], "apostrophe"
     return text, _form(text)
 
