@@ -139,6 +139,30 @@ def mongodb_url(_mongodb: str, request: pytest.FixtureRequest) -> str:
     return f"{_mongodb}/test_{abs(hash(request.node.nodeid))}"
 
 
+@pytest.fixture(scope="session")
+def _mongo_java(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    program = need("mongo-java-server", "tools/install-parts.sh builds it")
+    port = free_port()
+    with running([program, str(port)], tmp_path_factory.mktemp("mongo-java") / "log"):
+        wait_for(lambda: listens(port), what="mongo-java-server")
+        yield f"mongodb://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def mongo_java_url(
+    _mongo_java: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> str:
+    """A new database for the test, on another server that speaks MongoDB's protocol.
+
+    It updates a document atomically, as MongoDB does and FerretDB's SQLite handler does not. Of its
+    indexes only the unique ones are used. What it returns while others write is no proof: a read,
+    or the document after `find_one_and_update`, may hold a part of a later update.
+    """
+    # It announces the protocol of MongoDB 4.2, which pymongo refuses.
+    monkeypatch.setattr("pymongo.common.MIN_SUPPORTED_WIRE_VERSION", 8)
+    return f"{_mongo_java}/test_{abs(hash(request.node.nodeid))}"
+
+
 class Sent(pymongo.monitoring.CommandListener):
     """Notes the rights that MongoDB requires for the commands that this process sends."""
 
