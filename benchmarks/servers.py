@@ -100,8 +100,7 @@ class Riskometer(NamedTuple):
 
     def n_batches(self) -> int:
         """Return the number of requests logged."""
-        newest = next(self.log.latest_batches(limit=1), None)
-        return newest.seq if newest else 0
+        return len(self.log.batches())
 
     def n_decided(self, batch: str) -> int:
         """Return the number of logged decisions of a batch."""

@@ -8,7 +8,7 @@ from google.auth.exceptions import GoogleAuthError
 from pydantic import ValidationError
 
 from credit_risk.decision_log.log import DecisionLog, open_log
-from credit_risk.decision_log.verify import verify
+from credit_risk.decision_log.proof.verify import verify
 from credit_risk.registry.approval_log import Approval, history
 from credit_risk.registry.approvals import ApprovalRejected, adopt, approve, rollback
 from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         "1 when there is nobody to add yet; 2 on failure.",
     )
     commands.add_parser(
-        "verify", help="read the whole decision log, and say whether anything of it is missing"
+        "verify", help="read the whole decision log, and name what is missing or was changed"
     )
     commands.add_parser("settings", help="list the settings, their defaults and meanings")
 
@@ -111,9 +111,13 @@ def _training_data() -> int:
     return 0
 
 
+def _progress(text: str) -> None:
+    print(f"verify: {text}", file=sys.stderr, flush=True)
+
+
 def _verify() -> int:
     try:
-        print(verify(open_log(Settings())).summary)
+        print(verify(open_log(Settings()), _progress).summary)
     except (ValueError, OSError, GoogleAPIError, GoogleAuthError) as error:
         print(f"verify: {error}", file=sys.stderr)
         return 1

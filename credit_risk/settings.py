@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         le=1000,
         description="Longest time, in milliseconds, that SQLite may delay writing the "
         "decision on a single client to disk. 0: it is on disk before it is "
-        "answered. 100, as in MongoDB, is faster, but a power cut (not a crash) "
+        "answered. 100 is faster, but a power cut (not a crash) "
         "may lose the decisions of that time",
     )
     bucket: str = Field(

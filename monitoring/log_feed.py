@@ -22,6 +22,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from credit_risk.decision_log.batch import BatchRecord, decision_schema
+from credit_risk.decision_log.chains.position import START, Position
 from credit_risk.decision_log.log import DecisionLog
 from monitoring.log_reader import parts, read_kept
 
@@ -76,9 +77,9 @@ class LogFeed:
     def __init__(self, log: DecisionLog) -> None:
         self.log = log
         self.last_event = 0
-        self._positions: dict[Fold, int] = {}
-        self._pages: deque[tuple[int, Sequence[BatchRecord]]] = deque(maxlen=PAGES_KEPT)
-        self._end: int | None = None
+        self._positions: dict[Fold, Position] = {}
+        self._pages: deque[tuple[Position, Sequence[BatchRecord]]] = deque(maxlen=PAGES_KEPT)
+        self._end: Position | None = None
 
     def begin(self) -> None:
         """Begin to read what is new; until the next call all folds are brought to the same end.
@@ -95,8 +96,8 @@ class LogFeed:
         """Return whether a fold was added."""
         return fold in self._positions
 
-    def add(self, fold: Fold, after: int = 0) -> None:
-        """Have a fold handed what comes after a batch's number."""
+    def add(self, fold: Fold, after: Position = START) -> None:
+        """Have a fold handed what comes after a position in the log."""
         self._positions[fold] = after
 
     def remove(self, fold: Fold) -> None:
@@ -132,33 +133,33 @@ class LogFeed:
                 n += self._hand_over(part, fold)
         return True
 
-    def _records(self, after: int) -> Sequence[BatchRecord]:
-        """Return some records after a number, up to the end; none where that is reached."""
-        if self._end is not None and after >= self._end:
+    def _records(self, after: Position) -> Sequence[BatchRecord]:
+        """Return some records after a position, up to the end; none where that is reached."""
+        if after == self._end:
             return ()
 
         page = self._kept(after)
         if not page:
             page = self.log.batches(after=after, limit=PAGE)
             if self._end is None and len(page) < PAGE:
-                self._end = page[-1].seq if page else after
+                self._end = after.past(page)
             if page:
                 self._pages.append((after, page))
 
-        return [record for record in page if self._end is None or record.seq <= self._end]
+        return [record for record in page if self._end is None or self._end.covers(record)]
 
-    def _kept(self, after: int) -> Sequence[BatchRecord]:
-        """Return the records after a number on the page where they begin, if that is kept."""
+    def _kept(self, after: Position) -> Sequence[BatchRecord]:
+        """Return the records after a position on the page where they begin, if that is kept."""
         for start, page in self._pages:
-            if start <= after < page[-1].seq:
-                return [record for record in page if record.seq > after]
+            n = sum(after.covers(record) for record in page)
+            if n < len(page) and after == start.past(page[:n]):
+                return page[n:]
         return ()
 
     def _hand_over(self, part: Sequence[BatchRecord], fold: Fold) -> int:
         """Hand consecutive batches over, and return how many decisions they hold."""
-        folds = [fold]
+        folds, position = [fold], self._positions[fold]
         if fold.columns:
-            position = self._positions[fold]
             folds = [other for other, at in self._positions.items() if at == position]
 
         wanted = [
@@ -172,7 +173,8 @@ class LogFeed:
         else:
             decisions = decision_schema(columns).empty_table()
 
+        after = position.past(part)
         for other in folds:
             other.take(part, decisions.select(other.columns))
-            self._positions[other] = part[-1].seq
+            self._positions[other] = after
         return int(decisions.num_rows)

@@ -14,7 +14,9 @@ import psutil
 import pytest
 import requests
 
+from credit_risk.decision_log.log import DecisionLog
 from tests.support.processes import free_port, wait_for
+from tests.support.stacks import log_of
 from tools.stack import processes
 
 ROOT = Path(__file__).parents[1]
@@ -154,3 +156,41 @@ def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     yield new
     for stack in made:
         stack.clear()
+
+
+# Fewer candidates, and less time between looks, than people need.
+OF_A_DAY = {
+    "N_ITER": "5",
+    "RISKOMETER_PROCESSES": "2",
+    "EXPORTER_INTERVAL_SECONDS": "1",
+    "MODEL_POLL_SECONDS": "2",
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=["sqlite-and-folder", pytest.param("mongodb-and-gcs", marks=pytest.mark.slow)],
+)
+def stack(request, new_stack):
+    """A stack that runs, for all tests of a module."""
+    variables, name = dict(OF_A_DAY), request.path.stem.replace("_", "-")
+    if request.param == "mongodb-and-gcs":
+        emulator = request.getfixturevalue("_gcs")
+        requests.post(f"{emulator}/storage/v1/b?project=local", json={"name": name}, timeout=20)
+        variables |= {
+            "DECISION_LOG": f"{request.getfixturevalue('_mongodb')}/{name}",
+            "BUCKET": f"gs://{name}/credit-risk",
+            "STORAGE_EMULATOR_HOST": emulator,
+        }
+    stack = new_stack(**variables)
+    stack.start()
+    stack.wait_until_ready()
+    return stack
+
+
+@pytest.fixture
+def log(stack, monkeypatch) -> DecisionLog:
+    """The stack's decision log, read as its services read it."""
+    if emulator := stack.environment.get("STORAGE_EMULATOR_HOST"):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+    return log_of(stack.environment)

@@ -6,81 +6,19 @@ slow ones, on MongoDB's protocol and a storage server.
 """
 
 import csv
-import io
 import re
-import shutil
-import signal
 from typing import Any
 
 import pytest
 import requests
-from alembic import command
-from mlflow.store.db.utils import _get_alembic_config
-from sqlalchemy import create_engine
 
-from credit_risk.decision_log.log import DecisionLog
-from credit_risk.decision_log.verify import verify
 from credit_risk.prefect_api import PrefectAPI
 from credit_risk.storage.backends import open_blobs
 from tests.support.processes import wait_for
-from tests.support.stacks import log_of, others_can
-from tools.paths import ROOT
+from tests.support.stacks import alias, clients, others_can, serves, upload
 from tools.stack.services import SERVICES
 
 pytestmark = pytest.mark.timeout(900)
-
-SETTINGS = {
-    "N_ITER": "5",
-    "RISKOMETER_PROCESSES": "2",
-    "EXPORTER_INTERVAL_SECONDS": "1",
-    "MODEL_POLL_SECONDS": "2",
-}
-
-
-@pytest.fixture(
-    scope="module",
-    params=["sqlite-and-folder", pytest.param("mongodb-and-gcs", marks=pytest.mark.slow)],
-)
-def stack(request, new_stack):
-    variables = dict(SETTINGS)
-    if request.param == "mongodb-and-gcs":
-        emulator = request.getfixturevalue("_gcs")
-        requests.post(
-            f"{emulator}/storage/v1/b?project=local", json={"name": "end-to-end"}, timeout=20
-        )
-        variables |= {
-            "DECISION_LOG": f"{request.getfixturevalue('_mongodb')}/end_to_end",
-            "BUCKET": "gs://end-to-end/credit-risk",
-            "STORAGE_EMULATOR_HOST": emulator,
-        }
-    stack = new_stack(**variables)
-    stack.start()
-    stack.wait_until_ready()
-    return stack
-
-
-@pytest.fixture
-def log(stack, monkeypatch) -> DecisionLog:
-    """The stack's decision log, read as its services read it."""
-    if emulator := stack.environment.get("STORAGE_EMULATOR_HOST"):
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
-    return log_of(stack.environment)
-
-
-def clients(n: int, **changes: str) -> bytes:
-    """Return n clients of the data as a CSV, with some columns changed."""
-    rows = list(csv.DictReader((ROOT / "data/credit-g.csv").read_text().splitlines()))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row | changes for row in rows[:n])
-    return text.getvalue().encode()
-
-
-def upload(stack, content: bytes, name: str = "clients.csv") -> dict[str, Any]:
-    answer = stack.post("RISKOMETER", "/api/v1/files", files={"file": (name, content)})
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
 
 
 def gauge(stack, name: str, labels: str = "") -> float | None:
@@ -89,17 +27,6 @@ def gauge(stack, name: str, labels: str = "") -> float | None:
         rf"^{name}{re.escape(labels)} (\S+)$", stack.get("EXPORTER", "/metrics").text, re.M
     )
     return float(found[1]) if found else None
-
-
-def serves(stack) -> str:
-    return str(stack.get("RISKOMETER", "/api/v1/model").json()["version"])
-
-
-def alias(stack, name: str) -> str:
-    answer = stack.get(
-        "MLFLOW", f"/api/2.0/mlflow/registered-models/alias?name=credit-risk&alias={name}"
-    )
-    return str(answer.json()["model_version"]["version"])
 
 
 def test_the_table_has_every_service_with_its_address_and_its_state(stack):
@@ -161,7 +88,11 @@ def test_prefect_shows_both_deployments_with_their_schedules(stack):
     login = re.search(r"^Prefect +(\S+) ", stack.make("passwords"), re.M)[1]
     found = PrefectAPI(stack.url("PREFECT", "/api"), login).ask("deployments/filter", {})
     schedules = {d["name"]: [s["schedule"]["cron"] for s in d["schedules"]] for d in found}
-    assert schedules == {"sunday-night": ["0 23 * * 0"], "every-3-hours": ["0 */3 * * *"]}
+    assert schedules == {
+        "sunday-night": ["0 23 * * 0"],
+        "every-3-hours": ["0 */3 * * *"],
+        "nightly": ["0 2 * * *"],
+    }
 
 
 def test_a_clerk_uploads_clients_and_sees_green_and_red(stack, chromium, tmp_path):
@@ -327,24 +258,6 @@ def test_another_killed_service_is_restarted(stack, service, port):
     )
 
 
-def test_a_killed_supervisor_and_runner_lose_nothing(stack, log):
-    decided = sum(record.n_decided for record in log.batches())
-    approvals = stack.make("approvals")
-    left = stack.processes()
-    for process in (stack.runner, stack.supervisor):
-        process.send_signal(signal.SIGKILL)
-    stack.runner.wait(10)
-    assert stack.processes("mlflow"), "its services run on, and hold their ports"
-    assert "left services behind" in stack.stack("status").stdout
-    stack.start()
-    assert "an earlier run was killed" in stack.wait_until_ready()
-    assert not {p.pid for p in left} & {p.pid for p in stack.processes()}
-    wait_for(lambda: serves(stack) == "1", 30, "the model")
-    assert stack.make("approvals") == approvals
-    assert sum(record.n_decided for record in log.batches()) == decided
-    assert alias(stack, "challenger") == "2", "a start trains nothing when there is a model"
-
-
 def test_only_its_user_can_read_the_state(stack):
     assert stack.var.stat().st_mode & 0o777 == 0o700
     # Except for copies of files that everybody may read: Prometheus' rules and Prefect's page.
@@ -365,40 +278,6 @@ def test_only_its_user_can_read_the_state(stack):
         assert login not in kept
     for process in stack.processes():
         assert login not in " ".join(process.cmdline())
-
-
-def older(database) -> None:
-    """Downgrade MLflow's database to the schema of an older version, by MLflow's migrations."""
-    address = f"sqlite:///{database}"
-    configuration, engine = _get_alembic_config(address), create_engine(address)
-    with engine.begin() as connection:
-        configuration.attributes["connection"] = connection
-        command.downgrade(configuration, "1b5f0d9ad7c1")
-    engine.dispose()
-
-
-def test_a_backup_of_the_running_stack_is_restored_after_its_loss_and_upgraded(
-    stack, log, tmp_path
-):
-    decided, approvals = verify(log), stack.make("approvals")
-    said = stack.make("backup", TO=str(tmp_path / "kept"))
-    assert ("not in it: DECISION_LOG" in said) == ("mongodb" in stack.environment["DECISION_LOG"])
-    stack.stop()
-    shutil.rmtree(stack.var)
-    assert decided.summary in stack.make("restore", FROM=str(tmp_path / "kept"))
-    older(stack.var / "mlflow.db")
-    assert decided.summary in stack.make("upgrade", TO=str(tmp_path / "before-upgrade"))
-    stack.start()
-    stack.wait_until_ready()
-    assert stack.make("approvals") == approvals
-    assert (alias(stack, "production"), alias(stack, "challenger"), serves(stack)) == (
-        "1",
-        "2",
-        "1",
-    )
-    assert upload(stack, clients(3))["n_decided"] == 3
-    # Not through `log`, which reads the file that was removed.
-    assert verify(log_of(stack.environment)).decisions == decided.decisions + 3
 
 
 def test_ctrl_c_leaves_nothing_running(stack):

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from datetime import UTC, datetime
 
 import bson
 import pymongo
@@ -9,8 +10,9 @@ import pytest
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
-from credit_risk.decision_log.log import open_log
-from credit_risk.decision_log.verify import verify
+from credit_risk.decision_log.log import DecisionLog, open_log
+from credit_risk.decision_log.proof.anchors import name_at
+from credit_risk.decision_log.proof.verify import verify
 from credit_risk.storage.backends import open_blobs
 from tests.support.batches import batch
 from tools.state.keeper import COLLECTIONS, NotEmpty, load_bucket, load_log, save_bucket, save_log
@@ -49,7 +51,9 @@ def test_a_log_is_restored_as_it_was(log, database):
     assert verify(log) == before
     assert log.events() == events
     assert names(database) <= set(COLLECTIONS)
-    log.commit(batch(1))  # and it goes on, in order
+    # The services begin anew, and it goes on.
+    log = DecisionLog(log.storage.documents, log.storage.blobs)
+    log.commit(batch(1))
     assert verify(log).decisions == before.decisions + 1
 
 
@@ -64,8 +68,8 @@ def test_a_log_is_restored_where_there_is_none(log, database):
 def test_a_saved_log_has_the_format_of_mongorestore(log, database):
     with tarfile.open(fileobj=saved(save_log, database)()) as tar:
         assert tar.getnames() == [f"{name}.bson" for name in COLLECTIONS]
-        decisions = bson.decode_all(tar.extractfile("decisions.bson").read())
-    assert [d["client_id"] for d in decisions] == ["c0", "c1", "c2"]
+        (record,) = bson.decode_all(tar.extractfile("batches.bson").read())
+    assert [d["client_id"] for d in record["decisions"]] == ["c0", "c1", "c2"]
 
 
 def test_a_log_is_replaced_only_when_confirmed(log, database):
@@ -104,6 +108,8 @@ def test_a_bucket_is_restored_as_it_was(gcs_url):
     blobs = open_blobs(gcs_url)
     blobs.put("mlflow/1/model", b"trees")
     blobs.put("reports/latest.html", b"one")
+    blobs.put(name_at(datetime.now(UTC)), b"an anchor that the copy of the log may not fit")
+    blobs.put("anchors/2026-01-01T02-00-00Z.json", b"an older one")
     kept = saved(save_bucket, blobs)
     blobs.put("reports/latest.html", b"two", overwrite=True)
     blobs.put("later", b"x")
@@ -111,6 +117,7 @@ def test_a_bucket_is_restored_as_it_was(gcs_url):
         load_bucket(blobs, kept(), replace=False)
     load_bucket(blobs, kept(), replace=True)
     assert {name: blobs.get(name) for name in blobs.names()} == {
+        "anchors/2026-01-01T02-00-00Z.json": b"an older one",
         "mlflow/1/model": b"trees",
         "reports/latest.html": b"one",
     }

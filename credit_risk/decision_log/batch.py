@@ -1,4 +1,4 @@
-"""A batch: the decisions on one request or file, and its commit mark in the decision log."""
+"""A batch: the decisions on one request or file, and its record in the decision log."""
 
 import os
 from collections.abc import Sequence
@@ -26,6 +26,8 @@ PART_ROWS = 32_768
 PREVIEWS_KEPT = timedelta(days=1)
 OPEN = "open"  # the caller where nobody has to identify themselves
 Kind = Literal["decision", "preview"]
+# Where a batch's decisions are: in its record, in documents of their own, or in a file.
+Form = Literal["inline", "documents", "parquet"]
 
 DECISION_SCHEMA = pa.schema(
     [
@@ -92,9 +94,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """The commit mark of a batch; `seq` is its place in the log, from 1, without gaps.
+    """The record of a batch, without its decisions.
 
-    `base_rate` and `caller` are None in records from before they were stored.
+    `seq` is its number, which holds its chain and its place there (`decision_log.chains`); 0 where
+    it is a preview. `base_rate` and `caller` are None in records from before they were stored.
     """
 
     seq: int
@@ -111,7 +114,7 @@ class BatchRecord:
     n_rejected: int
     n_red: int
     reasons: list[dict[str, Any]] = field(hash=False)
-    stored: Literal["documents", "parquet"]
+    stored: Form
     base_rate: float | None = None
     caller: str | None = None
 

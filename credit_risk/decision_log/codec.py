@@ -1,5 +1,6 @@
 """Converts batches and decisions to documents and Parquet files, as they are stored, and back."""
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -16,27 +17,39 @@ from credit_risk.decision_log.batch import (
     Batch,
     BatchRecord,
     DecisionSummary,
+    Form,
 )
+from credit_risk.decision_log.chains.hashes import document_hash, salt
 from credit_risk.schema.attributes import ATTRIBUTES, GREEN, RED
-from credit_risk.storage.documents import Document
+from credit_risk.storage.documents import UNIQUE_KEY, Document
 
+# The most decisions of a batch that its record carries: one document is stored as a whole or not at
+# all, and is its own commit mark.
+MAX_INLINE = 100
 # The most decisions of a batch that are stored as documents, one each; a bigger batch is one
 # Parquet file (a million documents take half a minute, the file a third of a second).
 MAX_DOCUMENTS = 10_000
+# What a decision's own document has of its batch.
+_OF_BATCH = ("_id", "batch", "time", "model_version")
 
 
-def as_documents(batch: Batch) -> bool:
-    """Return whether a batch's decisions are stored as documents, not as one file."""
-    return len(batch.applications) <= MAX_DOCUMENTS
+def form_of(batch: Batch) -> Form:
+    """Return where a batch's decisions are stored."""
+    n = len(batch.applications)
+    if batch.kind == "preview":
+        return "inline"
+    if n > MAX_DOCUMENTS:
+        return "parquet"
+    return "documents" if n > MAX_INLINE else "inline"
 
 
-def mark(batch: Batch) -> Document:
-    """Return the commit mark of a batch, without its number."""
+def mark(batch: Batch, decisions_hash: str) -> Document:
+    """Return the record of a batch, without its number, its decisions and its place in a chain."""
     reasons = [
         {"column": column, "reason": reason, "n": n}
         for (column, reason), n in batch.applications.reasons.items()
     ]
-    return {
+    record: Document = {
         "id": batch.id,
         "time": batch.time.isoformat(timespec="microseconds"),
         "kind": batch.kind,
@@ -52,48 +65,70 @@ def mark(batch: Batch) -> Document:
         "n_rejected": batch.applications.n_rejected,
         "n_red": int(np.count_nonzero(batch.decided.red)),
         "reasons": reasons,
-        "stored": "documents" if as_documents(batch) else "parquet",
+        "stored": form_of(batch),
+        "decisions_hash": decisions_hash,
     }
+    if batch.idempotency_key is not None and batch.kind == "decision":
+        record[UNIQUE_KEY] = f"{batch.caller}\n{batch.idempotency_key}"
+    return record
 
 
 def record(document: Document) -> BatchRecord:
-    """Return the record of a batch from its commit mark."""
-    fields = {name: value for name, value in document.items() if name not in ("_id", "time")}
-    return BatchRecord(seq=document["_id"], time=datetime.fromisoformat(document["time"]), **fields)
+    """Return the record of a batch from its document."""
+    fields = {name: document[name] for name in _RECORD_FIELDS if name in document}
+    seq = 0 if document["kind"] == "preview" else document["_id"]
+    return BatchRecord(seq=seq, **fields | {"time": datetime.fromisoformat(document["time"])})
 
 
-def documents(batch: Batch) -> list[Document]:
-    """Return a batch's decisions as documents.
+_RECORD_FIELDS = [f.name for f in dataclasses.fields(BatchRecord) if f.name != "seq"]
+
+
+def decisions(batch: Batch) -> list[Document]:
+    """Return a batch's decisions, each with a salt and its hash.
 
     It goes cell by cell: for so few rows, Arrow takes longer.
     """
     a, d = batch.applications, batch.decided
-    time = batch.time.isoformat(timespec="microseconds")
     warnings = a.row_warnings
 
-    decisions: list[Document] = []
+    made: list[Document] = []
     for i, row in enumerate(a.rows.tolist()):
         inputs = {
             attribute.name: _input(attribute.categories, code)
             for attribute, code in zip(ATTRIBUTES, a.codes[i].tolist(), strict=True)
         }
-        decisions.append(
-            {
-                "_id": batch.decision_id(row),
-                "batch": batch.id,
-                "row": row,
-                "time": time,
-                "client_id": a.client_id[i],
-                "label": a.label[i],
-                "inputs": inputs,
-                "risk": float(d.risk[i]),
-                "prediction": RED if d.red[i] else GREEN,
-                "confidence": float(d.confidence[i]),
-                "warnings": warnings.get(i, []),
-                "model_version": batch.model_version,
-            }
-        )
-    return decisions
+        decision: Document = {
+            "row": row,
+            "client_id": a.client_id[i],
+            "label": a.label[i],
+            "inputs": inputs,
+            "risk": float(d.risk[i]),
+            "prediction": RED if d.red[i] else GREEN,
+            "confidence": float(d.confidence[i]),
+            "warnings": warnings.get(i, []),
+            "salt": salt(),
+        }
+        made.append(decision | {"hash": document_hash(decision)})
+    return made
+
+
+def documents(record: Document, decisions: Iterable[Document]) -> list[Document]:
+    """Return the decisions in a batch's record as they are where each has a document of its own."""
+    id, time, version = record["id"], record["time"], record["model_version"]
+    return [
+        {"_id": f"{id}-{d['row']}", "batch": id, "time": time, "model_version": version, **d}
+        for d in decisions
+    ]
+
+
+def bare(document: Document) -> Document:
+    """Return a decision's own document as it would be in its batch's record."""
+    return {name: value for name, value in document.items() if name not in _OF_BATCH}
+
+
+def is_erased(decision: Document) -> bool:
+    """Return whether a decision's content was erased."""
+    return "inputs" not in decision
 
 
 def _input(categories: tuple[str, ...], code: float) -> str | int | None:
@@ -103,11 +138,14 @@ def _input(categories: tuple[str, ...], code: float) -> str | int | None:
     return categories[int(code)] if categories else int(code)
 
 
-def flat(document: Document) -> Document:
-    """Return a decision's document as a row of `DECISION_SCHEMA`."""
-    row: Document = {
-        name: value for name, value in document.items() if name not in ("_id", "inputs", "time")
-    }
+def rows(documents: Iterable[Document]) -> list[Document]:
+    """Return decisions' documents as rows of `DECISION_SCHEMA`, without those that were erased."""
+    return [_flat(document) for document in documents if not is_erased(document)]
+
+
+def _flat(document: Document) -> Document:
+    left_out = ("_id", "inputs", "time", "salt", "hash")
+    row: Document = {name: value for name, value in document.items() if name not in left_out}
     row.update(document["inputs"])
     row["id"] = document["_id"]
     row["time"] = datetime.fromisoformat(document["time"])
@@ -119,7 +157,7 @@ def summaries(
 ) -> Iterator[DecisionSummary]:
     """Yield summaries of the decisions whose batch is among these records."""
     for d in documents:
-        if batch := records.get(d["batch"]):
+        if (batch := records.get(d["batch"])) and not is_erased(d):
             when = datetime.fromisoformat(d["time"])
             yield DecisionSummary(d["_id"], when, d["client_id"], d["prediction"], batch.kind)
 
@@ -156,14 +194,15 @@ def parquet_name(id: str) -> str:
     return f"decisions/{ULID.from_str(id).datetime:%Y/%m/%d}/{id}.parquet"
 
 
+def text(time: datetime) -> str:
+    """Return a time as it is stored, so that texts sort by time."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def times(since: datetime | None, until: datetime | None, field: str = "time") -> dict[str, Any]:
     """Return the condition that finds the times from `since` to before `until`."""
     ends = {"$gte": since, "$lt": until}
-    texts = {
-        operator: end.astimezone(UTC).isoformat(timespec="microseconds")
-        for operator, end in ends.items()
-        if end
-    }
+    texts = {operator: text(end) for operator, end in ends.items() if end}
     return {field: texts} if texts else {}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
@@ -28,9 +29,21 @@ class DecisionFiles:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
 
-    def write(self, batch: Batch) -> None:
-        """Store the decisions of a batch."""
-        self._call(self._blobs.put, codec.parquet_name(batch.id), codec.parquet(batch))
+    def write(self, batch: Batch) -> str:
+        """Store the decisions of a batch, and return the file's SHA-256."""
+        file = codec.parquet(batch)
+        self._call(self._blobs.put, codec.parquet_name(batch.id), file)
+        return sha256(file).hexdigest()
+
+    def sha256(self, id: str) -> str:
+        """Return the SHA-256 of a batch's file.
+
+        Raises
+        ------
+        BatchLost
+            When the file is gone.
+        """
+        return sha256(self._get(id)).hexdigest()
 
     def read(self, record: BatchRecord, schema: pa.Schema, filters: Any = None) -> pa.Table:
         """Return the decisions of a batch, with the columns of a schema.
@@ -75,9 +88,12 @@ class DecisionFiles:
         self._call(self._blobs.tidy, before)
 
     def _open(self, record: BatchRecord) -> pa.BufferReader:
-        name = codec.parquet_name(record.id)
+        return pa.BufferReader(self._get(record.id))
+
+    def _get(self, id: str) -> bytes:
+        name = codec.parquet_name(id)
         try:
-            return pa.BufferReader(self._call(self._blobs.get, name))
+            return bytes(self._call(self._blobs.get, name))
         except BlobMissing:
             raise BatchLost(f"the bucket behind the decision log has lost {name}") from None
 

@@ -1,40 +1,27 @@
 """What happened after the decisions: events, approvals and outcomes, which are never changed."""
 
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from credit_risk.decision_log import codec
-from credit_risk.storage.documents import Document, Documents, DuplicateId, LogUnavailable
+from credit_risk.decision_log.chains import numbered
+from credit_risk.decision_log.chains.hashes import document_hash, joint_hash
+from credit_risk.storage.documents import CLIENTS, Document, Documents
 
 # Values looked up, or outcomes written, per query, so that other writers get a turn in between.
 AT_ONCE = 1000
 OUTCOMES = "outcomes"
-_ATTEMPTS = 200
 
 
-class Conflict(Exception):
-    """Something was appended after the number that the writer had looked at."""
-
-
-def attempts() -> Iterator[None]:
-    """Yield once for each attempt to look at the log and append to it, with a pause in between.
-
-    Raises
-    ------
-    LogUnavailable
-        When every attempt ended in a conflict.
-    """
-    for attempt in range(_ATTEMPTS):
-        yield
-        time.sleep(0.001 * min(attempt, 20))
-    raise LogUnavailable("too many others write to the log at once")
+def outcomes_hash(outcomes: Iterable[Document]) -> str:
+    """Return the hash over the outcomes of one upload, in the order of its rows."""
+    in_order = sorted(outcomes, key=lambda outcome: int(outcome["row"]))
+    return joint_hash(map(document_hash, in_order))
 
 
 class EventLog:
-    """Events and approvals, each under the next number, and outcomes.
+    """Events, approvals and outcomes; each of the first two has a number and a hash.
 
     Every method may raise `LogUnavailable`.
 
@@ -114,8 +101,10 @@ class EventLog:
 
     # Outcomes: one document each, and an event as the commit mark of each upload
 
-    def write_outcomes(self, upload: str, outcomes: Sequence[Mapping[str, Any]]) -> None:
+    def write_outcomes(self, upload: str, outcomes: Sequence[Mapping[str, Any]]) -> str:
         """Write outcomes, which count once their mark is there, an event of kind `outcomes`.
+
+        Returns the hash over all of them, for the mark.
 
         Parameters
         ----------
@@ -135,6 +124,7 @@ class EventLog:
         ]
         for at in range(0, len(documents), AT_ONCE):
             self._documents.insert("outcomes", documents[at : at + AT_ONCE])
+        return outcomes_hash(documents)
 
     def discard_outcomes(self, upload: str) -> None:
         """Remove outcomes that will never have a mark."""
@@ -193,32 +183,15 @@ class EventLog:
             "time": datetime.now(UTC).isoformat(timespec="microseconds"),
             **fields,
         }
-        written = self._append(collection, event, expected)
+        written = numbered.append(self._documents, collection, event, expected)
         self._documents.flush(now=True)
         return written
 
-    def _append(self, collection: str, document: Document, expected: int | None = None) -> Document:
-        """Add a document under the next number; see `append_event`.
-
-        When two writers want one number, one gets it, and the other tries the next.
-        """
-        if expected is not None:
-            return self._insert(collection, document, expected + 1)
-
-        for _ in attempts():
-            with suppress(Conflict):
-                return self._insert(collection, document, self._documents.last(collection) + 1)
-        raise AssertionError("the attempts end with an error")
-
-    def _insert(self, collection: str, document: Document, number: int) -> Document:
-        numbered = {"_id": number, **document}
-        try:
-            self._documents.insert(collection, [numbered])
-        except DuplicateId:
-            raise Conflict from None
-        return numbered
-
-    def _find_in(self, collection: str, field: str, values: Sequence[str]) -> Iterator[Document]:
+    def _find_in(
+        self, collection: str, field: str, values: Sequence[str | int]
+    ) -> Iterator[Document]:
         for at in range(0, len(values), AT_ONCE):
             where = {field: {"$in": list(values[at : at + AT_ONCE])}}
-            yield from self._documents.find(collection, where, field)
+            # A client's decisions are in lists, which have no order by client.
+            order = "_id" if field == CLIENTS else field
+            yield from self._documents.find(collection, where, order)

@@ -17,12 +17,12 @@ LOOKED_THROUGH = 20_000
 class Found:
     """The results of a search, the newest first.
 
-    `before` is the number to continue from; None when everything was searched.
+    `before` is the id of the batch to continue from; None when everything was searched.
     """
 
     batches: list[BatchRecord]
     decisions: list[dict[str, Any]]
-    before: int | None
+    before: str | None
 
 
 def search(
@@ -30,7 +30,7 @@ def search(
     text: str = "",
     since: datetime | None = None,
     until: datetime | None = None,
-    before: int | None = None,
+    before: str | None = None,
 ) -> Found:
     """Find batches and decisions.
 
@@ -42,8 +42,8 @@ def search(
     since, until : datetime, optional
         The period, with time zone: from `since` to before `until`. An id is found whatever its
         date.
-    before : int, optional
-        Only batches before this number: the `before` of the previous page.
+    before : str, optional
+        Only batches before the one with this id: the `before` of the previous page.
 
     Raises
     ------
@@ -56,7 +56,8 @@ def search(
     decisions = log.decisions_of(text, PAGE, since, until) if text and before is None else []
     batches: list[BatchRecord] = []
     last: BatchRecord | None = None
-    records = log.latest_batches(before=before, since=since, until=until)
+    newer = log.batch(before) if before else None
+    records = log.latest_batches(before=newer, since=since, until=until)
     for last in islice(records, LOOKED_THROUGH):
         if text.lower() in (last.source or "").lower():
             batches.append(last)
@@ -65,9 +66,9 @@ def search(
 
     if last is None:
         return Found(batches, decisions, None)
-    older = log.latest_batches(limit=1, before=last.seq, since=since, until=until)
+    older = log.latest_batches(limit=1, before=last, since=since, until=until)
     has_more = next(older, None) is not None
-    return Found(batches, decisions, last.seq if has_more else None)
+    return Found(batches, decisions, last.id if has_more else None)
 
 
 def _by_id(log: DecisionLog, text: str) -> Found | None:

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from ulid import ULID
 
 from credit_risk.decision_log.batch import DECISION_SCHEMA, OPEN
-from credit_risk.decision_log.events import OUTCOMES, Conflict, attempts
+from credit_risk.decision_log.chains.numbered import Conflict, attempts
+from credit_risk.decision_log.events import OUTCOMES
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import OUTCOME, OutcomeFile, OutcomeRow, Wrong
 from credit_risk.decision_log.outcome_matching import Match, OutcomeMatcher
@@ -245,7 +246,7 @@ def _commit(
 ) -> None:
     """Write outcomes and then their mark, unless others wrote about these decisions meanwhile."""
     try:
-        log.write_outcomes(upload, new)
+        mark["outcomes_hash"] = log.write_outcomes(upload, new)
         for _ in attempts():
             newest = log.last_event()
             _refuse_overtaken(log, last_event, ids)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from credit_risk.decision_log.batch import OPEN
-from credit_risk.decision_log.events import Conflict, attempts
+from credit_risk.decision_log.chains.numbered import Conflict, attempts
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.attributes import GREEN, RED
 from credit_risk.texts import one_line

@@ -13,17 +13,33 @@ Document = dict[str, Any]
 # A field's value, a range such as {"$gt": 3}, or several values, {"$in": [3, 4]}.
 Where = Mapping[str, Any]
 
+# The clients in a batch that carries its decisions: a field of each element of a list.
+CLIENTS = "decisions.client_id"
+# Unique where a document has it: the caller and their idempotency key.
+UNIQUE_KEY = "unique_key"
 # The fields that are looked up; each collection's `_id` is unique by itself. An index adds about
 # 6 us to the commit of one client's decision, which takes 50 us, so there is none where another
 # index, or `_id`, does the job.
 INDEXES: dict[str, list[tuple[str, ...]]] = {
     "decisions": [("client_id",)],
-    "batches": [("id",), ("time",), ("idempotency_key",)],
+    "batches": [
+        ("id",),
+        ("time", "_id"),
+        ("stored", "time", "_id"),
+        ("idempotency_key",),
+        (CLIENTS,),
+        (UNIQUE_KEY,),
+    ],
+    "chains": [],
     "events": [("kind", "_id"), ("key", "_id")],
     "approvals": [],
     "outcomes": [("upload",), ("batch",), ("key",), ("decided",)],
+    "previews": [("time",)],
     "reports": [("kind", "time")],
 }
+# Their `_id`s are numbers without gaps; the highest one ever given is kept, so that the number of a
+# document that somebody removed is not given again.
+NUMBERED = ("chains", "events", "approvals")
 
 
 class LogUnavailable(ConnectionError):
@@ -31,7 +47,7 @@ class LogUnavailable(ConnectionError):
 
 
 class DuplicateId(ValueError):
-    """The `_id` is taken."""
+    """The `_id`, or another value that is unique, is taken."""
 
 
 class Documents(Protocol):
@@ -51,7 +67,8 @@ class Documents(Protocol):
         Raises
         ------
         DuplicateId
-            When an `_id` is taken; some of the others may have been added.
+            When an `_id`, or another value that is unique, is taken; some of the others may have
+            been added.
         """
 
     def find(
@@ -62,14 +79,16 @@ class Documents(Protocol):
         *,
         newest_first: bool = False,
         limit: int = 0,
+        without: Sequence[str] = (),
     ) -> Iterator[Document]:
-        """Yield the documents whose fields match, in the order of one field.
+        """Yield the documents whose fields match, in the order of one field, and of `_id` by that.
 
-        A field matches by its value, a range, or a list of values; see `Where`.
+        A field matches by its value, a range, or a list of values; see `Where`. The documents come
+        without some of their fields.
         """
 
     def last(self, collection: str) -> int:
-        """Return the highest `_id` of a collection whose ids are numbers; 0 where it is empty."""
+        """Return the highest `_id` that a `NUMBERED` collection has ever had; 0 when none."""
 
     def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
         """Return the values that a field has in the matching documents."""

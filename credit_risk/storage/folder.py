@@ -39,6 +39,7 @@ class Folder:
                 os.replace(temporary, path)
             else:
                 os.link(temporary, path)  # atomic; fails when the name is taken
+            _sync_names(path.parent)
         except FileExistsError:
             raise BlobExists(name) from None
         finally:
@@ -73,3 +74,12 @@ class Folder:
     def url(self, name: str) -> str:
         """See `Blobs.url`."""
         return (self.root / checked(name)).as_uri()
+
+
+def _sync_names(folder: Path) -> None:
+    """Have the disk store the names in a folder: a power cut may lose that of a file it has."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

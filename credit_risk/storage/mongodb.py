@@ -1,14 +1,22 @@
 """JSON documents in MongoDB, or in a server that speaks its protocol."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pymongo
 import pymongo.errors
 
-from credit_risk.storage.documents import INDEXES, Document, DuplicateId, LogUnavailable, Where
+from credit_risk.storage.documents import (
+    INDEXES,
+    NUMBERED,
+    UNIQUE_KEY,
+    Document,
+    DuplicateId,
+    LogUnavailable,
+    Where,
+)
 
 # How long MongoDB may take, in milliseconds, where its address does not say.
 MONGODB_PATIENCE: dict[str, Any] = {
@@ -18,6 +26,10 @@ MONGODB_PATIENCE: dict[str, Any] = {
 }
 # For people who query MongoDB by hand; the log itself finds both by the `_id` of a decision.
 BY_HAND: dict[str, list[tuple[str, ...]]] = {"decisions": [("batch", "row"), ("time",)]}
+
+# Holds a document for each number that was given in a collection of `NUMBERED`. Nothing is updated
+# in place: servers differ in what of an update is atomic.
+GIVEN = "numbers_given"
 
 _DUPLICATE_KEY = 11000
 
@@ -56,6 +68,10 @@ class MongoDocuments:
         with _mongo_errors():
             # pymongo writes `_id` into what it is given; a copy keeps the caller's as they were.
             self._collection(collection).insert_many([dict(d) for d in documents])
+        if collection in NUMBERED:
+            given = [{"_id": f"{collection}/{d['_id']:019d}"} for d in documents]
+            with suppress(DuplicateId), _mongo_errors():  # a number may have been given before
+                self._database[GIVEN].insert_many(given)
 
     def find(
         self,
@@ -65,20 +81,24 @@ class MongoDocuments:
         *,
         newest_first: bool = False,
         limit: int = 0,
+        without: Sequence[str] = (),
     ) -> Iterator[Document]:
         """See `Documents.find`."""
         direction = pymongo.DESCENDING if newest_first else pymongo.ASCENDING
+        by = [(field, direction) for field in dict.fromkeys((order, "_id"))]
+        fields = dict.fromkeys(without, 0) or None
         with _mongo_errors():
-            found = self._collection(collection).find(dict(where))
-            yield from found.sort(order, direction).limit(limit)
+            found = self._collection(collection).find(dict(where), fields)
+            yield from found.sort(by).limit(limit)
 
     def last(self, collection: str) -> int:
         """See `Documents.last`."""
+        newest = [int(d["_id"]) for d in self.find(collection, {}, newest_first=True, limit=1)]
+        numbers = {"$gt": f"{collection}/", "$lt": f"{collection}0"}  # "0" comes after "/"
         with _mongo_errors():
-            newest = self._collection(collection).find_one(
-                {}, {"_id": 1}, sort=[("_id", pymongo.DESCENDING)]
-            )
-        return int(newest["_id"]) if newest else 0
+            given = self._database[GIVEN].find({"_id": numbers}).sort("_id", -1).limit(1)
+            newest += [int(d["_id"].rpartition("/")[2]) for d in given]
+        return max(newest, default=0)
 
     def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
         """See `Documents.distinct`."""
@@ -110,7 +130,8 @@ def create_indexes(collection: pymongo.collection.Collection[Document]) -> None:
     """
     existing = collection.index_information()
     for fields in [*INDEXES.get(collection.name, []), *BY_HAND.get(collection.name, [])]:
-        index = pymongo.IndexModel([(field, pymongo.ASCENDING) for field in fields])
+        unique = {"unique": True, "sparse": True} if fields == (UNIQUE_KEY,) else {}
+        index = pymongo.IndexModel([(field, pymongo.ASCENDING) for field in fields], **unique)
         if index.document["name"] not in existing:
             collection.create_indexes([index])
 

@@ -12,7 +12,14 @@ from typing import Any
 
 import orjson
 
-from credit_risk.storage.documents import INDEXES, Document, DuplicateId, LogUnavailable, Where
+from credit_risk.storage.documents import (
+    CLIENTS,
+    Document,
+    DuplicateId,
+    LogUnavailable,
+    Where,
+)
+from credit_risk.storage.sqlite_tables import column_of, create_tables, path_of
 
 # Seconds to wait for a lock that another process holds.
 SQLITE_PATIENCE = 10
@@ -22,11 +29,6 @@ PAGE = 1000
 # triggers the merge waits some milliseconds; with SQLite's default of 1,000 pages, every hundredth
 # decision would.
 MERGED_AT = 10_000
-# The collections whose `_id` is a number, which SQLite uses as its own row number. None of their
-# records is ever changed or removed. Whoever has the file can drop the triggers that see to that:
-# they stop mistakes, and edits by hand that would leave no trace.
-NUMBERED = {"batches", "events", "approvals"}
-
 # Seconds between two attempts to begin a transaction while another process writes, which takes a
 # fraction of a millisecond.
 _RETRY_SECONDS = 0.0002
@@ -80,7 +82,7 @@ class SqliteDocuments:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=SQLITE_PATIENCE)
         _write_ahead(connection)
-        _create_tables(connection)
+        create_tables(connection)
 
         # From here on a transaction survives this process, but not a power cut: `flush` sees to
         # that, once for all earlier transactions, and without blocking other writers meanwhile.
@@ -178,45 +180,57 @@ class SqliteDocuments:
         *,
         newest_first: bool = False,
         limit: int = 0,
+        without: Sequence[str] = (),
     ) -> Iterator[Document]:
         """See `Documents.find`."""
-        step, direction = ("$lt", " DESC") if newest_first else ("$gt", "")
+        step, direction = ("<", " DESC") if newest_first else (">", "")
+        body = f"json_remove(body, {', '.join(map(path_of, without))})" if without else "body"
+        by = [column_of(field) for field in dict.fromkeys((order, "_id"))]
+        place = ", ".join(by)
+        condition, values = _condition(where)
+        # The indexes hold no documents without the field.
+        there = "" if order == "_id" else f"{column_of(order)} IS NOT NULL"
+        after: tuple[Any, ...] = ()
+
         left = limit or sys.maxsize
         while left:
-            # A log of many batches is read in order of `_id`, and most readers stop early.
-            size = min(left, PAGE) if order == "_id" else left
-            condition, values = _condition(where)
-            query = f"SELECT _id, body FROM {collection} {condition} "  # noqa: S608 - names are ours
-            query += f"ORDER BY {_column(order)}{direction} LIMIT {size}"
+            # A log of many batches is read in order, and most readers stop early.
+            size = min(left, PAGE)
+            beyond = f"({place}) {step} ({', '.join('?' * len(by))})" if after else ""
+            query = f"SELECT {body}, {place} FROM {collection} {_where(condition, there, beyond)} "  # noqa: S608 - names are ours
+            query += f"ORDER BY {', '.join(column + direction for column in by)} LIMIT {size}"
 
             # All rows at once: no cursor may stay open while the caller works.
             with self._connection() as connection:
-                rows = connection.execute(query, values).fetchall()
-            for _, body in rows:
-                yield orjson.loads(body)
+                rows = connection.execute(query, [*values, *after]).fetchall()
+            for text, *_ in rows:
+                yield orjson.loads(text)
 
             left = left - size if len(rows) == size else 0
             if left:
-                where = {**where, "_id": {**where.get("_id", {}), step: rows[-1][0]}}
+                after = rows[-1][1:]
 
     def last(self, collection: str) -> int:
         """See `Documents.last`."""
-        query = f"SELECT max(_id) FROM {collection}"  # noqa: S608 - names are ours
+        query = (
+            f"SELECT max(coalesce((SELECT max(_id) FROM {collection}), 0), "  # noqa: S608 - names are ours
+            "coalesce((SELECT number FROM numbers_given WHERE name = ?), 0))"
+        )
         with self._connection() as connection:
-            (number,) = connection.execute(query).fetchone()
-        return number or 0
+            (number,) = connection.execute(query, [collection]).fetchone()
+        return int(number)
 
     def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
         """See `Documents.distinct`."""
         condition, values = _condition(where)
-        query = f"SELECT DISTINCT {_column(field)} FROM {collection} {condition}"  # noqa: S608
+        query = f"SELECT DISTINCT {column_of(field)} FROM {collection} {_where(condition)}"  # noqa: S608
         with self._connection() as connection:
             return {value for (value,) in connection.execute(query, values)}
 
     def delete(self, collection: str, where: Where) -> int:
         """See `Documents.delete`."""
         condition, values = _condition(where)
-        statement = f"DELETE FROM {collection} {condition}"  # noqa: S608 - names are ours
+        statement = f"DELETE FROM {collection} {_where(condition)}"  # noqa: S608 - names are ours
         with self._connection() as connection:
             return connection.execute(statement, values).rowcount
 
@@ -263,53 +277,31 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def _create_tables(connection: sqlite3.Connection) -> None:
-    for name, indexes in INDEXES.items():
-        key = "INTEGER PRIMARY KEY" if name in NUMBERED else "PRIMARY KEY"
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (_id {key}, body TEXT NOT NULL)")
-        for fields in indexes:
-            index = f"{name}_{'_'.join(fields)}"
-            columns = [_column(field) for field in fields]
-            # Many documents have no client id and no key, and nobody looks for these.
-            connection.execute(
-                f"CREATE INDEX IF NOT EXISTS {index} ON {name} ({', '.join(columns)}) "
-                f"WHERE {columns[0]} IS NOT NULL"
-            )
-        if name in NUMBERED:
-            _keep(connection, name)
-    connection.commit()
-
-
-def _keep(connection: sqlite3.Connection, name: str) -> None:
-    """Have SQLite refuse whatever would change or remove a record of a collection."""
-    taken = f"EXISTS (SELECT 1 FROM {name} WHERE _id = NEW._id)"  # noqa: S608 - names are ours
-    # `REPLACE` removes a record without a DELETE.
-    for action, when in (("UPDATE", ""), ("DELETE", ""), ("INSERT", f"WHEN {taken}")):
-        connection.execute(
-            f"CREATE TRIGGER IF NOT EXISTS {name}_{action.lower()} BEFORE {action} ON {name} "
-            f"{when} BEGIN SELECT RAISE(ABORT, '{name} are never changed or removed'); END"
-        )
-
-
-def _column(field: str) -> str:
-    if not field.replace("_", "").isalnum():
-        raise ValueError(f"{field!r} is not a field")
-    return "_id" if field == "_id" else f"json_extract(body, '$.{field}')"
+def _where(*terms: str) -> str:
+    """Return the WHERE clause of these terms, of which some may be empty."""
+    there = [term for term in terms if term]
+    return "WHERE " + " AND ".join(there) if there else ""
 
 
 def _condition(where: Where) -> tuple[str, list[Any]]:
-    """Return the WHERE clause for a query, and the values of its placeholders."""
+    """Return the terms of a query's WHERE clause, and the values of their placeholders."""
     terms: list[str] = []
     values: list[Any] = []
     for field, wanted in where.items():
-        column = _column(field)
         ranges = wanted if isinstance(wanted, dict) else {"$eq": wanted}
+        column = "client_id" if field == CLIENTS else column_of(field)
+        compared = []
         for operator, value in ranges.items():
             if operator == "$in":
                 # As one value, for SQLite limits the number of placeholders in a statement.
-                terms.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608 - names are ours
+                compared.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608 - names are ours
                 values.append(orjson.dumps(value).decode())
             else:
-                terms.append(f"{column} {_OPERATORS[operator]} ?")
+                compared.append(f"{column} {_OPERATORS[operator]} ?")
                 values.append(value)
-    return ("WHERE " + " AND ".join(terms) if terms else ""), values
+
+        term = " AND ".join(compared)
+        if field == CLIENTS:
+            term = f"_id IN (SELECT record FROM batches_clients WHERE {term})"  # noqa: S608 - names are ours
+        terms.append(term)
+    return " AND ".join(terms), values

@@ -1,8 +1,10 @@
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from credit_risk.storage import folder
 from credit_risk.storage.backends import open_blobs
 from credit_risk.storage.blobs import BlobExists, BlobMissing
 
@@ -57,6 +59,16 @@ def test_blob_is_either_whole_or_absent(tmp_path):
     with pytest.raises(FileNotFoundError):
         blobs.put("x", Path("/nowhere"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_disk_takes_a_file_and_its_name_before_put_returns(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(
+        folder.os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}"))
+    )
+    open_blobs(str(tmp_path)).put("decisions/a", b"x")
+    assert synced[0].startswith(str(tmp_path / "decisions" / ".part-"))
+    assert synced[1:] == [str(tmp_path / "decisions")]
 
 
 def test_only_half_written_files_of_dead_writers_are_removed(tmp_path):

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from credit_risk.decision_log.events import Conflict, attempts
+from credit_risk.decision_log.chains.numbered import Conflict, attempts
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED
 from credit_risk.schema.attributes import ATTRIBUTES, BAD, GOOD, LABEL, NAMES

@@ -131,7 +131,7 @@ def test_a_file_without_one_valid_row_is_422(send_file, client_rows, as_csv):
 def test_file_that_is_not_a_csv_of_clients_is_400(send_file, log, content, words):
     body = is_problem(send_file(content), 400)
     assert words in body["detail"]
-    assert list(log.latest_batches(kind=None)) == []
+    assert list(log.latest_batches()) == []
 
 
 def test_request_without_exactly_one_file_is_refused(client, client_rows):
@@ -253,7 +253,7 @@ def test_missing_production_model_is_503_and_nothing_is_stored(
     is_problem(client.get("/api/v1/model"), 503)
     is_problem(client.get("/readyz"), 503)
     assert client.get("/healthz").status_code == 200
-    assert list(log.latest_batches(kind=None)) == []
+    assert list(log.latest_batches()) == []
 
 
 def test_missing_decision_log_is_503(settings, production, client_rows):
@@ -282,9 +282,9 @@ def test_log_that_fails_halfway_stores_nothing_and_recovers(
         patch.setattr(documents, "insert", fail_at_the_mark)
         is_problem(client.post("/api/v1/score", json=client_rows[:1]), 503)
         is_problem(send_file(as_csv(client_rows)), 503)
-    assert list(log.latest_batches(kind=None)) == []
+    assert list(log.latest_batches()) == []
     assert client.post("/api/v1/score", json=client_rows[:1]).status_code == 200
-    assert [r.n_decided for r in log.latest_batches(kind=None)] == [1]
+    assert [r.n_decided for r in log.latest_batches()] == [1]
 
 
 def test_one_file_is_decided_by_one_version(client, client_rows, scorers, appoint, production):

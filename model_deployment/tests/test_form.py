@@ -42,7 +42,7 @@ def test_incomplete_form_names_missing_fields_and_decides_nothing(scoring, produ
     parts, off = form.preview(scoring, production, typed | {"duration": "", "housing": " "})
     assert "To be filled in: Duration, Housing." in text_of(parts)
     assert off
-    assert list(log.latest_batches(kind=None)) == []
+    assert list(log.latest_batches()) == []
 
 
 def test_preview_of_typed_values_is_stored_nowhere(scoring, production, log, typed):
@@ -50,7 +50,7 @@ def test_preview_of_typed_values_is_stored_nowhere(scoring, production, log, typ
     assert "Preview: nothing rests on it" in text_of(parts)
     assert "What raises the risk" in text_of(parts)
     assert not off
-    assert list(log.latest_batches(kind=None)) == []
+    assert list(log.latest_batches()) == []
 
 
 def test_a_value_that_is_not_allowed_is_named(scoring, production, log, typed):
@@ -78,7 +78,7 @@ def test_repeated_clicks_take_one_decision(scoring, production, log, typed):
         parts, off, id = form.take(scoring, production, log, typed, "key-1", ANN)
         assert "Decision taken." in text_of(parts)
         assert off
-    (record,) = log.latest_batches(kind=None)
+    (record,) = log.latest_batches()
     assert (record.kind, record.caller, f"{record.id}-0") == ("decision", "user: ann", id)
     form.take(scoring, production, log, typed, "key-2", ANN)
     assert len(log.batches()) == 2

@@ -51,7 +51,7 @@ def layout() -> list[Any]:
 
 
 def found(
-    log: DecisionLog, text: str, since: str | None, until: str | None, before: int | None
+    log: DecisionLog, text: str, since: str | None, until: str | None, before: str | None
 ) -> list[Any]:
     """Return what a search finds; days are in UTC, and the last one is included."""
     try:
@@ -75,7 +75,7 @@ def found(
         parts.append(html.P(nothing))
     if hits.before is not None:
         older = html.Button(
-            "Older", id="older", type="button", className="quiet", value=str(hits.before)
+            "Older", id="older", type="button", className="quiet", value=hits.before
         )
         parts.append(older)
     return parts

@@ -293,7 +293,7 @@ def _show_history(dash: Dash, log: DecisionLog) -> None:
         if not clicks:
             return no_update
         note("history")
-        return history.found(own(log), text or "", since, until, int(before))
+        return history.found(own(log), text or "", since, until, str(before))
 
 
 def _show_views(dash: Dash, production: LiveModel) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from credit_risk.decision_log.batch import BatchRecord, decision_schema
+from credit_risk.decision_log.chains.position import START
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.attributes import GREEN, LABEL, NAMES
 from credit_risk.settings import Settings
@@ -101,20 +102,21 @@ class Window:
             When the decision log is. What was read by then stays, and the next call reads on.
         """
         if not feed.follows(self):
-            feed.add(self, after=self.last_before(feed.log.latest_batches(), now))
+            first = self.last_before(feed.log.latest_batches(), now)
+            feed.add(self, after=feed.log.position_at(first.time) if first else START)
 
         feed.advance(self)
         return self.move(now)
 
-    def last_before(self, newest_first: Iterable[BatchRecord], now: datetime) -> int:
-        """Return the number of the newest batch that the window does not reach back to."""
+    def last_before(self, newest_first: Iterable[BatchRecord], now: datetime) -> BatchRecord | None:
+        """Return the newest batch that the window does not reach back to; None if there is none."""
         since, n = now - self._reach, 0
         for record in newest_first:
             if record.time < since and n >= self._latest:
-                return record.seq
+                return record
 
             n += record.n_decided
-        return 0
+        return None
 
     def wants(self, record: BatchRecord) -> bool:
         """Return whether a batch's decisions are needed: always."""

@@ -162,5 +162,5 @@ class Matured:
     def _score(self, month: int) -> Floats:
         """Return the risks of a month's decisions, in the book's order: that of commit and row."""
         batches = self._log.between(month_start(month), month_start(month + 1))
-        decisions = read_kept(self._log, sorted(batches, key=lambda b: b.seq), NAMES)
+        decisions = read_kept(self._log, batches, NAMES)
         return np.where(self.challenger.unseen(decisions), self.challenger.risk(decisions), np.nan)

@@ -28,7 +28,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 
-from credit_risk.decision_log.events import Conflict, attempts
+from credit_risk.decision_log.chains.numbered import Conflict, attempts
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED
 from credit_risk.decision_log.outcomes import OUTCOME_SCHEMA

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from credit_risk.decision_log import codec
+from credit_risk.decision_log.chains.position import START
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.storage.documents import LogUnavailable
 from monitoring.drift.window import Window
@@ -171,7 +172,7 @@ def test_folds_at_different_positions_do_not_hold_each_other_up(log, feed, draw,
     first, second = decide(log, draw(3)), decide(log, draw(3))
     early, late = Collected("row"), Collected("row")
     feed.add(early)
-    feed.add(late, after=first.seq)
+    feed.add(late, after=START.past([first]))
     feed.advance(late)
     assert (early.seqs, late.seqs) == ([], [second.seq])
     feed.advance(early)

@@ -10,7 +10,8 @@ from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions, confidence
-from credit_risk.storage.sqlite import NUMBERED, SqliteDocuments
+from credit_risk.storage.sqlite import SqliteDocuments
+from credit_risk.storage.sqlite_tables import KEPT
 from tests.support.clients import CLIENT
 
 IN_AN_HOUR = timedelta(hours=-1)
@@ -42,8 +43,8 @@ def at_once(n: int, write) -> None:
 
 def without_guard(log: DecisionLog, collection: str) -> DecisionLog:
     """Return the log after its file lost what keeps records as they are, as by an attacker."""
-    if isinstance(log._documents, SqliteDocuments) and collection in NUMBERED:
+    if isinstance(log._documents, SqliteDocuments) and collection in KEPT:
         with log._documents._connection() as connection:
             for action in ("update", "delete", "insert"):
-                connection.execute(f"DROP TRIGGER {collection}_{action}")
+                connection.execute(f"DROP TRIGGER IF EXISTS {collection}_{action}")
     return log

@@ -1,11 +1,14 @@
 """Local stacks that do not run, and looks at the state of any."""
 
+import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.settings import Settings
+from tools.paths import ROOT
 from tools.stack.local_stack import Stack
 
 
@@ -29,3 +32,30 @@ def log_of(environment: Mapping[str, str]) -> DecisionLog:
 def others_can(path: Path) -> bool:
     """Return whether other users of the machine have any right to a file; a link has none."""
     return bool(path.lstat().st_mode & 0o077) and not path.is_symlink()
+
+
+def clients(n: int, **changes: str) -> bytes:
+    """Return n clients of the data as a CSV, with some columns changed."""
+    rows = list(csv.DictReader((ROOT / "data/credit-g.csv").read_text().splitlines()))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row | changes for row in rows[:n])
+    return text.getvalue().encode()
+
+
+def upload(stack: Any, content: bytes, name: str = "clients.csv") -> dict[str, Any]:
+    answer = stack.post("RISKOMETER", "/api/v1/files", files={"file": (name, content)})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def serves(stack: Any) -> str:
+    return str(stack.get("RISKOMETER", "/api/v1/model").json()["version"])
+
+
+def alias(stack: Any, name: str) -> str:
+    answer = stack.get(
+        "MLFLOW", f"/api/2.0/mlflow/registered-models/alias?name=credit-risk&alias={name}"
+    )
+    return str(answer.json()["model_version"]["version"])

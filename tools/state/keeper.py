@@ -23,12 +23,24 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
+from credit_risk.decision_log.proof.anchors import is_recent
 from credit_risk.storage.backends import open_blobs
 from credit_risk.storage.blobs import Blobs
 from tools.access.mongo_roles import DATABASE, EARLIER, connect
 
-# Outcomes name decisions, approvals name events, and a batch is marked after its decisions.
-COLLECTIONS = ("reports", "outcomes", "approvals", "events", "batches", "decisions")
+# A number is noted after it was given, outcomes name decisions, approvals name events, and a record
+# comes after its chain and its decisions.
+COLLECTIONS = (
+    "numbers_given",
+    "reports",
+    "outcomes",
+    "approvals",
+    "events",
+    "previews",
+    "batches",
+    "chains",
+    "decisions",
+)
 TOGETHER = 1000  # documents per insertion
 NEW, OLD = "restored_", "replaced_"
 
@@ -63,9 +75,8 @@ def load_log(database: Raw, source: IO[bytes], *, replace: bool) -> None:
         When there are decisions, and they are not to be replaced.
     """
     standing = {name for name in COLLECTIONS if database[name].find_one() is not None}
-    # These two are written before the first decision: when the users are made, and by the first
-    # flow.
-    if not replace and standing - {"approvals", "reports"}:
+    # These are written before the first decision: when the users are made, and by the first flow.
+    if not replace and standing - {"approvals", "numbers_given", "reports"}:
         raise NotEmpty("the decision log has decisions")
 
     for name in COLLECTIONS:
@@ -113,9 +124,11 @@ def _swap(database: Raw) -> None:
 
 
 def save_bucket(blobs: Blobs, out: IO[bytes]) -> None:
-    """Write every blob as a member of a tar."""
+    """Write every blob as a member of a tar, without recent anchors."""
     with tarfile.open(fileobj=out, mode="w|") as tar:
         for name in blobs.names():
+            if is_recent(name):
+                continue
             try:
                 data = blobs.get(name)
             except LookupError:  # an old report, removed meanwhile

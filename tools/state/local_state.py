@@ -13,11 +13,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from credit_risk.decision_log.log import open_log
-from credit_risk.decision_log.verify import verify
+from credit_risk.decision_log.proof.anchors import is_recent
+from credit_risk.decision_log.proof.verify import verify
 from credit_risk.settings import Settings
 from tools.failure import Failed
 from tools.paths import ROOT
@@ -187,9 +188,18 @@ def _copy_folder(source: Path, copy: Path) -> None:
         with contextlib.suppress(FileNotFoundError):  # an old report, removed meanwhile
             shutil.copyfile(name, to)
 
-    shutil.copytree(source, copy, copy_function=file, ignore=shutil.ignore_patterns(".part-*"))
+    shutil.copytree(source, copy, copy_function=file, ignore=_left_out)
     for path in (copy, *copy.rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def _left_out(folder: str, names: Sequence[str]) -> set[str]:
+    """Return which files of a folder are not copied: unfinished ones, and recent anchors."""
+    return {
+        name
+        for name in names
+        if name.startswith(".part-") or is_recent(f"{Path(folder).name}/{name}")
+    }
 
 
 @contextlib.contextmanager

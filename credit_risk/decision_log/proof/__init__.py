@@ -1,0 +1,1 @@
+"""Proof that nothing in the log was changed or removed: verification, anchors, seals."""
