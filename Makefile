@@ -12,8 +12,8 @@ export COMPOSE_UP ?= docker compose up --build --wait
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run status logs stop passwords clean reset model-train-flow evidently-report-flow score outcomes training-data \
-	approve rollback adopt approvals api-key backup restore upgrade evaluate bench test test-slow test-all coverage test-compose audit leaks parts lint format panels notebook requirements
+.PHONY: help setup run status logs stop passwords clean reset model-train-flow evidently-report-flow log-verification-flow score outcomes training-data \
+	approve rollback adopt approvals api-key verify-log backup restore upgrade evaluate bench test test-slow test-all coverage test-compose audit leaks parts lint format panels notebook requirements
 
 help: ## This list
 	@awk -F ':.*## ' '/^### /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,8 @@ model-train-flow: ## Train, and follow the run to its end (fewer candidates: N_I
 		credit-risk-training/sunday-night $${N_ITER:+--param "n_iter=$$N_ITER"}
 evidently-report-flow: ## Report on the drift of recent decisions, and follow the run to its end
 	@tools/dispatch.sh training-worker python -m model_orchestration_and_tracking.run evidently-report/every-3-hours
+log-verification-flow: ## Seal, verify and anchor the decision log, as every night, and follow the run to its end
+	@tools/dispatch.sh training-worker python -m model_orchestration_and_tracking.run log-verification/nightly
 score: ## Decide on a file of clients without the page: FILE=clients.csv OUT=result.csv (REASONS=1: with reasons)
 	@test -f "$$FILE" -a -n "$$OUT" || { echo 'make score needs both: FILE=clients.csv (there) OUT=result.csv' >&2; exit 2; }
 	@tools/dispatch.sh risk-o-meter python -m model_deployment.score --name "$$(basename "$$FILE")" $${REASONS:+--reasons} \
@@ -69,6 +71,8 @@ api-key: ## Make a key for the API, and print it once with its line for .env: NA
 	@$(firstword $(wildcard $(PY)) python3) -m credit_risk.keys "$$NAME"
 
 ### The state, of whichever stack runs, and else of this machine's (or say STACK=local or STACK=compose)
+verify-log: ## Read the whole decision log, and name the first record that is missing or was changed
+	@tools/dispatch.sh training-worker python -m credit_risk verify
 backup: ## Copy databases, decision log, bucket, passwords and .env, while it runs or not: TO=/safe/place/2026-11-28
 	@test -n "$$TO" || { echo 'make backup needs to know where to: TO=/safe/place/2026-11-28' >&2; exit 2; }
 	@$(STATE) make "$$TO"
@@ -112,6 +116,10 @@ bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, each scenario in 
 	@$(PY) -m benchmarks.serving $${ROWS:+--rows "$$ROWS"}
 	@echo
 	@$(PY) -m benchmarks.command $${ROWS:+--rows "$$ROWS"}
+	@echo
+	@$(PY) -m benchmarks.writers
+	@echo
+	@$(PY) -m benchmarks.verification $${ROWS:+--rows "$$ROWS"}
 	@echo
 	@$(PY) -m benchmarks.drift $${ROWS:+--rows "$$ROWS"} $${WINDOWS:+--windows "$$WINDOWS"}
 panels: $(ENVIRONMENT) ## Draw the dashboards into docs/, of what the running Prometheus knows (MINUTES=20)

@@ -21,6 +21,7 @@ from model_orchestration_and_tracking.flow import credit_risk_training
 from monitoring.drift.drift import TOO_FEW
 from monitoring.exporter.web import SANDBOX
 from monitoring.reports.flow import evidently_report
+from monitoring.verification import log_verification
 from tests.support.processes import wait_for
 from tests.support.services import flows_under, prefect_server
 
@@ -98,8 +99,8 @@ def prefect_api(tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _deployments(prefect_api) -> None:
-    """Both flows are deployed, as in any stack: it is an alert when they are not."""
-    for flow in (credit_risk_training, evidently_report):
+    """All flows are deployed, as in any stack: it is an alert when they are not."""
+    for flow in (credit_risk_training, evidently_report, log_verification):
         flow.to_deployment("story").apply()
 
 

@@ -372,6 +372,12 @@ def test_a_report_is_stored_in_the_bucket_and_in_mongodb(stack: Stack) -> None:
     assert "<html" in page.text.lower()
 
 
+def test_the_log_is_verified_and_anchored(stack: Stack) -> None:
+    assert "the decision log is whole" in stack.run("make", "log-verification-flow")
+    assert len(stack.blobs("anchors/")) == 1
+    assert "1 anchors" in stack.run("make", "verify-log")
+
+
 def test_prometheus_has_drift_figures(stack: Stack) -> None:
     def drift() -> list[Any]:
         query = {"query": "credit_risk_drift_score"}
