@@ -75,6 +75,8 @@ def test_each_user_of_the_log_has_a_role_and_a_container():
     handed = folders(MADE_UP, {})
     for user in LOG_USERS:
         assert any(f"://{user}:<mongo-{user}>@" in str(texts) for texts in handed.values()), user
+    addresses = [texts["DECISION_LOG"] for texts in handed.values() if "DECISION_LOG" in texts]
+    assert all(address.endswith("&journal=true") for address in addresses)
     # Only the job that sets up the users, and the server with a new volume, know the administrator.
     assert {name for name, texts in handed.items() if "<mongo-admin>" in str(texts)} == {
         "mongo",

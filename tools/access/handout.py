@@ -104,7 +104,9 @@ def _prefect_login(used: Mapping[str, str]) -> str:
 
 def _log(used: Mapping[str, str], user: str) -> dict[str, str]:
     login = f"{user}:{used[f'mongo-{user}']}"
-    return {"DECISION_LOG": f"mongodb://{login}@mongo:27017/credit_risk?authSource=admin"}
+    return {
+        "DECISION_LOG": f"mongodb://{login}@mongo:27017/credit_risk?authSource=admin&journal=true"
+    }
 
 
 def _mlflow(used: Mapping[str, str], user: str) -> dict[str, str]:
