@@ -37,6 +37,7 @@ FIRST = (
     "test_stack.py",
     "test_faults.py",
     "test_open_stack.py",
+    "test_recovery.py",
 )
 
 

@@ -126,11 +126,15 @@ class LogFeed:
         """
         n = 0
         while records := self._records(self._positions[fold]):
+            n_handed_over = 0
             for part in parts(records):
                 if at_most is not None and n >= at_most:
+                    # The next call begins here.
+                    self._pages.append((self._positions[fold], records[n_handed_over:]))
                     return False
 
                 n += self._hand_over(part, fold)
+                n_handed_over += len(part)
         return True
 
     def _records(self, after: Position) -> Sequence[BatchRecord]:
@@ -149,12 +153,8 @@ class LogFeed:
         return [record for record in page if self._end is None or self._end.covers(record)]
 
     def _kept(self, after: Position) -> Sequence[BatchRecord]:
-        """Return the records after a position on the page where they begin, if that is kept."""
-        for start, page in self._pages:
-            n = sum(after.covers(record) for record in page)
-            if n < len(page) and after == start.past(page[:n]):
-                return page[n:]
-        return ()
+        """Return the page that begins after a position, if it is kept."""
+        return next((page for start, page in self._pages if start == after), ())
 
     def _hand_over(self, part: Sequence[BatchRecord], fold: Fold) -> int:
         """Hand consecutive batches over, and return how many decisions they hold."""

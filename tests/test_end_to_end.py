@@ -116,7 +116,7 @@ def test_a_clerk_uploads_clients_and_sees_green_and_red(stack, chromium, tmp_pat
         "the table",
     )
     assert set(shown) == {"green", "red"}
-    browser.save_screenshot(str(stack.var / "risk-o-meter.png"))
+    browser.save_screenshot(str(tmp_path / "risk-o-meter.png"))
 
 
 def test_an_upload_by_the_api_is_in_the_log_before_it_is_answered(stack, log):
@@ -281,7 +281,6 @@ def test_only_its_user_can_read_the_state(stack):
 
 
 def test_ctrl_c_leaves_nothing_running(stack):
-    assert upload(stack, clients(3))["n_decided"] == 3
     assert "the state is kept in" in stack.stop()
     assert stack.runner.returncode == 0
     assert not stack.processes()

@@ -2,16 +2,16 @@
 
 import io
 import tarfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import bson
+import orjson
 import pymongo
 import pytest
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
 from credit_risk.decision_log.log import DecisionLog, open_log
-from credit_risk.decision_log.proof.anchors import name_at
 from credit_risk.decision_log.proof.verify import verify
 from credit_risk.storage.backends import open_blobs
 from tests.support.batches import batch
@@ -108,8 +108,12 @@ def test_a_bucket_is_restored_as_it_was(gcs_url):
     blobs = open_blobs(gcs_url)
     blobs.put("mlflow/1/model", b"trees")
     blobs.put("reports/latest.html", b"one")
-    blobs.put(name_at(datetime.now(UTC)), b"an anchor that the copy of the log may not fit")
-    blobs.put("anchors/2026-01-01T02-00-00Z.json", b"an older one")
+    older, recent = (
+        orjson.dumps({"time": (datetime.now(UTC) - age).isoformat()})
+        for age in (timedelta(days=1), timedelta(minutes=5))
+    )
+    blobs.put("anchors/00000001.json", older)
+    blobs.put("anchors/00000002.json", recent)  # which the copy of the log may not fit
     kept = saved(save_bucket, blobs)
     blobs.put("reports/latest.html", b"two", overwrite=True)
     blobs.put("later", b"x")
@@ -117,7 +121,7 @@ def test_a_bucket_is_restored_as_it_was(gcs_url):
         load_bucket(blobs, kept(), replace=False)
     load_bucket(blobs, kept(), replace=True)
     assert {name: blobs.get(name) for name in blobs.names()} == {
-        "anchors/2026-01-01T02-00-00Z.json": b"an older one",
+        "anchors/00000001.json": older,
         "mlflow/1/model": b"trees",
         "reports/latest.html": b"one",
     }

@@ -10,6 +10,7 @@ from credit_risk.decision_log import codec
 from credit_risk.decision_log.batch import OPEN, AlreadyCommitted, Batch, BatchRecord
 from credit_risk.decision_log.chains.hashes import joint_hash
 from credit_risk.decision_log.chains.numbered import Conflict, attempts
+from credit_risk.decision_log.chains.reader import CONTENT
 from credit_risk.decision_log.chains.writer import RECORDS, Chain, WriterChains
 from credit_risk.decision_log.decision_files import DecisionFiles
 from credit_risk.storage.documents import Document, Documents, DuplicateId, LogUnavailable
@@ -70,8 +71,8 @@ class BatchWriter:
                 self._documents.insert(DECISIONS, pending.documents)
             ready()
             self._append(pending)
-        except LogUnavailable:
-            raise  # the sweep removes what was written
+        except (LogUnavailable, DuplicateId):
+            raise  # the sweep removes what was written, unless it is that of an earlier commit
         except Exception:
             if form != "inline":
                 self.discard(batch.id)
@@ -114,12 +115,12 @@ class BatchWriter:
         return mine.result
 
     def _write_all(self, group: Sequence[_Pending]) -> None:
+        """Write batches together, and note the result of each."""
         try:
             for _ in attempts():
                 with suppress(Conflict):
-                    self._write_together(group)
+                    self._write_together([pending for pending in group if pending.result is None])
                     break
-            self._flush([pending.batch for pending in group])
         except Exception as error:
             if len(group) > 1 and not isinstance(error, LogUnavailable):
                 # Written one by one, only the batch at fault fails.
@@ -127,21 +128,44 @@ class BatchWriter:
                     self._write_all([pending])
                 return
             for pending in group:
+                pending.result = pending.result or error
+            return
+
+        try:
+            self._flush([pending.batch for pending in group])
+        except Exception as error:  # they are stored; nobody knows whether for good
+            for pending in group:
                 pending.result = error
 
     def _write_together(self, group: Sequence[_Pending]) -> None:
+        if not group:
+            return
         with self._chains.one() as chain:
             # Hashed before the transaction begins, for others wait for its end.
             linked = chain.link([pending.record for pending in group])
             with self._documents.together():
                 for pending in group:
-                    self._refuse_used_key(pending.batch)
+                    self._refuse_in_group(pending)
                     if pending.documents:
                         self._documents.insert(DECISIONS, pending.documents)
                 self._store(group, chain, linked)
 
         for pending, record in zip(group, linked, strict=True):
             pending.result = codec.record(record)
+
+    def _refuse_in_group(self, pending: _Pending) -> None:
+        """Have the others written without a batch whose key was used.
+
+        Raises
+        ------
+        Conflict
+            When its key was used.
+        """
+        try:
+            self._refuse_used_key(pending.batch)
+        except AlreadyCommitted as error:
+            pending.result = error
+            raise Conflict from None
 
     def _store(self, group: Sequence[_Pending], chain: Chain, linked: Sequence[Document]) -> None:
         """Add the records of batches to a chain.
@@ -151,7 +175,7 @@ class BatchWriter:
         AlreadyCommitted
             When another writer has used the key of the only batch.
         DuplicateId
-            When one of several cannot be added.
+            When one of several cannot be added, or the chain is new, so that nobody has closed it.
         Conflict
             When the chain was closed.
         """
@@ -161,6 +185,8 @@ class BatchWriter:
             if len(group) > 1:
                 raise
             self._refuse_used_key(group[0].batch)
+            if chain.place == 0:
+                raise
             chain.retire()
             raise Conflict from None
 
@@ -186,7 +212,7 @@ class BatchWriter:
         if batch.idempotency_key is None:
             return
         where = {"idempotency_key": batch.idempotency_key}
-        for found in self._documents.find(RECORDS, where, without=("decisions",)):
+        for found in self._documents.find(RECORDS, where, without=CONTENT):
             record = codec.record(found)
             if (record.caller or OPEN) == batch.caller:
                 raise AlreadyCommitted(record)

@@ -6,9 +6,9 @@ then its record, so that a batch is in the log as a whole or not at all, without
 Each writer has a chain of records (`decision_log.chains`), and a reader keeps a position in them.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -32,7 +32,7 @@ from credit_risk.decision_log.sweep import Sweeper
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs, open_documents
 from credit_risk.storage.blobs import Blobs
-from credit_risk.storage.documents import CLIENTS, Document, Documents
+from credit_risk.storage.documents import CLIENTS, Document, Documents, Where
 
 # Old previews are among the records of batches, too.
 _DECISIONS_ONLY = {"kind": "decision"}
@@ -87,7 +87,10 @@ class DecisionLog(EventLog):
         return Storage(self._documents, self._files, self._blobs)
 
     def commit(self, batch: Batch, ready: Callable[[], object] = at_once) -> BatchRecord:
-        """Write a batch: it is in the log for good when this returns, and is not when it raises.
+        """Write a batch: it is in the log for good when this returns.
+
+        It is not when this raises, except that nobody knows after `LogUnavailable`: the same key
+        finds it, or commits it.
 
         Parameters
         ----------
@@ -124,18 +127,23 @@ class DecisionLog(EventLog):
 
         Only those that come after `before` in this order, and from `since` to before `until`.
         """
-        where = {**codec.times(since, until), **_DECISIONS_ONLY, **self._owned}
-        if before is not None:
-            # Others of its time may come after it.
-            where["time"] = {**where.get("time", {}), "$lte": codec.text(before.time)}
-        found = self._documents.find(
-            RECORDS, where, "time", newest_first=True, limit=0 if before else limit, without=CONTENT
-        )
-        records = map(codec.record, found)
         if before is None:
-            return records
-        older = (r for r in records if (r.time, r.seq) < (before.time, before.seq))
-        return islice(older, limit or None)
+            return self._newest(codec.times(since, until), limit)
+
+        is_within = (since is None or before.time >= since) and (
+            until is None or before.time < until
+        )
+        at_its_time = self._newest({"time": codec.text(before.time)}) if is_within else iter(())
+        others = (record for record in at_its_time if record.seq < before.seq)
+        end = before.time if until is None else min(before.time, until)
+        return islice(chain(others, self._newest(codec.times(since, end), limit)), limit or None)
+
+    def _newest(self, where: Where, limit: int = 0) -> Iterator[BatchRecord]:
+        shown = {**where, **_DECISIONS_ONLY, **self._owned}
+        found = self._documents.find(
+            RECORDS, shown, "time", newest_first=True, limit=limit, without=CONTENT
+        )
+        return map(codec.record, found)
 
     def batch(self, id: str) -> BatchRecord | None:
         """Return a batch's record, or None when no such batch was committed."""
@@ -179,7 +187,10 @@ class DecisionLog(EventLog):
         if record.stored == "parquet":
             table = self._files.read(record, DECISION_SCHEMA, [("row", "=", int(row))])
         else:
-            found = codec.rows(d for d in self._find_decisions([record]) if d["_id"] == id)
+            stored = self._find_inline([record]) if record.stored == "inline" else []
+            if record.stored == "documents":
+                stored = list(self._documents.find(DECISIONS, {"_id": id}, limit=1))
+            found = codec.rows(d for d in stored if d["_id"] == id)
             table = pa.Table.from_pylist(found, schema=DECISION_SCHEMA)
 
         rows: list[dict[str, Any]] = table.to_pylist()
@@ -205,11 +216,10 @@ class DecisionLog(EventLog):
         Batches that are files have no index by client: each of them is read.
         """
         wanted = frozenset(client_ids)
-        found = list(self._find_in(DECISIONS, "client_id", sorted(wanted)))
-        for record in self._find_in(RECORDS, CLIENTS, sorted(wanted)):
-            found += codec.documents(record, record["decisions"])
+        documents = self._find_in(DECISIONS, "client_id", sorted(wanted))
+        carriers = self._find_in(RECORDS, CLIENTS, sorted(wanted))
+        found, records = self._of_batches(documents, carriers)
 
-        records = {r.id: r for r in self._decided({d["batch"] for d in found})}
         of_clients = sorted(
             (d for d in found if d.get("client_id") in wanted), key=lambda d: int(d["row"])
         )
@@ -238,23 +248,14 @@ class DecisionLog(EventLog):
         times = codec.times(since, until)
         # Only the batches tell which decisions are the owner's.
         most = 0 if self._owned else limit
-        documents = list(
-            self._documents.find(
-                DECISIONS, {"client_id": client_id, **times}, "time", newest_first=True, limit=most
-            )
+        documents = self._documents.find(
+            DECISIONS, {"client_id": client_id, **times}, "time", newest_first=True, limit=most
         )
         carriers = self._documents.find(
             RECORDS, {CLIENTS: client_id, **times}, "time", newest_first=True, limit=most
         )
-        for carrier in carriers:
-            documents += codec.documents(carrier, carrier["decisions"])
-
-        committed = {record.id for record in self._decided({d["batch"] for d in documents})}
-        found = [
-            row
-            for row in codec.rows(documents)
-            if row["batch"] in committed and row["client_id"] == client_id
-        ]
+        in_batches, _ = self._of_batches(documents, carriers)
+        found = [row for row in codec.rows(in_batches) if row["client_id"] == client_id]
 
         of_client = [("client_id", "=", client_id)]
         for file in self._that_are_files(since, until):
@@ -321,6 +322,34 @@ class DecisionLog(EventLog):
                 where = {field: {"$in": missing[at : at + AT_ONCE]}}
                 found += self._documents.find(collection, where, without=without)
         return found
+
+    def _of_batches(
+        self, documents: Iterable[Document], carriers: Iterable[Document]
+    ) -> tuple[list[Document], dict[str, BatchRecord]]:
+        """Return decisions, and the records of their batches by id; without previews.
+
+        Parameters
+        ----------
+        documents : iterable of dict
+            Decisions with documents of their own; those whose batch has none are left out.
+        carriers : iterable of dict
+            Records that carry decisions; one may come twice.
+        """
+        own = list(documents)
+        records = {r.id: r for r in self._decided({d["batch"] for d in own})}
+        found = [
+            decision
+            for decision in own
+            if (record := records.get(decision["batch"]))
+            and record.stored == "documents"
+            and decision["_id"] == f"{record.id}-{decision['row']}"
+        ]
+        for carrier in {carrier["_id"]: carrier for carrier in carriers}.values():
+            record = codec.record(carrier)
+            if record.stored == "inline" and record.kind == "decision" and self._shows(record):
+                records[record.id] = record
+                found += codec.documents(carrier, carrier["decisions"])
+        return found, records
 
     def _find_decisions(self, records: Sequence[BatchRecord]) -> list[Document]:
         """Return the decisions of these batches that are in no file, and maybe others, by row."""

@@ -6,6 +6,7 @@ from ulid import ULID
 
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.batch import PREVIEWS_KEPT
+from credit_risk.decision_log.chains.position import PLACES
 from credit_risk.decision_log.chains.reader import ChainReader
 from credit_risk.decision_log.chains.writer import RECORDS
 from credit_risk.decision_log.commit import DECISIONS, PREVIEWS, BatchWriter
@@ -59,7 +60,8 @@ class Sweeper:
         self._documents.delete(PREVIEWS, codec.times(None, before))
 
         # Those from before they had a collection of their own; the first call looks at all.
-        where = {"kind": "preview", **codec.times(self._old_removed_until, before)}
+        old = {"kind": "preview", "_id": {"$lt": PLACES}}
+        where = {**old, **codec.times(self._old_removed_until, before)}
         for id in self._documents.distinct(RECORDS, "id", where):
             self._documents.delete(DECISIONS, {"_id": codec.ids_between(id, id)})
         self._old_removed_until = before

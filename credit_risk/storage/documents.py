@@ -1,7 +1,7 @@
 """Collections of JSON documents: what every database behind the decision log can do.
 
 The interface has what the decision log needs and no more: unique ids, equality and ranges on
-fields, one order, a limit. There are no transactions, change streams or aggregations, so what works
+fields, one order, a limit. There are no updates, change streams or aggregations, so what works
 in MongoDB (`storage.mongodb`) works the same in SQLite (`storage.sqlite`).
 """
 

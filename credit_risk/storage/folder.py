@@ -56,7 +56,8 @@ class Folder:
 
     def names(self, prefix: str = "") -> list[str]:
         """See `Blobs.names`."""
-        files = (p for p in self.root.rglob("*") if p.is_file() and not p.name.startswith(_PART))
+        folder = self.root / prefix.rpartition("/")[0]
+        files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(_PART))
         names = (p.relative_to(self.root).as_posix() for p in files)
         return sorted(name for name in names if name.startswith(prefix))
 

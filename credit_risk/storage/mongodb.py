@@ -27,9 +27,9 @@ MONGODB_PATIENCE: dict[str, Any] = {
 # For people who query MongoDB by hand; the log itself finds both by the `_id` of a decision.
 BY_HAND: dict[str, list[tuple[str, ...]]] = {"decisions": [("batch", "row"), ("time",)]}
 
-# Holds a document for each number that was given in a collection of `NUMBERED`. Nothing is updated
-# in place: servers differ in what of an update is atomic.
-GIVEN = "numbers_given"
+# The collections that hold a document for each number that was given in one of `NUMBERED`. Nothing
+# is updated in place: servers differ in what of an update is atomic.
+GIVEN = {collection: f"{collection}_given" for collection in NUMBERED}
 
 _DUPLICATE_KEY = 11000
 
@@ -69,9 +69,9 @@ class MongoDocuments:
             # pymongo writes `_id` into what it is given; a copy keeps the caller's as they were.
             self._collection(collection).insert_many([dict(d) for d in documents])
         if collection in NUMBERED:
-            given = [{"_id": f"{collection}/{d['_id']:019d}"} for d in documents]
+            given = [{"_id": d["_id"]} for d in documents]
             with suppress(DuplicateId), _mongo_errors():  # a number may have been given before
-                self._database[GIVEN].insert_many(given)
+                self._database[GIVEN[collection]].insert_many(given)
 
     def find(
         self,
@@ -93,11 +93,12 @@ class MongoDocuments:
 
     def last(self, collection: str) -> int:
         """See `Documents.last`."""
-        newest = [int(d["_id"]) for d in self.find(collection, {}, newest_first=True, limit=1)]
-        numbers = {"$gt": f"{collection}/", "$lt": f"{collection}0"}  # "0" comes after "/"
         with _mongo_errors():
-            given = self._database[GIVEN].find({"_id": numbers}).sort("_id", -1).limit(1)
-            newest += [int(d["_id"].rpartition("/")[2]) for d in given]
+            newest = [
+                int(document["_id"])
+                for name in (collection, GIVEN[collection])
+                for document in self._database[name].find({}, {"_id": 1}).sort("_id", -1).limit(1)
+            ]
         return max(newest, default=0)
 
     def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
@@ -123,13 +124,13 @@ class MongoDocuments:
             self._client.admin.command("ping")
 
 
-def create_indexes(collection: pymongo.collection.Collection[Document]) -> None:
-    """Create the missing indexes of a collection in MongoDB.
+def create_indexes(collection: pymongo.collection.Collection[Any], name: str = "") -> None:
+    """Create the missing indexes of a collection in MongoDB; `name` is the one that it will have.
 
     It lists them first, which every service may do; not every service may create one.
     """
-    existing = collection.index_information()
-    for fields in [*INDEXES.get(collection.name, []), *BY_HAND.get(collection.name, [])]:
+    existing, name = collection.index_information(), name or collection.name
+    for fields in [*INDEXES.get(name, []), *BY_HAND.get(name, [])]:
         unique = {"unique": True, "sparse": True} if fields == (UNIQUE_KEY,) else {}
         index = pymongo.IndexModel([(field, pymongo.ASCENDING) for field in fields], **unique)
         if index.document["name"] not in existing:

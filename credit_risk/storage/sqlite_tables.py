@@ -21,11 +21,20 @@ def create_tables(connection: sqlite3.Connection) -> None:
         connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (_id {key}, body TEXT NOT NULL)")
         for fields in indexes:
             _create_index(connection, name, fields)
+    _drop_earlier(connection)
     for name in KEPT:
         _keep(connection, name)
     for name in NUMBERED:
         _keep_number(connection, name)
     connection.commit()
+
+
+def _drop_earlier(connection: sqlite3.Connection) -> None:
+    """Drop a trigger that allowed no erasure, and an index that another has taken the place of."""
+    query = "SELECT sql FROM sqlite_master WHERE name = 'batches_update'"
+    if any("erasure" not in sql for (sql,) in connection.execute(query)):
+        connection.execute("DROP TRIGGER batches_update")
+    connection.execute("DROP INDEX IF EXISTS batches_time")
 
 
 def _create_index(connection: sqlite3.Connection, name: str, fields: Sequence[str]) -> None:

@@ -1,9 +1,10 @@
-"""A writer that is killed between any two of its steps leaves a log that is whole.
+"""A writer that is killed, or loses its storage, between any two steps leaves a log that is whole.
 
-Each test begins a process that commits, and kills it before its first call to the storage, then one
-before its second, and so on, until one is not killed any more. After each kill, readers see the
-batches that were answered and no others but the one that was in flight; a retry with the same
-idempotency key finds that one, or commits it; and the log verifies.
+The first test begins a process that commits, and kills it before its first call to the storage,
+then one before its second, and so on, until one is not killed any more. After each kill, readers
+see the batches that were answered and no others but the one that was in flight; a retry with the
+same idempotency key finds that one, or commits it; and the log verifies. In the second test the
+storage fails at such a step, before or after it did what it was asked, and the writer goes on.
 """
 
 import multiprocessing
@@ -18,6 +19,7 @@ from credit_risk.decision_log.batch import AlreadyCommitted
 from credit_risk.decision_log.chains.position import START
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.proof.verify import verify
+from credit_risk.storage.documents import LogUnavailable
 from tests.support.batches import IN_AN_HOUR, batch
 
 # More calls than any commit makes.
@@ -130,3 +132,67 @@ def test_nothing_answered_is_lost_and_nothing_is_there_twice(stores, form, tmp_p
         if answers[-1:] == ["done"]:
             return
     raise AssertionError(f"a commit made more than {MOST} calls")
+
+
+class FailingCalls(DeadlyCalls):
+    """Passes calls on to a storage, and fails at one: before it is done, or when it is done.
+
+    Parameters
+    ----------
+    storage : Documents or Blobs
+    left : list of int
+        How many more calls go well.
+    done : bool
+        Whether the call that fails has been carried out: its answer was lost.
+    """
+
+    def __init__(self, storage, left, done):
+        super().__init__(storage, left)
+        self._done = done
+
+    def __getattr__(self, name):
+        value = getattr(self._storage, name)
+        if not callable(value):
+            return value
+
+        def call(*arguments, **options):
+            self._left[0] -= 1
+            if self._left[0] == -1:
+                if self._done and name != "together":
+                    value(*arguments, **options)
+                raise LogUnavailable("the storage is away, or its disk is full")
+            return value(*arguments, **options)
+
+        return call
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["request lost", "answer lost"])
+def test_a_storage_that_fails_at_any_step_loses_nothing_and_is_used_again(stores, form, done):
+    for n_calls in range(MOST):
+        settings = stores.model_copy(update={"decision_log": f"{stores.decision_log}{n_calls}"})
+        left = [10**6]
+        storage = open_log(settings).storage
+        log = DecisionLog(
+            FailingCalls(storage.documents, left, done), FailingCalls(storage.blobs, left, done)
+        )
+        first = log.commit(batch(2))  # its chain is used again
+        left[0] = n_calls
+
+        answered = []
+        for key in ("one", "two"):
+            try:
+                answered.append(log.commit(batch(2, idempotency_key=key)).id)
+            except LogUnavailable:
+                answered.append(retried(log, key, first.time))
+        failed = left[0] < 0
+        left[0] = 10**6
+
+        assert {record.id for record in log.batches()} == {first.id, *answered}
+        for _ in range(2):
+            log.sweep(IN_AN_HOUR)
+        found = verify(log)
+        assert (found.batches, found.decisions) == (3, 6)
+        assert log.read(*log.batches()).num_rows == 6
+        if not failed:
+            return
+    raise AssertionError(f"two commits made more than {MOST} calls")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from credit_risk.decision_log import codec
+from credit_risk.decision_log import codec, commit
 from credit_risk.decision_log.batch import AlreadyCommitted, Batch, BatchLost
 from credit_risk.decision_log.chains.numbered import Conflict
 from credit_risk.decision_log.chains.position import START, chain_and_place
@@ -145,6 +145,63 @@ def test_a_position_misses_nothing_whatever_the_clocks_say(log):
     assert log.batches(after=position.past([last])) == [behind]
     assert log.batches(after=position, limit=1) == [behind]
     assert log.batches(after=position.past([behind, last])) == []
+
+
+def test_a_position_at_a_time_is_before_all_that_is_later(log):
+    """The times of a chain need not rise: big files commit late, and clocks are set back."""
+    now = datetime.now(UTC)
+    times = [now + timedelta(hours=hours) for hours in (-9, 1, 2, 0, 3)]
+    records = [log.commit(batch(1, time=time)) for time in times]
+    other = open_log_like(log).commit(batch(1, time=now - timedelta(hours=1)))
+    position = log.position_at(now)
+    assert position.covers(records[0])
+    assert position.covers(other)
+    assert {r.id for r in log.batches(after=position)} == {r.id for r in records[1:]}
+    assert log.batches(after=log.position_at(times[-1])) == []
+
+
+def test_batches_before_one_keep_to_the_period(log):
+    start = datetime.now(UTC).replace(microsecond=0)
+    hours = [start + timedelta(hours=hour) for hour in range(6)]
+    records = [log.commit(batch(1, time=time)) for time in hours]
+    twin = log.commit(batch(1, time=hours[5]))
+    assert list(log.latest_batches(before=twin, until=hours[2])) == records[1::-1]
+    assert list(log.latest_batches(before=twin, since=hours[4])) == [records[5], records[4]]
+    assert list(log.latest_batches(before=records[3], since=hours[1], until=hours[5])) == [
+        records[2],
+        records[1],
+    ]
+
+
+def test_many_clients_of_one_batch_are_found_once_each(log, monkeypatch):
+    monkeypatch.setattr("credit_risk.decision_log.events.AT_ONCE", 1)
+    record = log.commit(batch(3))
+    found = [summary.id for summary in log.summaries_of(["c0", "c2", "nobody"])]
+    assert found == [f"{record.id}-0", f"{record.id}-2"]
+
+
+def test_batches_of_a_group_whose_flush_fails_are_stored_once(settings, monkeypatch):
+    log = open_log(settings)
+    log.commit(batch(1))
+    pending = [commit._pending(batch(1)) for _ in range(2)]
+    monkeypatch.setattr(log._documents, "flush", fail_to_begin_a_thread)
+    log._writer._write_all(pending)
+    assert [str(p.result) for p in pending] == ["can't start new thread"] * 2
+    assert len(log.batches()) == 3
+
+
+def fail_to_begin_a_thread(**_):
+    raise RuntimeError("can't start new thread")
+
+
+def test_used_key_in_a_group_fails_alone(settings):
+    log = open_log(settings)
+    first = log.commit(batch(1, idempotency_key="k"))
+    pending = [commit._pending(batch(1, idempotency_key=key)) for key in ("a", "k", "b")]
+    log._writer._write_all(pending)
+    assert isinstance(pending[1].result, AlreadyCommitted)
+    assert log.batches() == [first, pending[0].result, pending[2].result]
+    assert verify(log).batches == 3
 
 
 def test_a_chain_that_nobody_writes_to_is_closed_and_its_writer_begins_another(log):

@@ -17,6 +17,7 @@ from credit_risk.decision_log.proof import anchors
 from credit_risk.decision_log.proof.errors import LogDamaged
 from credit_risk.decision_log.proof.seal import seal
 from credit_risk.decision_log.proof.verify import verify
+from credit_risk.storage.blobs import BlobExists
 from tests.support.batches import batch, without_guard
 
 INLINE, DOCUMENTS, PARQUET = range(3)
@@ -176,11 +177,12 @@ def test_what_others_write_during_a_verification_is_no_damage(filled, monkeypatc
     """Whatever is read, others begin a chain, append an event and erase in between."""
     find = type(filled._documents).find
     other = DecisionLog(filled.storage.documents, filled.storage.blobs)
-    writing = []
+    writing, left = [], list(range(30))
 
     def busy(documents, *arguments, **options):
         found = list(find(documents, *arguments, **options))
-        if not writing:
+        if left and not writing:
+            left.pop()
             writing.append(True)
             DecisionLog(other.storage.documents, other.storage.blobs).commit(batch(1))
             other.append_event("override", "x-9")
@@ -284,30 +286,91 @@ def test_events_computed_anew_are_found_by_their_anchor(filled):
         verify(filled)
 
 
-def test_an_anchor_holds_only_what_is_new_and_names_the_one_before(filled, monkeypatch):
-    written = []
-    for day in (1, 2):
-        monkeypatch.setattr(anchors, "datetime", at(datetime(2026, 1, day, tzinfo=UTC)))
+def test_an_anchor_holds_only_what_is_new_and_names_the_one_before(filled):
+    for _ in range(2):
         anchors.write(filled, verify(filled).heads)
         filled.append_event("override", "x-9")
-        written = [orjson.loads(filled._blobs.get(n)) for n in filled._blobs.names("anchors/")]
-    first, second = written
+    first, second = [orjson.loads(filled._blobs.get(n)) for n in filled._blobs.names("anchors/")]
     assert set(first["heads"]["batches"]) == {str(2**32 + 3)}
     assert second["heads"]["batches"] == {}
     assert set(second["heads"]["events"]) == {"4"}
     assert first["previous"] == ""
-    filled._blobs.delete("anchors/2026-01-01T00-00-00Z.json")
-    with pytest.raises(LogDamaged, match="the anchor before anchors/2026-01-02"):
+    filled._blobs.put("anchors/00000002.json", b"{}", overwrite=True)
+    with pytest.raises(LogDamaged, match="is not an anchor, or was changed"):
+        verify(filled)
+    filled._blobs.put("anchors/00000002.json", orjson.dumps(second), overwrite=True)
+    filled._blobs.delete("anchors/00000001.json")
+    with pytest.raises(LogDamaged, match="the anchor before anchors/00000002"):
         verify(filled)
 
 
-def at(now: datetime) -> type[datetime]:
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return now
+def test_of_two_anchors_at_once_one_is_refused(filled, monkeypatch):
+    heads = verify(filled).heads
+    before = list(anchors._stored(filled.storage.blobs))
+    anchors.write(filled, heads)
+    monkeypatch.setattr(anchors, "_stored", lambda _: iter(before))
+    with pytest.raises(BlobExists):
+        anchors.write(filled, heads)
+    monkeypatch.undo()
+    assert verify(filled).anchors == 1
 
-    return Clock
+
+@pytest.mark.parametrize("collection", ["events", "approvals"])
+@pytest.mark.parametrize("sealed", [False, True])
+def test_entry_without_its_hash_is_named(filled, collection, sealed):
+    """Without its hash, an entry must not pass for one of an earlier version."""
+    if sealed:
+        seal(filled)
+    anchors.write(filled, verify(filled).heads)
+    first, second, *_ = documents(filled, collection)
+    for entry in (first, second | {"by": "Mallory"}):
+        del entry["hash"]
+        edited(filled, collection, entry)
+    with pytest.raises(LogDamaged, match=f"{collection[:-1]} 1 has no hash"):
+        verify(filled)
+    for entry in (first, second):
+        del entry["previous"]
+        edited(filled, collection, entry)
+    with pytest.raises(LogDamaged):
+        verify(filled)
+
+
+def test_decisions_added_to_a_record_are_found(filled):
+    """Readers look for clients in records, too."""
+    forged = documents(filled, "batches")[INLINE]["decisions"]
+    for place, record in enumerate(documents(filled, "batches")[DOCUMENTS:], start=2):
+        edited(filled, "batches", record | {"decisions": forged})
+        with pytest.raises(LogDamaged, match=f"decisions were added to record {place} of chain 1"):
+            verify(filled)
+        assert len(filled.decisions_of("c0", 9)) == len(filled.summaries_of(["c0"])) == 3
+        edited(filled, "batches", record)
+
+
+def test_decision_put_beside_a_batch_is_not_shown(filled):
+    record = documents(filled, "batches")[INLINE]
+    forged = codec.documents(record, [record["decisions"][0] | {"row": 77}])
+    filled._documents.insert("decisions", forged)
+    verify(filled)
+    assert len(filled.decisions_of("c0", 9)) == len(filled.summaries_of(["c0"])) == 3
+    assert filled.decision(f"{record['id']}-77") is None
+
+
+@pytest.mark.parametrize("missing", ["decisions", "n_decided", "kind", "stored"])
+def test_record_without_a_field_is_named(filled, missing):
+    record = documents(filled, "batches")[INLINE]
+    del record[missing]
+    edited(filled, "batches", rehashed(record, record["previous"]))
+    with pytest.raises(LogDamaged, match="record 1 of chain 1"):
+        verify(filled)
+
+
+def test_one_erasure_covers_one_decision(filled):
+    record = documents(filled, "batches")[INLINE]
+    filled.append_event("erasure", f"{record['id']}-1", by="Ann")
+    record["decisions"] = [{"row": 1, "hash": d["hash"]} for d in record["decisions"]]
+    edited(filled, "batches", record)
+    with pytest.raises(LogDamaged, match=f"{record['id']}-1 is there twice, or in another place"):
+        verify(filled)
 
 
 def test_erased_decision_leaves_the_proof_of_the_others(settings):

@@ -102,7 +102,9 @@ def set_up(client: Client, administrator: str, passwords: Mapping[str, str]) -> 
 def open_approvals(address: str, password: str) -> None:
     """Open the collection of approvals, from which on only the approver's entries count."""
     mine = address.replace("://", f"://approver:{password}@", 1).rstrip("/")
-    open_collection(open_log(Settings(decision_log=f"{mine}/{DATABASE}?authSource=admin")))
+    open_collection(
+        open_log(Settings(decision_log=f"{mine}/{DATABASE}?authSource=admin&journal=true"))
+    )
 
 
 def _knows_roles(client: Client) -> bool:

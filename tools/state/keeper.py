@@ -26,16 +26,17 @@ from pymongo.errors import PyMongoError
 from credit_risk.decision_log.proof.anchors import is_recent
 from credit_risk.storage.backends import open_blobs
 from credit_risk.storage.blobs import Blobs
+from credit_risk.storage.mongodb import GIVEN, create_indexes
 from tools.access.mongo_roles import DATABASE, EARLIER, connect
 
-# A number is noted after it was given, outcomes name decisions, approvals name events, and a record
-# comes after its chain and its decisions.
+# A number is noted after it was given, approvals name events, an upload's event comes after its
+# outcomes, which name decisions, and a record comes after its chain and its decisions.
 COLLECTIONS = (
-    "numbers_given",
+    *GIVEN.values(),
     "reports",
-    "outcomes",
     "approvals",
     "events",
+    "outcomes",
     "previews",
     "batches",
     "chains",
@@ -76,7 +77,7 @@ def load_log(database: Raw, source: IO[bytes], *, replace: bool) -> None:
     """
     standing = {name for name in COLLECTIONS if database[name].find_one() is not None}
     # These are written before the first decision: when the users are made, and by the first flow.
-    if not replace and standing - {"approvals", "numbers_given", "reports"}:
+    if not replace and standing - {"approvals", GIVEN["approvals"], "reports"}:
         raise NotEmpty("the decision log has decisions")
 
     for name in COLLECTIONS:
@@ -90,6 +91,8 @@ def load_log(database: Raw, source: IO[bytes], *, replace: bool) -> None:
             if name in COLLECTIONS and file is not None:
                 for batch in _batches(file):
                     database[f"{NEW}{name}"].insert_many(batch)
+                # The services, one of which verifies what was restored, may not create any.
+                create_indexes(database[f"{NEW}{name}"], name)
 
     _swap(database)
 
@@ -127,11 +130,11 @@ def save_bucket(blobs: Blobs, out: IO[bytes]) -> None:
     """Write every blob as a member of a tar, without recent anchors."""
     with tarfile.open(fileobj=out, mode="w|") as tar:
         for name in blobs.names():
-            if is_recent(name):
-                continue
             try:
                 data = blobs.get(name)
             except LookupError:  # an old report, removed meanwhile
+                continue
+            if is_recent(name, data):
                 continue
             member = tarfile.TarInfo(name)
             member.size = len(data)

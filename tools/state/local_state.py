@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from credit_risk.decision_log.log import open_log
-from credit_risk.decision_log.proof.anchors import is_recent
+from credit_risk.decision_log.proof.anchors import FOLDER, is_recent
 from credit_risk.decision_log.proof.verify import verify
 from credit_risk.settings import Settings
 from tools.failure import Failed
@@ -193,13 +193,14 @@ def _copy_folder(source: Path, copy: Path) -> None:
         path.chmod(0o700 if path.is_dir() else 0o600)
 
 
+def _is_recent(file: Path) -> bool:
+    name = f"{file.parent.name}/{file.name}"
+    return name.startswith(FOLDER) and is_recent(name, file.read_bytes())
+
+
 def _left_out(folder: str, names: Sequence[str]) -> set[str]:
     """Return which files of a folder are not copied: unfinished ones, and recent anchors."""
-    return {
-        name
-        for name in names
-        if name.startswith(".part-") or is_recent(f"{Path(folder).name}/{name}")
-    }
+    return {name for name in names if name.startswith(".part-") or _is_recent(Path(folder, name))}
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import chain as one_after_another
 
+from credit_risk.decision_log import codec
 from credit_risk.decision_log.chains.hashes import record_hash
 from credit_risk.decision_log.chains.numbered import linked
 from credit_risk.decision_log.chains.position import (
@@ -44,13 +45,24 @@ class ChainReader:
         return heapq.merge(*runs, key=lambda record: (record["time"], record["_id"]))
 
     def at(self, time: datetime) -> Position:
-        """Return the position after the last record of each chain that is not later than a time."""
-        until = time.astimezone(UTC).isoformat(timespec="microseconds")
-        places = {}
+        """Return a position before every record that is later than a time.
+
+        Some that are not later may come after it too, where a chain's times do not rise.
+        """
+        after = {
+            "kind": "decision",
+            "time": {"$gt": codec.text(time)},
+        }
+        places: dict[int, int] = {}
+        for later in self._documents.find(RECORDS, after, "time", without=CONTENT):
+            chain, place = chain_and_place(later["_id"])
+            places[chain] = min(place - 1, places.get(chain, place))
+
         for chain in self._chains():
-            where = {**_within(chain), "kind": "decision", "time": {"$lte": until}}
-            if found := self._last(where):
-                places[chain] = chain_and_place(found["_id"])[1]
+            if chain not in places and (
+                newest := self._last({**_within(chain), "kind": "decision"})
+            ):
+                places[chain] = chain_and_place(newest["_id"])[1]
         return Position(places)
 
     def close_idle(self) -> int:

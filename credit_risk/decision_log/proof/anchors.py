@@ -8,18 +8,22 @@ is below `anchors/` there: lock these objects. A folder on the same machine only
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from pathlib import PurePosixPath
 from typing import Any
 
 import orjson
 
 from credit_risk.decision_log.chains.numbered import linked
 from credit_risk.decision_log.chains.position import chain_and_place
+from credit_risk.decision_log.chains.reader import CONTENT
 from credit_risk.decision_log.chains.writer import CHAINS, RECORDS
 from credit_risk.decision_log.log import DecisionLog, Storage
 from credit_risk.decision_log.proof.errors import LogDamaged
 from credit_risk.storage.blobs import Blobs
 
 FOLDER = "anchors/"
+# How old an anchor has to be for a backup.
+_RECENT = timedelta(hours=12)
 # Records that are looked up per query.
 _TOGETHER = 500
 
@@ -29,7 +33,7 @@ Heads = Mapping[str, Mapping[int, str]]
 
 
 def write(log: DecisionLog, heads: Heads) -> str:
-    """Write an anchor, and return its address.
+    """Write the next anchor, and return its address.
 
     Parameters
     ----------
@@ -41,14 +45,14 @@ def write(log: DecisionLog, heads: Heads) -> str:
     Raises
     ------
     BlobExists
-        When there is an anchor of this second.
+        When somebody else wrote an anchor at the same time.
     """
     blobs = log.storage.blobs
     known: dict[str, dict[int, str]] = {}
-    previous = ""
-    for _, content in _stored(blobs):
-        previous = sha256(content).hexdigest()
-        for collection, hashes in _heads(content).items():
+    previous, last = "", 0
+    for name, content in _stored(blobs):
+        previous, last = sha256(content).hexdigest(), _number_of(name)
+        for collection, hashes in _heads(name, content).items():
             known.setdefault(collection, {}).update(hashes)
 
     new = {
@@ -61,23 +65,20 @@ def write(log: DecisionLog, heads: Heads) -> str:
     }
     now = datetime.now(UTC)
     anchor = {"time": now.isoformat(timespec="seconds"), "heads": new, "previous": previous}
-    return blobs.put(
-        name_at(now), orjson.dumps(anchor, option=orjson.OPT_SORT_KEYS), "application/json"
-    )
+    content = orjson.dumps(anchor, option=orjson.OPT_SORT_KEYS)
+    return blobs.put(f"{FOLDER}{last + 1:08d}.json", content, "application/json")
 
 
-def name_at(time: datetime) -> str:
-    """Return the name of an anchor of a time; names sort by time."""
-    return f"{FOLDER}{time.astimezone(UTC):%Y-%m-%dT%H-%M-%SZ}.json"
-
-
-def is_recent(name: str) -> bool:
-    """Return whether a blob is an anchor of the last hour, which a backup leaves out.
+def is_recent(name: str, content: bytes) -> bool:
+    """Return whether a blob is an anchor of the last hours, which a backup leaves out.
 
     The bucket is copied after the log, so such an anchor may name records that the copy lacks.
     Without it the copy is whole, and the next anchor is as good.
     """
-    return name.startswith(FOLDER) and name > name_at(datetime.now(UTC) - timedelta(hours=1))
+    if not name.startswith(FOLDER):
+        return False
+    time = datetime.fromisoformat(orjson.loads(content)["time"])
+    return time > datetime.now(UTC) - _RECENT
 
 
 def check(storage: Storage) -> int:
@@ -91,10 +92,11 @@ def check(storage: Storage) -> int:
     """
     previous, n = "", 0
     for name, content in _stored(storage.blobs):
-        if orjson.loads(content)["previous"] != previous:
+        heads = _heads(name, content)
+        if _number_of(name) != n + 1 or orjson.loads(content)["previous"] != previous:
             raise LogDamaged(f"the anchor before {name} is missing or was changed")
         previous, n = sha256(content).hexdigest(), n + 1
-        for collection, hashes in _heads(content).items():
+        for collection, hashes in heads.items():
             _compare(storage, name, collection, hashes)
     return n
 
@@ -105,12 +107,20 @@ def _stored(blobs: Blobs) -> Iterator[tuple[str, bytes]]:
         yield name, blobs.get(name)
 
 
-def _heads(content: bytes) -> dict[str, dict[int, str]]:
-    heads: dict[str, dict[str, Any]] = orjson.loads(content)["heads"]
-    return {
-        collection: {int(number): str(hash) for number, hash in hashes.items()}
-        for collection, hashes in heads.items()
-    }
+def _number_of(name: str) -> int:
+    return int(PurePosixPath(name).stem)
+
+
+def _heads(name: str, content: bytes) -> dict[str, dict[int, str]]:
+    """Return the hashes in an anchor, by collection and number."""
+    try:
+        heads: dict[str, dict[str, Any]] = orjson.loads(content)["heads"]
+        return {
+            collection: {int(number): str(hash) for number, hash in hashes.items()}
+            for collection, hashes in heads.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise LogDamaged(f"{name} is not an anchor, or was changed") from None
 
 
 def _compare(storage: Storage, name: str, collection: str, hashes: Mapping[int, str]) -> None:
@@ -120,7 +130,7 @@ def _compare(storage: Storage, name: str, collection: str, hashes: Mapping[int, 
         found = {
             document["_id"]: linked(document)
             for document in storage.documents.find(
-                collection, {"_id": {"$in": wanted}}, without=("decisions",)
+                collection, {"_id": {"$in": wanted}}, without=CONTENT
             )
         }
         for number in wanted:
@@ -133,11 +143,9 @@ def _compare(storage: Storage, name: str, collection: str, hashes: Mapping[int, 
 
 def described(collection: str, number: int) -> str:
     """Return what a document is called in messages."""
-    if collection == RECORDS:
-        chain, place = chain_and_place(number)
-        return f"record {place} of chain {chain}" if chain else f"batch {place}"
-    return (
-        "the registration of chain " + str(number)
-        if collection == CHAINS
-        else (f"{collection.removesuffix('s')} {number}")
-    )
+    if collection == CHAINS:
+        return f"the registration of chain {number}"
+    if collection != RECORDS:
+        return f"{collection.removesuffix('s')} {number}"
+    chain, place = chain_and_place(number)
+    return f"record {place} of chain {chain}" if chain else f"batch {place}"

@@ -11,6 +11,7 @@ from typing import Any
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.chains.hashes import document_hash
 from credit_risk.decision_log.chains.position import PLACES
+from credit_risk.decision_log.chains.reader import CONTENT
 from credit_risk.decision_log.chains.writer import RECORDS
 from credit_risk.decision_log.commit import DECISIONS
 from credit_risk.decision_log.log import DecisionLog, Storage
@@ -22,16 +23,15 @@ _COLLECTIONS = {RECORDS: PLACES, "events": 2**62, "approvals": 2**62}
 
 
 def seal(log: DecisionLog) -> dict[str, Any] | None:
-    """Write the seal, unless there is one already or nothing old to seal; return what was written.
+    """Write the seal, unless there is one already, and return what was written.
 
-    Reads everything old: some seconds for a hundred thousand decisions.
+    Reads everything old: some seconds for a hundred thousand decisions. Where nothing is old, the
+    seal says so, and nothing can pretend to be.
     """
     if log.events(SEAL):
         return None
 
     numbers = _last_numbers(log.storage)
-    if not any(numbers.values()):
-        return None
     digest = digest_of_old(log.storage, numbers)
     return log.append_event(SEAL, "old", **numbers, digest=digest)
 
@@ -71,5 +71,5 @@ def _last_numbers(storage: Storage) -> dict[str, int]:
 
 
 def _old_numbers(storage: Storage, collection: str, end: int) -> Iterable[int]:
-    documents = storage.documents.find(collection, {"_id": {"$lt": end}}, without=("decisions",))
+    documents = storage.documents.find(collection, {"_id": {"$lt": end}}, without=CONTENT)
     return (int(document["_id"]) for document in documents if "hash" not in document)
