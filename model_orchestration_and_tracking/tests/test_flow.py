@@ -249,7 +249,7 @@ def test_flow_cannot_approve_a_version(registry, on_mongodb, in_role):
     as_training(forge)  # where approvals stood once; it counts for nothing there
     assert history(on_mongodb) == standing
     with pytest.raises(
-        AssertionError, match=r"training has no right to: \[\('approvals', 'insert'\)\]"
+        AssertionError, match=r"training has no right to: \[\('approvals', 'insert'\)"
     ):
         as_training(decide)
 
