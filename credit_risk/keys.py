@@ -80,7 +80,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     name = parser.parse_args(arguments).name
     if not _NAME.fullmatch(name):
-        parser.error(f"{name!r} is no name of a key: up to 64 letters, digits, '.', '_' and '-'")
+        parser.error(
+            f"{name!r} is not a name for a key: up to 64 letters, digits, '.', '_' and '-'"
+        )
 
     key = make()
     lines = [

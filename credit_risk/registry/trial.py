@@ -178,7 +178,9 @@ def _reference(data: bytes) -> None:
     frame = file.read(names).to_pandas()
     encode(frame[list(NAMES)])
     if not frame[LABEL].isin([GOOD, BAD]).all() or not frame["risk"].between(0, 1).all():
-        raise ModelRefused(f"a {LABEL} is neither {GOOD} nor {BAD}, or a risk is no share")
+        raise ModelRefused(
+            f"a {LABEL} is neither {GOOD} nor {BAD}, or a risk is not between 0 and 1"
+        )
 
     table = pa.Table.from_pandas(frame)
     with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as stream:

@@ -72,7 +72,7 @@ def read(data: bytes) -> CreditScorer:
         raise ModelRefused(f"its {where[:60]!r} is wrong: {first['msg'][:200]}") from None
     except (ValueError, RecursionError, zipfile.BadZipFile, zlib.error, *_ODD_ZIP) as error:
         why = str(error)[:200] or type(error).__name__
-        raise ModelRefused(f"it is no scorer of ours: {why}") from None
+        raise ModelRefused(f"it is not one of our scorers: {why}") from None
 
     return scorer
 

@@ -396,7 +396,7 @@ def test_alias_is_not_followed_to_a_file_that_is_not_a_scorer(
     now = in_force(registry, log, follow_alias=True)
     assert (now.approval.version, now.alias_refused) == ("1", True)
     assert (
-        "The alias's version was refused: version 2 is not taken: it is no scorer of ours"
+        "The alias's version was refused: version 2 is not taken: it is not one of our scorers"
         in now.astray
     )
 

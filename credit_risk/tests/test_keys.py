@@ -63,4 +63,4 @@ def test_invalid_key_name_is_reported():
         [sys.executable, "-m", "credit_risk.keys", "a b"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "'a b' is no name of a key" in done.stderr
+    assert "'a b' is not a name for a key" in done.stderr

@@ -61,7 +61,7 @@ def test_trial_passes_a_scorer(scorer):
 
 
 def test_trial_refuses_a_file_that_is_not_a_scorer():
-    with pytest.raises(ModelRefused, match="it was refused: it is no scorer of ours"):
+    with pytest.raises(ModelRefused, match="it was refused: it is not one of our scorers"):
         try_scorer(b"junk")
 
 
@@ -157,7 +157,7 @@ def test_a_reference_of_anything_else_is_refused(reference):
     assert "yacht" in refused(parquet(reference.assign(purpose="yacht")))
     assert "duration" in refused(parquet(reference.assign(duration=10**9)))
     for wrong in ({"risk": 2.0}, {"risk": np.nan}, {LABEL: "ugly"}):
-        assert "neither good nor bad, or a risk is no share" in refused(
+        assert "neither good nor bad, or a risk is not between 0 and 1" in refused(
             parquet(reference.assign(**wrong))
         )
     assert refused(b"junk")

@@ -245,7 +245,7 @@ def put(registry, address, data):
     [
         (
             "trees",
-            "version 2 is not taken: it is no scorer of ours: "
+            "version 2 is not taken: it is not one of our scorers: "
             "tree 2: a node or a leaf is not reached",
         ),
         ("reference", "the reference was tried out, and it was refused"),

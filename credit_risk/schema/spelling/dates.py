@@ -54,4 +54,4 @@ def why_not(text: str) -> str:
         return "has a year of two digits; write 2026-01-31 or 31.01.2026"
     if len(text) <= _LONGEST and _SERIAL.fullmatch(text):
         return "is the number that Excel keeps for a date; give the column the format of a date"
-    return "is no date like 2026-01-31 (year-month-day) or 31.01.2026"
+    return "is not a date like 2026-01-31 (year-month-day) or 31.01.2026"

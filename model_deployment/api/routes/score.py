@@ -54,7 +54,7 @@ SCORE = Operation(
     "than in `Application` is taken where it can mean one thing only, which `warnings` say: names "
     "of columns in another case or with blanks for underscores, values in quotes of their own, "
     "`NA`, `NaN`, `NULL` or `None` where a value may be absent. A text like `400.000` or `400,000` "
-    "is no whole number.",
+    "is not a whole number.",
     {200: ("At least one application was decided on.", {JSON: Decided})},
     (*WRITE, 409),
     (*EXTRAS, KEY),
