@@ -162,7 +162,7 @@ class BatchWriter:
             When its key was used.
         """
         try:
-            self._refuse_used_key(pending.batch)
+            self._refuse_known_key(pending.batch)
         except AlreadyCommitted as error:
             pending.result = error
             raise Conflict from None
@@ -198,15 +198,18 @@ class BatchWriter:
     def _refuse_known_key(self, batch: Batch) -> None:
         """Refuse a key that was used, before more is done for the batch, where that is needed.
 
-        Otherwise a key that was used is found when the record is stored, for it is unique. Records
-        from before that are looked at.
+        Otherwise a key that was used is found when the record is stored, for it is unique.
         """
         if batch.idempotency_key is None:
             return
+        if codec.form_of(batch) != "inline" or self._holds_old():
+            self._refuse_used_key(batch)
+
+    def _holds_old(self) -> bool:
+        """Return whether there are records of an earlier version, whose keys are not unique."""
         if self._has_old is None:
             self._has_old = any(self._documents.find(RECORDS, {"_id": 1}, limit=1))
-        if self._has_old or codec.form_of(batch) != "inline":
-            self._refuse_used_key(batch)
+        return self._has_old
 
     def _refuse_used_key(self, batch: Batch) -> None:
         if batch.idempotency_key is None:
