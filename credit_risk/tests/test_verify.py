@@ -1,5 +1,6 @@
 """A log that is whole is said to be; in one that was changed, the first change is named."""
 
+import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -302,6 +303,17 @@ def test_an_anchor_holds_only_what_is_new_and_names_the_one_before(filled):
     filled._blobs.delete("anchors/00000001.json")
     with pytest.raises(LogDamaged, match="the anchor before anchors/00000002"):
         verify(filled)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"time": 7}', b'{"time": "soon"}'])
+def test_forged_anchor_is_named_and_stops_no_backup(filled, content):
+    anchors.write(filled, verify(filled).heads)
+    for name in ("anchors/00000002.json", "anchors/newest.json"):
+        filled._blobs.put(name, content)
+        assert not anchors.is_recent(name, content)
+        with pytest.raises(LogDamaged, match=f"{re.escape(name)} is not an anchor"):
+            verify(filled)
+        filled._blobs.delete(name)
 
 
 def test_of_two_anchors_at_once_one_is_refused(filled, monkeypatch):

@@ -77,7 +77,10 @@ def is_recent(name: str, content: bytes) -> bool:
     """
     if not name.startswith(FOLDER):
         return False
-    time = datetime.fromisoformat(orjson.loads(content)["time"])
+    try:
+        time = datetime.fromisoformat(orjson.loads(content)["time"])
+    except (ValueError, KeyError, TypeError):
+        return False  # a verification names what is not an anchor, so the copy has it as well
     return time > datetime.now(UTC) - _RECENT
 
 
@@ -108,7 +111,10 @@ def _stored(blobs: Blobs) -> Iterator[tuple[str, bytes]]:
 
 
 def _number_of(name: str) -> int:
-    return int(PurePosixPath(name).stem)
+    try:
+        return int(PurePosixPath(name).stem)
+    except ValueError:
+        raise LogDamaged(f"{name} is not an anchor, or was changed") from None
 
 
 def _heads(name: str, content: bytes) -> dict[str, dict[int, str]]:
