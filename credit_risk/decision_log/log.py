@@ -96,7 +96,7 @@ class DecisionLog(EventLog):
         ----------
         batch : Batch
         ready : callable
-            Called when everything but the commit mark is written or ready to be; where it raises,
+            Called when everything but the record is written or ready to be; where it raises,
             the batch is not committed.
 
         Raises
@@ -112,7 +112,7 @@ class DecisionLog(EventLog):
         return list(islice(filter(self._shows, found), limit or None))
 
     def position_at(self, time: datetime) -> Position:
-        """Return the position after the last batch of each writer that is not later than a time."""
+        """Return a position before every batch that is later than a time; see `ChainReader.at`."""
         return self._chains.at(time)
 
     def latest_batches(

@@ -5,6 +5,7 @@ import sys
 import mlflow
 import pytest
 
+from credit_risk.decision_log import codec
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
@@ -70,3 +71,19 @@ def logged_with_reference(mlflow_server, scorer, client_frame, tmp_path):
     with mlflow.start_run() as run:
         mlflow.log_artifact(str(reference))
         return run.info.run_id, log_scorer(scorer, client_frame[list(NAMES)].head(3))
+
+
+# Where decisions are stored, with what makes even small batches be stored there.
+FORMS = {
+    "inline": {},
+    "documents": {"MAX_INLINE": 0},
+    "parquet": {"MAX_DOCUMENTS": 1},
+}
+
+
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch) -> str:
+    """Where the decisions of the test's batches are stored."""
+    for name, most in FORMS[request.param].items():
+        monkeypatch.setattr(codec, name, most)
+    return str(request.param)

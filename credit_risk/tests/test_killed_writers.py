@@ -14,7 +14,6 @@ from datetime import timedelta
 
 import pytest
 
-from credit_risk.decision_log import codec
 from credit_risk.decision_log.batch import AlreadyCommitted
 from credit_risk.decision_log.chains.position import START
 from credit_risk.decision_log.log import DecisionLog, open_log
@@ -24,11 +23,6 @@ from tests.support.batches import IN_AN_HOUR, batch
 
 # More calls than any commit makes.
 MOST = 40
-FORMS = {
-    "inline": {},
-    "documents": {"MAX_INLINE": 0},
-    "parquet": {"MAX_DOCUMENTS": 1},
-}
 
 
 class DeadlyCalls:
@@ -85,13 +79,6 @@ def killed_after(settings, n_calls, time) -> list[str]:
             answers.append(received.recv())
     except EOFError:
         return answers
-
-
-@pytest.fixture(params=FORMS)
-def form(request, monkeypatch) -> str:
-    for name, most in FORMS[request.param].items():
-        monkeypatch.setattr(codec, name, most)
-    return str(request.param)
 
 
 def retried(log, key, time) -> str:

@@ -26,20 +26,6 @@ from tests.support.batches import IN_AN_HOUR, at_once, batch, without_guard
 from tests.support.clients import CLIENT
 from tests.support.processes import wait_for
 
-# Where decisions are stored, with what makes even small batches be stored there.
-FORMS = {
-    "inline": {},
-    "documents": {"MAX_INLINE": 0},
-    "parquet": {"MAX_DOCUMENTS": 1},
-}
-
-
-@pytest.fixture(params=FORMS)
-def form(request, monkeypatch) -> str:
-    for name, most in FORMS[request.param].items():
-        monkeypatch.setattr(codec, name, most)
-    return str(request.param)
-
 
 def open_log_like(log: DecisionLog) -> DecisionLog:
     """Return a log of its own on the same storage, as of another process."""

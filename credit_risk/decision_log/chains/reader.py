@@ -9,7 +9,6 @@ from credit_risk.decision_log import codec
 from credit_risk.decision_log.chains.hashes import record_hash
 from credit_risk.decision_log.chains.numbered import linked
 from credit_risk.decision_log.chains.position import (
-    PLACES,
     Position,
     chain_and_place,
     number,
@@ -87,11 +86,10 @@ class ChainReader:
             self._closed[chain] = place
             return False
 
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
         closing: Document = {
             "_id": newest["_id"] + 1,
             "kind": CLOSING,
-            "time": now,
+            "time": codec.text(datetime.now(UTC)),
             "previous": linked(newest),
         }
         closing["hash"] = record_hash(closing)
@@ -134,4 +132,4 @@ class ChainReader:
 
 def _within(chain: int) -> Document:
     """Return the condition that finds a chain's records."""
-    return {"_id": {"$gt": chain * PLACES, "$lt": (chain + 1) * PLACES}}
+    return {"_id": {"$gt": number(chain, 0), "$lt": number(chain + 1, 0)}}

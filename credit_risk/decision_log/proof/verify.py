@@ -71,7 +71,7 @@ def verify(log: DecisionLog, report: Callable[[str], None] = _silent) -> Found:
     Parameters
     ----------
     log : DecisionLog
-        A million decisions take half a minute.
+        A million decisions take about ten seconds.
     report : callable, optional
         Progress callback; called with a line of text.
 
