@@ -25,7 +25,11 @@ PART_ROWS = 32_768
 # keep its client's data for longer.
 PREVIEWS_KEPT = timedelta(days=1)
 OPEN = "open"  # the caller where nobody has to identify themselves
-Kind = Literal["decision", "preview"]
+# What a batch was scored for: decisions on applications; a portfolio, whose clients have their
+# loans already and apply for nothing; or a look, which is not recorded as anything.
+Kind = Literal["decision", "portfolio", "preview"]
+ONLY_DECISIONS: tuple[Kind, ...] = ("decision",)
+COMMITTED: tuple[Kind, ...] = ("decision", "portfolio")
 # Where a batch's decisions are: in its record, in documents of their own, or in a file.
 Form = Literal["inline", "documents", "parquet"]
 

@@ -68,7 +68,7 @@ def mark(batch: Batch, decisions_hash: str) -> Document:
         "stored": form_of(batch),
         "decisions_hash": decisions_hash,
     }
-    if batch.idempotency_key is not None and batch.kind == "decision":
+    if batch.idempotency_key is not None and batch.kind != "preview":
         record[UNIQUE_KEY] = f"{batch.caller}\n{batch.idempotency_key}"
     return record
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.batch import COMMITTED, BatchRecord
 from credit_risk.decision_log.log import DecisionLog
 
 PAGE = 50
@@ -57,7 +57,7 @@ def search(
     batches: list[BatchRecord] = []
     last: BatchRecord | None = None
     newer = log.batch(before) if before else None
-    records = log.latest_batches(before=newer, since=since, until=until)
+    records = log.latest_batches(before=newer, since=since, until=until, kinds=COMMITTED)
     for last in islice(records, LOOKED_THROUGH):
         if text.lower() in (last.source or "").lower():
             batches.append(last)
@@ -66,7 +66,7 @@ def search(
 
     if last is None:
         return Found(batches, decisions, None)
-    older = log.latest_batches(limit=1, before=last, since=since, until=until)
+    older = log.latest_batches(limit=1, before=last, since=since, until=until, kinds=COMMITTED)
     has_more = next(older, None) is not None
     return Found(batches, decisions, last.id if has_more else None)
 
@@ -76,7 +76,7 @@ def _by_id(log: DecisionLog, text: str) -> Found | None:
         return None
 
     record = log.batch(text.rpartition("-")[0] or text)
-    if record is None or record.kind != "decision":
+    if record is None or record.kind == "preview":
         return None
     if record.id == text:
         return Found([record], [], None)

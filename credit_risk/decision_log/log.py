@@ -16,10 +16,13 @@ from ulid import ULID
 
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.batch import (
+    COMMITTED,
     DECISION_SCHEMA,
+    ONLY_DECISIONS,
     Batch,
     BatchRecord,
     DecisionSummary,
+    Kind,
     decision_schema,
 )
 from credit_risk.decision_log.chains.position import START, Position
@@ -34,8 +37,8 @@ from credit_risk.storage.backends import open_blobs, open_documents
 from credit_risk.storage.blobs import Blobs
 from credit_risk.storage.documents import CLIENTS, Document, Documents, Where
 
-# Old previews are among the records of batches, too.
-_DECISIONS_ONLY = {"kind": "decision"}
+Kinds = Collection[Kind]
+
 _MAX_DIGITS = 18  # of a row's number: no row has more, and a filter on a file takes no more
 
 
@@ -106,14 +109,16 @@ class DecisionLog(EventLog):
         """
         return self._writer.commit(batch, ready)
 
-    def batches(self, after: Position = START, limit: int = 0) -> list[BatchRecord]:
+    def batches(
+        self, after: Position = START, limit: int = 0, kinds: Kinds = ONLY_DECISIONS
+    ) -> list[BatchRecord]:
         """Return the batches committed after a position, those of several writers by time."""
-        found = (codec.record(d) for d in self._chains.after(after) if d["kind"] == "decision")
+        found = (codec.record(d) for d in self._chains.after(after) if d["kind"] in kinds)
         return list(islice(filter(self._shows, found), limit or None))
 
-    def position_at(self, time: datetime) -> Position:
+    def position_at(self, time: datetime, kinds: Kinds = ONLY_DECISIONS) -> Position:
         """Return a position before every batch that is later than a time; see `ChainReader.at`."""
-        return self._chains.at(time)
+        return self._chains.at(time, kinds)
 
     def latest_batches(
         self,
@@ -122,26 +127,33 @@ class DecisionLog(EventLog):
         before: BatchRecord | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        kinds: Kinds = ONLY_DECISIONS,
     ) -> Iterator[BatchRecord]:
         """Yield batches, the newest first.
 
         Only those that come after `before` in this order, and from `since` to before `until`.
         """
         if before is None:
-            return self._newest(codec.times(since, until), limit)
+            return self._newest(_of(kinds, since, until), limit)
 
         is_within = (since is None or before.time >= since) and (
             until is None or before.time < until
         )
-        at_its_time = self._newest({"time": codec.text(before.time)}) if is_within else iter(())
+        at_its_time: Iterator[BatchRecord] = iter(())
+        if is_within:
+            at_its_time = self._newest({**_of(kinds), "time": codec.text(before.time)})
         others = (record for record in at_its_time if record.seq < before.seq)
         end = before.time if until is None else min(before.time, until)
-        return islice(chain(others, self._newest(codec.times(since, end), limit)), limit or None)
+        return islice(chain(others, self._newest(_of(kinds, since, end), limit)), limit or None)
 
     def _newest(self, where: Where, limit: int = 0) -> Iterator[BatchRecord]:
-        shown = {**where, **_DECISIONS_ONLY, **self._owned}
         found = self._documents.find(
-            RECORDS, shown, "time", newest_first=True, limit=limit, without=CONTENT
+            RECORDS,
+            {**where, **self._owned},
+            "time",
+            newest_first=True,
+            limit=limit,
+            without=CONTENT,
         )
         return map(codec.record, found)
 
@@ -211,24 +223,26 @@ class DecisionLog(EventLog):
         return {id: summary for id, summary in found.items() if id in wanted}
 
     def summaries_of(self, client_ids: Collection[str]) -> list[DecisionSummary]:
-        """Return the decisions on clients, those of a batch by row, without previews.
+        """Return the decisions on clients' applications, those of a batch by row.
 
         Batches that are files have no index by client: each of them is read.
         """
         wanted = frozenset(client_ids)
         documents = self._find_in(DECISIONS, "client_id", sorted(wanted))
         carriers = self._find_in(RECORDS, CLIENTS, sorted(wanted))
-        found, records = self._of_batches(documents, carriers)
+        found, records = self._of_batches(documents, carriers, ONLY_DECISIONS)
 
         of_clients = sorted(
             (d for d in found if d.get("client_id") in wanted), key=lambda d: int(d["row"])
         )
-        in_files = self._files.summaries(self._that_are_files(), "client_id", client_ids)
+        in_files = self._files.summaries(
+            self._that_are_files(ONLY_DECISIONS), "client_id", client_ids
+        )
         return [*codec.summaries(of_clients, records), *in_files]
 
     def between(self, since: datetime, until: datetime) -> list[BatchRecord]:
-        """Return the batches from `since` to before `until`."""
-        where = {**codec.times(since, until), **_DECISIONS_ONLY, **self._owned}
+        """Return the batches of decisions from `since` to before `until`."""
+        where = {**_of(ONLY_DECISIONS, since, until), **self._owned}
         return list(
             map(codec.record, self._documents.find(RECORDS, where, "time", without=CONTENT))
         )
@@ -240,7 +254,7 @@ class DecisionLog(EventLog):
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> list[dict[str, Any]]:
-        """Return a client's decisions, the newest first, without previews.
+        """Return a client's decisions and scores in portfolios, the newest first.
 
         Each is a dict of `DECISION_SCHEMA`'s columns. Every big batch from `since` to before
         `until` is searched, which takes a second for a few million rows.
@@ -254,11 +268,11 @@ class DecisionLog(EventLog):
         carriers = self._documents.find(
             RECORDS, {CLIENTS: client_id, **times}, "time", newest_first=True, limit=most
         )
-        in_batches, _ = self._of_batches(documents, carriers)
+        in_batches, _ = self._of_batches(documents, carriers, COMMITTED)
         found = [row for row in codec.rows(in_batches) if row["client_id"] == client_id]
 
         of_client = [("client_id", "=", client_id)]
-        for file in self._that_are_files(since, until):
+        for file in self._that_are_files(COMMITTED, since, until):
             found += self._files.read(file, DECISION_SCHEMA, of_client).to_pylist()
 
         return sorted(found, key=lambda row: (row["time"], row["row"]), reverse=True)[:limit]
@@ -303,14 +317,10 @@ class DecisionLog(EventLog):
     def _shows(self, record: BatchRecord) -> bool:
         return not self._owned or record.caller == self._owned["caller"]
 
-    def _decided(self, ids: Collection[str]) -> list[BatchRecord]:
-        """Return those of these batches that were committed and are not previews."""
-        return [record for record in self.records(ids) if record.kind == "decision"]
-
     def _that_are_files(
-        self, since: datetime | None = None, until: datetime | None = None
+        self, kinds: Kinds, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[BatchRecord]:
-        where = {"stored": "parquet", **codec.times(since, until), **_DECISIONS_ONLY, **self._owned}
+        where = {"stored": "parquet", **_of(kinds, since, until), **self._owned}
         return map(codec.record, self._documents.find(RECORDS, where, "time"))
 
     def _find_records(self, ids: Collection[str], without: Sequence[str] = ()) -> list[Document]:
@@ -324,9 +334,9 @@ class DecisionLog(EventLog):
         return found
 
     def _of_batches(
-        self, documents: Iterable[Document], carriers: Iterable[Document]
+        self, documents: Iterable[Document], carriers: Iterable[Document], kinds: Kinds
     ) -> tuple[list[Document], dict[str, BatchRecord]]:
-        """Return decisions, and the records of their batches by id; without previews.
+        """Return decisions in batches of some kinds, and the records of these by id.
 
         Parameters
         ----------
@@ -336,7 +346,7 @@ class DecisionLog(EventLog):
             Records that carry decisions; one may come twice.
         """
         own = list(documents)
-        records = {r.id: r for r in self._decided({d["batch"] for d in own})}
+        records = {r.id: r for r in self.records({d["batch"] for d in own}) if r.kind in kinds}
         found = [
             decision
             for decision in own
@@ -346,7 +356,7 @@ class DecisionLog(EventLog):
         ]
         for carrier in {carrier["_id"]: carrier for carrier in carriers}.values():
             record = codec.record(carrier)
-            if record.stored == "inline" and record.kind == "decision" and self._shows(record):
+            if record.stored == "inline" and record.kind in kinds and self._shows(record):
                 records[record.id] = record
                 found += codec.documents(carrier, carrier["decisions"])
         return found, records
@@ -366,3 +376,10 @@ class DecisionLog(EventLog):
         previews = [record.id for record in records if not record.seq]
         found = [*self._find_in(RECORDS, "_id", numbers), *self._find_in(PREVIEWS, "_id", previews)]
         return [d for record in found for d in codec.documents(record, record["decisions"])]
+
+
+def _of(
+    kinds: Kinds, since: datetime | None = None, until: datetime | None = None
+) -> dict[str, Any]:
+    """Return the condition that finds batches of some kinds, from `since` to before `until`."""
+    return {"kind": {"$in": list(kinds)}, **codec.times(since, until)}

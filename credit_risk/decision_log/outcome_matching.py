@@ -75,8 +75,11 @@ class OutcomeMatcher:
             raise InvalidValue(
                 "unknown_decision", f"there is no decision {row.decision_id[:_SHOWN]}"
             )
-        if decision.kind == "preview":
-            raise InvalidValue("preview", f"{decision.id} is a preview, not a decision")
+        if decision.kind != "decision":
+            message = (
+                f"{decision.id} is of a {decision.kind}: it is not a decision on an application"
+            )
+            raise InvalidValue(decision.kind, message)
         if row.client_id and row.client_id not in _spellings(decision.client_id or ""):
             raise InvalidValue(
                 "other_client", f"decision {decision.id} is on another client than client_id says"

@@ -39,7 +39,7 @@ def override(
         When no such decision was committed.
     NotAllowed
         When the prediction is neither green nor red or stands already, when the name or reason is
-        missing or too long, or when the decision is a preview.
+        missing or too long, or when it is not a decision on an application.
     """
     if prediction not in (GREEN, RED):
         raise NotAllowed(f"prediction is {prediction!r}; it is {GREEN!r} or {RED!r}")
@@ -53,8 +53,8 @@ def override(
     if decision is None:
         raise NoSuchDecision(f"there is no decision {id}")
     record = log.batch(decision["batch"])
-    if record is not None and record.kind == "preview":
-        raise NotAllowed(f"{id} is a preview, not a decision")
+    if record is not None and record.kind != "decision":
+        raise NotAllowed(f"{id} is of a {record.kind}: it is not a decision on an application")
 
     fields = {"prediction": prediction, "by": one_line(by), "reason": one_line(reason)}
     for _ in attempts():

@@ -1,7 +1,7 @@
 """Reads the chains of all writers, and closes those that nobody writes to any more."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from itertools import chain as one_after_another
 
@@ -43,13 +43,13 @@ class ChainReader:
         runs = [self._run(first) for first in self._firsts(position)]
         return heapq.merge(*runs, key=lambda record: (record["time"], record["_id"]))
 
-    def at(self, time: datetime) -> Position:
-        """Return a position before every record that is later than a time.
+    def at(self, time: datetime, kinds: Collection[str]) -> Position:
+        """Return a position before every record of some kinds that is later than a time.
 
         Some that are not later may come after it too, where a chain's times do not rise.
         """
         after = {
-            "kind": "decision",
+            "kind": {"$in": list(kinds)},
             "time": {"$gt": codec.text(time)},
         }
         places: dict[int, int] = {}
@@ -59,7 +59,7 @@ class ChainReader:
 
         for chain in self._chains():
             if chain not in places and (
-                newest := self._last({**_within(chain), "kind": "decision"})
+                newest := self._last({**_within(chain), "kind": after["kind"]})
             ):
                 places[chain] = chain_and_place(newest["_id"])[1]
         return Position(places)
