@@ -211,6 +211,13 @@ class Settings(BaseSettings):
         "events are kept for a week",
     )
 
+    dask_scheduler: str = Field(
+        "",
+        pattern="^(tcp://[A-Za-z0-9.:-]+|)$",
+        description="Dask scheduler on whose workers portfolios are scored and models are tuned "
+        "and evaluated, such as tcp://dask-scheduler:8786; empty: all processors of this machine",
+    )
+
     alert_webhook_url: SecretStr = Field(
         SecretStr(""), description="Address that alerts are posted to as JSON; empty: no webhook"
     )

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from credit_risk.schema.attributes import CLIENT_ID
-from credit_risk.schema.csv_reader import CsvTable, Data
 from credit_risk.schema.faults import (
     FIRSTS,
     MAX_FAULTS,
@@ -18,6 +17,7 @@ from credit_risk.schema.faults import (
     chosen,
     shown,
 )
+from credit_risk.schema.sheets.csv_table import CsvTable, Data
 from credit_risk.schema.spelling import ids
 from credit_risk.schema.spelling.dates import DateForm, day_of, why_not
 from credit_risk.schema.spelling.notes import Notes, form_of

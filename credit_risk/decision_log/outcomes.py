@@ -23,8 +23,8 @@ from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import OUTCOME, OutcomeFile, OutcomeRow, Wrong
 from credit_risk.decision_log.outcome_matching import Match, OutcomeMatcher
 from credit_risk.decision_log.overrides import OVERRIDE, final_predictions
-from credit_risk.schema.csv_reader import Data
 from credit_risk.schema.faults import InvalidValue, Kind, RowError, kinds
+from credit_risk.schema.sheets.csv_table import Data
 from credit_risk.storage.documents import LogUnavailable
 
 # How often a file is matched again because somebody else's outcomes or overrides came first.

@@ -31,6 +31,9 @@ class Applications:
         The number of faults for each (column, reason), over all rows.
     extra : pyarrow.Table
         The ignored columns of the valid rows, as text (empty for JSON).
+    rejected : pyarrow.Table or None
+        The other rows as they were read, with their `line` (of a CSV) or `row` (of a table), from
+        1, and `faults`; None where the validator does not list them.
     """
 
     codes: Floats
@@ -44,6 +47,7 @@ class Applications:
     reasons: dict[tuple[str, str], int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     extra: pa.Table = field(default_factory=lambda: _NO_COLUMNS)
+    rejected: pa.Table | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from credit_risk.schema.attributes import ATTRIBUTE, CLIENT_ID, COLUMNS, NAMES
-from credit_risk.schema.csv_reader import CsvTable
 from credit_risk.schema.faults import FIRSTS, MAX_FAULTS, InvalidValue
+from credit_risk.schema.sheets.sheet import Sheet
 from credit_risk.schema.spelling import ids
 from credit_risk.schema.spelling.notes import Form, Notes
 from credit_risk.schema.values import Values
@@ -65,7 +66,7 @@ class Columns:
 
     Parameters
     ----------
-    sheet : CsvTable
+    sheet : Sheet
     places : mapping
         The place of each known column in the table.
     values : Values
@@ -80,7 +81,7 @@ class Columns:
         Whether a row has a value that is not allowed.
     """
 
-    def __init__(self, sheet: CsvTable, places: Mapping[str, int], values: Values) -> None:
+    def __init__(self, sheet: Sheet, places: Mapping[str, int], values: Values) -> None:
         n = sheet.table.num_rows
         self._sheet = sheet
         self._values = values
@@ -140,6 +141,28 @@ class Columns:
                     value = column.values[int(column.positions[k])].as_py()
                     found.append((row, _PLACE[name], name, value, self._values.error(name, value)))
         return found
+
+    def messages(self) -> pa.Array:
+        """Return what is wrong with each of the bad rows, as one text a row."""
+        found = map(self._messages, pairwise(self._starts), self._blocks)
+        return pa.concat_arrays([pa.array([], pa.string()), *found])
+
+    def _messages(self, rows: tuple[int, int], block: Mapping[str, _Column]) -> pa.Array:
+        bad = np.flatnonzero(self.bad[slice(*rows)])
+        by_column = []
+        for name, column in block.items():
+            is_bad = np.isin(bad, column.bad)
+            if not is_bad.any():
+                continue
+            distinct, which = np.unique(column.positions[bad[is_bad]], return_inverse=True)
+            values = column.values.take(pa.array(distinct)).to_pylist()
+            texts = pa.array([str(self._values.error(name, value)) for value in values])
+            places = np.zeros(len(bad), dtype=np.int64)
+            places[is_bad] = which
+            by_column.append(texts.take(pa.array(places, mask=~is_bad)))
+        if not by_column:
+            return pa.array([], pa.string())
+        return pc.binary_join_element_wise(*by_column, "; ", null_handling="skip")
 
     def _block(self, block: pa.RecordBatch, start: int) -> dict[str, _Column]:
         """Parse some rows of a file, and write their codes in place."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from credit_risk.schema.applications import Applications
@@ -20,9 +21,11 @@ from credit_risk.schema.attributes import (
     Floats,
 )
 from credit_risk.schema.columns import Columns, Located
-from credit_risk.schema.csv_reader import CsvTable, Data
 from credit_risk.schema.domain import Domain
 from credit_risk.schema.faults import Faults, InvalidValue, MalformedFile, RowError, chosen, shown
+from credit_risk.schema.sheets.arrow_table import ArrowTable
+from credit_risk.schema.sheets.csv_table import CsvTable, Data
+from credit_risk.schema.sheets.sheet import Sheet
 from credit_risk.schema.spelling import ids
 from credit_risk.schema.spelling.notes import Notes, renamed_columns
 from credit_risk.schema.spelling.words import named
@@ -32,6 +35,7 @@ _KNOWN = frozenset(COLUMNS)
 # Keys of a body that are checked for another spelling.
 _MAX_KEYS = 1000
 _MAX_NAMED = 20  # ignored columns
+_REPETITIVE = _KNOWN - {CLIENT_ID}
 
 
 class Validator:
@@ -45,10 +49,15 @@ class Validator:
     labelled : bool
         Whether a label that is neither good nor bad is a fault, as it is when a model learns from
         it. Otherwise it is ignored, since no decision needs a label.
+    listed : bool
+        Whether all rejected rows of a file are returned, `Applications.rejected`.
     """
 
-    def __init__(self, domain: Domain | None = None, *, labelled: bool = False) -> None:
+    def __init__(
+        self, domain: Domain | None = None, *, labelled: bool = False, listed: bool = False
+    ) -> None:
         self.domain = domain
+        self._listed = listed
         self._values = Values(domain, labelled=labelled)
 
     def rows(self, rows: object) -> Applications:
@@ -142,17 +151,30 @@ class Validator:
                 faults.add(i, name, row[name], invalid.reason, partial(_itself, invalid))
         return others[0], others[1], good
 
-    def csv(self, data: Data) -> Applications:
+    def csv(self, data: Data, lines_above: int = 0) -> Applications:
         """Validate a CSV of applications.
 
-        It is UTF-8, or UTF-16 with a byte order mark, and separated by `,`, `;` or tab.
+        It is UTF-8, or UTF-16 with a byte order mark, and separated by `,`, `;` or tab. See
+        `CsvTable` for `lines_above`.
 
         Raises
         ------
         MalformedFile
             When it is not a CSV of clients at all.
         """
-        sheet = CsvTable(data, _KNOWN, _KNOWN - {CLIENT_ID})
+        return self._sheet(CsvTable(data, _KNOWN, _REPETITIVE, lines_above))
+
+    def table(self, table: pa.Table, rows_above: int = 0) -> Applications:
+        """Validate an Arrow table of applications; see `ArrowTable` for `rows_above`.
+
+        Raises
+        ------
+        MalformedFile
+            When it has none of the columns of an application.
+        """
+        return self._sheet(ArrowTable(table, _KNOWN, _REPETITIVE, rows_above))
+
+    def _sheet(self, sheet: Sheet) -> Applications:
         places = {name: i for i, name in enumerate(sheet.header) if name in _KNOWN}
         if not places:
             raise MalformedFile(
@@ -169,7 +191,7 @@ class Validator:
             return _no_applications(sheet, [fault], {}, self.domain)
         return self._columns(sheet, places)
 
-    def _columns(self, sheet: CsvTable, places: dict[str, int]) -> Applications:
+    def _columns(self, sheet: Sheet, places: dict[str, int]) -> Applications:
         columns = Columns(sheet, places, self._values)
         faults, reasons = columns.first_faults(), columns.reasons()
         if sheet.ragged:
@@ -192,12 +214,13 @@ class Validator:
             reasons=reasons,
             warnings=[*sheet.notes, *columns.notes().warnings()],
             extra=extra,
+            rejected=_rejected(sheet, columns) if self._listed else None,
         )
 
         if columns.bad.any():
             applications = applications.only(~columns.bad)
         applications.warnings += ids.repeated(
-            applications.client_id, applications.rows, "line", sheet.lines
+            applications.client_id, applications.rows, sheet.unit, sheet.lines
         )
         applications.warnings += _ignored_warnings(sheet.header[i] for i in ignored)
         return applications
@@ -254,18 +277,40 @@ def _itself(error: InvalidValue) -> InvalidValue:
     return error
 
 
-def _on_lines(sheet: CsvTable, found: list[Located]) -> list[RowError]:
-    """Return the faults to report, by row and column; each message begins with its line."""
+def _on_lines(sheet: Sheet, found: list[Located]) -> list[RowError]:
+    """Return the faults to report, by row and column; each message begins with its line or row."""
     first = chosen(sorted(found, key=lambda f: f[:2]), lambda f: (f[2], f[4].reason))
     lines = sheet.lines({number for number, *_ in first})
     return [
-        RowError.of(number, name or None, value, error, f"line {lines[number]}")
+        RowError.of(number, name or None, value, error, f"{sheet.unit} {lines[number]}")
         for number, _, name, value, error in first
     ]
 
 
+def _rejected(sheet: Sheet, columns: Columns) -> pa.Table:
+    """Return the rejected rows as they were read, each with its place in the file and its faults.
+
+    Of a row with more or fewer values than the header there are only these two.
+    """
+    bad = columns.bad
+    numbers = [*sheet.numbers[bad].tolist(), *(number for number, _ in sheet.ragged)]
+    lines = sheet.lines(numbers)
+    faults = pa.array([text for _, text in sheet.ragged], pa.string())
+    absent = pa.nulls(len(sheet.ragged), pa.string())
+    cells = [
+        pa.concat_arrays([*column.cast(pa.string()).chunks, absent])
+        for column in sheet.table.filter(pa.array(bad)).columns
+    ]
+    listed = {
+        sheet.unit: pa.array([lines[number] for number in numbers], pa.int64()),
+        "faults": pa.concat_arrays([columns.messages(), faults]),
+    }
+    table = pa.table([*listed.values(), *cells], names=[*listed, *sheet.header[: len(cells)]])
+    return table.sort_by(sheet.unit)
+
+
 def _no_applications(
-    sheet: CsvTable,
+    sheet: Sheet,
     faults: list[RowError],
     reasons: dict[tuple[str, str], int],
     domain: Domain | None,

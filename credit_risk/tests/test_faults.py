@@ -56,7 +56,7 @@ def test_rare_fault_is_reported_beside_thousands_of_others(found, word, offset):
 
 
 def test_fault_kinds_are_found_anywhere_in_a_large_file(monkeypatch):
-    monkeypatch.setattr("credit_risk.schema.csv_reader._BLOCK", 20_000)
+    monkeypatch.setattr("credit_risk.schema.sheets.csv_table._BLOCK", 20_000)
     ragged = as_csv(*flooded(), CLIENT) + b"a,b\n"
     rest = as_csv(
         *[CLIENT | {"age": 5, "client_id": ""}] * 7, *[CLIENT | {"client_id": ""}] * 900

@@ -199,7 +199,7 @@ def test_names_in_quotes_change_no_line(monkeypatch):
     good = as_csv(CLIENT).decode().splitlines()
     bad = good[1].replace("radio/tv", "yacht")
     data = "\n".join([good[0], good[1], bad, "", "too,few", *good[1:] * 40, bad]).encode()
-    monkeypatch.setattr("credit_risk.schema.csv_reader._BLOCK", 3000)
+    monkeypatch.setattr("credit_risk.schema.sheets.csv_table._BLOCK", 3000)
     one, other = Validator().csv(data), Validator().csv(quoted_names(data))
     assert [f.message.split(":")[0] for f in one.faults] == ["line 3", "line 5", "line 46"]
     assert (one.faults, one.rows.tolist()) == (other.faults, other.rows.tolist())
@@ -229,7 +229,7 @@ def test_csv_read_in_many_blocks_gets_the_same_verdict(monkeypatch):
         ]
 
     whole = verdict()
-    monkeypatch.setattr("credit_risk.schema.csv_reader._BLOCK", 3000)
+    monkeypatch.setattr("credit_risk.schema.sheets.csv_table._BLOCK", 3000)
     assert verdict() == whole
 
 

@@ -17,8 +17,8 @@ from sklearn.model_selection import train_test_split
 from credit_risk.schema.applications import Applications
 from credit_risk.schema.attributes import BAD, GOOD, LABEL, NAMES
 from credit_risk.schema.codec import decode
-from credit_risk.schema.csv_reader import CsvTable
 from credit_risk.schema.faults import InvalidApplications, InvalidValue, MalformedFile, RowError
+from credit_risk.schema.sheets.csv_table import CsvTable
 from credit_risk.schema.validation import Validator
 from credit_risk.storage.backends import open_blobs
 from credit_risk.storage.blobs import BlobMissing

@@ -14,8 +14,8 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from credit_risk.schema.applications import Applications
 from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES
-from credit_risk.schema.csv_reader import CsvTable, Data
 from credit_risk.schema.formulas import escape_formulas
+from credit_risk.schema.sheets.csv_table import CsvTable, Data
 from model_deployment.files.formats import UploadedFile
 
 WRONG = "what_is_wrong"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from credit_risk.schema.attributes import CLIENT_ID
-from credit_risk.schema.csv_reader import Data
 from credit_risk.schema.faults import MalformedFile, shown
+from credit_risk.schema.sheets.csv_table import Data
 from credit_risk.schema.spelling.words import named
 from model_deployment.files.limited import OUT_OF_MEMORY, REFUSED, TOO_LARGE
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from credit_risk.schema.sheets.arrow_table import texts
 from model_deployment.files.limited import (
     MAX_COLUMNS,
     MAX_ROWS,
@@ -25,8 +26,6 @@ from model_deployment.files.limited import (
 )
 
 _BATCH_ROWS = 10_000
-# Beyond it floats do not have every whole number.
-_EXACT = 2.0**53
 
 
 def as_csv(data: bytes) -> Read:
@@ -97,22 +96,8 @@ def _plain(table: pa.RecordBatch) -> pa.Table:
     for column in table.columns:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
-        columns.append(_texts(column))
+        columns.append(texts(column))
     return pa.table(columns, names=table.schema.names)
-
-
-def _texts(column: pa.Array) -> pa.Array:
-    """Return a column as texts, with whole numbers without a decimal point or an exponent."""
-    texts = column.cast(pa.string())
-    if not (pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)):
-        return texts
-
-    if pa.types.is_float16(column.type):
-        column = column.cast(pa.float32())
-    numbers = column.cast(pa.float64())
-    whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(numbers), _EXACT))
-    integers = pc.if_else(whole, numbers, 0.0).cast(pa.int64())
-    return pc.if_else(whole, integers.cast(pa.string()), texts)
 
 
 if __name__ == "__main__":

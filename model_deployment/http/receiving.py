@@ -21,7 +21,7 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data as Part
 from werkzeug.sansio.multipart import Epilogue, File, MultipartDecoder, NeedData, Preamble
 
-from credit_risk.schema.csv_reader import Data
+from credit_risk.schema.sheets.csv_table import Data
 from model_deployment.http.problem import Problem, later, size_text
 
 # Seconds that a body may take, and bytes of it that add a second (as with Apache's

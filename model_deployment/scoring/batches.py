@@ -15,7 +15,7 @@ from credit_risk.decision_log.overrides import overrides_of_batch
 from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
 from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES
 from credit_risk.schema.codec import codes_of
-from credit_risk.schema.csv_reader import CsvTable, Data
+from credit_risk.schema.sheets.csv_table import CsvTable, Data
 from credit_risk.scoring.explanation import NotExplainable
 from credit_risk.scoring.stored import ModelRefused
 from model_deployment.files.export import MAX_EXCEL_ROWS, excel

@@ -60,6 +60,8 @@ class CsvTable:
         Column names, by which the separator is recognised.
     repetitive : collection of str
         Columns with few distinct values, which are returned dictionary-encoded.
+    lines_above : int
+        How many more lines the file has above these rows, where they are a part of it.
 
     Attributes
     ----------
@@ -85,12 +87,18 @@ class CsvTable:
         When the bytes are not a CSV.
     """
 
+    unit = "line"  # that `lines` counts
+
     def __init__(
-        self, data: Data, known: Collection[str], repetitive: Collection[str] = ()
+        self,
+        data: Data,
+        known: Collection[str],
+        repetitive: Collection[str] = (),
+        lines_above: int = 0,
     ) -> None:
         text = utf8(data)
         start = _found(rb"[^\r\n]", text)
-        self._lines_above = _line_ends(bytes(text[:start]))
+        self._lines_above = lines_above + _line_ends(bytes(text[:start]))
         self.notes: list[str] = []
         self._data = self._without_separator_line(text[start:])
 
@@ -296,6 +304,23 @@ class CsvTable:
                 ) from None
             raise MalformedFile(f"this is not a CSV: {shown(str(error))}") from None
         return table, ragged
+
+
+def rows_start(start: bytes) -> int:
+    """Return the place at which the rows begin in a CSV of which the first bytes are given.
+
+    Raises
+    ------
+    MalformedFile
+        When the header does not end in these bytes.
+    """
+    above = re.match(rb"(?:\xef\xbb\xbf)?[\r\n]*", start)
+    assert above is not None
+    line = _SEPARATOR_LINE.match(start, above.end())
+    end = re.compile(rb"\r?\n").search(start, line.end() if line else above.end())
+    if end is None:
+        raise MalformedFile("the first line must name the columns, and end in a line feed")
+    return end.end()
 
 
 def _line_ends(text: bytes) -> int:

@@ -1,0 +1,1 @@
+"""Files of rows and columns, read as columns of text."""
