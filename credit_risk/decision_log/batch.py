@@ -102,6 +102,7 @@ class BatchRecord:
 
     `seq` is its number, which holds its chain and its place there (`decision_log.chains`); 0 where
     it is a preview. `base_rate` and `caller` are None in records from before they were stored.
+    `clients_hash` is the SHA-256 of the index of clients, where the batch has one.
     """
 
     seq: int
@@ -121,6 +122,7 @@ class BatchRecord:
     stored: Form
     base_rate: float | None = None
     caller: str | None = None
+    clients_hash: str | None = None
 
 
 class AlreadyCommitted(ValueError):

@@ -43,8 +43,11 @@ def form_of(batch: Batch) -> Form:
     return "documents" if n > MAX_INLINE else "inline"
 
 
-def mark(batch: Batch, decisions_hash: str) -> Document:
-    """Return the record of a batch, without its number, its decisions and its place in a chain."""
+def mark(batch: Batch, decisions_hash: str, clients_hash: str | None = None) -> Document:
+    """Return the record of a batch, without its number, its decisions and its place in a chain.
+
+    `clients_hash` is that of the index of clients, where the batch has one.
+    """
     reasons = [
         {"column": column, "reason": reason, "n": n}
         for (column, reason), n in batch.applications.reasons.items()
@@ -68,6 +71,8 @@ def mark(batch: Batch, decisions_hash: str) -> Document:
         "stored": form_of(batch),
         "decisions_hash": decisions_hash,
     }
+    if clients_hash is not None:
+        record["clients_hash"] = clients_hash
     if batch.idempotency_key is not None and batch.kind != "preview":
         record[UNIQUE_KEY] = f"{batch.caller}\n{batch.idempotency_key}"
     return record
@@ -165,8 +170,8 @@ def summaries(
 def parquet(batch: Batch) -> bytes:
     """Return a batch's decisions as a Parquet file."""
     # A dictionary only pays off where values are repeated. The one statistic that is used is that
-    # of `row`, by which `DecisionLog.decision` finds its row.
-    mostly_distinct = ("id", "row", "risk", "confidence")
+    # of `row`, by which one decision is found without reading the others.
+    mostly_distinct = ("id", "row", "client_id", "risk", "confidence")
     repetitive = [name for name in DECISION_SCHEMA.names if name not in mostly_distinct]
     ordered = {"id": "DELTA_BYTE_ARRAY", "row": "DELTA_BINARY_PACKED"}
 
@@ -175,18 +180,12 @@ def parquet(batch: Batch) -> bytes:
         batch.table,
         sink,
         compression="zstd",
-        row_group_size=4 * PART_ROWS,
+        row_group_size=PART_ROWS,
         use_dictionary=repetitive,
         column_encoding=ordered,
         write_statistics=["row"],
     )
     return bytes(sink.getvalue().to_pybytes())
-
-
-def table(file: pa.BufferReader, schema: pa.Schema, filters: Any = None) -> pa.Table:
-    """Return the decisions in a Parquet file, with the columns of a schema."""
-    found = pq.read_table(file, columns=schema.names, filters=filters)
-    return found.select(schema.names).cast(schema)
 
 
 def parquet_name(id: str) -> str:

@@ -63,7 +63,7 @@ class BatchWriter:
 
         self._refuse_known_key(batch)
         if form == "parquet":
-            pending = _Pending(batch, codec.mark(batch, self._files.write(batch)), ())
+            pending = _Pending(batch, codec.mark(batch, *self._files.write(batch)), ())
         else:
             pending = _pending(batch)
         try:

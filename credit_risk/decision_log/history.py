@@ -2,22 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from credit_risk.decision_log.batch import COMMITTED, BatchRecord
 from credit_risk.decision_log.log import DecisionLog
 
 PAGE = 50
-# Batches searched for a file's name before the reader is asked whether to go on.
-LOOKED_THROUGH = 20_000
 
 
 @dataclass(frozen=True)
 class Found:
     """The results of a search, the newest first.
 
-    `before` is the id of the batch to continue from; None when everything was searched.
+    `decisions` have the columns `log.FOUND`, or all where one was found by its id. `before` is the
+    id of the batch to continue from; None when there is nothing more.
     """
 
     batches: list[BatchRecord]
@@ -54,21 +52,15 @@ def search(
         return exact
 
     decisions = log.decisions_of(text, PAGE, since, until) if text and before is None else []
-    batches: list[BatchRecord] = []
-    last: BatchRecord | None = None
     newer = log.batch(before) if before else None
-    records = log.latest_batches(before=newer, since=since, until=until, kinds=COMMITTED)
-    for last in islice(records, LOOKED_THROUGH):
-        if text.lower() in (last.source or "").lower():
-            batches.append(last)
-        if len(batches) == PAGE:
-            break
-
-    if last is None:
-        return Found(batches, decisions, None)
-    older = log.latest_batches(limit=1, before=last, since=since, until=until, kinds=COMMITTED)
-    has_more = next(older, None) is not None
-    return Found(batches, decisions, last.id if has_more else None)
+    batches = list(
+        log.latest_batches(
+            PAGE + 1, before=newer, since=since, until=until, kinds=COMMITTED, source=text
+        )
+    )
+    has_more = len(batches) > PAGE
+    batches = batches[:PAGE]
+    return Found(batches, decisions, batches[-1].id if has_more else None)
 
 
 def _by_id(log: DecisionLog, text: str) -> Found | None:

@@ -39,7 +39,8 @@ from credit_risk.storage.documents import CLIENTS, Document, Documents, Where
 
 Kinds = Collection[Kind]
 
-_MAX_DIGITS = 18  # of a row's number: no row has more, and a filter on a file takes no more
+# What a search by client tells of each decision.
+FOUND = ("id", "batch", "row", "time", "client_id", "risk", "prediction", "model_version")
 
 
 def open_log(settings: Settings) -> "DecisionLog":
@@ -128,23 +129,28 @@ class DecisionLog(EventLog):
         since: datetime | None = None,
         until: datetime | None = None,
         kinds: Kinds = ONLY_DECISIONS,
+        source: str = "",
     ) -> Iterator[BatchRecord]:
         """Yield batches, the newest first.
 
-        Only those that come after `before` in this order, and from `since` to before `until`.
+        Only those that come after `before` in this order, from `since` to before `until`, and
+        whose source contains a text in any case.
         """
+        # First, for SQLite then reads only its index of records with another source.
+        named = {"source": {"$contains": source}} if source else {}
         if before is None:
-            return self._newest(_of(kinds, since, until), limit)
+            return self._newest({**named, **_of(kinds, since, until)}, limit)
 
         is_within = (since is None or before.time >= since) and (
             until is None or before.time < until
         )
         at_its_time: Iterator[BatchRecord] = iter(())
         if is_within:
-            at_its_time = self._newest({**_of(kinds), "time": codec.text(before.time)})
+            at_its_time = self._newest({**named, **_of(kinds), "time": codec.text(before.time)})
         others = (record for record in at_its_time if record.seq < before.seq)
         end = before.time if until is None else min(before.time, until)
-        return islice(chain(others, self._newest(_of(kinds, since, end), limit)), limit or None)
+        older = self._newest({**named, **_of(kinds, since, end)}, limit)
+        return islice(chain(others, older), limit or None)
 
     def _newest(self, where: Where, limit: int = 0) -> Iterator[BatchRecord]:
         found = self._documents.find(
@@ -193,11 +199,11 @@ class DecisionLog(EventLog):
         """Return one committed decision as a dict of `DECISION_SCHEMA`'s columns, or None."""
         batch_id, _, row = id.rpartition("-")
         record = self.batch(batch_id)
-        if record is None or not row.isdecimal() or len(row) > _MAX_DIGITS:
+        if record is None or not row.isdecimal():
             return None
 
         if record.stored == "parquet":
-            table = self._files.read(record, DECISION_SCHEMA, [("row", "=", int(row))])
+            table = self._files.with_ids(record, [id], DECISION_SCHEMA)
         else:
             stored = self._find_inline([record]) if record.stored == "inline" else []
             if record.stored == "documents":
@@ -218,14 +224,14 @@ class DecisionLog(EventLog):
 
         documents = [*self._find_inline(inline), *self._find_in(DECISIONS, "_id", in_documents)]
         found = {summary.id: summary for summary in codec.summaries(documents, records)}
-        for summary in self._files.summaries(records.values(), "id", wanted):
-            found[summary.id] = summary
-        return {id: summary for id, summary in found.items() if id in wanted}
+        found = {id: summary for id, summary in found.items() if id in wanted}
+        in_files = [record for record in records.values() if record.stored == "parquet"]
+        return found | {summary.id: summary for summary in self._files.summaries(in_files, wanted)}
 
     def summaries_of(self, client_ids: Collection[str]) -> list[DecisionSummary]:
         """Return the decisions on clients' applications, those of a batch by row.
 
-        Batches that are files have no index by client: each of them is read.
+        Batches that are files are looked through by their own indexes of clients, one by one.
         """
         wanted = frozenset(client_ids)
         documents = self._find_in(DECISIONS, "client_id", sorted(wanted))
@@ -235,9 +241,8 @@ class DecisionLog(EventLog):
         of_clients = sorted(
             (d for d in found if d.get("client_id") in wanted), key=lambda d: int(d["row"])
         )
-        in_files = self._files.summaries(
-            self._that_are_files(ONLY_DECISIONS), "client_id", client_ids
-        )
+        files = self._that_are_files(ONLY_DECISIONS) if wanted else ()
+        in_files = self._files.summaries_of(files, wanted)
         return [*codec.summaries(of_clients, records), *in_files]
 
     def between(self, since: datetime, until: datetime) -> list[BatchRecord]:
@@ -256,8 +261,8 @@ class DecisionLog(EventLog):
     ) -> list[dict[str, Any]]:
         """Return a client's decisions and scores in portfolios, the newest first.
 
-        Each is a dict of `DECISION_SCHEMA`'s columns. Every big batch from `since` to before
-        `until` is searched, which takes a second for a few million rows.
+        Each is a dict of the columns `FOUND`. The newest big batches from `since` on come first,
+        and each takes some milliseconds.
         """
         times = codec.times(since, until)
         # Only the batches tell which decisions are the owner's.
@@ -269,12 +274,14 @@ class DecisionLog(EventLog):
             RECORDS, {CLIENTS: client_id, **times}, "time", newest_first=True, limit=most
         )
         in_batches, _ = self._of_batches(documents, carriers, COMMITTED)
-        found = [row for row in codec.rows(in_batches) if row["client_id"] == client_id]
+        found = [
+            {name: row[name] for name in FOUND}
+            for row in codec.rows(in_batches)
+            if row["client_id"] == client_id
+        ]
 
-        of_client = [("client_id", "=", client_id)]
-        for file in self._that_are_files(COMMITTED, since, until):
-            found += self._files.read(file, DECISION_SCHEMA, of_client).to_pylist()
-
+        files = self._that_are_files(COMMITTED, since, until, newest_first=True)
+        found += self._files.newest_of(files, client_id, limit, decision_schema(FOUND))
         return sorted(found, key=lambda row: (row["time"], row["row"]), reverse=True)[:limit]
 
     def sweep(
@@ -318,10 +325,16 @@ class DecisionLog(EventLog):
         return not self._owned or record.caller == self._owned["caller"]
 
     def _that_are_files(
-        self, kinds: Kinds, since: datetime | None = None, until: datetime | None = None
+        self,
+        kinds: Kinds,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        newest_first: bool = False,
     ) -> Iterator[BatchRecord]:
         where = {"stored": "parquet", **_of(kinds, since, until), **self._owned}
-        return map(codec.record, self._documents.find(RECORDS, where, "time"))
+        found = self._documents.find(RECORDS, where, "time", newest_first=newest_first)
+        return map(codec.record, found)
 
     def _find_records(self, ids: Collection[str], without: Sequence[str] = ()) -> list[Document]:
         """Return the records of those of these batches that were committed, previews included."""

@@ -6,7 +6,7 @@ caller asks to overwrite it, so two writers never mix and nothing is lost by acc
 
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 class BlobMissing(LookupError):
@@ -38,6 +38,24 @@ class Blobs(Protocol):
 
     def get(self, name: str) -> bytes:
         """Return the bytes stored under a name.
+
+        Raises
+        ------
+        BlobMissing
+            When there is no such blob.
+        """
+
+    def open(self, name: str) -> BinaryIO:
+        """Return a blob as a file that is read where it is needed.
+
+        Raises
+        ------
+        BlobMissing
+            When there is no such blob.
+        """
+
+    def version(self, name: str) -> str:
+        """Return a text that is another one when other bytes are stored under the name.
 
         Raises
         ------

@@ -4,12 +4,16 @@ import mimetypes
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from credit_risk.storage.blobs import BlobExists, BlobMissing, checked
+
+# Bytes that are read of an opened blob at a time, at least.
+_READ_BYTES = 1 << 20
 
 
 class Bucket:
@@ -55,6 +59,22 @@ class Bucket:
             return bytes(self._blob(name).download_as_bytes())
         except NotFound:
             raise BlobMissing(name) from None
+
+    def open(self, name: str) -> BinaryIO:
+        """See `Blobs.open`; it is read in blocks."""
+        blob = self._found(name)
+        opened: BinaryIO = blob.open("rb", chunk_size=_READ_BYTES)
+        return opened
+
+    def version(self, name: str) -> str:
+        """See `Blobs.version`: Cloud Storage counts generations."""
+        return str(self._found(name).generation)
+
+    def _found(self, name: str) -> storage.Blob:
+        blob = self._bucket.get_blob(f"{self._prefix}{checked(name)}")
+        if blob is None:
+            raise BlobMissing(name)
+        return blob
 
     def names(self, prefix: str = "") -> list[str]:
         """See `Blobs.names`."""

@@ -1,8 +1,8 @@
 """Collections of JSON documents: what every database behind the decision log can do.
 
-The interface has what the decision log needs and no more: unique ids, equality and ranges on
-fields, one order, a limit. There are no updates, change streams or aggregations, so what works
-in MongoDB (`storage.mongodb`) works the same in SQLite (`storage.sqlite`).
+The interface has what the decision log needs and no more: unique ids, equality, ranges and parts
+of texts in fields, one order, a limit. There are no updates, change streams or aggregations, so
+what works in MongoDB (`storage.mongodb`) works the same in SQLite (`storage.sqlite`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 Document = dict[str, Any]
-# A field's value, a range such as {"$gt": 3}, or several values, {"$in": [3, 4]}.
+# A field's value, a range such as {"$gt": 3}, several values, {"$in": [3, 4]}, or a part of a text
+# in any case, {"$contains": "a"}.
 Where = Mapping[str, Any]
 
 # The clients in a batch that carries its decisions: a field of each element of a list.
@@ -24,7 +25,7 @@ INDEXES: dict[str, list[tuple[str, ...]]] = {
     "decisions": [("client_id",)],
     "batches": [
         ("id",),
-        ("time", "_id"),
+        ("time", "_id", "source"),  # the newest first, or those whose source has some text
         ("stored", "time", "_id"),
         ("idempotency_key",),
         (CLIENTS,),
@@ -83,8 +84,8 @@ class Documents(Protocol):
     ) -> Iterator[Document]:
         """Yield the documents whose fields match, in the order of one field, and of `_id` by that.
 
-        A field matches by its value, a range, or a list of values; see `Where`. The documents come
-        without some of their fields.
+        A field matches by its value, a range, a list of values, or a part of it; see `Where`. The
+        documents come without some of their fields.
         """
 
     def last(self, collection: str) -> int:

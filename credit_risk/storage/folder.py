@@ -5,6 +5,7 @@ import tempfile
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from credit_risk.storage.blobs import BlobExists, BlobMissing, checked
 
@@ -53,6 +54,21 @@ class Folder:
             return (self.root / checked(name)).read_bytes()
         except FileNotFoundError:
             raise BlobMissing(name) from None
+
+    def open(self, name: str) -> BinaryIO:
+        """See `Blobs.open`."""
+        try:
+            return (self.root / checked(name)).open("rb")
+        except FileNotFoundError:
+            raise BlobMissing(name) from None
+
+    def version(self, name: str) -> str:
+        """See `Blobs.version`: size, and time of the last change."""
+        try:
+            about = (self.root / checked(name)).stat()
+        except FileNotFoundError:
+            raise BlobMissing(name) from None
+        return f"{about.st_size}-{about.st_mtime_ns}"
 
     def names(self, prefix: str = "") -> list[str]:
         """See `Blobs.names`."""

@@ -1,5 +1,6 @@
 """JSON documents in MongoDB, or in a server that speaks its protocol."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
@@ -88,7 +89,7 @@ class MongoDocuments:
         by = [(field, direction) for field in dict.fromkeys((order, "_id"))]
         fields = dict.fromkeys(without, 0) or None
         with _mongo_errors():
-            found = self._collection(collection).find(dict(where), fields)
+            found = self._collection(collection).find(_condition(where), fields)
             yield from found.sort(by).limit(limit)
 
     def last(self, collection: str) -> int:
@@ -104,12 +105,12 @@ class MongoDocuments:
     def distinct(self, collection: str, field: str, where: Where) -> set[Any]:
         """See `Documents.distinct`."""
         with _mongo_errors():
-            return set(self._collection(collection).distinct(field, dict(where)))
+            return set(self._collection(collection).distinct(field, _condition(where)))
 
     def delete(self, collection: str, where: Where) -> int:
         """See `Documents.delete`."""
         with _mongo_errors():
-            return self._collection(collection).delete_many(dict(where)).deleted_count
+            return self._collection(collection).delete_many(_condition(where)).deleted_count
 
     def together(self) -> AbstractContextManager[None]:
         """See `Documents.together`; transactions would need a replica set."""
@@ -135,6 +136,15 @@ def create_indexes(collection: pymongo.collection.Collection[Any], name: str = "
         index = pymongo.IndexModel([(field, pymongo.ASCENDING) for field in fields], **unique)
         if index.document["name"] not in existing:
             collection.create_indexes([index])
+
+
+def _condition(where: Where) -> dict[str, Any]:
+    """Return the condition as MongoDB has it: a part of a text is found by a pattern."""
+    found = dict(where)
+    for field, wanted in where.items():
+        if isinstance(wanted, dict) and "$contains" in wanted:
+            found[field] = {"$regex": re.escape(wanted["$contains"]), "$options": "i"}
+    return found
 
 
 @contextmanager

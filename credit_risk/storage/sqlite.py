@@ -81,6 +81,7 @@ class SqliteDocuments:
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=SQLITE_PATIENCE)
+        connection.create_function("contains", 2, _contains, deterministic=True)
         _write_ahead(connection)
         create_tables(connection)
 
@@ -244,6 +245,11 @@ class SqliteDocuments:
             connection.execute("PRAGMA user_version=1")
 
 
+def _contains(text: str, part: str) -> bool:
+    """Return whether a text contains a part in lower case; SQLite itself only knows ASCII's."""
+    return part in text.lower()
+
+
 def _begin(connection: sqlite3.Connection) -> None:
     """Begin to write as soon as no other process does."""
     end = time.monotonic() + SQLITE_PATIENCE
@@ -296,6 +302,9 @@ def _condition(where: Where) -> tuple[str, list[Any]]:
                 # As one value, for SQLite limits the number of placeholders in a statement.
                 compared.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608 - names are ours
                 values.append(orjson.dumps(value).decode())
+            elif operator == "$contains":
+                compared.append(f"{column} IS NOT NULL AND contains({column}, ?)")
+                values.append(value.lower())
             else:
                 compared.append(f"{column} {_OPERATORS[operator]} ?")
                 values.append(value)

@@ -30,11 +30,12 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 
 def _drop_earlier(connection: sqlite3.Connection) -> None:
-    """Drop a trigger that allowed no erasure, and an index that another has taken the place of."""
+    """Drop a trigger that allowed no erasure, and indexes that another has taken the place of."""
     query = "SELECT sql FROM sqlite_master WHERE name = 'batches_update'"
     if any("erasure" not in sql for (sql,) in connection.execute(query)):
         connection.execute("DROP TRIGGER batches_update")
-    connection.execute("DROP INDEX IF EXISTS batches_time")
+    for name in ("batches_time", "batches_time__id"):
+        connection.execute(f"DROP INDEX IF EXISTS {name}")
 
 
 def _create_index(connection: sqlite3.Connection, name: str, fields: Sequence[str]) -> None:

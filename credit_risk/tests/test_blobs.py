@@ -29,6 +29,20 @@ def test_blob_is_read_back_unchanged(blobs, tmp_path):
     assert blobs.names("b") == []
 
 
+def test_parts_of_an_opened_blob_are_read(blobs):
+    content = bytes(range(256)) * 10_000  # more than is read at once
+    blobs.put("a/b.bin", content)
+    with blobs.open("a/b.bin") as file:
+        assert file.seek(0, os.SEEK_END) == len(content)
+        assert (file.seek(2_000_000), file.read(3)) == (2_000_000, content[2_000_000:2_000_003])
+        assert (file.seek(10), file.read(5), file.tell()) == (10, content[10:15], 15)
+        assert file.seek(-4, os.SEEK_END) == len(content) - 4
+        assert file.read() == content[-4:]
+    assert file.closed
+    with pytest.raises(BlobMissing, match="nothing"):
+        blobs.open("nothing")
+
+
 def test_blob_is_not_overwritten_unless_asked(blobs):
     blobs.put("x", b"1")
     with pytest.raises(BlobExists):

@@ -28,6 +28,27 @@ def test_files_are_found_by_part_of_their_name_the_newest_first(log):
     assert search(log, "nothing so named").batches == []
 
 
+@pytest.mark.parametrize("text", ["ÄRZTE", "ärzte", "%", "a.c", "_", ".*", "\\", "$"])
+def test_a_name_is_searched_for_as_it_is_written(log, text):
+    names = ["Ärzte.csv", "100%.csv", "a.csv", "abc.csv", "a_b.csv", "x.*", "a\\b", "$1"]
+    for day, name in enumerate(names):
+        at(log, day, source=name)
+    at(log, 9, source=None)
+    expected = [name for name in reversed(names) if text.lower() in name.lower()]
+    assert expected
+    assert files(search(log, text)) == expected
+
+
+def test_portfolios_are_found_beside_decisions(log):
+    decision = at(log, 0, source="clients.csv")
+    portfolio = at(log, 1, source="book.csv", kind="portfolio")
+    found = search(log)
+    assert [record.kind for record in found.batches] == ["portfolio", "decision"]
+    assert search(log, "book").batches == [portfolio]
+    assert [d["batch"] for d in search(log, "c1").decisions] == [portfolio.id, decision.id]
+    assert search(log, portfolio.id).batches == [portfolio]
+
+
 def test_search_is_limited_to_the_given_days(log):
     for day in range(4):
         at(log, day, source=f"{day}.csv")
@@ -67,6 +88,7 @@ def test_long_results_are_found_page_by_page(log):
         at(log, 0, n=0, source=f"{n}.csv")
     first = search(log)
     assert len(first.batches) == PAGE
+    assert files(search(log, "3.CSV", before=first.before)) == ["3.csv"]
     rest = search(log, before=first.before)
     assert files(rest) == [f"{n}.csv" for n in reversed(range(5))]
     assert rest.before is None

@@ -233,6 +233,16 @@ def test_a_client_key_stands_for_the_one_accepted_decision(log, granted):
     assert counts(by_client(log, "  c1 ")) == (0, 1, 0)
 
 
+@pytest.mark.parametrize("n", [2, 3], ids=["inline", "parquet"])
+def test_a_score_in_a_portfolio_has_no_outcome(log, files, n):
+    id = log.commit(batch(n, GREEN, kind="portfolio", time=MADE)).id
+    taken = ingest(log, text((f"{id}-1", "repaid", TODAY)))
+    assert counts(taken) == (0, 0, 1)
+    assert "portfolio: it is not a decision on an application" in taken.faults[0].message
+    assert counts(by_client(log)) == (0, 0, 1), "nor does its client stand for it"
+    assert said(log, f"{id}-1") == []
+
+
 def test_a_client_key_finds_a_decision_in_a_file(log, files):
     record = log.commit(batch(3, GREEN, time=MADE))
     log.commit(batch(2, RED, time=MADE))

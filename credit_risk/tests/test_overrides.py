@@ -56,10 +56,12 @@ def test_override_of_a_missing_decision_is_refused(log, id):
         override(log, id, "red", "Ann", "x")
 
 
-def test_preview_cannot_be_overridden(log):
-    record = log.commit(batch(1, kind="preview"))
-    with pytest.raises(NotAllowed, match="preview"):
+@pytest.mark.parametrize("kind", ["preview", "portfolio"])
+def test_only_a_decision_on_an_application_can_be_overridden(log, kind):
+    record = log.commit(batch(1, kind=kind))
+    with pytest.raises(NotAllowed, match=f"of a {kind}: it is not a decision on an application"):
         override(log, f"{record.id}-0", "red", "Ann", "x")
+    assert log.events("override") == []
 
 
 def test_overrides_are_selected_by_decisions_or_by_batch(log):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
+from credit_risk.decision_log.batch import Kind as BatchKind
 from credit_risk.decision_log.outcome_file import WORDS
 from credit_risk.decision_log.overrides import MAX_TEXT
 from credit_risk.schema.attributes import ATTRIBUTES, Attribute
@@ -207,7 +208,10 @@ class _LoggedDecision(_Answer):
     model_version: str
     source: str | None = Field(description="Name of the file it came in.")
     caller: Caller
-    kind: Literal["decision", "preview"]
+    kind: BatchKind = Field(
+        description="A decision on an application; a score in a `portfolio` of clients who have "
+        "their loans; or a `preview`, on which nothing rests."
+    )
     threshold: Probability
     base_rate: Probability | None
     standing: Colour = Field(description="What holds after overrides.")

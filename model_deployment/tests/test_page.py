@@ -18,6 +18,7 @@ from model_deployment.ui import history, page
 from model_deployment.ui.decision_detail import panel
 from model_deployment.ui.grid_query import Rows
 from model_deployment.ui.result import logged, result
+from tests.support.batches import batch
 from tests.support.problems import is_problem
 from tests.support.riskometer import client_of
 
@@ -182,6 +183,30 @@ def test_the_history_shows_where_a_decision_came_from_and_its_override(
     assert text.count(" by Ann") == 1
     assert f'"badge {second["prediction"]}"' in text, "both are shown"
     assert f'"badge {other}"' in text
+
+
+def test_the_history_labels_portfolios(log):
+    log.commit(batch(2, source="clients.csv"))
+    assert "portfolio" not in text_of(history.found(log, "", None, None, None))
+    log.commit(batch(2, source="book.csv", kind="portfolio"))
+    files = text_of(history.found(log, "", None, None, None))
+    clients = text_of(history.found(log, "c1", None, None, None))
+    for text, name in ((files, "book.csv"), (clients, "book.csv, row 2")):
+        assert text.count('"portfolio"') == 1
+        assert text.index(name) < text.index('"portfolio"') < text.index("clients.csv")
+
+
+def test_a_score_in_a_portfolio_is_shown_without_the_form_of_an_override(log, production):
+    decision, portfolio = (
+        log.commit(replace(batch(2, kind=kind), model_version="1")).id
+        for kind in ("decision", "portfolio")
+    )
+    decided = text_of(panel(log, production, f"{decision}-1"))
+    scored = text_of(panel(log, production, f"{portfolio}-1"))
+    assert "override-by" in decided
+    assert "override-by" not in scored
+    assert "A score in a portfolio" in scored
+    assert "Page of this decision" in scored
 
 
 def test_workbook_download_is_offered_up_to_its_row_limit(

@@ -5,7 +5,7 @@ from typing import Any
 
 from dash import dcc, html
 
-from credit_risk.decision_log.batch import Batch, BatchRecord
+from credit_risk.decision_log.batch import Batch, BatchRecord, Kind
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import MAX_TEXT, current_prediction, overrides
 from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
@@ -22,6 +22,11 @@ from model_deployment.scoring.live_model import LiveModel
 from model_deployment.ui.charts import waterfall
 
 OTHER = {GREEN: RED, RED: GREEN}
+# What is said where there is nothing to override.
+_NO_DECISION: dict[Kind, str] = {
+    "portfolio": "A score in a portfolio: the client has the loan already and applied for nothing.",
+    "preview": "A preview: nothing rests on it.",
+}
 
 
 def panel(
@@ -53,7 +58,7 @@ def panel(
         return [_title("This decision is not in the log."), _close()]
 
     stands = current_prediction(decision, overridden)
-    preview = record.kind == "preview"
+    preview, is_decision = record.kind == "preview", record.kind == "decision"
     client = one_line(decision[CLIENT_ID] or "") or f"in row {decision['row'] + 1}"
 
     parts = [_close(), _title(f"Client {client}")]
@@ -61,13 +66,11 @@ def panel(
         parts.append(_set_by(overridden[-1], decision["prediction"]))
     parts += _judged(production, decision, record)
 
-    printed = preview or overridden
-    parts.append(html.H3("Another decision", className=None if printed else "unprinted"))
-    parts += [_override(event) for event in overridden]
-    if preview:
-        parts.append(html.P("A preview: nothing rests on it."))
+    if is_decision:
+        heading = html.H3("Another decision", className=None if overridden else "unprinted")
+        parts += [heading, *map(_override, overridden), *_form(OTHER[stands], user, trouble)]
     else:
-        parts += _form(OTHER[stands], user, trouble)
+        parts += [html.H3("No decision"), html.P(_NO_DECISION[record.kind])]
 
     parts += [_inputs(decision), _origin(decision, record)]
     if not preview:
@@ -130,8 +133,9 @@ def _inputs(decision: dict[str, Any]) -> Any:
 def _origin(decision: dict[str, Any], record: BatchRecord) -> Any:
     when = f"{decision['time']:%d %b %Y, %H:%M} UTC"
     source = f", from {one_line(record.source)}" if record.source else ""
+    what = "Score" if record.kind == "portfolio" else "Decision"
     return html.P(
-        f"Decision {decision['id']}, {when}, by model version {decision['model_version']}{source}",
+        f"{what} {decision['id']}, {when}, by model version {decision['model_version']}{source}",
         className="hint",
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from dash import dcc, html
 
-from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.batch import BatchRecord, Kind
 from credit_risk.decision_log.history import search
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import overrides_of
@@ -71,8 +71,7 @@ def found(
     if hits.batches:
         parts += [html.H3("Files and requests"), _batches(hits.batches)]
     if not parts:
-        nothing = "Nothing was found." if hits.before is None else "Nothing was found so far."
-        parts.append(html.P(nothing))
+        parts.append(html.P("Nothing was found."))
     if hits.before is not None:
         older = html.Button(
             "Older", id="older", type="button", className="quiet", value=hits.before
@@ -89,6 +88,7 @@ def _batches(records: list[BatchRecord]) -> Any:
     rows = []
     for record in records:
         link = dcc.Link(_source(record.source), href=f"./?batch={record.id}")
+        file = [link, *_kind(record.kind)]
         counts = (
             record.n_decided + record.n_rejected,
             record.n_decided - record.n_red,
@@ -97,7 +97,7 @@ def _batches(records: list[BatchRecord]) -> Any:
         )
         rows.append(
             [
-                link,
+                file,
                 f"{record.time:%d %b %Y, %H:%M}",
                 *[f"{n:,}" for n in counts],
                 record.model_version,
@@ -108,17 +108,18 @@ def _batches(records: list[BatchRecord]) -> Any:
 
 def _decisions(log: DecisionLog, decisions: list[dict[str, Any]]) -> Any:
     records = log.records({decision["batch"] for decision in decisions})
-    sources = {record.id: record.source for record in records}
+    batches = {record.id: record for record in records}
     overridden = overrides_of(log, [decision["id"] for decision in decisions])
 
     rows = []
     for decision in decisions:
         id = decision["id"]
-        source = _source(sources.get(decision["batch"]))
+        batch = batches[decision["batch"]]
+        source = f"{_source(batch.source)}, row {decision['row'] + 1:,}"
         rows.append(
             [
                 dcc.Link(_client(decision), href=f"decision?id={id}"),
-                f"{source}, row {decision['row'] + 1:,}",
+                [source, *_kind(batch.kind)],
                 f"{decision['time']:%d %b %Y, %H:%M}",
                 badge(decision["prediction"]),
                 _override(overridden.get(id)),
@@ -127,6 +128,11 @@ def _decisions(log: DecisionLog, decisions: list[dict[str, Any]]) -> Any:
             ]
         )
     return _table(_DECISION_TITLES, rows)
+
+
+def _kind(kind: Kind) -> list[Any]:
+    """Return the label of a batch that holds no decisions on applications."""
+    return [] if kind == "decision" else [" ", html.Span(kind, className="hint")]
 
 
 def _source(name: str | None) -> str:

@@ -102,6 +102,8 @@ def logged(record: BatchRecord) -> dict[str, Any]:
         "warnings": [f"rejected: {'; '.join(counts)}"] if counts else [],
     }
     source = one_line(record.source or "") or "Sent by the API"
+    if record.kind == "portfolio":
+        source += " (portfolio)"
     return {"name": f"{source}, {record.time:%d %b %Y, %H:%M} UTC", "answer": answer}
 
 

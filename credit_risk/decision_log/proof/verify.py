@@ -202,10 +202,17 @@ class _Verification:
         if record["stored"] == "parquet":
             if self._storage.files.sha256(record["id"]) != record["decisions_hash"]:
                 raise LogDamaged(f"the file of batch {record['id']} was changed")
+            self._clients(record)
         elif record["stored"] == "documents":
             self._decisions(record, self._own_documents(record))
         else:
             self._decisions(record, record["decisions"])
+
+    def _clients(self, record: Document) -> None:
+        """Verify the index of clients, which batches of earlier versions do not have."""
+        clients_hash = record.get("clients_hash")
+        if clients_hash and self._storage.files.clients_sha256(record["id"]) != clients_hash:
+            raise LogDamaged(f"the index of clients of batch {record['id']} was changed")
 
     def _own_documents(self, record: Document) -> list[Document]:
         where = {"_id": codec.ids_between(record["id"], record["id"])}

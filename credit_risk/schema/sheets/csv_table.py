@@ -21,6 +21,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from credit_risk.schema.faults import MalformedFile, shown
+from credit_risk.schema.sheets.quotes import is_well_quoted, quotes_in
 from credit_risk.schema.spelling.encoding import utf8
 from credit_risk.schema.spelling.notes import renamed_columns
 from credit_risk.schema.spelling.words import named
@@ -36,8 +37,6 @@ csv.field_size_limit(sys.maxsize)
 
 # Bytes per block that is read, and so per chunk of the table.
 _BLOCK = 4 << 20
-# Bytes per part that is searched for quotes, few enough to stay in the processor's caches.
-_SEARCHED = 1 << 20
 _REPETITIVE = pa.dictionary(pa.int32(), pa.string())
 # A first line that names the separator for Excel; some programs write it.
 _SEPARATOR_LINE = re.compile(rb'"?sep=[,;\t]"?[,;\t ]*[\r\n]+', re.IGNORECASE)
@@ -105,7 +104,7 @@ class CsvTable:
         self._header_end = _found(rb"[\r\n]", self._data)
         self.separator, self.header = self._read_header(known)
 
-        quotes = _quotes(self._data)
+        quotes = quotes_in(self._data)
         self._check_quotes(quotes)
         # Many programs put only the names in quotes; then each line is a row, which is faster to
         # read.
@@ -199,7 +198,7 @@ class CsvTable:
 
         pyarrow would read all rows after it as one value.
         """
-        if _is_well_quoted(self._data, quotes, self.separator):
+        if is_well_quoted(self._data, quotes, self.separator):
             return
 
         line = 0
@@ -325,31 +324,6 @@ def rows_start(start: bytes) -> int:
 
 def _line_ends(text: bytes) -> int:
     return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
-
-
-def _quotes(data: memoryview) -> NDArray[np.int64]:
-    """Return the places of all quotes."""
-    text = np.frombuffer(data, np.uint8)
-    parts = range(0, len(text), _SEARCHED)
-    return np.concatenate(
-        [at + np.flatnonzero(text[at : at + _SEARCHED] == ord('"')) for at in parts]
-    )
-
-
-def _is_well_quoted(data: memoryview, quotes: NDArray[np.int64], separator: str) -> bool:
-    """Return whether each quote opens a value, closes it, or is doubled within one.
-
-    Its neighbours tell, which is faster than parsing the file; most files are well quoted. An even
-    number of quotes is not enough: two that are never closed make one value of all rows between
-    them.
-    """
-    if len(quotes) % 2:
-        return False
-
-    text = np.frombuffer(data, np.uint8)
-    # The byte before the first is, by its index of -1, the last one, which is a line end.
-    around = np.concatenate([text[quotes[::2] - 1], text[quotes[1::2] + 1]])
-    return bool(np.isin(around, np.frombuffer(f'{separator}\r\n"'.encode(), np.uint8)).all())
 
 
 def _found(pattern: bytes, data: memoryview) -> int:
