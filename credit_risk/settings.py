@@ -211,6 +211,11 @@ class Settings(BaseSettings):
         "events are kept for a week",
     )
 
+    portfolio_folder: str = Field(
+        "var/portfolios",
+        description="Folder or gs:// address below which the flow batch-score reads and writes; "
+        "`make batch-score` takes any",
+    )
     dask_scheduler: str = Field(
         "",
         pattern="^(tcp://[A-Za-z0-9.:-]+|)$",

@@ -43,6 +43,7 @@ ROOT = Path(__file__).resolve().parents[1]
 POOLS = {
     "training": "Training runs, one at a time",
     "reporting": "Reports on drift, one at a time",
+    "scoring": "Portfolios, one at a time",
 }
 
 # By default, anybody who starts a run may choose its command, working directory and environment.

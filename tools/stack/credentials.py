@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-_WORKERS = ("training-worker", "reporting-worker")
+_WORKERS = ("training-worker", "reporting-worker", "scoring-worker")
 _FLOWS_ASKED = ("deployments", "first-model", *_WORKERS, "evidently-exporter")
 _LOG_USED = ("risk-o-meter", "evidently-exporter", "first-model", *_WORKERS)
 
@@ -25,6 +25,7 @@ MLFLOW_USERS = {
     "first-model": "approver",
     "training-worker": "training",
     "reporting-worker": "serving",
+    "scoring-worker": "serving",
     "risk-o-meter": "serving",
     "evidently-exporter": "serving",
 }

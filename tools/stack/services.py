@@ -74,6 +74,7 @@ SERVICES = (
     Service("prefect-server", port="PREFECT_PORT", health="/api/health", server=True),
     Service("training-worker", ("deployments",), pool="training"),
     Service("reporting-worker", ("deployments",), pool="reporting"),
+    Service("scoring-worker", ("deployments",), pool="scoring"),
     Service(
         "evidently-exporter", ("mlflow",), port="EXPORTER_PORT", page="/metrics", health="/healthz"
     ),

@@ -1,0 +1,256 @@
+"""The files of a portfolio, and the parts that they are read in.
+
+A part of a CSV is a range of bytes that ends with a row; a part of a Parquet file is a range of
+rows. So each part is read by itself, on whichever machine.
+"""
+
+import codecs
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from credit_risk.schema.applications import Applications
+from credit_risk.schema.attributes import COLUMNS
+from credit_risk.schema.faults import MalformedFile
+from credit_risk.schema.sheets.csv_table import MAX_HEADER, CsvTable, rows_start
+from credit_risk.schema.spelling.words import named
+from credit_risk.schema.validation import Validator
+from credit_risk.storage.backends import open_blobs
+from model_deployment.portfolio.errors import NotScored
+
+SUFFIXES = (".csv", ".parquet")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BLOCK = 16 << 20  # bytes of a CSV that are searched at a time
+
+
+class File(NamedTuple):
+    """A file of the portfolio: its name below the input's folder, and the version of its bytes."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a file.
+
+    Attributes
+    ----------
+    name : str
+        What is written for it begins with this.
+    file : str
+        The file's name.
+    start, stop : int
+        Its bytes in a CSV, its rows in a Parquet file, from 0.
+    line : int
+        The line of the CSV, or the row of the Parquet file, on which it starts, from 1.
+    """
+
+    name: str
+    file: str
+    start: int
+    stop: int
+    line: int
+
+
+class Source:
+    """The files at an address: one file, or all CSV and Parquet files of a folder.
+
+    Parameters
+    ----------
+    address : str
+        A path, or `gs://BUCKET/PATH`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        folder, name = _split(address)
+        self._blobs = open_blobs(folder)
+        self._names = [name] if name else None
+
+    def files(self) -> list[File]:
+        """Return the files by name.
+
+        Raises
+        ------
+        NotScored
+            When there is none.
+        """
+        names = self._names
+        if names is None:
+            found = self._blobs.names()
+            names = [name for name in found if name.lower().endswith(SUFFIXES)]
+        if not names:
+            raise NotScored(f"{self._address} has no CSV or Parquet file (.csv, .parquet)")
+        return [File(name, self._blobs.version(name)) for name in names]
+
+    def parts(self, file: str, rows: int) -> Iterator[Part]:
+        """Yield the parts of a file, of about so many rows each.
+
+        Raises
+        ------
+        MalformedFile
+            When it is not a file of clients.
+        """
+        ends = self._csv_ends if is_csv(file) else self._parquet_ends
+        start, line = None, 0
+        for number, (stop, next_line) in enumerate(ends(file, rows), start=-1):
+            if start is not None:
+                yield Part(f"{file}-{number:05d}", file, start, stop, line)
+            start, line = stop, next_line
+
+    def read(
+        self, part: Part, validator: Validator, extra: Sequence[str] | None = None
+    ) -> tuple[Applications, str | None]:
+        """Return the applications of a part, and the SHA-256 of its bytes if it is of a CSV.
+
+        Parameters
+        ----------
+        part : Part
+        validator : Validator
+        extra : sequence of str, optional
+            The columns that are read beside those of an application; all when not given.
+
+        Raises
+        ------
+        MalformedFile
+            When it is not a part of a file of clients.
+        """
+        if is_csv(part.file):
+            return self._csv(part, validator)
+        return self._parquet(part, validator, extra), None
+
+    def columns(self, file: str) -> list[str]:
+        """Return the names of a file's columns, those of an application as the contract has them.
+
+        Raises
+        ------
+        MalformedFile
+            When it has no header.
+        """
+        if is_csv(file):
+            return CsvTable(self._csv_start(file), COLUMNS).header
+        with self._blobs.open(file) as opened:
+            return named(_parquet_file(opened).schema_arrow.names, COLUMNS)
+
+    def _csv_start(self, file: str) -> bytes:
+        """Return what stands above the rows of a CSV, its last line the header."""
+        with self._blobs.open(file) as opened:
+            start = opened.read(MAX_HEADER)
+        if start.startswith(_UTF_16):
+            raise MalformedFile("the file is UTF-16; save it as CSV (UTF-8), or as Parquet")
+        return start[: rows_start(start)]
+
+    def _csv_ends(self, file: str, rows: int) -> Iterator[tuple[int, int]]:
+        """Yield the places between the parts of a CSV, and the lines on which they are."""
+        above = self._csv_start(file)
+        place, line = len(above), 1 + above.count(b"\n")
+        yield place, line
+
+        n_rows = last = 0
+        quoted = False
+        with self._blobs.open(file) as opened:
+            opened.seek(place)
+            while block := opened.read(_BLOCK):
+                codes = np.frombuffer(block, np.uint8)
+                line_ends = np.flatnonzero(codes == ord("\n"))
+                row_ends, quoted = _row_ends(codes, line_ends, quoted)
+                while len(row_ends) and n_rows + len(row_ends) >= rows:
+                    end = int(row_ends[rows - n_rows - 1])
+                    last = place + end + 1
+                    yield last, line + int(np.searchsorted(line_ends, end)) + 1
+                    row_ends, n_rows = row_ends[rows - n_rows :], 0
+                n_rows += len(row_ends)
+                place, line = place + len(block), line + len(line_ends)
+        if place > last:
+            yield place, line
+
+    def _csv(self, part: Part, validator: Validator) -> tuple[Applications, str]:
+        above = self._csv_start(part.file)
+        with self._blobs.open(part.file) as opened:
+            opened.seek(part.start)
+            rows = opened.read(part.stop - part.start)
+        lines_above = part.line - 1 - above.count(b"\n")
+        return validator.csv(above + rows, lines_above), hashlib.sha256(rows).hexdigest()
+
+    def _parquet_ends(self, file: str, rows: int) -> Iterator[tuple[int, int]]:
+        """Yield the places between the parts of a Parquet file: whole row groups where it can."""
+        with self._blobs.open(file) as opened:
+            about = _parquet_file(opened).metadata
+            groups = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
+
+        yield 0, 1
+        last = place = 0
+        for n in groups:
+            if last < place and place + n - last > rows:
+                last = place
+                yield last, last + 1
+            place += n
+            while place - last > rows:
+                last += rows
+                yield last, last + 1
+        if last < place:
+            yield place, place + 1
+
+    def _parquet(
+        self, part: Part, validator: Validator, extra: Sequence[str] | None
+    ) -> Applications:
+        with self._blobs.open(part.file) as opened:
+            file = _parquet_file(opened)
+            names = _flat(file.schema_arrow)
+            if extra is not None:
+                kept = {*COLUMNS, *extra}
+                meant = zip(names, named(names, COLUMNS), strict=True)
+                names = [name for name, known in meant if known in kept]
+
+            groups, first = _groups(file.metadata, part)
+            table = file.read_row_groups(groups, columns=names)
+        rows = table.slice(part.start - first, part.stop - part.start)
+        return validator.table(rows, part.start)
+
+
+def is_csv(file: str) -> bool:
+    """Return whether a file is a CSV, by its name."""
+    return file.lower().endswith(".csv")
+
+
+def _split(address: str) -> tuple[str, str]:
+    """Return the folder of an address, and the file's name in it; empty for a folder."""
+    if not address.lower().endswith(SUFFIXES):
+        return address, ""
+    folder, slash, name = address.rpartition("/")
+    return (folder or slash or "."), name
+
+
+def _row_ends(codes: pa.Array, line_ends: pa.Array, quoted: bool) -> tuple[pa.Array, bool]:
+    """Return the line ends that are not within quotes, and whether the block ends within them."""
+    quotes = np.flatnonzero(codes == ord('"'))
+    if not len(quotes) and not quoted:
+        return line_ends, False
+    n_before = np.searchsorted(quotes, line_ends) + quoted
+    return line_ends[n_before % 2 == 0], bool((len(quotes) + quoted) % 2)
+
+
+def _parquet_file(opened: object) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(opened)
+    except (pa.ArrowException, OSError) as error:
+        raise MalformedFile(f"this is not a Parquet file ({error})") from None
+
+
+def _flat(schema: pa.Schema) -> list[str]:
+    """Return the names of the columns that hold neither lists nor objects."""
+    return [field.name for field in schema if not pa.types.is_nested(field.type)]
+
+
+def _groups(about: pq.FileMetaData, part: Part) -> tuple[list[int], int]:
+    """Return the row groups that hold a part, and the row with which the first of them starts."""
+    ends = np.cumsum([about.row_group(i).num_rows for i in range(about.num_row_groups)])
+    first = int(np.searchsorted(ends, part.start, side="right"))
+    last = int(np.searchsorted(ends, part.stop - 1, side="right"))
+    return list(range(first, last + 1)), int(ends[first - 1]) if first else 0

@@ -1,0 +1,142 @@
+"""The parts of a portfolio's files: every row is in one, whole, with its place in the file."""
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from credit_risk.schema.faults import MalformedFile
+from credit_risk.schema.validation import Validator
+from model_deployment.portfolio.errors import NotScored
+from model_deployment.portfolio.source import Source
+
+
+@pytest.fixture
+def read_in_parts(tmp_path):
+    """A function that writes a file and reads it in parts of so many rows."""
+
+    def read(name, data, rows):
+        (tmp_path / name).write_bytes(data)
+        source = Source(str(tmp_path))
+        parts = list(source.parts(name, rows))
+        validator = Validator(listed=True)
+        return parts, [source.read(part, validator)[0] for part in parts]
+
+    return read
+
+
+@pytest.fixture
+def clients(client_rows):
+    return [{**row, "client_id": f"C{i}"} for i, row in enumerate(client_rows[:25])]
+
+
+def parquet(rows, **options):
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink, **options)
+    return sink.getvalue()
+
+
+def ids(applications):
+    return [id for part in applications for id in part.client_id]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 24, 25, 26, 1000])
+def test_parts_of_a_csv_have_each_row_once(read_in_parts, clients, as_csv, rows):
+    parts, applications = read_in_parts("book.csv", as_csv(clients).encode(), rows)
+    assert ids(applications) == [row["client_id"] for row in clients]
+    assert [len(part) for part in applications[:-1]] == [rows] * (len(parts) - 1)
+    assert len({part.name for part in parts}) == len(parts)
+
+
+@pytest.mark.parametrize("blocks", [7, 64, 1000])
+def test_parts_of_a_csv_do_not_depend_on_the_blocks_that_are_searched(
+    read_in_parts, clients, as_csv, monkeypatch, blocks
+):
+    monkeypatch.setattr("model_deployment.portfolio.source._BLOCK", blocks)
+    rows = [row | {"note": f'"{i}, two\nlines"'} for i, row in enumerate(clients)]
+    _, applications = read_in_parts("book.csv", as_csv(rows).encode(), 4)
+    assert ids(applications) == [row["client_id"] for row in clients]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda text: "\ufeff" + text, id="byte order mark"),
+        pytest.param(lambda text: "sep=,\n" + text, id="line that names the separator"),
+        pytest.param(lambda text: text.replace("\n", "\r\n"), id="line ends of Windows"),
+        pytest.param(lambda text: text.rstrip("\n"), id="no line end at the end"),
+        pytest.param(lambda text: text.replace("\nC", "\n\nC") + "\n\n", id="blank lines"),
+        pytest.param(lambda text: text.replace(",", ";"), id="semicolons"),
+    ],
+)
+def test_each_way_to_write_a_csv_is_read_in_parts(read_in_parts, clients, as_csv, change):
+    _, applications = read_in_parts("book.csv", change(as_csv(clients)).encode(), 10)
+    assert ids(applications) == [row["client_id"] for row in clients]
+
+
+def test_rejected_rows_of_a_csv_are_named_by_their_line_in_the_file(read_in_parts, clients, as_csv):
+    clients[13]["purpose"] = "yacht"
+    clients[24]["age"] = "old"
+    _, applications = read_in_parts("book.csv", as_csv(clients).encode() + b"1,2\n", 10)
+    rejected = [row for part in applications for row in part.rejected.to_pylist()]
+    assert [row["line"] for row in rejected] == [15, 26, 27]
+    assert [row["client_id"] for row in rejected] == ["C13", "C24", None]
+    assert "purpose 'yacht' is not one of" in rejected[0]["faults"]
+    assert "age 'old' is not a whole number" in rejected[1]["faults"]
+    assert rejected[2]["faults"] == "2 values, but the header has 21 columns"
+    assert applications[1].faults[0].message.startswith("line 15: ")
+
+
+@pytest.mark.parametrize("group", [5, 10, 25])
+@pytest.mark.parametrize("rows", [1, 7, 10, 1000])
+def test_parts_of_a_parquet_file_have_each_row_once(read_in_parts, clients, group, rows):
+    _, applications = read_in_parts("book.parquet", parquet(clients, row_group_size=group), rows)
+    assert ids(applications) == [row["client_id"] for row in clients]
+    assert max(map(len, applications)) <= rows
+
+
+def test_rejected_rows_of_a_parquet_file_are_named_by_their_row(read_in_parts, clients):
+    clients[13]["purpose"] = None
+    _, applications = read_in_parts("book.parquet", parquet(clients, row_group_size=6), 10)
+    (rejected,) = [row for part in applications for row in part.rejected.to_pylist()]
+    assert (rejected["row"], rejected["client_id"]) == (14, "C13")
+    assert "purpose" in rejected["faults"]
+
+
+def test_the_same_rows_are_the_same_applications_in_both_formats(read_in_parts, clients, as_csv):
+    _, (csv,) = read_in_parts("book.csv", as_csv(clients).encode(), 100)
+    _, (table,) = read_in_parts("book.parquet", parquet(clients), 100)
+    assert (csv.codes == table.codes).all()
+    assert csv.client_id == table.client_id
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("book.csv", b"", "the first line must name the columns"),
+        ("book.csv", b"duration,age", "the first line must name the columns"),
+        ("book.csv", "duration,age\n".encode("utf-16"), "save it as CSV \\(UTF-8\\)"),
+        ("book.parquet", b"PAR1 but not really PAR1", "not a Parquet file"),
+        ("book.parquet", b"", "not a Parquet file"),
+    ],
+)
+def test_a_file_that_is_not_of_clients_is_refused(tmp_path, name, data, why):
+    (tmp_path / name).write_bytes(data)
+    source = Source(str(tmp_path))
+    with pytest.raises(MalformedFile, match=why):
+        source.columns(name)
+
+
+def test_a_folder_without_files_of_clients_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(NotScored, match=r"has no CSV or Parquet file \(.csv, .parquet\)"):
+        Source(str(tmp_path)).files()
+
+
+def test_one_file_is_found_by_its_address_and_others_by_their_folder(tmp_path):
+    for name in ("a.csv", "deep/b.PARQUET", "c.xlsx"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x\n")
+    assert [f.name for f in Source(str(tmp_path)).files()] == ["a.csv", "deep/b.PARQUET"]
+    assert [f.name for f in Source(str(tmp_path / "a.csv")).files()] == ["a.csv"]
