@@ -24,6 +24,9 @@ from credit_risk.storage.documents import LogUnavailable
 
 # Seconds between reads of the approvals while nothing serves.
 OFF_POLL_SECONDS = 1.0
+# Seconds that a start waits for the first look, so that a process that replaces another refuses
+# nobody while it loads what the others serve.
+FIRST_LOOK_SECONDS = 20.0
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +94,7 @@ class LiveModel:
         # For old decisions, which people open one by one.
         self._earlier = lru_cache(maxsize=4)(registry.load)
         self._stopped = threading.Event()
+        self._looked = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -140,9 +144,10 @@ class LiveModel:
         return self._earlier(version, digest)
 
     def start(self) -> None:
-        """Start watching the approvals, in a thread of this process."""
+        """Start watching the approvals, in a thread of this process; return after its first look."""
         self._thread = threading.Thread(target=self._watch, name="production-watch", daemon=True)
         self._thread.start()
+        self._looked.wait(FIRST_LOOK_SECONDS)
 
     def stop(self) -> None:
         """End the watch."""
@@ -195,6 +200,7 @@ class LiveModel:
                 logger.exception("looking for the Production model failed")
                 self._report("The Production model cannot be loaded; the service's log says why.")
 
+            self._looked.set()
             # Each worker polls for itself: once one serves, the others should follow soon.
             seconds = self._poll_seconds
             if not self._serving:

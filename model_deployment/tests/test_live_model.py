@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import plotly.utils
 import pytest
@@ -155,6 +156,21 @@ def test_model_serves_on_while_the_log_is_away(production, registry, log, monkey
     production.refresh()
     assert production.require().version == "1"
     assert production.status_message == "The decision log cannot be reached."
+
+
+def test_start_returns_once_the_version_is_loaded_that_others_serve(registry, log, appoint):
+    def slow(*arguments, **options):
+        time.sleep(0.3)
+        return load(*arguments, **options)
+
+    load, registry.load = registry.load, slow
+    appoint("1")
+    production = LiveModel(registry, log, poll_seconds=600)
+    production.start()
+    try:
+        assert production.require().version == "1"
+    finally:
+        production.stop()
 
 
 def test_approvals_are_polled_more_often_while_none_serves(registry, log, appoint):
