@@ -5,6 +5,7 @@
 Beside ours stands Evidently: its default tests on the same windows, and one Report with
 DataDriftPreset over all of the decisions, which is what the exporter would have to make without
 counts. The log is a real one (SQLite and a folder), and so is the registry (MLflow on SQLite).
+Beside a start stands what it takes Arrow and DuckDB to read the same columns of the same files.
 Compare the ratios: seconds depend on the machine.
 """
 
@@ -22,6 +23,7 @@ from typing import NamedTuple
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.alarms import SIZES, baseline_false_alarms, false_alarms, power
@@ -39,7 +41,13 @@ from credit_risk.settings import Settings
 from credit_risk.training_data.data import read_training, split
 from monitoring.drift.bins import FEATURES, MEASURED, RISK
 from monitoring.drift.drift import Drift
+from monitoring.drift.window import COLUMNS as WINDOW_COLUMNS
+from monitoring.drift.window import Window
 from monitoring.exporter.collector import Collector, evidently
+from monitoring.exporter.log_counters import LogCounters
+from monitoring.log_feed import LogFeed
+from monitoring.performance.loan_book import COLUMNS as BOOK_COLUMNS
+from monitoring.performance.loan_book import LoanBook
 from tools.dashboards.demo_traffic import balances_fall
 
 FEW = 10_000
@@ -122,25 +130,40 @@ class Story:
         self, world: World, registry: str, folder: Path, chunks: Iterator[pd.DataFrame]
     ) -> None:
         self._world = world
-        settings = Settings(
+        self._settings = Settings(
             _env_file=None,
             decision_log=f"sqlite:///{folder}/decisions.db",
             bucket=str(folder / "bucket"),
             mlflow_tracking_uri=registry,
         )
-        self.log = open_log(settings)
+        self.log = open_log(self._settings)
         for clients in chunks:
             world.decide(self.log, clients)
 
-        versions = Registry(registry, settings.model_name)
-        appoint(versions, self.log)
-        self._collector = Collector(self.log, versions, settings, evidently)
-        self.started = timed(self._read)
+        self.files = [str(path) for path in sorted((folder / "bucket").rglob("*.parquet"))]
+        self._versions = Registry(registry, self._settings.model_name)
+        appoint(self._versions, self.log)
+        self.started = timed(self.start)
 
-    def _read(self) -> None:
-        """Refresh until all is read: a big log enters the book of loans bit by bit."""
+    def start(self) -> None:
+        """Start anew, and refresh until all is read: a big log enters the loan book bit by bit."""
+        self._collector = Collector(self.log, self._versions, self._settings, evidently)
         decided = any(record.n_decided for record in self.log.batches())
         while not self._collector.refresh().quality.vintages and decided:
+            pass
+
+    def count(self) -> None:
+        """Do what a start does with the log alone, without MLflow, Evidently and the ratings."""
+        now = datetime.now(UTC)
+        feed, counters = LogFeed(self.log), LogCounters()
+        window = Window(self._settings, "1", self._world.reference)
+        book = LoanBook(self._settings.vintage_months)
+        feed.add(counters)
+        book.follow(feed, now)
+        feed.begin()
+        feed.advance(counters)
+        window.advance(feed, now)
+        while not book.advance(feed, now):
             pass
 
     @property
@@ -189,6 +212,49 @@ def evidently_verdict(reference: pd.DataFrame, decisions: pd.DataFrame) -> set[s
     from monitoring.drift.drift import compare
 
     return set(compare(reference, decisions, tester=evidently_adapter.p_values).drifted)
+
+
+def starts(story: Story) -> list[str]:
+    """Return the table of a start beside other readers of the same columns of the same files."""
+    import duckdb
+
+    columns = list(dict.fromkeys((*WINDOW_COLUMNS, *BOOK_COLUMNS)))
+    names = ", ".join(columns)
+    each = [
+        f"select {name}, count(*) from read_parquet($files) group by 1"  # noqa: S608 - likewise
+        for name in columns
+    ]
+    database = duckdb.connect()
+    files = {"files": story.files}
+
+    readers: dict[str, Callable[[], object]] = {
+        "exporter: start, all read": story.start,
+        "exporter: the log alone, read and counted": story.count,
+        "Arrow reads": lambda: [pq.read_table(file, columns=columns) for file in story.files],
+        "DuckDB reads into an Arrow table": lambda: database.sql(
+            f"select {names} from read_parquet($files)",  # noqa: S608 - names are ours
+            params=files,
+        ).to_arrow_table(),
+        "DuckDB counts the values of each column": lambda: [
+            database.execute(query, files).fetchall() for query in each
+        ],
+    }
+    took: dict[str, list[Seconds]] = {what: [] for what in readers}
+    for _ in range(REFRESHES):  # by turns, so that all meet the same noise of the machine
+        for what, read in readers.items():
+            took[what].append(timed(read))
+
+    seconds = {what: Seconds(*np.median(found, axis=0).tolist()) for what, found in took.items()}
+    ours = list(readers)[:2]
+    lines = [
+        f"| {len(columns)} columns of {len(story.files)} files, by turns | time "
+        "| start, busy times as long | log alone, likewise |",
+        "|---|---|---|---|",
+    ]
+    for what, found in seconds.items():
+        times = " | ".join(f"{seconds[our].busy / found.busy:.1f}" for our in ours)
+        lines.append(f"| {what} | {found} | {times} |")
+    return lines
 
 
 def alarms(world: World, windows: int) -> list[str]:
@@ -256,6 +322,9 @@ def speed(world: World, n: int) -> list[str]:
                 same = "yes" if ours == theirs else "no"
                 verdicts.append(f"| {named} | {_listed(ours)} | {_listed(theirs)} | {same} |")
 
+        _say("starts...")
+        beside = ["", *starts(stories["many"])]
+
         clients = world.draw(1000).assign(purpose="yacht")
         broken = Story(world, registry, folder / "broken", iter([clients]))
         words = ", ".join(sorted(set(broken.drift.unjudged.values())))
@@ -263,7 +332,7 @@ def speed(world: World, n: int) -> list[str]:
             f"| a column breaks, all rows are rejected | {words} | no rows, no report | - |"
         )
 
-    return lines + verdicts
+    return lines + beside + verdicts
 
 
 def _listed(features: set[str]) -> str:

@@ -10,6 +10,9 @@ position of its own, and two things are shared:
 - A part's decisions are read once, with the columns of all folds that stand at the same position,
   and handed to all of these.
 
+A fold is handed batches of the kinds that it was added for, by default only decisions. A part holds
+batches of one kind, so that the decisions of one never reach a fold of the other.
+
 Folds that have caught up stand at the same position: in this steady state each record and each
 batch's decisions are read once. For that, all reading between two calls of `begin` ends with the
 same batch, however many are committed meanwhile. Never more than one part's decisions are held.
@@ -21,10 +24,10 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from credit_risk.decision_log.batch import BatchRecord, decision_schema
+from credit_risk.decision_log.batch import COMMITTED, ONLY_DECISIONS, BatchRecord
 from credit_risk.decision_log.chains.position import START, Position
-from credit_risk.decision_log.log import DecisionLog
-from monitoring.log_reader import parts, read_kept
+from credit_risk.decision_log.log import DecisionLog, Kinds
+from monitoring.log_reader import coded_schema, parts, read_kept
 
 # Batch records per page, and how many pages are kept: more than come in between two refreshes.
 PAGE = 5000
@@ -55,7 +58,7 @@ class Fold(Protocol):
         decisions : Table
             `columns` of the decisions of those that it wants, in order of commit and row. Decisions
             of the others may be there too, as another fold wanted them; those whose file is lost
-            are not.
+            are not. Words are codes (see `monitoring.log_reader`).
         """
 
 
@@ -78,6 +81,7 @@ class LogFeed:
         self.log = log
         self.last_event = 0
         self._positions: dict[Fold, Position] = {}
+        self._kinds: dict[Fold, Kinds] = {}
         self._pages: deque[tuple[Position, Sequence[BatchRecord]]] = deque(maxlen=PAGES_KEPT)
         self._end: Position | None = None
 
@@ -96,13 +100,15 @@ class LogFeed:
         """Return whether a fold was added."""
         return fold in self._positions
 
-    def add(self, fold: Fold, after: Position = START) -> None:
-        """Have a fold handed what comes after a position in the log."""
+    def add(self, fold: Fold, after: Position = START, kinds: Kinds = ONLY_DECISIONS) -> None:
+        """Have a fold handed the batches of some kinds that come after a position in the log."""
         self._positions[fold] = after
+        self._kinds[fold] = kinds
 
     def remove(self, fold: Fold) -> None:
         """Hand a fold nothing more."""
         self._positions.pop(fold, None)
+        self._kinds.pop(fold, None)
 
     def advance(self, fold: Fold, at_most: int | None = None) -> bool:
         """Bring a fold up to date, and with it those that stand at the same position.
@@ -144,7 +150,7 @@ class LogFeed:
 
         page = self._kept(after)
         if not page:
-            page = self.log.batches(after=after, limit=PAGE)
+            page = self.log.batches(after=after, limit=PAGE, kinds=COMMITTED)
             if self._end is None and len(page) < PAGE:
                 self._end = after.past(page)
             if page:
@@ -157,10 +163,15 @@ class LogFeed:
         return next((page for start, page in self._pages if start == after), ())
 
     def _hand_over(self, part: Sequence[BatchRecord], fold: Fold) -> int:
-        """Hand consecutive batches over, and return how many decisions they hold."""
-        folds, position = [fold], self._positions[fold]
-        if fold.columns:
-            folds = [other for other, at in self._positions.items() if at == position]
+        """Hand consecutive batches over, and return how many decisions were read for that."""
+        position, after = self._positions[fold], self._positions[fold].past(part)
+        # A fold that needs only records never waits for decisions that others need.
+        together = [
+            other
+            for other, at in self._positions.items()
+            if at == position and (fold.columns or not other.columns)
+        ]
+        folds = [other for other in together if part[0].kind in self._kinds[other]]
 
         wanted = [
             record
@@ -171,10 +182,10 @@ class LogFeed:
         if wanted:
             decisions = read_kept(self.log, wanted, columns)
         else:
-            decisions = decision_schema(columns).empty_table()
+            decisions = coded_schema(columns).empty_table()
 
-        after = position.past(part)
-        for other in folds:
-            other.take(part, decisions.select(other.columns))
+        for other in together:
+            if other in folds:
+                other.take(part, decisions.select(other.columns))
             self._positions[other] = after
         return int(decisions.num_rows)

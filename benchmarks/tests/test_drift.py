@@ -30,8 +30,12 @@ def test_large_shifts_are_found(world, n):
 def test_refresh_time_is_constant_and_verdicts_equal_evidentlys(capsys):
     assert main(["--rows", "200000", "--windows", "2"]) == 0
     printed = capsys.readouterr().out
-    refreshes = [line.split("|")[3] for line in printed.splitlines() if "busy" in line]
+    timed = [line.split("|") for line in printed.splitlines() if "busy" in line]
+    refreshes = [cells[3] for cells in timed if " decisions" in cells[1]]
     few, many, drifted = (float(re.findall(r"\(([0-9.]+) s busy\)", cell)[0]) for cell in refreshes)
     assert max(many, drifted) <= 1.5 * few
     assert printed.count("| yes |") == 2
+    readers = [cells[1].strip() for cells in timed if " decisions" not in cells[1]]
+    assert len(readers) == 5
+    assert {"exporter: start, all read", "Arrow reads"} <= set(readers)
     assert "| too few decisions |" in printed

@@ -7,15 +7,16 @@ exactly that of the values. Counts can be added and subtracted as decisions come
 decisions need not be read again.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from credit_risk.schema.attributes import ATTRIBUTE, NAMES
+from monitoring.log_reader import places_in
 
 RISK = "risk"
 FEATURES = (*NAMES, RISK)
@@ -23,9 +24,12 @@ FEATURES = (*NAMES, RISK)
 # categories.
 MEASURED = ("duration", "credit_amount", "age", RISK)
 PSI_BINS = 10
+# Integers up to this are placed by a table of all of them, which is faster than a search.
+LISTED = 100_000
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Cells = NDArray[np.integer[Any]]
 
 
 class NumericBins:
@@ -44,6 +48,7 @@ class NumericBins:
     def __init__(self, reference: Floats) -> None:
         self.values = np.unique(reference)
         self.size = 2 * len(self.values) + 1
+        self._of_integers = _of_integers(self.values, self._search)
         self.bins = np.arange(self.size)
         if len(self.values) <= PSI_BINS:
             return
@@ -53,9 +58,13 @@ class NumericBins:
         self.bins[1::2] = np.searchsorted(edges, self.values, side="left")
         self.bins[2::2] = np.searchsorted(edges, self.values, side="right")
 
-    def place(self, column: pa.Array) -> Counts:
+    def place(self, column: pa.ChunkedArray) -> Cells:
         """Return the cell of each value: odd for the reference's values, even for the gaps."""
-        numbers = _numbers(column)
+        if self._of_integers is not None and pa.types.is_integer(column.type):
+            return _looked_up(self._of_integers, column, self.size)
+        return self._search(_numbers(column))
+
+    def _search(self, numbers: Floats) -> Counts:
         after = np.searchsorted(self.values, numbers, side="right")
         found = (after > 0) & (np.append(self.values, np.nan)[after - 1] == numbers)
         return np.where(np.isnan(numbers), self.size, 2 * after - found)
@@ -66,18 +75,15 @@ class CategoryBins:
 
     def __init__(self, feature: str) -> None:
         attribute = ATTRIBUTE[feature]
-        self._categories = (
-            pa.array(attribute.categories, pa.string()) if attribute.categories else None
-        )
+        self._categories = attribute.categories
         self._minimum = attribute.minimum
         self.size = len(attribute.categories) or attribute.maximum - attribute.minimum + 1
         self.bins = np.arange(self.size)
 
-    def place(self, column: pa.Array) -> Counts:
+    def place(self, column: pa.ChunkedArray) -> Cells:
         """Return the cell of each value: its place in the schema."""
-        if self._categories is not None:
-            places = pc.index_in(column.cast(pa.string()), value_set=self._categories)
-            return np.asarray(places.fill_null(self.size).to_numpy(), np.int64)
+        if self._categories:
+            return places_in(self._categories, column)
         numbers = _numbers(column) - self._minimum
         inside = (numbers >= 0) & (numbers < self.size)
         return np.where(inside, numbers, self.size).astype(np.int64)
@@ -159,6 +165,22 @@ def _scale(feature: str, reference: pa.Array) -> NumericBins | CategoryBins:
 
     numbers = _numbers(reference)
     return NumericBins(numbers[~np.isnan(numbers)])
+
+
+def _of_integers(values: Floats, search: Callable[[Floats], Counts]) -> Counts | None:
+    """Return the cells of 0, 1, 2, ... up to beyond the values; None where they are not so few."""
+    if not len(values) or values[0] <= 0 or values[-1] >= LISTED:
+        return None
+    return search(np.arange(np.floor(values[-1]) + 2))
+
+
+def _looked_up(table: Counts, column: pa.ChunkedArray, missing: int) -> Counts:
+    """Return the entry of each integer; one beyond either end of the table has that end's."""
+    integers = column.fill_null(0).to_numpy()
+    places: Counts = table[np.clip(integers, 0, len(table) - 1)]
+    if column.null_count:
+        places[column.is_null().to_numpy()] = missing
+    return places
 
 
 def _numbers(column: pa.Array) -> Floats:

@@ -23,6 +23,7 @@ from monitoring.drift.bins import RISK, FeatureBins
 from monitoring.drift.drift import Drift, Tester, judge
 from monitoring.drift.sliding_counts import Rows, SlidingCounts
 from monitoring.log_feed import LogFeed
+from monitoring.log_reader import places_in
 
 VERSION = "model_version"
 COLUMNS = (*NAMES, "label", RISK, "confidence", "prediction", VERSION, "batch", "time")
@@ -129,7 +130,7 @@ class Window:
             if record.model_version == self.version:
                 self.threshold = record.threshold
 
-        mine = pc.fill_null(pc.equal(decisions[VERSION], self.version or ""), False)
+        mine = pa.array(places_in([self.version or ""], decisions[VERSION]) == 0)
         risk = pc.if_else(mine, decisions[RISK], None)
         shadow = np.full(decisions.num_rows, np.nan)
         if self.challenger:
@@ -142,12 +143,12 @@ class Window:
             time=pc.divide(microseconds, 1e6).to_numpy(),
             risk=risk.to_numpy(),
             confidence=decisions["confidence"].to_numpy(),
-            green=pc.equal(decisions["prediction"], GREEN).to_numpy(),
+            green=places_in([GREEN], decisions["prediction"]) == 0,
             shadow=shadow,
         )
 
         newest = decisions.slice(max(0, decisions.num_rows - self._shown))
-        joined = pa.concat_tables([self._newest, newest])
+        joined = pa.concat_tables([self._newest, newest.cast(self._newest.schema)])
         # Taken and not sliced: a slice would keep all that it was cut from.
         last = np.arange(max(0, joined.num_rows - self._shown), joined.num_rows)
         self._newest = joined.take(last).combine_chunks()

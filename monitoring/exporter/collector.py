@@ -17,6 +17,7 @@ from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings
 from credit_risk.storage.documents import LogUnavailable
 from monitoring.drift.drift import Tester
+from monitoring.drift.portfolio import PORTFOLIOS, Portfolio
 from monitoring.drift.window import Window
 from monitoring.exporter.log_counters import LogCounters
 from monitoring.exporter.measurements import Measurements, Recent
@@ -47,6 +48,8 @@ class Collector:
         self._feed = LogFeed(log)
         self._counters = LogCounters()
         self._feed.add(self._counters)
+        self._portfolio = Portfolio()
+        self._feed.add(self._portfolio, kinds=PORTFOLIOS)
         self._performance = PerformanceMonitor(self._feed, registry, settings)
         self._approval: Approval | None = None
         self._window: Window | None = None
@@ -67,6 +70,7 @@ class Collector:
             "challenger": self._look_for_challenger,
             "drift": self._measure,
             "outcomes": self._follow,
+            "portfolio": self._measure_portfolio,
         }
         for name, part in parts.items():
             try:
@@ -119,10 +123,15 @@ class Collector:
     def _follow(self, now: datetime) -> None:
         """Take in overrides and outcomes, and measure what they change.
 
-        This comes last, because a log of years takes several calls.
+        This comes late, because a log of years takes several calls.
         """
         self._performance.follow(now)
         self.figures = replace(self.figures, quality=self._performance.quality)
+
+    def _measure_portfolio(self, now: datetime) -> None:
+        """Read on in the newest portfolio; a big one takes several calls."""
+        if (portfolio := self._portfolio.advance(self._log)) is not None:
+            self.figures = replace(self.figures, portfolio=portfolio)
 
     def _measure(self, now: datetime) -> None:
         """Measure drift, if the window's decisions or the version in Production changed."""
@@ -167,6 +176,8 @@ class Collector:
         if window is not None:
             self._feed.remove(window)
         self._window = Window(self._settings, version, reference, challenger)
+        if window is None or self._served != served:
+            self._portfolio.compare_with(self._window.cells, version)
         self._served = served
         self._due = True
         return self._window

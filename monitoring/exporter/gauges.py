@@ -9,7 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from monitoring.drift.drift import Drift, FeatureDrift
-from monitoring.exporter.log_counters import Totals
+from monitoring.drift.portfolio import PortfolioFigures
+from monitoring.exporter.log_counters import DECIDED, REJECTED, Totals
 from monitoring.exporter.measurements import EDGES, Measurements, Recent
 from monitoring.performance.quality import metrics as quality_metrics
 
@@ -36,6 +37,8 @@ class _Metrics(Collector):
             yield from _drift(self._figures.drift)
         if self._figures.newest is not None:
             yield from _newest(self._figures.newest)
+        if self._figures.portfolio is not None:
+            yield from _portfolio(self._figures.portfolio)
 
 
 def _totals(totals: Totals) -> Iterable[Metric]:
@@ -232,6 +235,38 @@ def _newest(drift: Drift) -> Iterable[Metric]:
             f"Like credit_risk_dataset_drift, of {newest}",
             int(drift.dataset),
         )
+    )
+
+
+def _portfolio(portfolio: PortfolioFigures) -> Iterable[Metric]:
+    yield _gauge(
+        "credit_risk_portfolio_rows",
+        "Rows of the newest portfolio; they count nowhere else",
+        "outcome",
+        {DECIDED: portfolio.n_decided, REJECTED: portfolio.n_rejected},
+    )
+    yield from _gauges(
+        (
+            "credit_risk_portfolio_red_ratio",
+            "Share of red ones among the clients of the newest portfolio",
+            portfolio.red,
+        ),
+        (
+            "credit_risk_portfolio_risk_ratio",
+            "Mean risk of the clients of the newest portfolio",
+            portfolio.risk,
+        ),
+        (
+            "credit_risk_portfolio_timestamp_seconds",
+            "When the last clients of the newest portfolio were scored",
+            portfolio.time,
+        ),
+    )
+    yield _by_feature(
+        "credit_risk_portfolio_drift_psi",
+        "Like credit_risk_drift_psi, of the newest portfolio",
+        portfolio.drift,
+        lambda f: f.psi,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from credit_risk.schema.attributes import Floats
 from credit_risk.scoring.decisions import confidence
 from monitoring.drift.drift import Drift
+from monitoring.drift.portfolio import PortfolioFigures
 from monitoring.drift.window import Window
 from monitoring.exporter.log_counters import Totals
 from monitoring.performance.performance import Mask
@@ -139,6 +140,8 @@ class Measurements:
         The number of these decisions.
     quality : PerformanceGauges
         How good the decisions are.
+    portfolio : PortfolioFigures
+        The newest portfolio, once all of it is read; it is part of no other figure.
     model_version : str
         The Production version.
     trained : datetime
@@ -161,6 +164,7 @@ class Measurements:
     newest: Drift | None = None
     n_newest: int | None = None
     quality: PerformanceGauges = field(default_factory=PerformanceGauges)
+    portfolio: PortfolioFigures | None = None
     model_version: str | None = None
     trained: datetime | None = None
     alias_astray: bool | None = None
@@ -183,6 +187,7 @@ class Measurements:
             "n_newest": self.n_newest,
             "newest": self.newest and self.newest.as_dict(),
             "quality": self.quality.as_dict(),
+            "portfolio": self.portfolio and self.portfolio.as_dict(),
             "model_version": self.model_version,
             "alias_astray": self.alias_astray,
             "refused": self.refused,

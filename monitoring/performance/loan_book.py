@@ -22,6 +22,7 @@ from credit_risk.months import month_of
 from credit_risk.schema.attributes import GREEN
 from credit_risk.schema.protected_groups import groups
 from monitoring.log_feed import LogFeed
+from monitoring.log_reader import places_in
 
 Rows = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -133,10 +134,7 @@ class LoanBook:
         LogUnavailable
             When the decision log is. What was read by then stays, and the next call reads on.
         """
-        self.drop_before(month_of(now) - self._reach)
-        if not feed.follows(self):
-            feed.add(self)
-
+        self.follow(feed, now)
         if not feed.advance(self, AT_A_TIME):
             return False
 
@@ -145,6 +143,12 @@ class LoanBook:
                 uploaded = event["kind"] == OUTCOMES
                 self.apply_event(event, feed.log.outcomes_in(event["key"]) if uploaded else ())
         return True
+
+    def follow(self, feed: LogFeed, now: datetime) -> None:
+        """Be handed the log's decisions from now on, those of the months that are kept."""
+        self.drop_before(month_of(now) - self._reach)
+        if not feed.follows(self):
+            feed.add(self)
 
     def drop_before(self, first: int) -> None:
         """Drop the months before one, and take in none of them from now on."""
@@ -162,22 +166,23 @@ class LoanBook:
         if not wanted:
             return
 
-        ids = pa.array([record.id for record in wanted])
+        ids = [record.id for record in wanted]
         months = np.array([month_of(record.time) for record in wanted])
-        places = pc.index_in(decisions["batch"], value_set=ids)
-        decisions = decisions.filter(places.is_valid())  # without those that another fold wanted
-        batch = places.drop_null().to_numpy().astype(np.int64)
+        batch = places_in(ids, decisions["batch"]).astype(np.int64)
+        others = batch == len(ids)  # another fold wanted these
+        if others.any():
+            decisions, batch = decisions.filter(~others), batch[~others]
 
         rows = np.zeros(decisions.num_rows, DTYPE)
         rows["key"] = ((batch + len(self._batches)) << 32) + decisions["row"].to_numpy()
         rows["day"] = decisions["time"].cast(pa.date32()).cast(pa.int32()).to_numpy()
         rows["risk"] = decisions["risk"].to_numpy()
-        rows["green"] = rows["final"] = pc.equal(decisions["prediction"], GREEN).to_numpy()
+        rows["green"] = rows["final"] = places_in([GREEN], decisions["prediction"]) == 0
         rows["groups"] = self._groups_of(decisions)
 
         for month in np.unique(months).tolist():
             self.months.setdefault(month, Month()).append(rows[months[batch] == month])
-        self._batches = pa.concat_arrays([self._batches, ids])
+        self._batches = pa.concat_arrays([self._batches, pa.array(ids)])
         self._month_of = np.concatenate([self._month_of, months])
 
     def apply_event(self, event: Mapping[str, Any], outcomes: Sequence[Mapping[str, Any]]) -> None:

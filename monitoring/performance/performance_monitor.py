@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,8 @@ class PerformanceMonitor:
         self._matured: Matured | None = None
         self._looked_at: str | None = None
         self._state: Any = None
+        # A log that is no longer than the window is so read once for both.
+        self._book.follow(feed, datetime.now(UTC))
 
     def look_up(self, production: str | None) -> None:
         """Look up the challenger; there is none where the alias names the version in Production.

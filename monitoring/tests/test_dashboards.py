@@ -53,6 +53,11 @@ EXPORTER = {
     "credit_risk_drift_psi": {"feature"},
     "credit_risk_drift_psi_limit": {"feature"},
     "credit_risk_unjudged_features": {"feature", "reason"},
+    "credit_risk_portfolio_rows": {"outcome"},
+    "credit_risk_portfolio_red_ratio": set(),
+    "credit_risk_portfolio_risk_ratio": set(),
+    "credit_risk_portfolio_timestamp_seconds": set(),
+    "credit_risk_portfolio_drift_psi": {"feature"},
     "credit_risk_newest_decisions": set(),
     "credit_risk_newest_drift_score": {"feature"},
     "credit_risk_newest_drift_detected": {"feature"},
@@ -184,6 +189,7 @@ def services(
     """Ports of a real exporter and Risk-O-Meter with drift, a report and a stream of clients."""
     decide(log, draw(120).drop(columns="foreign_worker"))
     decide(log, draw(120, drifted=True).drop(columns="foreign_worker"))
+    decide(log, draw(150), kind="portfolio", idempotency_key="run/0")
     settings = served.model_copy(update={"prefect_api_url": prefect})
     report = [
         sys.executable,

@@ -8,6 +8,7 @@ import pytest
 
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.chains.position import START
+from credit_risk.decision_log.decision_files import DecisionFiles
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.storage.documents import LogUnavailable
 from monitoring.drift.window import Window
@@ -43,6 +44,7 @@ class Spy:
     def __init__(self, monkeypatch):
         self.records, self.decisions, self.columns = Counter(), Counter(), set()
         batches, latest, read = DecisionLog.batches, DecisionLog.latest_batches, DecisionLog.read
+        read_file = DecisionFiles.read
 
         def counted(found):
             for record in found:
@@ -54,9 +56,15 @@ class Spy:
             self.columns.add(tuple(columns))
             return read(log, *records, columns=columns)
 
+        def spied_read_file(files, record, schema):
+            self.decisions[record.id] += 1
+            self.columns.add(tuple(schema.names))
+            return read_file(files, record, schema)
+
         monkeypatch.setattr(DecisionLog, "batches", lambda *a, **k: [*counted(batches(*a, **k))])
         monkeypatch.setattr(DecisionLog, "latest_batches", lambda *a, **k: counted(latest(*a, **k)))
         monkeypatch.setattr(DecisionLog, "read", spied_read)
+        monkeypatch.setattr(DecisionFiles, "read", spied_read_file)
 
     def forget(self):
         for seen in (self.records, self.decisions, self.columns):
@@ -154,8 +162,42 @@ def test_each_fold_is_handed_its_own_columns_in_order(log, feed, draw, decide, s
     assert feed.advance(first)
     assert spy.columns == {("batch", "row", "risk")}
     assert first.seqs == second.seqs == [record.seq for record in records]
-    assert first.rows.equals(log.read(*records, columns=("batch", "row")))
-    assert second.rows.equals(log.read(*records, columns=("row", "risk")))
+    for fold in (first, second):
+        expected = log.read(*records, columns=fold.columns)
+        assert fold.rows.cast(expected.schema).equals(expected)
+
+
+def test_a_fold_is_handed_batches_of_its_kinds_only(log, feed, draw, decide, spy):
+    kinds = ("decision", "portfolio", "portfolio", "preview", "decision")
+    seqs = [decide(log, draw(i + 1), kind=kind).seq for i, kind in enumerate(kinds)]
+    applications, portfolios, both = Collected("row"), Collected("risk"), Collected("batch")
+    feed.add(applications)
+    feed.add(portfolios, kinds=("portfolio",))
+    feed.add(both, kinds=("decision", "portfolio"))
+    for fold in (portfolios, applications, both):
+        assert feed.advance(fold)
+    assert applications.seqs == [seqs[0], seqs[4]]
+    assert applications.rows.num_rows == 1 + 5
+    assert portfolios.seqs == [seqs[1], seqs[2]]
+    assert portfolios.rows.num_rows == 2 + 3
+    assert both.seqs == [seqs[0], seqs[1], seqs[2], seqs[4]]
+    assert set(spy.decisions.values()) == {1}
+
+
+def test_folds_of_records_read_each_record_once_and_no_decisions(log, feed, draw, decide, spy):
+    seqs = [decide(log, draw(2), kind=kind).seq for kind in ("decision", "portfolio") * 2]
+    applications, portfolios = (Collected(wants=lambda record: False) for _ in range(2))
+    late = Collected("row")
+    feed.add(applications)
+    feed.add(portfolios, kinds=("portfolio",))
+    feed.add(late)
+    feed.advance(applications)
+    feed.advance(portfolios)
+    assert applications.seqs == seqs[::2]
+    assert portfolios.seqs == seqs[1::2]
+    assert set(spy.records.values()) == {1}
+    assert not spy.decisions
+    assert late.seqs == []
 
 
 def test_decisions_that_no_fold_wants_are_not_read(log, feed, draw, decide, spy):
