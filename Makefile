@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run status logs stop passwords clean reset model-train-flow evidently-report-flow log-verification-flow score outcomes training-data \
-	approve rollback adopt approvals api-key verify-log backup restore upgrade evaluate bench test test-slow test-all coverage test-compose audit leaks parts lint format panels notebook requirements
+	approve rollback adopt approvals api-key batch-score verify-log backup restore upgrade evaluate bench test test-slow test-all coverage test-compose chaos audit leaks parts lint format panels notebook requirements
 
 help: ## This list
 	@awk -F ':.*## ' '/^### /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,11 @@ score: ## Decide on a file of clients without the page: FILE=clients.csv OUT=res
 	@tools/dispatch.sh risk-o-meter python -m model_deployment.score --name "$$(basename "$$FILE")" $${REASONS:+--reasons} \
 		< "$$FILE" > "$$OUT.part"; \
 		code=$$?; if [ -s "$$OUT.part" ]; then mv "$$OUT.part" "$$OUT"; else rm -f "$$OUT.part"; fi; exit $$code
+batch-score: ## Score a whole portfolio, or go on with it: INPUT=book/ OUTPUT=scored/ (KIND=decision ID=column REASONS=1)
+	@test -n "$$INPUT" -a -n "$$OUTPUT" || \
+		{ echo 'make batch-score needs both: INPUT=a file or folder of CSV or Parquet, OUTPUT=a folder' >&2; exit 2; }
+	@tools/dispatch.sh scoring-worker python -m model_deployment.portfolio \
+		$${KIND:+--kind "$$KIND"} $${ID:+--id "$$ID"} $${REASONS:+--reasons} $${PART_ROWS:+--part-rows "$$PART_ROWS"} "$$INPUT" "$$OUTPUT"
 outcomes: ## Take what became of clients, a file of decision_id or client_id, outcome, date: FILE=outcomes.csv
 	@test -f "$$FILE" || { echo 'make outcomes needs a file that is there: FILE=outcomes.csv' >&2; exit 2; }
 	@tools/dispatch.sh risk-o-meter python -m model_deployment.outcomes --name "$$(basename "$$FILE")" < "$$FILE"
@@ -93,6 +98,8 @@ coverage: $(ENVIRONMENT) ## What `make test` runs, and how much of the code that
 test-all: test test-slow ## Both
 test-compose: $(ENVIRONMENT) ## Bring docker-compose.yml up and use it (by another command: COMPOSE_UP=...)
 	@$(PY) -m pytest -m compose tests/compose $(ARGS)
+chaos: $(ENVIRONMENT) ## Break each service of a stack of its own under load (containers: STACK=compose; SERVICES=mlflow,mongo FAULTS=kill,pause)
+	@$(PY) -m tools.chaos $${SERVICES:+--services "$$SERVICES"} $${FAULTS:+--faults "$$FAULTS"} $(ARGS)
 lint: $(ENVIRONMENT) ## Style, types, and that lock and requirements.txt are up to date
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -108,20 +115,8 @@ format: $(ENVIRONMENT) ## Put the code into the style that lint wants
 	.venv/bin/ruff format
 evaluate: $(ENVIRONMENT) ## How good the model is beside the usual ones, 10 x 10 folds, minutes (fewer: REPEATS=2; SEED=7)
 	@$(PY) -m model_orchestration_and_tracking.evaluate $${SEED:+--seed "$$SEED"} $${REPEATS:+--repeats "$$REPEATS"} $(ARGS)
-bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, each scenario in one run (smaller: FOLDS=3 ROWS=100000 WINDOWS=20)
-	@$(PY) -m benchmarks.search $${FOLDS:+--folds "$$FOLDS"}
-	@echo
-	@$(PY) -m benchmarks.scoring $${ROWS:+--rows "$$ROWS"}
-	@echo
-	@$(PY) -m benchmarks.serving $${ROWS:+--rows "$$ROWS"}
-	@echo
-	@$(PY) -m benchmarks.command $${ROWS:+--rows "$$ROWS"}
-	@echo
-	@$(PY) -m benchmarks.writers
-	@echo
-	@$(PY) -m benchmarks.verification $${ROWS:+--rows "$$ROWS"}
-	@echo
-	@$(PY) -m benchmarks.drift $${ROWS:+--rows "$$ROWS"} $${WINDOWS:+--windows "$$WINDOWS"}
+bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, held to bars (three minutes: QUICK=1; into docs/: ARGS=--docs)
+	@$(PY) -m benchmarks $${QUICK:+--quick} $(ARGS)
 panels: $(ENVIRONMENT) ## Draw the dashboards into docs/, of what the running Prometheus knows (MINUTES=20)
 	@$(PY) -m tools.dashboards.panels $${MINUTES:+--minutes "$$MINUTES"} $(ARGS)
 notebook: $(ENVIRONMENT) ## Run Model-development.ipynb from top to bottom (store its outputs: ARGS=--in-place)

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import mlflow
 import psutil
+import pymongo.common
+from pymongo.common import MIN_SUPPORTED_WIRE_VERSION
 
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.approval_log import note_registered
@@ -27,6 +29,11 @@ from credit_risk.storage.documents import LogUnavailable
 from credit_risk.training_data.data import read_training
 
 PATIENCE = 180
+JAVA_OLDEST = 8
+_ACCEPTING = (
+    "import runpy, pymongo.common; pymongo.common.MIN_SUPPORTED_WIRE_VERSION = {}; "
+    "runpy.run_module('model_deployment.server', run_name='__main__')"
+)
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
@@ -61,21 +68,28 @@ def appoint(registry: Registry, log: DecisionLog) -> None:
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
     """Run MLflow's server, with all its state below a folder, and yield its address."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", f"{folder}/artifacts"]
     log = folder / "mlflow.log"
-    with _running(command, log, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}) as process:
-        _await(f"http://127.0.0.1:{port}/health", process, log)
+    with running(command, log, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}) as process:
+        await_answer(f"http://127.0.0.1:{port}/health", process, log)
         yield f"http://127.0.0.1:{port}"
 
 
+class Served(NamedTuple):
+    """A running server: where it is asked, and its first process."""
+
+    url: str
+    process: psutil.Process
+
+
 @contextmanager
-def mlflow_serving(folder: Path, uri: str, name: str) -> Iterator[str]:
-    """Run `mlflow models serve`, with as many workers as ours has, and yield its address."""
-    port = _free_port()
+def mlflow_serving(folder: Path, uri: str, name: str) -> Iterator[Served]:
+    """Run `mlflow models serve`, with as many workers as ours has."""
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve"]
     command += ["--model-uri", f"models:/{name}@{PRODUCTION}", "--env-manager", "local"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
@@ -86,9 +100,32 @@ def mlflow_serving(folder: Path, uri: str, name: str) -> Iterator[str]:
     }
 
     log = folder / "mlflow-serve.log"
-    with _running(command, log, environment) as process:
-        _await(f"http://127.0.0.1:{port}/ping", process, log)
-        yield f"http://127.0.0.1:{port}/invocations"
+    with running(command, log, environment) as process:
+        await_answer(f"http://127.0.0.1:{port}/ping", process, log)
+        yield Served(f"http://127.0.0.1:{port}/invocations", psutil.Process(process.pid))
+
+
+@contextmanager
+def pipeline_serving(folder: Path) -> Iterator[Served]:
+    """Run a scikit-learn pipeline behind FastAPI, with as many workers as ours has."""
+    from benchmarks.peers.pipeline import write
+
+    port, model, log = free_port(), folder / "pipeline.joblib", folder / "pipeline.log"
+    write(model)
+    command = [sys.executable, "-m", "benchmarks.peers.pipeline", str(model), str(port)]
+    with running(command, log, {}) as process:
+        await_answer(f"http://127.0.0.1:{port}/ping", process, log)
+        yield Served(f"http://127.0.0.1:{port}/score", psutil.Process(process.pid))
+
+
+@contextmanager
+def echo_serving(folder: Path) -> Iterator[Served]:
+    """Run ours' server with an application that only returns what was sent."""
+    port, log = free_port(), folder / "echo.log"
+    command = [sys.executable, "-m", "benchmarks.peers.echo", str(port)]
+    with running(command, log, {}) as process:
+        await_answer(f"http://127.0.0.1:{port}/", process, log)
+        yield Served(f"http://127.0.0.1:{port}/", psutil.Process(process.pid))
 
 
 class Riskometer(NamedTuple):
@@ -121,10 +158,19 @@ def environment_of(folder: Path, uri: str, name: str) -> dict[str, str]:
 
 @contextmanager
 def riskometer(
-    folder: Path, uri: str, name: str, *, decision_log: str | None = None, flush_ms: float = 0
+    folder: Path,
+    uri: str,
+    name: str,
+    *,
+    decision_log: str | None = None,
+    flush_ms: float = 0,
+    oldest: int = MIN_SUPPORTED_WIRE_VERSION,
 ) -> Iterator[Riskometer]:
-    """Run the Risk-O-Meter as `make run` does."""
-    port = _free_port()
+    """Run the Risk-O-Meter as `make run` does.
+
+    `oldest` is the oldest version of MongoDB's protocol that it accepts of the log's server.
+    """
+    port = free_port()
     environment = environment_of(folder, uri, name) | {
         "DECISION_LOG_FLUSH_MS": str(flush_ms),
         "PROMETHEUS_MULTIPROC_DIR": str(folder / "var/metrics"),
@@ -137,14 +183,18 @@ def riskometer(
         environment["DECISION_LOG"] = decision_log
 
     (folder / "var").mkdir(parents=True, exist_ok=True)
+    pymongo.common.MIN_SUPPORTED_WIRE_VERSION = oldest
     documents = open_documents(environment["DECISION_LOG"])
     log = DecisionLog(documents, open_blobs(environment["BUCKET"]))
     appoint(Registry(uri, name), log)
 
     path = folder / "server.log"
-    with _running([sys.executable, "-m", "model_deployment.server"], path, environment) as process:
+    command = [sys.executable, "-m", "model_deployment.server"]
+    if oldest != MIN_SUPPORTED_WIRE_VERSION:
+        command = [sys.executable, "-c", _ACCEPTING.format(oldest)]
+    with running(command, path, environment) as process:
         for _ in range(20):  # whichever worker is asked
-            _await(f"http://127.0.0.1:{port}/readyz", process, path)
+            await_answer(f"http://127.0.0.1:{port}/readyz", process, path)
         yield Riskometer(f"http://127.0.0.1:{port}", psutil.Process(process.pid), log)
 
 
@@ -155,14 +205,14 @@ def ferretdb(folder: Path) -> Iterator[str | None]:
         yield None
         return
 
-    port = _free_port()
+    port = free_port()
     state = folder / "ferretdb"
     state.mkdir(parents=True)
     command = ["ferretdb", "--handler=sqlite"]
     command += [f"--sqlite-url=file:{state}/", f"--state-dir={state}"]
     command += [f"--listen-addr=127.0.0.1:{port}", "--debug-addr=-", "--telemetry=disable"]
 
-    with _running(command, folder / "ferretdb.log", {}):
+    with running(command, folder / "ferretdb.log", {}):
         address = f"mongodb://127.0.0.1:{port}/bench"
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
@@ -173,7 +223,35 @@ def ferretdb(folder: Path) -> Iterator[str | None]:
 
 
 @contextmanager
-def _running(
+def mongo_java(folder: Path) -> Iterator[str | None]:
+    """Run the other server of MongoDB's protocol, and yield its address; None without it.
+
+    It keeps everything in memory, and has the protocol of MongoDB 4.2 (`JAVA_OLDEST`).
+    """
+    if not shutil.which("mongo-java-server"):
+        yield None
+        return
+
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    with running(["mongo-java-server", str(port)], folder / "mongo-java-server.log", {}):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        yield f"mongodb://127.0.0.1:{port}/bench"
+
+
+def memory(process: psutil.Process) -> int:
+    """Return the bytes that a process and its children use; what they share counts once."""
+    # Only Linux reports what is shared; elsewhere it counts for each.
+    used = [member.memory_full_info() for member in (process, *process.children(recursive=True))]
+    return sum(getattr(each, "pss", each.rss) for each in used)
+
+
+@contextmanager
+def running(
     command: list[str], log: Path, environment: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as out:
@@ -194,13 +272,13 @@ def _running(
                 process.wait(10)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
-def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         with suppress(OSError), urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own address

@@ -1,4 +1,4 @@
-"""Set up the Prefect server: two work pools, the deployments of `prefect.yaml`, two crash rules.
+"""Set up the Prefect server: the work pools, the deployments of `prefect.yaml`, two crash rules.
 
 A one-shot job that can be run again at any time: what is there already is brought up to date.
 

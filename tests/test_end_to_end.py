@@ -84,7 +84,7 @@ def test_mlflow_shows_five_runs_with_metrics_and_plots(stack):
     assert sum(path.endswith(".png") for path in listed) >= 5, listed
 
 
-def test_prefect_shows_both_deployments_with_their_schedules(stack):
+def test_prefect_shows_the_deployments_with_their_schedules(stack):
     login = re.search(r"^Prefect +(\S+) ", stack.make("passwords"), re.M)[1]
     found = PrefectAPI(stack.url("PREFECT", "/api"), login).ask("deployments/filter", {})
     schedules = {d["name"]: [s["schedule"]["cron"] for s in d["schedules"]] for d in found}
@@ -92,6 +92,7 @@ def test_prefect_shows_both_deployments_with_their_schedules(stack):
         "sunday-night": ["0 23 * * 0"],
         "every-3-hours": ["0 */3 * * *"],
         "nightly": ["0 2 * * *"],
+        "on-demand": [],
     }
 
 

@@ -68,7 +68,7 @@ def test_a_service_gets_only_its_own_credentials(tmp_path):
     held = {s.name: set(environment_of(s.name, given)) & set(CREDENTIALS) for s in SERVICES}
     mlflow = {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
     assert held["training-worker"] == {"DECISION_LOG", "PREFECT_API_AUTH_STRING", *mlflow}
-    assert held["reporting-worker"] == held["training-worker"]
+    assert held["reporting-worker"] == held["scoring-worker"] == held["training-worker"]
     assert environment_of("training-worker", given)["MLFLOW_TRACKING_USERNAME"] == "training"
     assert held["prefect-server"] == {"PREFECT_SERVER_API_AUTH_STRING"}
     assert held["mlflow"] == held["prometheus"] == set()
@@ -185,7 +185,7 @@ def test_each_service_logs_in_to_mlflow_as_the_right_user(tmp_path):
     assert {name for name, login in users.items() if login == "{secret:mlflow-approver}"} == {
         "first-model"
     }
-    readers = {"risk-o-meter", "evidently-exporter", "reporting-worker"}
+    readers = {"risk-o-meter", "evidently-exporter", "reporting-worker", "scoring-worker"}
     assert {name for name, login in users.items() if login == "{secret:mlflow-serving}"} == readers
     assert {name for name, login in users.items() if login is None} == {
         s.name for s in SERVICES

@@ -1,32 +1,25 @@
 """The benchmark of the command: all of it runs, and both sides decide alike."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
-from benchmarks import command, scoring
-from benchmarks.command import main
+from benchmarks.files.command import measure
+from benchmarks.scenarios import SMOKE, Place
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_command_benchmark_runs(capsys, monkeypatch):
-    compared, results = command.compared, []
-
-    def kept(folder, *arguments):
-        lines = compared(folder, *arguments)
-        results.append([pd.read_csv(folder / f"{name}.csv") for name in ("baseline", "result")])
-        return lines
-
-    monkeypatch.setattr(command, "compared", kept)
-    few = scoring.scorers()["250 trees"]
-    monkeypatch.setattr(scoring, "scorers", lambda: {"250 trees": few})
-
-    assert main(["--rows", "300", "--rounds", "1"]) == 0
-    header, _, *lines = capsys.readouterr().out.splitlines()
-    assert header == "| command | baseline | ours | ours / baseline |"
-    assert [line.split(" | ")[0] for line in lines] == [
-        "| 200 clients, 250 trees",
-        "| 300 clients, 250 trees",
+def test_command_benchmark_runs(all_code):
+    with Place.opened() as place:
+        lines = list(measure(place, replace(SMOKE, rows=(300,))))
+        baseline = pd.read_csv(place.path / "command" / "baseline-300.csv")
+        ours = pd.read_csv(place.path / "command" / "result-300.csv")
+    assert [line.scenario for line in lines] == [
+        "make score, 200 clients",
+        "make score, 300 clients",
     ]
-    ((baseline, ours),) = results
+    assert all(line.ratio and line.over_floor for line in lines)
     assert (baseline["prediction"] == ours["prediction"]).all()
     assert baseline["risk"].to_numpy() == pytest.approx(ours["risk"].to_numpy(), abs=1e-6)

@@ -1,11 +1,16 @@
 """The benchmark of the writers: what they write is in the log, and all of it runs."""
 
 import csv
+from contextlib import nullcontext
 
 import pytest
 
-from benchmarks.writers import OURS, WARM_UP, Done, Task, main, rate, together, writers_of
+from benchmarks.log import writing
+from benchmarks.log.writer import WARM_UP, Done, Task
+from benchmarks.log.writers import rate, together, writers_of
+from benchmarks.scenarios import SMOKE, Place
 from credit_risk.decision_log.log import open_log
+from tools.paths import ROOT
 
 
 @pytest.mark.parametrize("keyed", [False, True])
@@ -14,7 +19,7 @@ def test_writers_commit_to_one_log(settings, keyed):
         client = next(csv.DictReader(file))
     del client["class"]
     task = Task(settings.decision_log, settings.bucket, client, keyed, seconds=60, commits=5)
-    with writers_of(OURS, 2) as writers:
+    with writers_of(ROOT, 2) as writers:
         all_done = together(writers, task)
 
     assert [(done.commits, done.failed) for done in all_done] == [(5, 0), (5, 0)]
@@ -26,17 +31,25 @@ def test_writers_commit_to_one_log(settings, keyed):
 
 
 def test_the_rate_is_that_of_all_from_the_first_start_to_the_last_end():
-    found = rate([Done(10, 12, commits=30), Done(11, 15, commits=20, failed=1)])
-    assert found == (10, 1)
-    assert str(found) == "10/s (1 failed)"
+    assert rate([Done(10, 12, commits=30), Done(11, 15, commits=20, failed=1)]) == 10
 
 
-def test_writers_benchmark_prints_a_row_for_each_log(capsys):
-    few = ["--only", "sqlite", "--writers", "1", "2", "--seconds", "0.2", "--rounds", "1"]
-    assert main(few) == 0
-    header, _, *rows = capsys.readouterr().out.splitlines()
-    assert header == "| log | code | 1 writer | 2 writers | 2 / 1 |"
-    assert [row.split(" | ")[:2] for row in rows] == [
-        ["| SQLite", "now"],
-        ["| SQLite, with a key", "now"],
+def test_writers_benchmark_has_a_line_for_each_log_and_says_what_it_left_out(monkeypatch):
+    monkeypatch.setattr(writing, "WRITERS", (1, 2))
+    for server in ("ferretdb", "mongo_java"):
+        monkeypatch.setattr(writing, server, lambda folder: nullcontext(None))
+    with Place.opened() as place:
+        lines = list(writing.measure(place, SMOKE))
+    assert [(line.scenario, line.peer and line.peer.name) for line in lines] == [
+        ("SQLite, 1 writer", None),
+        ("SQLite, 2 writers", "1 writer"),
+        ("SQLite, with a key, 1 writer", None),
+        ("SQLite, with a key, 2 writers", "1 writer"),
+        ("FerretDB, 1 writer", None),
+        ("commands of a commit, FerretDB", None),
+        ("mongo-java-server, 1 writer", None),
+        ("commands of a commit, mongo-java-server", None),
     ]
+    assert [bool(line.left_out) for line in lines] == [False] * 4 + [True] * 4
+    assert not any(line.failed for line in lines)
+    assert all(line.figure.median > 0 for line in lines[:4])

@@ -144,7 +144,7 @@ class LiveModel:
         return self._earlier(version, digest)
 
     def start(self) -> None:
-        """Start watching the approvals, in a thread of this process; return after its first look."""
+        """Start watching the approvals in a thread, and return after its first look."""
         self._thread = threading.Thread(target=self._watch, name="production-watch", daemon=True)
         self._thread.start()
         self._looked.wait(FIRST_LOOK_SECONDS)

@@ -101,7 +101,7 @@ def deployed(stack):
     for _ in range(2):  # it can be run again
         done = cli("deploy")
         assert done.returncode == 0, done.stderr
-        assert "every-3-hours, nightly, sunday-night" in done.stdout
+        assert "every-3-hours, nightly, on-demand, sunday-night" in done.stdout
     return stack
 
 
@@ -120,6 +120,7 @@ def test_server_has_pools_deployments_schedules_and_crash_rules(deployed):
             "sunday-night": ("training", [("0 23 * * 0", "Europe/Berlin")]),
             "every-3-hours": ("reporting", [("0 */3 * * *", "Europe/Berlin")]),
             "nightly": ("reporting", [("0 2 * * *", "Europe/Berlin")]),
+            "on-demand": ("scoring", []),
         }
         for rule in (CRASH_RULE, BEGIN_RULE):
             assert len(client.read_automations_by_name(rule)) == 1

@@ -95,6 +95,9 @@ class Stack:
             log = f"{SQLITE}{ROOT / log.removeprefix(SQLITE)}"
         if "bucket" not in chosen:
             bucket = str(self.var / "bucket")
+        portfolios = values["PORTFOLIO_FOLDER"]
+        if "portfolio_folder" not in chosen:
+            portfolios = str(self.var / "portfolios")
         if "scrape_key_file" not in chosen:
             key = str(self.secrets / "scrape-key")
 
@@ -102,6 +105,7 @@ class Stack:
             "DECISION_LOG": log,
             "BUCKET": _absolute(bucket),
             "DATA": _absolute(values["DATA"]),
+            "PORTFOLIO_FOLDER": _absolute(portfolios),
             "SCRAPE_KEY_FILE": str(ROOT / key),
         }
 

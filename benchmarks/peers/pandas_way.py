@@ -1,6 +1,6 @@
 """Score a file in pandas by LightGBM alone: what ours is compared with.
 
-    python -m benchmarks.pandas_way model.txt inputs.json clients.csv result.csv
+    python -m benchmarks.peers.pandas_way model.txt inputs.json clients.csv result.csv
 
 It imports nothing else, for its start counts. `inputs.json` has the model's inputs in order, each
 with its categories in order (none where it is a number), and the threshold.
@@ -25,7 +25,7 @@ def score(
     target: Path,
 ) -> None:
     """Score a file; `inputs` has the model's inputs, with the categories of each."""
-    clients = pd.read_csv(source)
+    clients = pd.read_parquet(source) if source.suffix == ".parquet" else pd.read_csv(source)
 
     columns = {}
     for name, categories in inputs.items():

@@ -13,6 +13,14 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from benchmarks.clients import FEW_TREES, write_clients
+from benchmarks.harness import Line
+from benchmarks.scenarios import Place, Sizes
+from benchmarks.servers import riskometer
+
+ROWS = 1000
+WHAT = "1,000 rows on the page, until the result is seen"
+
 _PATIENCE = 60
 _WATCH = """
 const rows = arguments[0];
@@ -36,23 +44,20 @@ def has_browser() -> bool:
     return bool(shutil.which("chromium") and shutil.which("chromedriver"))
 
 
-def seconds_to_result(url: str, source: Path, rows: int, rounds: int) -> float:
-    """Return the seconds of the fastest of some rounds, each on a page that is opened anew.
+def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
+    """Yield the line of a clerk's wait for the result of 1,000 clients."""
+    if not has_browser():
+        yield Line(WHAT, left_out="there is no chromium with chromedriver here")
+        return
 
-    A first round, on a cold browser, does not count.
-
-    Parameters
-    ----------
-    url : str
-        Address of the Risk-O-Meter.
-    source : Path
-        A CSV, all of whose rows are valid.
-    rows : int
-        Number of its rows.
-    """
-    with _browser(source.parent) as browser:
-        waited = [_waited(browser, url, source, rows) for _ in range(rounds + 1)]
-    return min(waited[1:])
+    place.scorer(FEW_TREES)
+    folder = place.folder("page")
+    source = folder / "thousand.csv"
+    write_clients(ROWS, source)
+    with riskometer(folder, place.registry, FEW_TREES) as server, _browser(folder) as browser:
+        _waited(browser, server.url, source, ROWS)  # on a cold browser, which does not count
+        waited = [_waited(browser, server.url, source, ROWS) for _ in range(sizes.rounds)]
+    yield Line(WHAT, "s", tuple(waited))
 
 
 def _waited(browser: webdriver.Chrome, url: str, source: Path, rows: int) -> float:

@@ -7,6 +7,7 @@ length are read: some ten microseconds per request, so that what is measured is 
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -82,6 +83,11 @@ def ask(url: str, body: bytes, seconds: float, connections: int = 1, warm_up: in
     start = time.perf_counter()
     taken = _ask(address, request, connections, seconds, least=1)
     return Load(np.array(taken), time.perf_counter() - start)
+
+
+def asking(url: str, body: bytes, seconds: float, connections: int = 1) -> Callable[[], Load]:
+    """Return a function that asks."""
+    return lambda: ask(url, body, seconds, connections)
 
 
 def _ask(

@@ -1,21 +1,17 @@
 """Search: a scikit-learn baseline beside ours, on the same folds with the same candidates.
 
-    make bench
-
-Both are measured in one run. The baseline is a scikit-learn searcher over a pipeline of
-OrdinalEncoder, SelectKBest and LGBMClassifier, which encodes each fold anew for each candidate;
-nested, as an honest figure requires. Ours encodes and bins each fold once and distributes the folds
-over processes. Where a candidate's number of trees is a hyperparameter too, ours reads it off the
-path of the boosting: ten numbers for the price of one. Compare the ratios: seconds depend on the
-machine.
+The baseline is a scikit-learn searcher over a pipeline of OrdinalEncoder, SelectKBest and
+LGBMClassifier, which encodes each fold anew for each candidate; nested, as an honest figure
+requires. Ours encodes and bins each fold once and distributes the folds over processes. Where a
+candidate's number of trees is a hyperparameter too, ours reads it off the path of the boosting: ten
+numbers for the price of one.
 """
 
-import argparse
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +23,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
+from benchmarks.harness import OURS, Line, alternate, lines_of
 from benchmarks.progress import say
+from benchmarks.scenarios import Place, Sizes
 from credit_risk.schema.attributes import BAD, LABEL, Floats
 from credit_risk.schema.codec import encode
 from credit_risk.scoring.trees import MAX_BIN
@@ -43,6 +41,7 @@ from model_orchestration_and_tracking.tuning import (
 )
 
 N_CANDIDATES = 5
+SKLEARN = "scikit-learn's searcher"
 
 
 class Timed(NamedTuple):
@@ -56,9 +55,6 @@ class Timed(NamedTuple):
     def rate(self) -> float:
         """Candidates per second."""
         return self.tried / self.seconds
-
-    def __str__(self) -> str:
-        return f"{self.seconds:.1f} s" + (f", AUC {self.auc:.3f}" if self.auc else "")
 
 
 def baseline_search(n_folds: int, seed: int) -> GridSearchCV:
@@ -161,28 +157,12 @@ def _outer(bad: np.ndarray, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]
     return list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(bad, bad))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.search",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--folds", type=int, default=10, help="outer and inner folds (10)")
-    options = parser.parse_args(arguments)
-
-    clients = read_training("data/credit-g.csv")
-    lines = [
-        "| search | baseline | ours | baseline, candidates/s | ours | times as fast |",
-        "|---|---|---|---|---|---|",
-    ]
+def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
+    """Yield the lines of a nested search, and of one over the number of trees."""
+    clients, n = read_training("data/credit-g.csv"), sizes.folds
     scenarios: list[tuple[str, Callable[..., Timed], Callable[..., Timed]]] = [
-        (
-            f"nested {options.folds}x{options.folds}-fold, {N_CANDIDATES} candidates",
-            baseline_nested,
-            our_nested,
-        ),
-        (f"{options.folds}-fold, number of trees read off the path", baseline_rounds, our_rounds),
+        (f"nested {n}x{n}-fold search, {N_CANDIDATES} candidates", baseline_nested, our_nested),
+        (f"{n}-fold search, number of trees read off the path", baseline_rounds, our_rounds),
     ]
 
     # The processes are there when the clock starts, as LightGBM is already imported when the
@@ -191,17 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         codes, labels = encode(clients), clients[LABEL].to_numpy(str)
         Parallel()(delayed(_paths)(codes, labels, [], 2) for _ in range(2))
 
-        for name, baseline, ours in scenarios:
-            say(f"{name}...")
-            old, new = baseline(clients, options.folds), ours(clients, options.folds)
-            lines.append(
-                f"| {name} | {old} | {new} | {old.rate:.2f} | {new.rate:.1f} "
-                f"| {new.rate / old.rate:.1f} |"
-            )
-
-    print("\n".join(lines))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        for what, baseline, ours in scenarios:
+            sides = {OURS: partial(ours, clients, n), SKLEARN: partial(baseline, clients, n)}
+            taken = alternate(sides, sizes.long_rounds)
+            rates = {side: [each.rate for each in rounds] for side, rounds in taken.items()}
+            mine, theirs = taken[OURS][0].auc, taken[SKLEARN][0].auc
+            note = f"AUC {mine:.3f}, the peer's {theirs:.3f}" if mine and theirs else ""
+            yield from lines_of(what, "candidates/s", rates, note=note)
