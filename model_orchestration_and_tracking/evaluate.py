@@ -6,23 +6,26 @@ Each of the outer folds is scored by a scorer that was searched for, averaged an
 other nine alone; the baselines see the same folds. Differences are paired by fold, and their errors
 are corrected for the training clients that folds share (Nadeau and Bengio 2003). Prints tables, and
 writes the figures as JSON.
+
+The folds are distributed over all cores or, with DASK_SCHEDULER, over the workers of a cluster; the
+figures are the same.
 """
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 
+from credit_risk.dask_cluster import ClusterFailed
 from credit_risk.metrics.calibration import calibration_error, error_by_chance, slope_intercept
 from credit_risk.schema.attributes import BAD, LABEL, Floats
 from credit_risk.schema.codec import encode
@@ -30,6 +33,7 @@ from credit_risk.schema.faults import InvalidApplications
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import client_numbers, read_training
 from model_orchestration_and_tracking.baselines import BASELINES
+from model_orchestration_and_tracking.engine import IN_PROCESS, Engine, processes
 from model_orchestration_and_tracking.evaluation.fairness import slice_table, slices
 from model_orchestration_and_tracking.evaluation.metrics import mean_se, metrics
 from model_orchestration_and_tracking.tuning import FOLDS, KEPT, TUNING_FOLDS, client_folds, tuned
@@ -52,7 +56,14 @@ FIGURES = {
     "log_loss": "log_loss",
 }
 
-Fold = tuple[int, NDArray[np.intp], NDArray[np.intp]]  # number of the repeat, training, test rows
+
+class Fold(NamedTuple):
+    """Training and test rows of an outer fold, and the seed of what is fitted on it."""
+
+    repeat: int
+    train: NDArray[np.intp]
+    test: NDArray[np.intp]
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ def evaluate(
     repeats: int = 10,
     folds: int = FOLDS,
     n_iter: int,
-    jobs: int = 1,
+    engine: Engine = IN_PROCESS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Cross-validate models on the same folds.
@@ -96,37 +107,31 @@ def evaluate(
         Names out of `MODELS`.
     n_iter : int
         Candidates that our own search tries in each fold.
-    jobs : int
-        Number of processes.
+    engine : Engine
+        Where the folds are worked on.
     progress : callable
         Called with the number of folds done and the number of all folds.
     """
     numbers, bad = client_numbers(clients), clients[LABEL].to_numpy() == BAD
     tasks: list[Fold] = []
     for repeat in range(repeats):
-        drawn = client_folds(numbers, bad, folds, _seed(seed, repeat))
-        tasks += [(repeat, train, test) for train, test in drawn]
+        for train, test in client_folds(numbers, bad, folds, _seed(seed, repeat)):
+            tasks.append(Fold(repeat, train, test, _seed(seed, repeats + len(tasks))))
 
     risks = {name: np.full((repeats, len(clients)), np.nan) for name in models}
     scores: dict[str, dict[str, Floats]] = {
         name: {figure: np.full(len(tasks), np.nan) for figure in FIGURES} for name in models
     }
 
-    # One thread per process: with more, they wait for each other.
-    with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
-        work = Parallel(return_as="generator_unordered")(
-            delayed(_fold)(clients, models, number, task, _seed(seed, repeats + number), n_iter)
-            for number, task in enumerate(tasks)
-        )
-
-        for done, (number, found) in enumerate(work, start=1):
-            repeat, _, test = tasks[number]
-            for name, risk in found.items():
-                risks[name][repeat, test] = risk
-                measured = metrics(clients[LABEL].to_numpy()[test], risk)
-                for figure, source in FIGURES.items():
-                    scores[name][figure][number] = measured[source]
-            progress(done, len(tasks))
+    work = partial(_fold, models=models, n_iter=n_iter)
+    for number, found in enumerate(engine.each(work, clients, tasks)):
+        repeat, test = tasks[number].repeat, tasks[number].test
+        for name, risk in found.items():
+            risks[name][repeat, test] = risk
+            measured = metrics(clients[LABEL].to_numpy()[test], risk)
+            for figure, source in FIGURES.items():
+                scores[name][figure][number] = measured[source]
+        progress(number + 1, len(tasks))
 
     return Evaluation(clients, risks, scores, folds)
 
@@ -137,21 +142,20 @@ def _seed(seed: int, number: int) -> int:
 
 
 def _fold(
-    clients: pd.DataFrame, models: Iterable[str], number: int, fold: Fold, seed: int, n_iter: int
-) -> tuple[int, dict[str, Floats]]:
-    _, train, test = fold
-    fitted, held_out = clients.iloc[train], clients.iloc[test]
+    clients: pd.DataFrame, fold: Fold, models: Iterable[str], n_iter: int
+) -> dict[str, Floats]:
+    fitted, held_out = clients.iloc[fold.train], clients.iloc[fold.test]
 
     found = {}
     for name in models:
         if name == OURS:
-            scorer = tuned(encode(fitted), fitted[LABEL].to_numpy(str), n_iter, seed % 2**31)
+            scorer = tuned(encode(fitted), fitted[LABEL].to_numpy(str), n_iter, fold.seed % 2**31)
             found[name] = scorer.risk(encode(held_out))
         else:
-            model = BASELINES[name](seed).fit(fitted.drop(columns=LABEL), fitted[LABEL] == BAD)
+            model = BASELINES[name](fold.seed).fit(fitted.drop(columns=LABEL), fitted[LABEL] == BAD)
             found[name] = model.predict_proba(held_out.drop(columns=LABEL))[:, 1]
 
-    return number, found
+    return found
 
 
 def report(evaluation: Evaluation) -> dict[str, Any]:
@@ -268,7 +272,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--models", nargs="+", choices=MODELS, default=list(MODELS), help="only some of them"
     )
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (as many as cores)"
+        "--jobs",
+        type=int,
+        default=None,
+        help="processes (as many as cores); with DASK_SCHEDULER the cluster decides",
     )
     parser.add_argument("--data", default=settings.data, help=f"labelled clients ({settings.data})")
     parser.add_argument(
@@ -288,15 +295,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
 
-    evaluation = evaluate(
-        clients,
-        options.models,
-        seed=options.seed,
-        repeats=options.repeats,
-        n_iter=options.n_iter,
-        jobs=options.jobs,
-        progress=_progress(),
-    )
+    jobs = options.jobs or processes(options.repeats * FOLDS)
+    try:
+        evaluation = evaluate(
+            clients,
+            options.models,
+            seed=options.seed,
+            repeats=options.repeats,
+            n_iter=options.n_iter,
+            engine=Engine(settings.dask_scheduler, jobs),
+            progress=_progress(),
+        )
+    except ClusterFailed as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
 
     protocol = (
         f"{options.repeats}x{FOLDS}-fold stratified; "

@@ -44,6 +44,7 @@ from credit_risk.training_data.snapshots import (
     pick,
     read,
 )
+from model_orchestration_and_tracking.engine import Engine, processes
 from model_orchestration_and_tracking.fitted import Trained, labels_of
 from model_orchestration_and_tracking.gate import Gate, judge
 from model_orchestration_and_tracking.tracking import Training, code_hash, git_commit, log_training
@@ -61,6 +62,9 @@ from model_orchestration_and_tracking.tuning import (
 SEED = 0
 # Tags that are equal where two versions were made of the same data, code and parameters.
 SAME = ("data_hash", "code_hash", "n_iter")
+
+# Fewer are tried sooner than a process starts.
+CANDIDATES_A_PROCESS = 20
 
 Trainings = tuple[list[Trained[Candidate]], Trained[Average]]
 
@@ -130,14 +134,16 @@ def load_snapshot(settings: Settings, snapshot: Snapshot) -> tuple[pd.DataFrame,
 
 
 @task(cache_policy=NO_CACHE)
-def tune(train: pd.DataFrame, n_iter: int) -> list[Validated[Candidate]]:
-    """Try the candidates on the training clients."""
+def tune(train: pd.DataFrame, n_iter: int, scheduler: str) -> list[Validated[Candidate]]:
+    """Try the candidates on the training clients, on all cores or on a Dask cluster."""
     logger = get_run_logger()
+    engine = Engine(scheduler, processes(n_iter, CANDIDATES_A_PROCESS))
     progress = create_progress_artifact(0.0, key="tuning", description=f"{n_iter} candidates")
     assert isinstance(progress, UUID)  # a coroutine only where there is an event loop
     tried: list[Validated[Candidate]] = []
 
-    for validated in search(candidates(n_iter, SEED), encode(train), labels_of(train), SEED):
+    tries = candidates(n_iter, SEED)
+    for validated in search(tries, encode(train), labels_of(train), SEED, engine):
         tried.append(validated)
         logger.info(
             "candidate %d of %d: AUC %.3f with %s",
@@ -328,7 +334,7 @@ def credit_risk_training(
         return Completed(message=message)
 
     train, test = load_snapshot(settings, snapshot) if snapshot else split(clients)
-    tried = tune(train, tries)
+    tried = tune(train, tries, settings.dask_scheduler)
     trained, average = validate(train, test, best(tried))
     training = Training(trained, average, compare(registry, approval, train, average.validated))
 

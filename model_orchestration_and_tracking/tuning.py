@@ -21,6 +21,7 @@ from credit_risk.schema.attributes import BAD, NAMES, SCORED_COLUMNS, Floats
 from credit_risk.scoring.model import DEFAULT_PARAMS, CreditScorer
 from credit_risk.scoring.trees import MAX_TREES, binned, path
 from credit_risk.training_data.data import client_numbers, first_rows
+from model_orchestration_and_tracking.engine import IN_PROCESS, Engine
 from model_orchestration_and_tracking.evaluation.metrics import mean, metrics
 
 Labels = NDArray[np.str_]
@@ -206,6 +207,7 @@ class Folds:
     """
 
     def __init__(self, codes: Floats, labels: Labels, n_folds: int, seed: int) -> None:
+        self._made_of = codes, labels, n_folds, seed
         self._labels = labels
         inputs, bad = codes[:, SCORED_COLUMNS], labels == BAD
         clients = client_numbers(pd.DataFrame(codes, columns=list(NAMES)))
@@ -214,6 +216,10 @@ class Folds:
         for train, test in client_folds(clients, bad, n_folds, seed):
             data = binned(inputs[train], bad[train])
             self._folds.append((test, data, binned(inputs[test], reference=data)))
+
+    def __reduce__(self) -> tuple[type["Folds"], tuple[Floats, Labels, int, int]]:
+        """Return how another process makes the same folds: LightGBM's bins cannot be pickled."""
+        return Folds, self._made_of
 
     def validate(
         self, candidate: Candidate, rounds: Sequence[int] | None = None
@@ -261,12 +267,19 @@ def cross_validate(
 
 
 def search(
-    tries: Iterable[Candidate], codes: Floats, labels: Labels, seed: int = 0
+    tries: Iterable[Candidate],
+    codes: Floats,
+    labels: Labels,
+    seed: int = 0,
+    engine: Engine = IN_PROCESS,
 ) -> Iterator[Validated[Candidate]]:
-    """Try candidates one by one, yielding each as it is done, with its best number of trees."""
+    """Try candidates, yielding each in order as it is done, with its best number of trees."""
     folds = Folds(codes, labels, TUNING_FOLDS, seed)
-    for candidate in tries:
-        yield folds.validate(candidate, ROUNDS)
+    yield from engine.each(_try, folds, list(tries))
+
+
+def _try(folds: Folds, candidate: Candidate) -> Validated[Candidate]:
+    return folds.validate(candidate, ROUNDS)
 
 
 def best(validated: Iterable[Validated[Candidate]], n: int = KEPT) -> list[Validated[Candidate]]:

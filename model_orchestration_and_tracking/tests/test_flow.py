@@ -16,6 +16,7 @@ from prefect import flow
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
+from credit_risk import dask_cluster as cluster_module
 from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import ingest
@@ -39,10 +40,12 @@ from model_orchestration_and_tracking import flow as module
 from model_orchestration_and_tracking import tracking, tuning
 from model_orchestration_and_tracking.flow import credit_risk_training
 from model_orchestration_and_tracking.tuning import Candidate
+from tests.support.dask_cluster import dask_cluster
 from tests.support.services import put_in_service
 
 METRICS = ("accuracy", "auc", "recall", "specificity")
 FIGURES = {"confusion_matrix", "roc_curve", "cv_scores", "calibration", "feature_importance"}
+DRAW = tracking.figures
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,8 +56,12 @@ def under_prefect(prefect_api):
 
 @pytest.fixture
 def registry(mlflow_server, monkeypatch, request, settings, no_trial):
-    """An empty registry, and the settings that lead the flow to it."""
+    """An empty registry, and the settings that lead the flow to it.
+
+    The figures of a run, which take long to draw, are drawn in tests that ask for `figures`.
+    """
     name = request.node.name
+    monkeypatch.setattr(tracking, "figures", lambda trained, compared: {})
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     monkeypatch.setenv("MODEL_NAME", name)
     monkeypatch.setenv("DATA", "data/credit-g.csv")
@@ -64,6 +71,12 @@ def registry(mlflow_server, monkeypatch, request, settings, no_trial):
     for task in (module.load, module.log, module.register):
         monkeypatch.setattr(task, "retry_delay_seconds", 0)
     return Registry(mlflow_server, name)
+
+
+@pytest.fixture
+def figures(registry, monkeypatch):
+    """The figures of each run, drawn as outside the tests."""
+    monkeypatch.setattr(tracking, "figures", DRAW)
 
 
 def children(client, parent):
@@ -78,6 +91,7 @@ def artifacts(client, run_id, path=None):
     return {found.path.rsplit("/", 1)[-1] for found in client.list_artifacts(run_id, path)}
 
 
+@pytest.mark.usefixtures("figures")
 def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_server, settings):
     number = credit_risk_training(n_iter=6)
 
@@ -459,6 +473,35 @@ def test_each_candidate_of_the_default_n_iter_logs_progress(
         line.split(":")[0] for line in lines if line.startswith("candidate") and " of 2: " in line
     ]
     assert tried == ["candidate 1 of 2", "candidate 2 of 2"]
+
+
+@pytest.mark.slow
+def test_search_on_a_cluster_logs_progress_and_finds_the_same(tmp_path, caplog):
+    train, _ = split(read_training("data/credit-g.csv"))
+
+    @flow
+    def tuning_alone(scheduler):
+        return module.tune(train, 3, scheduler)
+
+    with dask_cluster(tmp_path) as cluster, caplog.at_level(logging.INFO, "prefect.task_runs"):
+        here, there = tuning_alone(""), tuning_alone(cluster.address)
+    assert [v.candidate for v in there] == [v.candidate for v in here]
+    for one, other in zip(there, here, strict=True):
+        np.testing.assert_array_equal(one.risk, other.risk)
+
+    lines = [record.getMessage() for record in caplog.records]
+    told = [line for line in lines if line.startswith("candidate")]
+    assert [line.split(":")[0] for line in told[3:]] == [f"candidate {n} of 3" for n in (1, 2, 3)]
+    assert told[3:] == told[:3]
+
+
+def test_cluster_that_is_away_fails_the_run_and_is_named(registry, monkeypatch):
+    monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 1)
+    monkeypatch.setenv("DASK_SCHEDULER", "tcp://127.0.0.1:1")
+    state = credit_risk_training(n_iter=2, return_state=True)
+    assert state.is_failed()
+    assert "DASK_SCHEDULER=tcp://127.0.0.1:1: no scheduler answers there" in state.message
+    assert registry.versions() == []
 
 
 def test_run_that_dies_while_logging_registers_nothing(
