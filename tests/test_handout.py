@@ -1,6 +1,7 @@
 """Each container of docker-compose.yml gets its own secrets only, the same ones at each start."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -27,6 +28,22 @@ def test_secrets_are_the_same_at_the_next_start(tmp_path):
     assert (
         first["mongo/MONGO_PASSWORD"] == first[f"{KEPT}/mongo-admin"] == first["mongo-roles/admin"]
     )
+
+
+def test_secrets_that_an_earlier_version_did_not_make_are_added(tmp_path):
+    hand_out(tmp_path, {})
+    first = files(tmp_path)
+    (tmp_path / KEPT / "mongo-scoring").unlink()
+    for folder in ("scoring-worker", "dask-worker"):
+        shutil.rmtree(tmp_path / folder)
+    hand_out(tmp_path, {})
+    second = files(tmp_path)
+    assert second["mongo-roles/scoring"] not in ("", first["mongo-roles/scoring"])
+    assert second["mongo-roles/scoring"] in second["dask-worker/DECISION_LOG"]
+    of_scoring = {name for name in first if "scoring" in name or "dask" in name}
+    assert {n: v for n, v in second.items() if n not in of_scoring} == {
+        n: v for n, v in first.items() if n not in of_scoring
+    }
 
 
 def test_kept_secrets_are_private_and_mounted_folders_are_readable(tmp_path):

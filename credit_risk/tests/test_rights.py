@@ -1,11 +1,11 @@
-"""Training and the approver need no more rights than tools/access/mongo-roles.json grants."""
+"""Training, scoring and the approver need no rights but those of tools/access/mongo-roles.json."""
 
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
-from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.batch import AlreadyCommitted, Batch
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import ingest
 from credit_risk.registry.approval_log import history, note_registered
@@ -47,6 +47,29 @@ def test_training_needs_only_its_own_mongodb_rights(settings, log, in_role, regi
         note_registered(log, version)
         assert in_force(registry, log).approval is None
         assert history(log) == []
+
+
+@pytest.mark.parametrize("n", [200, 10_001])  # as documents, in a file
+def test_scoring_needs_only_its_own_mongodb_rights(
+    settings, log, in_role, mongodb_url, registry, register, n
+):
+    version = register()
+    note_registered(log, version)
+    approve(registry, log, version.number, "Ann", "the first")
+    clients = read_training("data/credit-g.csv").drop(columns=LABEL).to_dict("records")
+    applications = Validator().rows([clients[i % len(clients)] for i in range(n)])
+    risk = np.full(n, 0.1)
+    decided = Decisions(risk, risk >= 1 / 6, confidence(risk))
+    more = {"kind": "portfolio", "idempotency_key": "part-0", "caller": "Ann"}
+
+    with in_role("scoring"):
+        mine = open_log(settings.model_copy(update={"decision_log": mongodb_url}))
+        assert in_force(registry, mine).approval.version == version.number
+        record = mine.commit(Batch(applications, decided, "1", "abc", 1 / 6, **more))
+        assert len(mine.read(record)) == n
+        with pytest.raises(AlreadyCommitted) as found:  # by a worker that was killed after that
+            mine.commit(Batch(applications, decided, "1", "abc", 1 / 6, **more))
+        assert found.value.record.id == record.id
 
 
 def test_approver_needs_only_its_own_mongodb_rights(log, in_role, registry, register):

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from typing import Any
 import pytest
 import requests
 
+from credit_risk import keys
 from credit_risk.prefect_api import PrefectAPI
+from tests.support.clients import CLIENT
 from tests.support.processes import free_port, wait_for
 from tools.access import handout
 from tools.state import archive
@@ -41,6 +44,19 @@ EARLIER = "local-only"
 # How many decisions are in the log, in MongoDB's shell.
 DECIDED = "db.batches.find({}).toArray().reduce((n, b) => n + (b.n_decided || 0), 0)"
 CLIENTS = 150
+USER_HEADER = "X-Forwarded-User"
+KEY = "k" * keys.MIN_LENGTH
+# Sends a request from within a container, and prints status and body.
+ASK = """
+import json, sys, urllib.error, urllib.request
+url, headers, body = json.loads(sys.argv[1])
+data = json.dumps(body).encode() if body else None
+try:
+    answer = urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=20)
+except urllib.error.HTTPError as error:
+    answer = error
+print(json.dumps([answer.status, json.load(answer)]))
+"""
 
 if not (UP := os.environ.get("COMPOSE_UP", "")):
     pytest.skip("the containers are tested by `make test-compose`", allow_module_level=True)
@@ -75,6 +91,22 @@ class Stack:
 
     def compose(self, *command: str) -> str:
         return self.run("docker", "compose", *command)
+
+    def ask(
+        self, name: str, url: str, headers: dict[str, str], body: Any = None, index: int = 1
+    ) -> Any:
+        """Return status and body of what a container of ours is answered at an address."""
+        said = json.dumps([url, headers | {"Content-Type": "application/json"}, body])
+        command = ("exec", "-T", f"--index={index}", name, "python", "-c", ASK, said)
+        return json.loads(self.compose(*command).splitlines()[-1])
+
+    def series(self, query: str) -> dict[str, float]:
+        """Return what Prometheus answers to a query, by instance."""
+        asked = requests.get(
+            self.url("PROMETHEUS", "/api/v1/query"), params={"query": query}, timeout=20
+        )
+        found = asked.json()["data"]["result"]
+        return {one["metric"].get("instance", ""): float(one["value"][1]) for one in found}
 
     def containers(self) -> dict[str, dict[str, Any]]:
         lines = self.compose("ps", "--all", "--format", "json").splitlines()
@@ -149,6 +181,7 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment |= {f"{name}_PORT": str(port) for name, port in ports.items()}
     environment |= {"COMPOSE_PROJECT_NAME": PROJECT, "STACK": "compose", "GIT_COMMIT": "under-test"}
+    environment |= {"RISKOMETER_SUBNET": "10.196.97.0/27"}
     stack = Stack(ports, environment)
     shown = pytestconfig.pluginmanager.getplugin("capturemanager")
     assert shown
@@ -286,6 +319,7 @@ def test_all_deployments_are_there_with_their_schedules(stack: Stack) -> None:
         ("training", "sunday-night"): ["0 23 * * 0"],
         ("reporting", "every-3-hours"): ["0 */3 * * *"],
         ("reporting", "nightly"): ["0 2 * * *"],
+        ("scoring", "on-demand"): [],
     }
 
 
@@ -404,7 +438,154 @@ def test_jobs_change_nothing_when_they_run_again(stack: Stack) -> None:
         stack.compose("run", "--rm", "-T", "--no-deps", job)
     assert challenger(stack)["version"] == "2"
     found = stack.prefect().ask("deployments/filter", {})
-    assert len(found) == 3
+    assert len(found) == 4
+
+
+@pytest.fixture(scope="module")
+def replicas(stack: Stack) -> tuple[int, ...]:
+    """The numbers of three Risk-O-Meters, which want a key or a user, until the next `down`."""
+    (network,) = json.loads(stack.run("docker", "network", "inspect", f"{PROJECT}_proxy"))
+    gateway = network["IPAM"]["Config"][0]["Gateway"]
+    closed = {"API_KEYS": f"tests:{keys.digest(KEY)}", "USER_HEADER": USER_HEADER}
+    replace(stack, "risk-o-meter", "proxy", TRUSTED_PROXIES=gateway, **closed)
+    return 1, 2, 3
+
+
+def replace(stack: Stack, *services: str, **settings: str) -> None:
+    """Start services anew with other settings, and three Risk-O-Meters."""
+    up = ("docker", "compose", "up", "-d", "--no-deps", "--no-build", "--wait")
+    scale = ("--scale", "risk-o-meter=3") if "risk-o-meter" in services else ()
+    stack.run(*up, *scale, *services, **settings)
+
+
+def score(stack: Stack, **headers: str) -> requests.Response:
+    """Decide on one client, through the proxy."""
+    url = stack.url("RISKOMETER", "/api/v1/score")
+    return requests.post(url, json=[CLIENT], headers=headers, timeout=60)
+
+
+def test_three_replicas_are_one_service(stack: Stack, replicas: tuple[int, ...]) -> None:
+    known = {"Authorization": f"Bearer {KEY}"}
+    here = "http://127.0.0.1:9696"
+    decided = stack.mongo(DECIDED)
+
+    # One idempotency key, whichever replica gets it: one decision.
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(
+            pool.map(lambda _: score(stack, **known, **{"Idempotency-Key": "1"}), range(18))
+        )
+    assert {answer.status_code for answer in answers} == {200}, [a.text for a in answers]
+    assert len({answer.text for answer in answers}) == 1
+    assert stack.mongo(DECIDED) == decided + 1
+
+    # An override that one of them took is shown by all.
+    (decision,) = answers[0].json()["decisions"]
+    path = f"/api/v1/decisions/{decision['id']}"
+    other = {"green": "red", "red": "green"}[decision["prediction"]]
+    said = {"prediction": other, "by": "Ann", "reason": "knows them"}
+    status, _ = stack.ask("risk-o-meter", f"{here}{path}/override", known, said, index=1)
+    assert status == 201
+    for replica in replicas:
+        _, shown = stack.ask("risk-o-meter", here + path, known, index=replica)
+        assert [one["prediction"] for one in shown["overrides"]] == [other]
+
+    # An approval reaches all of them.
+    def all_serve(version: str) -> bool:
+        models = [
+            stack.ask("risk-o-meter", f"{here}/api/v1/model", known, index=replica)
+            for replica in replicas
+        ]
+        return [model["version"] for _, model in models] == [version] * len(replicas)
+
+    for command, version in ((("rollback",), "1"), (("approve", "VERSION=2"), "2")):
+        stack.run("make", *command, BY="Test Person", REASON="tried on three")
+        wait_for(lambda version=version: all_serve(version), 60, f"version {version}")
+
+    # Prometheus finds all of them, and what they count adds up.
+    requested = (
+        'sum by (instance) (riskometer_request_duration_seconds_count{route="/api/v1/score"})'
+    )
+    wait_for(
+        lambda: sum(stack.series(requested).values()) == len(answers), 60, "the requests' count"
+    )
+    up = stack.series('up{job="risk-o-meter"}')
+    assert list(up.values()) == [1.0] * len(replicas)
+    assert set(stack.series(f"{requested} > 0")) == set(up)
+
+
+@pytest.mark.usefixtures("replicas")
+def test_requests_go_on_when_a_replica_is_killed(stack: Stack) -> None:
+    stack.run("docker", "kill", stack.compose("ps", "--quiet", "risk-o-meter").split()[0])
+    with ThreadPoolExecutor(4) as pool:
+        known = {"Authorization": f"Bearer {KEY}"}
+        answers = list(pool.map(lambda _: score(stack, **known), range(60)))
+    assert {answer.status_code for answer in answers} == {200}, [a.text for a in answers]
+    assert len({answer.json()["batch"] for answer in answers}) == len(answers)
+    wait_for(lambda: len(stack.series('up{job="risk-o-meter"} == 1')) == 2, 60, "two replicas")
+
+
+@pytest.mark.usefixtures("replicas")
+def test_a_client_names_no_user_by_a_header(stack: Stack) -> None:
+    """Only the proxy that is trusted does, and whoever goes around ours neither."""
+    assert score(stack, **{USER_HEADER: "Ann"}).status_code == 200  # as it was asked from there
+    around = stack.ask(
+        "evidently-exporter",
+        "http://risk-o-meter:9696/api/v1/score",
+        {USER_HEADER: "Ann"},
+        [CLIENT],
+    )
+    assert (around[0], around[1]["type"]) == (403, "urn:risk-o-meter:untrusted-proxy")
+
+    replace(stack, "proxy", USER_HEADER=USER_HEADER)
+    forged = ({}, {"X-Forwarded-For": "10.196.97.2"}, {"Forwarded": "for=127.0.0.1;host=localhost"})
+    for more in forged:
+        answer = score(stack, **{USER_HEADER: "Ann"}, **more)
+        assert (answer.status_code, answer.json()["type"]) == (403, "urn:risk-o-meter:no-user")
+    for host in (
+        {"Host": "evil.example"},
+        {"Host": "evil.example", "X-Forwarded-Host": "localhost"},
+    ):
+        answer = score(stack, Authorization=f"Bearer {KEY}", **host)
+        assert (answer.status_code, answer.json()["type"]) == (400, "urn:risk-o-meter:unknown-host")
+    foreign = score(stack, Authorization=f"Bearer {KEY}", Origin="http://evil.example")
+    assert foreign.status_code == 403
+    assert score(stack, Authorization=f"Bearer {KEY}").status_code == 200
+
+
+SCALE = ("dask-scheduler", "dask-worker", "scoring-worker")
+# Prints the names of the workers' machines, and the addresses and ports that one listens on.
+ON_DASK = """
+import json, os, socket
+from distributed import Client
+
+def listening():
+    lines = [line.split() for line in open("/proc/net/tcp").read().splitlines()[1:]]
+    pairs = [line[1].split(":") for line in lines if line[3] == "0A"]
+    return [(socket.inet_ntoa(bytes.fromhex(at)[::-1]), int(port, 16)) for at, port in pairs]
+
+client = Client(os.environ["DASK_SCHEDULER"], timeout=20)
+client.wait_for_workers(2, timeout=60)
+print(json.dumps([list(client.run(os.getcwd).values()), *client.run(listening).values()]))
+"""
+
+
+def test_dask_runs_our_code_and_nobody_else_reaches_it(stack: Stack) -> None:
+    up = ("docker", "compose", "--profile", "scale", "up", "-d", "--no-deps", "--wait")
+    try:
+        stack.run(*up, "--build", "--scale", "dask-worker=2", *SCALE)
+        call = ("exec", "-T", "scoring-worker", "python", "-c", ON_DASK)
+        folders, *sockets = json.loads(stack.compose("--profile", "scale", *call).splitlines()[-1])
+        assert folders == ["/app", "/app"]  # where our packages are
+
+        assert not stack.reaches("training-worker", "dask-scheduler", 8786)
+        for worker in sockets:
+            outside = {(at, port) for at, port in worker if not at.startswith("127.")}
+            assert len({at for at, _ in outside}) == 1  # of all its networks, Dask's alone
+            for at, port in outside:
+                assert not stack.reaches("training-worker", at, port)
+                assert stack.reaches("scoring-worker", at, port)
+    finally:
+        stack.compose("--profile", "scale", "rm", "--stop", "--force", *SCALE)
 
 
 def test_a_volume_of_an_earlier_version_starts_and_gets_its_own_passwords(stack: Stack) -> None:

@@ -28,6 +28,8 @@ JOBS = (
     "first-model",
 )
 ON_CALL = ("approver",)
+# What `--profile scale` adds.
+SCALE = {"dask-scheduler", "dask-worker", "scoring-worker"}
 LASTING = tuple(sorted(set(SERVICES) - set(JOBS) - set(ON_CALL)))
 # The secrets in each container, file by file.
 FOLDERS = handout.folders({name: f"<{name}>" for name in handout.MADE}, {})
@@ -43,6 +45,8 @@ ASKED_BY = {
         "reporting-worker",
         "risk-o-meter",
         "evidently-exporter",
+        "dask-worker",
+        "scoring-worker",
     },
     "fake-gcs-server": {
         "bucket",
@@ -51,6 +55,8 @@ ASKED_BY = {
         "reporting-worker",
         "risk-o-meter",
         "evidently-exporter",
+        "dask-worker",
+        "scoring-worker",
     },
     "mlflow": {
         "training-worker",
@@ -59,6 +65,8 @@ ASKED_BY = {
         "reporting-worker",
         "risk-o-meter",
         "evidently-exporter",
+        "dask-worker",
+        "scoring-worker",
     },
     "prefect-server": {
         "deployments",
@@ -66,8 +74,11 @@ ASKED_BY = {
         "first-model",
         "reporting-worker",
         "evidently-exporter",
+        "scoring-worker",
     },
-    "risk-o-meter": {"prometheus"},
+    "proxy": {"prometheus"},
+    "risk-o-meter": {"proxy", "prometheus"},
+    "dask-scheduler": {"dask-worker", "scoring-worker"},
     "evidently-exporter": {"prometheus"},
     "alertmanager": {"prometheus"},
     "prometheus": {"grafana"},
@@ -76,6 +87,8 @@ ASKED_BY = {
 # The modules that run in the container of each of our services: they show which settings it reads.
 RUN = {
     "risk-o-meter": ("model_deployment.app", "model_deployment.score", "model_deployment.outcomes"),
+    "scoring-worker": ("model_deployment.portfolio.flow",),
+    "dask-worker": ("model_deployment.portfolio.part",),
     "evidently-exporter": ("monitoring.exporter.server",),
     "reporting-worker": ("monitoring.reports.flow",),
     "training-worker": (
@@ -189,8 +202,15 @@ def test_containers_share_networks_only_with_the_servers_that_they_use() -> None
         ("risk-o-meter", "prefect-server"),
         ("mlflow", "prefect-server"),
         ("training-worker", "postgres"),
+        ("proxy", "mongo"),
+        ("proxy", "mlflow"),
     ):
         assert frozenset((one, another)) not in reached
+    assert {name for name in SERVICES if "dask" in networks[name]} == SCALE
+    assert {name for name in SERVICES if "risk-o-meter" in networks[name]} == {
+        "proxy",
+        "risk-o-meter",
+    }
     for outside in ("prometheus", "alertmanager", "grafana"):
         assert not any(
             frozenset((outside, store)) in reached
@@ -200,7 +220,15 @@ def test_containers_share_networks_only_with_the_servers_that_they_use() -> None
 
 def test_only_services_with_a_port_or_a_bucket_outside_have_a_way_out() -> None:
     internal = {name for name, network in FILE["networks"].items() if network.get("internal")}
-    assert internal == {"mlflow-database", "prefect-database", "mongo", "mlflow", "metrics"}
+    assert internal == {
+        "mlflow-database",
+        "prefect-database",
+        "mongo",
+        "mlflow",
+        "risk-o-meter",
+        "metrics",
+        "dask",
+    }
     for name, service in SERVICES.items():
         way_out = set(service.get("networks", [])) - internal
         assert way_out or "ports" not in service, name
@@ -215,6 +243,7 @@ def test_only_services_with_a_port_or_a_bucket_outside_have_a_way_out() -> None:
         "mongo",
         "mongo-roles",
         "approver",
+        "dask-scheduler",
     } == shut_in
 
 
@@ -258,18 +287,65 @@ def test_the_alertmanager_gets_every_setting_of_alerts_and_mail() -> None:
     }
 
 
+def test_only_the_profile_scale_starts_dask_and_its_clients() -> None:
+    assert {name for name in SERVICES if SERVICES[name].get("profiles") == ["scale"]} == SCALE
+    for name in set(SERVICES) - SCALE:
+        assert SCALE.isdisjoint(SERVICES[name].get("depends_on", {})), name
+
+
+def test_what_is_scaled_has_no_port_and_no_name_of_its_own() -> None:
+    for name in ("risk-o-meter", "dask-worker"):
+        assert not {"ports", "container_name", "hostname"} & set(SERVICES[name])
+        # Its own name stands for all of them.
+        assert name not in str(SERVICES[name]["healthcheck"]["test"])
+    assert [n for n, s in SERVICES.items() if "RISKOMETER_PORT" in str(s.get("ports"))] == ["proxy"]
+
+
+def test_code_is_sent_to_dask_only_by_those_whom_it_serves() -> None:
+    """Its scheduler asks nobody who they are."""
+    assert SERVICES["dask-scheduler"]["networks"] == ["dask"]
+    assert "dask-scheduler" not in FOLDERS
+    assert "PREFECT" not in str(FOLDERS["dask-worker"])
+    assert SERVICES["dask-worker"]["command"][:3] == ["python", "-m", "tools.servers.dask_worker"]
+
+
+def test_the_risk_o_meter_believes_its_proxy_alone() -> None:
+    (addresses,) = FILE["networks"]["risk-o-meter"]["ipam"]["config"]
+    assert SERVICES["risk-o-meter"]["environment"]["TRUSTED_PROXIES"] == addresses["subnet"]
+    assert SERVICES["proxy"]["environment"]["TRUSTED_PROXIES"] is None
+
+
+def test_defaults_of_the_proxy_and_the_risk_o_meter_are_those_of_the_settings() -> None:
+    default = {name.upper(): field.default for name, field in Settings.model_fields.items()}
+    for service, name in (("proxy", "MAX_UPLOAD_MB"), ("risk-o-meter", "ALLOWED_HOSTS")):
+        value = SERVICES[service]["environment"][name]
+        assert value == f"${{{name}:-{default[name]}}}"
+
+
+def test_prometheus_finds_each_replica_by_a_name_of_its_network() -> None:
+    (job,) = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    (discovery,) = job["dns_sd_configs"]
+    (alias,) = SERVICES["risk-o-meter"]["networks"]["metrics"]["aliases"]
+    assert discovery["names"] == [f"{alias}."]
+    assert "metrics" in SERVICES["prometheus"]["networks"]
+    naming = next(rule for rule in job["relabel_configs"] if rule.get("target_label") == "job")
+    named = re.fullmatch(naming["regex"], discovery["names"][0])
+    assert named
+    assert named[1] == "risk-o-meter"
+
+
 def test_the_risk_o_meter_waits_for_no_model() -> None:
     waits_for = set(SERVICES["risk-o-meter"]["depends_on"])
     assert waits_for.isdisjoint({"mlflow", "first-model"})
 
 
-@pytest.mark.parametrize("worker", ["training-worker", "reporting-worker"])
+@pytest.mark.parametrize("worker", ["training-worker", "reporting-worker", "scoring-worker"])
 def test_workers_stop_before_their_servers(worker: str) -> None:
     """Compose stops what depends on others first."""
     assert {"prefect-server", "mlflow", "mongo"} <= set(SERVICES[worker]["depends_on"])
 
 
-@pytest.mark.parametrize("name", ["training-worker", "reporting-worker"])
+@pytest.mark.parametrize("name", ["training-worker", "reporting-worker", "scoring-worker"])
 def test_workers_start_runs_with_the_same_settings_as_locally(name: str) -> None:
     assert RUNS.items() <= SERVICES[name]["environment"].items()
 
@@ -311,6 +387,10 @@ def test_each_service_gets_the_settings_that_it_reads(name: str) -> None:
         for variable in {*SERVICES[name].get("environment", {}), *FOLDERS.get(name, {})}
     }
     wanted = read_settings(RUN[name]) - NOT_HANDED_ON
+    if name == "training-worker":
+        wanted -= {"dask_scheduler"}  # its image has no Dask
+    if name == "training-worker":
+        wanted -= {"dask_scheduler"}  # its image has no Dask
     assert wanted
     assert wanted <= handed_on
 

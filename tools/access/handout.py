@@ -20,7 +20,7 @@ from tools.access import passwords
 
 KEPT = "kept"
 # Users of MongoDB, one for each client of the decision log, with the rights of mongo-roles.json.
-LOG_USERS = ("risk-o-meter", "training", "reporting", "exporter", "approver")
+LOG_USERS = ("risk-o-meter", "scoring", "training", "reporting", "exporter", "approver")
 # Passwords that a person may set, and the names of those that are made otherwise.
 SETTABLE = {
     "POSTGRES_PASSWORD": "postgres-admin",
@@ -76,6 +76,7 @@ def _clients(used: Mapping[str, str]) -> Folders:
     scrape_key = {"scrape-key": used["scrape-key"]}
     serving = _mlflow(used, "serving")
     approver = {**_log(used, "approver"), **_mlflow(used, "approver")}
+    scoring = {**_log(used, "scoring"), **serving}
     return {
         "deployments": prefect,
         "training-worker": {**_log(used, "training"), **_mlflow(used, "training"), **prefect},
@@ -83,6 +84,8 @@ def _clients(used: Mapping[str, str]) -> Folders:
         "approver": approver,
         "reporting-worker": {**_log(used, "reporting"), **serving, **prefect},
         "risk-o-meter": {**_log(used, "risk-o-meter"), **serving, **scrape_key},
+        "scoring-worker": {**scoring, **prefect},
+        "dask-worker": scoring,
         "evidently-exporter": {**_log(used, "exporter"), **serving, **prefect, **scrape_key},
     }
 
