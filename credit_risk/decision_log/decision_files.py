@@ -195,7 +195,8 @@ class DecisionFiles:
         try:
             with _bucket_errors(), self._blobs.open(index_name(record.id)) as index:
                 return rows_of_clients(index, client_ids)
-        except BlobMissing:  # what it says can be found without it; verification reports the loss
+        # What it says can be found without it; verification reports the loss.
+        except (BlobMissing, pa.ArrowException):
             return None
 
     def _find(

@@ -25,6 +25,7 @@ from credit_risk.schema.domain import Domain
 from credit_risk.schema.faults import Faults, InvalidValue, MalformedFile, RowError, chosen, shown
 from credit_risk.schema.sheets.arrow_table import ArrowTable
 from credit_risk.schema.sheets.csv_table import CsvTable, Data
+from credit_risk.schema.sheets.names import unique_names
 from credit_risk.schema.sheets.sheet import Sheet
 from credit_risk.schema.spelling import ids
 from credit_risk.schema.spelling.notes import Notes, renamed_columns
@@ -182,10 +183,12 @@ class Validator:
                 f"but it has none of them: {shown(' '.join(sheet.header))}"
             )
 
-        faults = _column_faults(sheet.header)
+        faults = column_faults(sheet.header)
         if faults:
             reasons = {(f.column or "", "column"): 1 for f in faults}
             return _no_applications(sheet, faults, reasons, self.domain)
+        if not sheet.n_rows and self._listed:  # a part of a file may be blank lines
+            return _no_applications(sheet, [], {}, self.domain)
         if not sheet.n_rows:
             fault = RowError(None, None, None, "the file has a header but no clients below it")
             return _no_applications(sheet, [fault], {}, self.domain)
@@ -290,7 +293,8 @@ def _on_lines(sheet: Sheet, found: list[Located]) -> list[RowError]:
 def _rejected(sheet: Sheet, columns: Columns) -> pa.Table:
     """Return the rejected rows as they were read, each with its place in the file and its faults.
 
-    Of a row with more or fewer values than the header there are only these two.
+    Of a row with more or fewer values than the header there are only these two. A column that has
+    the name of one of these, or of another column, is renamed.
     """
     bad = columns.bad
     numbers = [*sheet.numbers[bad].tolist(), *(number for number, _ in sheet.ragged)]
@@ -301,12 +305,11 @@ def _rejected(sheet: Sheet, columns: Columns) -> pa.Table:
         pa.concat_arrays([*column.cast(pa.string()).chunks, absent])
         for column in sheet.table.filter(pa.array(bad)).columns
     ]
-    listed = {
-        sheet.unit: pa.array([lines[number] for number in numbers], pa.int64()),
-        "faults": pa.concat_arrays([columns.messages(), faults]),
-    }
-    table = pa.table([*listed.values(), *cells], names=[*listed, *sheet.header[: len(cells)]])
-    return table.sort_by(sheet.unit)
+    places = np.array([lines[number] for number in numbers], dtype=np.int64)
+    listed = {sheet.unit: places, "faults": pa.concat_arrays([columns.messages(), faults])}
+    names = unique_names(sheet.header[: len(cells)], list(listed))
+    table = pa.table([*listed.values(), *cells], names=[*listed, *names])
+    return table.take(np.argsort(places, kind="stable"))
 
 
 def _no_applications(
@@ -340,7 +343,8 @@ def _ignored_warnings(names: Iterable[str]) -> list[str]:
     return listed
 
 
-def _column_faults(header: Sequence[str]) -> list[RowError]:
+def column_faults(header: Sequence[str]) -> list[RowError]:
+    """Return what is wrong with the names of a file's columns."""
     faults = []
     for name in COLUMNS:
         times = header.count(name)

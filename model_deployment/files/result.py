@@ -6,7 +6,7 @@ order.
 
 import os
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +20,7 @@ import pyarrow.csv
 from credit_risk.decision_log.batch import PART_ROWS, Batch
 from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES
 from credit_risk.schema.formulas import escape_formulas
+from credit_risk.schema.sheets.names import unique_name
 
 # Columns of an override, by the names of its event's fields.
 _OVERRIDE = {
@@ -144,13 +145,3 @@ class Result:
             values = [event.get(name) for event in events]
             found[column] = escape_formulas(pa.array(values, pa.string()))
         return found
-
-
-def unique_name(name: str, taken: Collection[str]) -> str:
-    """Return a name that is not taken.
-
-    An earlier result that is uploaded again has, for one, a `risk` of its own.
-    """
-    while name in taken:
-        name += " (uploaded)"
-    return name

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 
-from credit_risk.registry.errors import RegistryUnavailable
+from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
+from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.portfolio.errors import NotScored
@@ -39,8 +40,10 @@ def outcome(part: Part, scored: Callable[[], Figures]) -> Outcome:
     """Return what became of a part, from a function that returns its figures or raises."""
     try:
         return Outcome(part, scored())
-    except (NotScored, *_PASSING) as error:
+    except NotScored as error:
         return Outcome(part, None, str(error))
+    except (ModelRefused, NoSuchVersion, OSError, *_PASSING) as error:
+        return Outcome(part, None, f"{part.name}: {error}")
 
 
 def score(run: Run, part: Part, settings: Settings | None = None) -> Figures:

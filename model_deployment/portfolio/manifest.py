@@ -49,6 +49,7 @@ def close(plan: Plan, figures: Sequence[Figures]) -> Manifest:
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         **{name: sum(part[name] for part in figures) for name in _COUNTS},
         "rejected_by_reason": _reasons(figures),
+        "warnings": sorted({warning for part in figures for warning in part["warnings"]}),
         "scores_sha256": _joint([part["scores_sha256"] for part in figures]),
         "parts": figures,
     }

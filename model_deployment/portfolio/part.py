@@ -22,19 +22,18 @@ from credit_risk.schema.applications import Applications
 from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES
 from credit_risk.schema.codec import codes_of
 from credit_risk.schema.faults import MalformedFile
+from credit_risk.schema.sheets.names import unique_names
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.explanation import NotExplainable
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs
-from credit_risk.storage.blobs import BlobMissing
-from model_deployment.files.result import unique_name
+from credit_risk.storage.blobs import BlobExists, BlobMissing
 from model_deployment.portfolio.errors import NotScored
-from model_deployment.portfolio.plan import Run
+from model_deployment.portfolio.plan import SCORES, Run
 from model_deployment.portfolio.source import Part, Source
 
 Figures = dict[str, Any]
 
-_SCORES = ("risk", "prediction", "confidence", "warnings")
 _ROW_GROUP = 131_072
 
 
@@ -79,10 +78,10 @@ class PartScorer:
         applications, sha256 = self._read(part)
         rejected = None
         if applications.rejected is not None and len(applications.rejected):
-            rejected = self._put(f"rejected/{part.name}.parquet", applications.rejected)
+            rejected = self._file(f"rejected/{part.name}.parquet", applications.rejected)
 
         record, decisions = self._commit(part, applications, sha256)
-        scored = self._put(f"scored/{part.name}.parquet", self._result(applications, decisions))
+        scored = self._file(f"scored/{part.name}.parquet", self._result(applications, decisions))
 
         figures = {
             "part": part.name,
@@ -96,17 +95,18 @@ class PartScorer:
             "scores_sha256": _scores_sha256(decisions),
             "scored": scored,
             "rejected": rejected,
+            "warnings": applications.warnings,
             "seconds": round(time.perf_counter() - began, 3),
         }
-        self._output.put(_figures_name(part), json.dumps(figures).encode(), overwrite=True)
-        return figures
+        stored: Figures = json.loads(self._put(_figures_name(part), json.dumps(figures).encode()))
+        return stored
 
     def _read(self, part: Part) -> tuple[Applications, str | None]:
         id = self._run.order.id_column
         try:
             applications, sha256 = self._source.read(part, self._validator, [id] if id else None)
-        except (MalformedFile, BlobMissing, pa.ArrowException) as error:
-            raise NotScored(f"{part.file}: {error}") from None
+        except (MalformedFile, BlobMissing, pa.ArrowException, OSError) as error:
+            raise NotScored(f"{part.file}, line {part.line:,} and below: {error}") from None
         for fault in applications.faults:
             if fault.row is None:
                 raise NotScored(f"{part.file}: {fault.message}")
@@ -148,21 +148,28 @@ class PartScorer:
         columns: dict[str, Any] = {}
         id, extra = self._run.order.id_column, applications.extra
         if id:
-            columns[id] = decisions[id] if id in decisions.column_names else extra[id]
+            columns[id] = self._ids(applications, decisions)
         else:
             columns = {name: decisions[name] for name in (CLIENT_ID, *NAMES)}
-            if decisions["label"].null_count < len(decisions):
-                columns[LABEL] = decisions["label"]
+            columns[LABEL] = decisions["label"]
 
-        columns |= {name: decisions[name] for name in _SCORES}
+        columns |= {name: decisions[name] for name in SCORES}
         if self._run.order.reasons:
             columns["reasons"] = self._reasons(decisions)
         columns["model_version"] = decisions["model_version"]
         columns["decision_id"] = decisions["id"]
         if not id:
-            others = zip(extra.column_names, extra.columns, strict=True)
-            columns |= {unique_name(name, columns): column for name, column in others}
+            names = unique_names(extra.column_names, list(columns))
+            columns |= dict(zip(names, extra.columns, strict=True))
         return pa.table(columns)
+
+    def _ids(self, applications: Applications, decisions: pa.Table) -> pa.ChunkedArray | pa.Array:
+        id = self._run.order.id_column
+        if id in (CLIENT_ID, *NAMES):
+            return decisions[id]
+        if not len(applications):
+            return pa.nulls(0, pa.string())
+        return applications.extra[id]
 
     def _reasons(self, decisions: pa.Table) -> pa.Array:
         try:
@@ -170,13 +177,23 @@ class PartScorer:
         except NotExplainable as error:
             raise NotScored(f"version {self._run.version} gives no reasons: {error}") from None
 
-    def _put(self, name: str, table: pa.Table) -> Figures:
+    def _file(self, name: str, table: pa.Table) -> Figures:
         """Write a file of the output, and return its name, size and SHA-256."""
         file = pa.BufferOutputStream()
         pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP)
-        data = file.getvalue().to_pybytes()
-        self._output.put(name, data, overwrite=True)
+        data = self._put(name, file.getvalue().to_pybytes())
         return {"name": name, "n_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    def _put(self, name: str, data: bytes) -> bytes:
+        """Write a file of the output, and return its bytes: if it was there, those that it had.
+
+        They were written for the same rows and the same decisions, maybe in another encoding.
+        """
+        try:
+            self._output.put(name, data)
+        except BlobExists:
+            return self._output.get(name)
+        return data
 
 
 def figures_of(output: str, parts: Sequence[Part]) -> dict[str, Figures]:

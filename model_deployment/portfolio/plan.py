@@ -5,6 +5,7 @@ goes on by it.
 """
 
 import json
+import posixpath
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,9 @@ from credit_risk.access.caller import at_console
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.in_force import approved
 from credit_risk.registry.registry import open_registry
+from credit_risk.schema.attributes import LABEL
 from credit_risk.schema.faults import MalformedFile
+from credit_risk.schema.validation import column_faults
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs
 from credit_risk.storage.blobs import BlobExists, BlobMissing, Blobs
@@ -25,7 +28,11 @@ from model_deployment.portfolio.errors import NotScored
 from model_deployment.portfolio.source import File, Part, Source
 
 PLAN = "plan.json"
-PART_ROWS = 1_000_000
+# What pyarrow and pandas make of a row group.
+PART_ROWS = 1 << 20
+# Columns of the output that are ours.
+SCORES = ("risk", "prediction", "confidence", "warnings")
+OURS = (*SCORES, "reasons", "model_version", "decision_id")
 
 
 @dataclass(frozen=True)
@@ -118,11 +125,13 @@ def planned(order: Order, settings: Settings) -> tuple[Plan, bool]:
         another order or of files that have changed.
     LogUnavailable, RegistryUnavailable
     """
+    if order.part_rows < 1:
+        raise NotScored("a part has at least one row (PART_ROWS)")
     order = _absolute(order)
     output = open_blobs(order.output)
     source = Source(order.input)
     if (plan := _stored(output)) is not None:
-        _check(plan, order, source)
+        _check(plan, order)
         return plan, True
 
     plan = _made(order, source, settings)
@@ -143,9 +152,11 @@ def _absolute(order: Order) -> Order:
     """
     fields = asdict(order)
     for name in ("input", "output"):
-        if not fields[name].startswith("gs://"):
-            fields[name] = str(Path(fields[name]).absolute())
-    if f"{fields['output']}/".startswith(f"{fields['input'].rstrip('/')}/"):
+        if fields[name].startswith("gs://"):
+            fields[name] = "gs:/" + posixpath.normpath(fields[name].removeprefix("gs:/"))
+        else:
+            fields[name] = str(Path(fields[name]).resolve())
+    if f"{fields['output']}/".startswith(f"{fields['input']}/"):
         raise NotScored("OUTPUT is within INPUT, and would be read as input: choose another folder")
     return Order(**fields)
 
@@ -159,7 +170,7 @@ def _stored(output: Blobs) -> Plan | None:
         raise NotScored(f"{output.url(PLAN)} is not the plan of a run ({error})") from None
 
 
-def _check(plan: Plan, order: Order, source: Source) -> None:
+def _check(plan: Plan, order: Order) -> None:
     """Refuse an order that is not the one that the output was begun for."""
     begun = asdict(plan.run.order)
     differing = [name for name, value in asdict(order).items() if begun[name] != value]
@@ -168,7 +179,18 @@ def _check(plan: Plan, order: Order, source: Source) -> None:
         raise NotScored(
             f"{order.output} was begun with {was}: give the same, or another folder as OUTPUT"
         )
-    if source.files() != list(plan.files):
+    check_files(plan)
+
+
+def check_files(plan: Plan) -> None:
+    """Refuse to go on when the files of the input are not those of a plan.
+
+    Raises
+    ------
+    NotScored
+    """
+    order = plan.run.order
+    if Source(order.input).files() != list(plan.files):
         raise NotScored(
             f"the files of {order.input} are not those that {order.output} was begun with: "
             "put them back, or give another folder as OUTPUT"
@@ -176,28 +198,41 @@ def _check(plan: Plan, order: Order, source: Source) -> None:
 
 
 def _made(order: Order, source: Source, settings: Settings) -> Plan:
-    approval = approved(open_registry(settings), open_log(settings))
+    registry = open_registry(settings)
+    approval = approved(registry, open_log(settings))
     if approval.approval is None or approval.refused:
         raise NotScored(
             approval.refused or "There is no Production model. A version must be approved first."
         )
 
+    version, digest = approval.approval.version, approval.approval.digest
+    if order.reasons and registry.load(version, digest, keep=True).acceptance is None:
+        raise NotScored(f"version {version} gives no reasons: fitted without out-of-fold risks")
+
+    now = datetime.now(UTC)
     files = source.files()
     parts: list[Part] = []
     for file in files:
         try:
-            _check_id(order, source.columns(file.name))
-            parts += source.parts(file.name, order.part_rows)
+            _check_columns(order, source.columns(file.name))
+            parts += source.parts(file, order.part_rows)
         except (MalformedFile, NotScored) as error:
             raise NotScored(f"{file.name}: {error}") from None
 
-    now = datetime.now(UTC)
-    version, digest = approval.approval.version, approval.approval.digest
     run = Run(str(ULID()), order, version, digest, str(at_console()), now)
     return Plan(run, files, parts)
 
 
-def _check_id(order: Order, columns: Sequence[str]) -> None:
-    if order.id_column and order.id_column not in columns:
+def _check_columns(order: Order, columns: Sequence[str]) -> None:
+    """Refuse a file before anything of the run is scored."""
+    if faults := column_faults(columns):
+        raise NotScored("; ".join(fault.message for fault in faults))
+
+    id = order.id_column
+    if not id:
+        return
+    if id in (*OURS, LABEL):
+        raise NotScored(f"column {id!r} cannot be taken as id, for the output has one of its own")
+    if columns.count(id) != 1:
         named = ", ".join(columns[:30])
-        raise NotScored(f"there is no column {order.id_column!r} to take ids from; it has {named}")
+        raise NotScored(f"there is no column {id!r}, or several, to take ids from; it has {named}")

@@ -9,10 +9,11 @@ from model_deployment.portfolio.engine import Outcome, in_process
 from model_deployment.portfolio.errors import NotScored
 from model_deployment.portfolio.manifest import Manifest
 from model_deployment.portfolio.part import figures_of
-from model_deployment.portfolio.plan import Order, Plan, planned
+from model_deployment.portfolio.plan import Order, Plan, check_files, planned
 from model_deployment.portfolio.source import Part
 
 _NAMED = 5  # parts that were not scored
+_WARNINGS = 20  # the manifest has all
 
 
 def score_portfolio(order: Order, settings: Settings, say: Callable[[str], object]) -> Manifest:
@@ -59,7 +60,11 @@ def score_portfolio(order: Order, settings: Settings, say: Callable[[str], objec
             f"{len(failed)} of {len(plan.parts)} parts were not scored: "
             f"{'; '.join(failed[:_NAMED])}{more}. The same command scores them"
         )
-    return manifest.close(plan, [done[part.name] for part in plan.parts])
+    check_files(plan)
+    closed = manifest.close(plan, [done[part.name] for part in plan.parts])
+    for warning in closed["warnings"][:_WARNINGS]:
+        say(warning)
+    return closed
 
 
 def summary(closed: Manifest) -> str:

@@ -6,8 +6,9 @@ rows. So each part is read by itself, on whichever machine.
 
 import codecs
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +22,13 @@ from credit_risk.schema.sheets.csv_table import MAX_HEADER, CsvTable, rows_start
 from credit_risk.schema.spelling.words import named
 from credit_risk.schema.validation import Validator
 from credit_risk.storage.backends import open_blobs
+from credit_risk.storage.blobs import BlobMissing, checked
 from model_deployment.portfolio.errors import NotScored
 
 SUFFIXES = (".csv", ".parquet")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BLOCK = 16 << 20  # bytes of a CSV that are searched at a time
+_MOST_LINES = 20  # of a row, on average; more only where a quote is never closed
 
 
 class File(NamedTuple):
@@ -49,6 +52,8 @@ class Part:
         Its bytes in a CSV, its rows in a Parquet file, from 0.
     line : int
         The line of the CSV, or the row of the Parquet file, on which it starts, from 1.
+    version : str
+        The version of the file's bytes.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Part:
     start: int
     stop: int
     line: int
+    version: str
 
 
 class Source:
@@ -87,21 +93,22 @@ class Source:
             names = [name for name in found if name.lower().endswith(SUFFIXES)]
         if not names:
             raise NotScored(f"{self._address} has no CSV or Parquet file (.csv, .parquet)")
-        return [File(name, self._blobs.version(name)) for name in names]
+        return [File(name, self._version(name)) for name in names]
 
-    def parts(self, file: str, rows: int) -> Iterator[Part]:
-        """Yield the parts of a file, of about so many rows each.
+    def parts(self, file: File, rows: int) -> Iterator[Part]:
+        """Yield the parts of a file, of about so many rows each; none where it has no rows.
 
         Raises
         ------
         MalformedFile
             When it is not a file of clients.
         """
-        ends = self._csv_ends if is_csv(file) else self._parquet_ends
+        name, version = file
+        ends = self._csv_ends if is_csv(name) else self._parquet_ends
         start, line = None, 0
-        for number, (stop, next_line) in enumerate(ends(file, rows), start=-1):
+        for number, (stop, next_line) in enumerate(ends(name, rows), start=-1):
             if start is not None:
-                yield Part(f"{file}-{number:05d}", file, start, stop, line)
+                yield Part(f"{name}-{number:05d}", name, start, stop, line, version)
             start, line = stop, next_line
 
     def read(
@@ -120,10 +127,31 @@ class Source:
         ------
         MalformedFile
             When it is not a part of a file of clients.
+        NotScored
+            When the file is not as it was when the run was planned.
         """
+        self._check(part)
         if is_csv(part.file):
-            return self._csv(part, validator)
-        return self._parquet(part, validator, extra), None
+            applications, sha256 = self._csv(part, validator)
+        else:
+            applications, sha256 = self._parquet(part, validator, extra), None
+        self._check(part)
+        return applications, sha256
+
+    def _check(self, part: Part) -> None:
+        if self._version(part.file) != part.version:
+            raise NotScored(
+                f"{part.file} has changed since the run began: put it back, or give another folder "
+                "as OUTPUT"
+            )
+
+    def _version(self, name: str) -> str:
+        try:
+            if str(checked(name)) != name:
+                raise NotScored(f"{name!r} is not a name that can be read: rename it")
+            return self._blobs.version(name)
+        except BlobMissing:
+            raise NotScored(f"there is no {name} in {self._address}") from None
 
     def columns(self, file: str) -> list[str]:
         """Return the names of a file's columns, those of an application as the contract has them.
@@ -136,7 +164,8 @@ class Source:
         if is_csv(file):
             return CsvTable(self._csv_start(file), COLUMNS).header
         with self._blobs.open(file) as opened:
-            return named(_parquet_file(opened).schema_arrow.names, COLUMNS)
+            flat = _flat(_parquet_file(opened).schema_arrow)
+        return named([name.strip() for name in flat], COLUMNS)
 
     def _csv_start(self, file: str) -> bytes:
         """Return what stands above the rows of a CSV, its last line the header."""
@@ -152,25 +181,34 @@ class Source:
         place, line = len(above), 1 + above.count(b"\n")
         yield place, line
 
-        n_rows = last = 0
+        n_rows, n_lines, last = 0, 0, place
         quoted = False
+        text = codecs.getincrementaldecoder("utf-8")()
         with self._blobs.open(file) as opened:
             opened.seek(place)
             while block := opened.read(_BLOCK):
                 codes = np.frombuffer(block, np.uint8)
                 line_ends = np.flatnonzero(codes == ord("\n"))
+                _check_text(text, block, line)
                 row_ends, quoted = _row_ends(codes, line_ends, quoted)
                 while len(row_ends) and n_rows + len(row_ends) >= rows:
                     end = int(row_ends[rows - n_rows - 1])
                     last = place + end + 1
                     yield last, line + int(np.searchsorted(line_ends, end)) + 1
                     row_ends, n_rows = row_ends[rows - n_rows :], 0
+                    n_lines = -int(np.searchsorted(line_ends, end))
                 n_rows += len(row_ends)
+                n_lines += len(line_ends)
+                if n_lines > _MOST_LINES * rows:
+                    raise MalformedFile(
+                        f"a quote above line {line + len(line_ends):,} is never closed or stands "
+                        "within a value; save the file as Parquet"
+                    )
                 place, line = place + len(block), line + len(line_ends)
         if place > last:
             yield place, line
 
-    def _csv(self, part: Part, validator: Validator) -> tuple[Applications, str]:
+    def _csv(self, part: Part, validator: Validator) -> tuple[Applications, str | None]:
         above = self._csv_start(part.file)
         with self._blobs.open(part.file) as opened:
             opened.seek(part.start)
@@ -208,10 +246,13 @@ class Source:
                 meant = zip(names, named(names, COLUMNS), strict=True)
                 names = [name for name, known in meant if known in kept]
 
-            groups, first = _groups(file.metadata, part)
-            table = file.read_row_groups(groups, columns=names)
-        rows = table.slice(part.start - first, part.stop - part.start)
-        return validator.table(rows, part.start)
+            groups, first, n = _groups(file.metadata, part)
+            start, stop = part.start - first, part.stop - first
+            if n < 2 * (stop - start):
+                table = file.read_row_groups(groups, columns=names).slice(start, stop - start)
+            else:  # of a row group that is much bigger than the part, not all is held
+                table = _rows(file.iter_batches(row_groups=groups, columns=names), start, stop)
+        return validator.table(table, part.start)
 
 
 def is_csv(file: str) -> bool:
@@ -221,7 +262,7 @@ def is_csv(file: str) -> bool:
 
 def _split(address: str) -> tuple[str, str]:
     """Return the folder of an address, and the file's name in it; empty for a folder."""
-    if not address.lower().endswith(SUFFIXES):
+    if not address.lower().endswith(SUFFIXES) or Path(address).is_dir():
         return address, ""
     folder, slash, name = address.rpartition("/")
     return (folder or slash or "."), name
@@ -244,13 +285,47 @@ def _parquet_file(opened: object) -> pq.ParquetFile:
 
 
 def _flat(schema: pa.Schema) -> list[str]:
-    """Return the names of the columns that hold neither lists nor objects."""
-    return [field.name for field in schema if not pa.types.is_nested(field.type)]
+    """Return the names of the columns that hold texts, numbers, dates or truth values."""
+    return [field.name for field in schema if _is_flat(field.type)]
 
 
-def _groups(about: pq.FileMetaData, part: Part) -> tuple[list[int], int]:
-    """Return the row groups that hold a part, and the row with which the first of them starts."""
+def _is_flat(type: pa.DataType) -> bool:
+    if isinstance(type, pa.BaseExtensionType) or pa.types.is_nested(type):
+        return False
+    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return not any(is_it(type) for is_it in (*binary, pa.types.is_binary_view))
+
+
+def _check_text(text: codecs.IncrementalDecoder, block: bytes, line: int) -> None:
+    """Refuse a block of a CSV, which begins on a line, that is not UTF-8 text."""
+    try:
+        text.decode(block)
+    except UnicodeDecodeError as error:
+        bad = line + block[: error.start].count(b"\n")
+        raise MalformedFile(
+            f"line {bad:,} is not UTF-8 text; save the file as CSV (UTF-8), or as Parquet"
+        ) from None
+    if (place := block.find(b"\0")) >= 0:
+        bad = line + block[:place].count(b"\n")
+        raise MalformedFile(f"line {bad:,} holds a NUL byte; this is not a CSV")
+
+
+def _rows(batches: Iterable[pa.RecordBatch], start: int, stop: int) -> pa.Table:
+    """Return the rows of batches from one to before another, reading no more than these take."""
+    kept, place = [], 0
+    for batch in batches:
+        if place + len(batch) > start:
+            kept.append(batch.slice(max(start - place, 0), stop - max(start, place)))
+        place += len(batch)
+        if place >= stop:
+            break
+    return pa.Table.from_batches(kept)
+
+
+def _groups(about: pq.FileMetaData, part: Part) -> tuple[list[int], int, int]:
+    """Return the row groups that hold a part, the row that they start with, and how many rows."""
     ends = np.cumsum([about.row_group(i).num_rows for i in range(about.num_row_groups)])
     first = int(np.searchsorted(ends, part.start, side="right"))
     last = int(np.searchsorted(ends, part.stop - 1, side="right"))
-    return list(range(first, last + 1)), int(ends[first - 1]) if first else 0
+    start = int(ends[first - 1]) if first else 0
+    return list(range(first, last + 1)), start, int(ends[last]) - start

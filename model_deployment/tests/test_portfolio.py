@@ -13,10 +13,12 @@ import pytest
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.proof.verify import verify
 from credit_risk.registry.registry import Registry
+from credit_risk.scoring.model import CreditScorer
 from credit_risk.storage.backends import open_blobs
 from credit_risk.storage.bucket import Bucket
 from credit_risk.storage.documents import LogUnavailable
 from credit_risk.storage.folder import Folder
+from credit_risk.training_data.data import read_training
 from model_deployment.portfolio.__main__ import main
 from model_deployment.portfolio.errors import NotScored
 from model_deployment.portfolio.part import PartScorer
@@ -183,6 +185,69 @@ def test_an_id_column_that_is_not_there_is_refused_before_anything_is_scored(sco
     assert batches(log) == []
 
 
+@pytest.mark.parametrize("name", ["risk", "decision_id", "class"])
+def test_an_id_column_named_like_ours_is_refused(score, log, name):
+    with pytest.raises(NotScored, match=f"column '{name}' cannot be taken as id"):
+        score(id_column=name)
+    assert batches(log) == []
+
+
+def test_ids_are_those_of_the_input_whatever_their_name(
+    put, settings, addresses, log, clients, as_csv, read
+):
+    rows = [row | {"id": f"A{i}", "time": "noon"} for i, row in enumerate(clients[:5])]
+    put("a.csv", as_csv(rows).encode())
+    score_portfolio(Order(*addresses, id_column="id"), settings, print)
+    assert [row["id"] for row in read("scored/")] == ["A0", "A1", "A2", "A3", "A4"]
+
+
+def test_columns_of_one_name_are_all_kept(put, settings, addresses, log, clients, read):
+    header = ",".join([*clients[0], "note", "note"])
+    line = ",".join([*map(str, clients[0].values()), "one", "two"])
+    put("a.csv", f"{header}\n{line}\n".encode())
+    manifest = score_portfolio(Order(*addresses), settings, print)
+    (row,) = read("scored/")
+    assert (row["note"], row["note (uploaded)"]) == ("one", "two")
+    assert "column 'note' ignored" in " ".join(manifest["warnings"])
+
+
+def test_reasons_of_a_version_that_has_none_are_refused_before_anything_is_scored(
+    settings, addresses, log, book, mlflow_server, client_rows
+):
+    frame = read_training("data/credit-g.csv")
+    plain = CreditScorer(num_boost_round=5).fit(frame, frame["class"])
+    number = register_version(mlflow_server, NAME, plain)
+    put_in_service(Registry(mlflow_server, NAME), log, number)
+    with pytest.raises(NotScored, match=f"version {number} gives no reasons"):
+        score_portfolio(Order(*addresses, reasons=True), settings, print)
+    assert batches(log) == []
+
+
+@pytest.mark.parametrize("rows", [0, -1])
+def test_parts_without_rows_are_refused(settings, addresses, log, book, rows):
+    with pytest.raises(NotScored, match="a part has at least one row"):
+        score_portfolio(Order(*addresses, part_rows=rows), settings, print)
+
+
+def test_a_second_writer_of_a_part_takes_what_the_first_has_written(
+    score, settings, addresses, log, die
+):
+    die("manifest", after=False)
+    plan, _ = planned(Order(*addresses, part_rows=25), settings)
+    scorer = PartScorer(plan.run, settings)
+    output = open_blobs(addresses[1])
+    first = {name: output.get(name) for name in output.names()}
+    output.delete("parts/a.csv-00001.json")  # as if the other had not yet come to it
+    figures = scorer.score(plan.parts[1])
+    assert (
+        figures["scored"]["sha256"]
+        == json.loads(first["parts/a.csv-00001.json"])["scored"]["sha256"]
+    )
+    assert {n: output.get(n) for n in first if n.startswith("scored/")} == {
+        n: data for n, data in first.items() if n.startswith("scored/")
+    }
+
+
 def test_new_applications_count_as_decisions(score, log):
     score(kind="decision")
     assert sum(record.n_decided for record in log.batches()) == 99
@@ -302,10 +367,11 @@ def test_without_a_production_model_nothing_begins(settings, addresses, book):
         score_portfolio(Order(*addresses), settings, print)
 
 
-def test_a_file_without_a_needed_column_is_refused_by_name(put, settings, addresses, log, clients):
+def test_a_file_without_a_needed_column_is_refused_by_name(put, settings, addresses, log, book):
     put("c.csv", b"client_id,age\nC1,30\n")
     with pytest.raises(NotScored, match=r"c.csv: column 'checking_status' is missing"):
         score_portfolio(Order(*addresses), settings, print)
+    assert batches(log) == []
 
 
 def test_a_part_waits_for_a_log_that_is_away_for_a_while(score, log, monkeypatch):

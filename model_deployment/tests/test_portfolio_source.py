@@ -18,8 +18,8 @@ def read_in_parts(tmp_path):
 
     def read(name, data, rows):
         (tmp_path / name).write_bytes(data)
-        source = Source(str(tmp_path))
-        parts = list(source.parts(name, rows))
+        source = Source(str(tmp_path / name))
+        parts = list(source.parts(*source.files(), rows))
         validator = Validator(listed=True)
         return parts, [source.read(part, validator)[0] for part in parts]
 
@@ -126,6 +126,105 @@ def test_a_file_that_is_not_of_clients_is_refused(tmp_path, name, data, why):
     source = Source(str(tmp_path))
     with pytest.raises(MalformedFile, match=why):
         source.columns(name)
+
+
+@pytest.mark.parametrize("name", ["book.csv", "book.parquet"])
+def test_a_file_without_rows_has_no_parts(read_in_parts, clients, as_csv, name):
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(clients).slice(0, 0), sink)
+    header = as_csv(clients).splitlines(keepends=True)[0].encode()
+    data = header if name == "book.csv" else sink.getvalue()
+    assert read_in_parts(name, data, 10) == ([], [])
+
+
+@pytest.mark.parametrize("blank", ["\n\n", ",,,\n" * 25], ids=["lines", "separators"])
+def test_a_part_of_blank_lines_alone_has_no_rows(read_in_parts, clients, as_csv, blank):
+    text = as_csv(clients[:20]) + blank
+    _, applications = read_in_parts("book.csv", text.encode(), 10)
+    assert ids(applications) == [row["client_id"] for row in clients[:20]]
+    assert sum(part.n_rejected for part in applications) == 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"), [(b"\xe9", "is not UTF-8 text"), (b"\0", "holds a NUL byte")]
+)
+@pytest.mark.parametrize("block", [50, 1000, 1 << 20])
+def test_bytes_that_are_not_text_are_found_at_planning_with_their_line(
+    tmp_path, clients, as_csv, monkeypatch, bad, why, block
+):
+    monkeypatch.setattr("model_deployment.portfolio.source._BLOCK", block)
+    lines = as_csv(clients).encode().splitlines(keepends=True)
+    lines[17] = lines[17].replace(b"C16", b"C" + bad)
+    (tmp_path / "book.csv").write_bytes(b"".join(lines))
+    source = Source(str(tmp_path / "book.csv"))
+    with pytest.raises(MalformedFile, match=f"line 18 {why}"):
+        list(source.parts(*source.files(), 10))
+
+
+def test_letters_on_the_edge_of_a_block_are_text(read_in_parts, clients, as_csv, monkeypatch):
+    monkeypatch.setattr("model_deployment.portfolio.source._BLOCK", 7)
+    rows = [row | {"note": "äöü€" * 3} for row in clients]
+    _, applications = read_in_parts("book.csv", as_csv(rows).encode(), 10)
+    assert ids(applications) == [row["client_id"] for row in clients]
+
+
+def test_a_stray_quote_does_not_make_the_rest_one_part(tmp_path, clients, as_csv):
+    rows = [row | {"note": "plain"} for row in clients] * 10
+    text = as_csv(rows).replace("plain", '5" in', 1)
+    (tmp_path / "book.csv").write_text(text)
+    source = Source(str(tmp_path / "book.csv"))
+    with pytest.raises(MalformedFile, match=r"a quote above line .* is never closed or stands"):
+        list(source.parts(*source.files(), 2))
+
+
+def test_a_big_row_group_is_read_row_by_row(read_in_parts, clients):
+    rows = [{**clients[i % 25], "client_id": f"C{i}"} for i in range(300)]
+    _, applications = read_in_parts("book.parquet", parquet(rows, row_group_size=300), 7)
+    assert ids(applications) == [row["client_id"] for row in rows]
+
+
+def test_columns_of_lists_objects_and_bytes_are_left_out(read_in_parts, clients):
+    more = {"tags": ["a"], "more": {"x": 1}, "raw": b"\xff\xfe"}
+    _, applications = read_in_parts("book.parquet", parquet([r | more for r in clients]), 10)
+    assert ids(applications) == [row["client_id"] for row in clients]
+    assert applications[0].extra.column_names == []
+
+
+@pytest.mark.parametrize("name", ["book.csv", "book.parquet"])
+def test_columns_named_like_ours_stay_readable_among_rejected_rows(
+    read_in_parts, clients, as_csv, name
+):
+    odd = [row | {"line": "1", "row": "2", "faults": "3"} for row in clients]
+    odd[3]["purpose"] = "yacht"
+    data = as_csv(odd).encode() if name.endswith("csv") else parquet(odd)
+    _, (applications,) = read_in_parts(name, data, 100)
+    sink = io.BytesIO()
+    pq.write_table(applications.rejected, sink)
+    (rejected,) = pq.read_table(sink).to_pylist()
+    assert "purpose" in rejected["faults"]
+    assert rejected["faults (uploaded)"] == "3"
+
+
+def test_a_file_that_changes_while_it_is_scored_is_refused(tmp_path, clients, as_csv):
+    path = tmp_path / "book.csv"
+    path.write_text(as_csv(clients))
+    source = Source(str(path))
+    first, second, *_ = source.parts(*source.files(), 10)
+    source.read(first, Validator())
+    path.write_text(as_csv(clients[:-1]))
+    with pytest.raises(NotScored, match=r"book.csv has changed since the run began"):
+        source.read(second, Validator())
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(NotScored, match=r"there is no nope.csv in"):
+        Source(str(tmp_path / "nope.csv")).files()
+
+
+def test_a_folder_named_as_a_file_is_read_as_folder(tmp_path):
+    (tmp_path / "book.parquet").mkdir()
+    (tmp_path / "book.parquet" / "part-0.parquet").write_bytes(b"x")
+    assert [f.name for f in Source(str(tmp_path / "book.parquet")).files()] == ["part-0.parquet"]
 
 
 def test_a_folder_without_files_of_clients_is_refused(tmp_path):
