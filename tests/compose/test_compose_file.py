@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from dask.utils import parse_timedelta
 
 from credit_risk.settings import Settings
 from tools.access import handout
@@ -485,3 +486,9 @@ def test_every_variable_is_in_the_example() -> None:
     assert variables - {"VAR", "COMPOSE_PROJECT_NAME", "SECRETS_DIR"} <= set(
         re.findall(r"(?m)^# (\w+)=", example)
     )
+
+
+def test_dask_takes_the_time_after_which_work_without_workers_fails():
+    environment = SERVICES["dask-scheduler"]["environment"]
+    seconds = parse_timedelta(environment["DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT"])
+    assert 60 < seconds < 3600
