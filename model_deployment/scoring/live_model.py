@@ -26,7 +26,7 @@ from credit_risk.storage.documents import LogUnavailable
 OFF_POLL_SECONDS = 1.0
 # Seconds that a start waits for the first look, so that a process that replaces another refuses
 # nobody while it loads what the others serve.
-FIRST_LOOK_SECONDS = 20.0
+FIRST_LOOK_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 

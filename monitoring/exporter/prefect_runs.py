@@ -9,7 +9,7 @@ from typing import Any
 from credit_risk.prefect_api import PrefectAPI
 
 # By their names on the server: the training flow is another service's, and is not imported.
-FLOWS = ("credit-risk-training", "evidently-report", "log-verification")
+FLOWS = ("credit-risk-training", "evidently-report", "log-verification", "batch-score")
 ENDINGS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 LATE = "late"
 KEPT = timedelta(days=7)

@@ -78,7 +78,8 @@ def alertmanager(alertmanager_binary, tmp_path) -> Iterator[Callable[..., int]]:
     """A function that starts an Alertmanager as the stack does, without delays; its port."""
     port = free_port()
     script = tmp_path / "alertmanager.sh"
-    script.write_text(SCRIPT.read_text().replace("group_wait: 10s", "group_wait: 1s"))
+    text = SCRIPT.read_text().replace("group_wait: 10s", "group_wait: 1s")
+    script.write_text(text.replace("group_interval: 5m", "group_interval: 1s"))
     command = ["sh", str(script), str(tmp_path / "alertmanager.yml"), alertmanager_binary]
     command += [f"--storage.path={tmp_path}/alerts", "--cluster.listen-address="]
     command += [f"--web.listen-address=127.0.0.1:{port}"]
