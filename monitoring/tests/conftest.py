@@ -387,6 +387,7 @@ def watch(prometheus_binary, tmp_path) -> Callable[..., AbstractContextManager[P
         command += [
             f"--web.listen-address=127.0.0.1:{port}",
             "--enable-feature=expand-external-labels",
+            "--rules.alert.resend-delay=1s",  # the first may come before the Alertmanager is found
         ]
         environment = {"EXPORTER_PORT": str(jobs["evidently-exporter"])}
         with running(command, tmp_path / "prometheus.log", environment):
