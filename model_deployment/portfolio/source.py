@@ -164,8 +164,7 @@ class Source:
         if is_csv(file):
             return CsvTable(self._csv_start(file), COLUMNS).header
         with self._blobs.open(file) as opened:
-            flat = _flat(_parquet_file(opened).schema_arrow)
-        return named([name.strip() for name in flat], COLUMNS)
+            return [meant for _, meant in _flat(_parquet_file(opened).schema_arrow)]
 
     def _csv_start(self, file: str) -> bytes:
         """Return what stands above the rows of a CSV, its last line the header."""
@@ -240,11 +239,9 @@ class Source:
     ) -> Applications:
         with self._blobs.open(part.file) as opened:
             file = _parquet_file(opened)
-            names = _flat(file.schema_arrow)
-            if extra is not None:
-                kept = {*COLUMNS, *extra}
-                meant = zip(names, named(names, COLUMNS), strict=True)
-                names = [name for name, known in meant if known in kept]
+            flat = _flat(file.schema_arrow)
+            kept = {meant for _, meant in flat} if extra is None else {*COLUMNS, *extra}
+            names = [name for name, meant in flat if meant in kept]
 
             groups, first, n = _groups(file.metadata, part)
             start, stop = part.start - first, part.stop - first
@@ -284,9 +281,10 @@ def _parquet_file(opened: object) -> pq.ParquetFile:
         raise MalformedFile(f"this is not a Parquet file ({error})") from None
 
 
-def _flat(schema: pa.Schema) -> list[str]:
-    """Return the names of the columns that hold texts, numbers, dates or truth values."""
-    return [field.name for field in schema if _is_flat(field.type)]
+def _flat(schema: pa.Schema) -> list[tuple[str, str]]:
+    """Return the columns that hold texts, numbers, dates or truth values: as named, as meant."""
+    names = [field.name for field in schema if _is_flat(field.type)]
+    return list(zip(names, named([name.strip() for name in names], COLUMNS), strict=True))
 
 
 def _is_flat(type: pa.DataType) -> bool:

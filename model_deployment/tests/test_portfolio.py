@@ -201,6 +201,17 @@ def test_ids_are_those_of_the_input_whatever_their_name(
     assert [row["id"] for row in read("scored/")] == ["A0", "A1", "A2", "A3", "A4"]
 
 
+def test_ids_are_found_in_a_parquet_column_with_blanks_around_its_name(
+    put, settings, addresses, log, clients, read
+):
+    sink = pa.BufferOutputStream()
+    rows = [row | {" account ": f"A{i}"} for i, row in enumerate(clients[:5])]
+    pq.write_table(pa.Table.from_pylist(rows), sink)
+    put("a.parquet", sink.getvalue().to_pybytes())
+    score_portfolio(Order(*addresses, id_column="account"), settings, print)
+    assert [row["account"] for row in read("scored/")] == ["A0", "A1", "A2", "A3", "A4"]
+
+
 def test_columns_of_one_name_are_all_kept(put, settings, addresses, log, clients, read):
     header = ",".join([*clients[0], "note", "note"])
     line = ",".join([*map(str, clients[0].values()), "one", "two"])
