@@ -24,17 +24,14 @@ from benchmarks.clients import FEW_TREES, many_clients
 from benchmarks.harness import OURS, Line, alternate, lines_of
 from benchmarks.progress import say
 from benchmarks.scenarios import Place, Sizes
-from benchmarks.servers import appoint, environment_of
+from benchmarks.servers import appointed, environment_of
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.batch import Batch
-from credit_risk.decision_log.log import DecisionLog
-from credit_risk.registry.registry import Registry
 from credit_risk.schema.applications import Applications
 from credit_risk.schema.attributes import CLIENT_ID, NAMES
 from credit_risk.schema.codec import codes_of, decode
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
-from credit_risk.storage.backends import open_blobs, open_documents
 from model_deployment.portfolio.plan import Order
 from model_deployment.portfolio.run import score_portfolio
 from tests.support.dask_cluster import DaskCluster, dask_cluster
@@ -48,7 +45,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
     rows = max(sizes.rows)
     folder = place.folder("portfolio")
     book = write_book(rows, folder / "book.parquet")
-    settings = appointed(place, folder)
+    settings = settings_of(place, folder)
     scorer = place.scorer(FEW_TREES)
     name, part_rows = f"a book of {rows:,} clients", -(-rows // N_PARTS)
 
@@ -91,14 +88,11 @@ def _clients(start: int, n: int) -> pa.Table:
     return table.add_column(0, CLIENT_ID, ids)
 
 
-def appointed(place: Place, folder: Path) -> Settings:
+def settings_of(place: Place, folder: Path) -> Settings:
     """Return the settings of a log in a folder, in which a version is in Production."""
     place.scorer(FEW_TREES)
     environment = environment_of(folder, place.registry, FEW_TREES)
-    log = DecisionLog(
-        open_documents(environment["DECISION_LOG"]), open_blobs(environment["BUCKET"])
-    )
-    appoint(Registry(place.registry, FEW_TREES), log)
+    appointed(environment)
     values = {name.lower(): value for name, value in environment.items()}
     return Settings.model_validate(values)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -156,6 +156,14 @@ def environment_of(folder: Path, uri: str, name: str) -> dict[str, str]:
     }
 
 
+def appointed(environment: Mapping[str, str]) -> DecisionLog:
+    """Return the log of these settings, in which a version is put in Production."""
+    documents = open_documents(environment["DECISION_LOG"])
+    log = DecisionLog(documents, open_blobs(environment["BUCKET"]))
+    appoint(Registry(environment["MLFLOW_TRACKING_URI"], environment["MODEL_NAME"]), log)
+    return log
+
+
 @contextmanager
 def riskometer(
     folder: Path,
@@ -184,9 +192,7 @@ def riskometer(
 
     (folder / "var").mkdir(parents=True, exist_ok=True)
     pymongo.common.MIN_SUPPORTED_WIRE_VERSION = oldest
-    documents = open_documents(environment["DECISION_LOG"])
-    log = DecisionLog(documents, open_blobs(environment["BUCKET"]))
-    appoint(Registry(uri, name), log)
+    log = appointed(environment)
 
     path = folder / "server.log"
     command = [sys.executable, "-m", "model_deployment.server"]

@@ -18,10 +18,7 @@ from benchmarks.files.upload import PANDAS
 from benchmarks.harness import OURS, Line, alternate, lines_of
 from benchmarks.peers.copying import WAYS
 from benchmarks.scenarios import Place, Sizes
-from benchmarks.servers import appoint, environment_of
-from credit_risk.decision_log.log import DecisionLog
-from credit_risk.registry.registry import Registry
-from credit_risk.storage.backends import open_blobs, open_documents
+from benchmarks.servers import appointed, environment_of
 
 FEW = 200
 _OURS = [sys.executable, "-m", "model_deployment.score", "--name", "clients.csv"]
@@ -32,9 +29,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
     folder, scorer = place.folder("command"), place.scorer(FEW_TREES)
     (folder / "var").mkdir()
     environment = environment_of(folder, place.registry, FEW_TREES)
-    documents = open_documents(environment["DECISION_LOG"])
-    log = DecisionLog(documents, open_blobs(environment["BUCKET"]))
-    appoint(Registry(place.registry, FEW_TREES), log)
+    appointed(environment)
 
     model, inputs = folder / "model.txt", folder / "inputs.json"
     scorer.booster.save_model(model)

@@ -149,6 +149,16 @@ class DecisionSummary(NamedTuple):
     kind: Kind
 
 
+def key_of_part(run: str, part: str) -> str:
+    """Return the idempotency key of a part of a portfolio."""
+    return f"{run}/{part}"
+
+
+def run_of(record: BatchRecord) -> str:
+    """Return the run that scored a batch; a batch without a key is a run of its own."""
+    return (record.idempotency_key or record.id).partition("/")[0]
+
+
 def _decision_table(batch: Batch, start: int) -> pa.Table:
     """Return a part of a batch's decisions."""
     d, rows = batch.decided, slice(start, start + PART_ROWS)

@@ -76,10 +76,8 @@ class OutcomeMatcher:
                 "unknown_decision", f"there is no decision {row.decision_id[:_SHOWN]}"
             )
         if decision.kind != "decision":
-            message = (
-                f"{decision.id} is of a {decision.kind}: it is not a decision on an application"
-            )
-            raise InvalidValue(decision.kind, message)
+            part = f"{decision.id} is part of a {decision.kind}"
+            raise InvalidValue(decision.kind, f"{part}: it is not a decision on an application")
         if row.client_id and row.client_id not in _spellings(decision.client_id or ""):
             raise InvalidValue(
                 "other_client", f"decision {decision.id} is on another client than client_id says"

@@ -54,7 +54,7 @@ def override(
         raise NoSuchDecision(f"there is no decision {id}")
     record = log.batch(decision["batch"])
     if record is not None and record.kind != "decision":
-        raise NotAllowed(f"{id} is of a {record.kind}: it is not a decision on an application")
+        raise NotAllowed(f"{id} is part of a {record.kind}: it is not a decision on an application")
 
     fields = {"prediction": prediction, "by": one_line(by), "reason": one_line(reason)}
     for _ in attempts():

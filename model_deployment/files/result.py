@@ -20,7 +20,7 @@ import pyarrow.csv
 from credit_risk.decision_log.batch import PART_ROWS, Batch
 from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES
 from credit_risk.schema.formulas import escape_formulas
-from credit_risk.schema.sheets.names import unique_name
+from credit_risk.schema.sheets.names import unique_names
 
 # Columns of an override, by the names of its event's fields.
 _OVERRIDE = {
@@ -90,13 +90,9 @@ class Result:
     @cached_property
     def _extra_names(self) -> list[str]:
         """The names of the extra columns, each different from all before it."""
-        names = list(self._columns(0, 0))
-        n_ours = len(names)
-        for name in self.extra.column_names if self.extra is not None else ():
-            names.append(unique_name(name, names))
-
-        extra = pa.array(names[n_ours:], pa.string())
-        return [str(name) for name in escape_formulas(extra).to_pylist()]
+        extra = self.extra.column_names if self.extra is not None else ()
+        names = pa.array(unique_names(extra, list(self._columns(0, 0))), pa.string())
+        return [str(name) for name in escape_formulas(names).to_pylist()]
 
     def _csv_part(self, start: int) -> pa.Buffer:
         text = pa.BufferOutputStream()

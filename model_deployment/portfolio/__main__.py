@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 
-from credit_risk.registry.errors import RegistryUnavailable
+from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
+from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import read_settings
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.portfolio.errors import NotScored
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         closed = score_portfolio(order, read_settings(), _report)
-    except (NotScored, LogUnavailable, RegistryUnavailable) as error:
+    except (NotScored, LogUnavailable, RegistryUnavailable, NoSuchVersion, ModelRefused) as error:
         _report(str(error))
         return 2
     except (OSError, GoogleAPIError, GoogleAuthError) as error:

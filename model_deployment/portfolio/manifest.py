@@ -8,8 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from credit_risk.storage.backends import open_blobs
-from credit_risk.storage.blobs import BlobExists, BlobMissing
+from credit_risk.storage.blobs import BlobExists, BlobMissing, Blobs
 from model_deployment.portfolio.part import Figures
 from model_deployment.portfolio.plan import Plan
 
@@ -18,20 +17,21 @@ MANIFEST = "manifest.json"
 Manifest = dict[str, Any]
 
 
-def read(output: str) -> Manifest | None:
+def read(output: Blobs) -> Manifest | None:
     """Return the manifest of an output; None where the run is not closed."""
     try:
-        found: Manifest = json.loads(open_blobs(output).get(MANIFEST))
+        found: Manifest = json.loads(output.get(MANIFEST))
     except BlobMissing:
         return None
     return found
 
 
-def close(plan: Plan, figures: Sequence[Figures]) -> Manifest:
+def close(output: Blobs, plan: Plan, figures: Sequence[Figures]) -> Manifest:
     """Write the manifest of a run whose parts are all scored, and return it.
 
     Parameters
     ----------
+    output : Blobs
     plan : Plan
     figures : sequence of dict
         Those of its parts, in order.
@@ -53,11 +53,10 @@ def close(plan: Plan, figures: Sequence[Figures]) -> Manifest:
         "scores_sha256": _joint([part["scores_sha256"] for part in figures]),
         "parts": figures,
     }
-    output = open_blobs(run.order.output)
     try:
         output.put(MANIFEST, json.dumps(manifest, indent=1).encode(), "application/json")
     except BlobExists:  # the same command was running twice
-        return read(run.order.output) or manifest
+        return read(output) or manifest
     return manifest
 
 

@@ -24,10 +24,9 @@ from credit_risk.schema.codec import codes_of
 from credit_risk.schema.faults import MalformedFile
 from credit_risk.schema.sheets.names import unique_names
 from credit_risk.schema.validation import Validator
-from credit_risk.scoring.explanation import NotExplainable
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs
-from credit_risk.storage.blobs import BlobExists, BlobMissing
+from credit_risk.storage.blobs import BlobExists, BlobMissing, Blobs
 from model_deployment.portfolio.errors import NotScored
 from model_deployment.portfolio.plan import SCORES, Run
 from model_deployment.portfolio.source import Part, Source
@@ -71,7 +70,7 @@ class PartScorer:
             When the log or the bucket behind it is; nothing is lost, and the part can be scored
             again.
         """
-        if done := figures_of(self._run.order.output, [part]):
+        if done := figures_of(self._output, [part]):
             return done[part.name]
 
         began = time.perf_counter()
@@ -155,7 +154,7 @@ class PartScorer:
 
         columns |= {name: decisions[name] for name in SCORES}
         if self._run.order.reasons:
-            columns["reasons"] = self._reasons(decisions)
+            columns["reasons"] = self._scorer.sentences(codes_of(decisions))
         columns["model_version"] = decisions["model_version"]
         columns["decision_id"] = decisions["id"]
         if not id:
@@ -170,12 +169,6 @@ class PartScorer:
         if not len(applications):
             return pa.nulls(0, pa.string())
         return applications.extra[id]
-
-    def _reasons(self, decisions: pa.Table) -> pa.Array:
-        try:
-            return self._scorer.sentences(codes_of(decisions))
-        except NotExplainable as error:
-            raise NotScored(f"version {self._run.version} gives no reasons: {error}") from None
 
     def _file(self, name: str, table: pa.Table) -> Figures:
         """Write a file of the output, and return its name, size and SHA-256."""
@@ -196,13 +189,12 @@ class PartScorer:
         return data
 
 
-def figures_of(output: str, parts: Sequence[Part]) -> dict[str, Figures]:
+def figures_of(output: Blobs, parts: Sequence[Part]) -> dict[str, Figures]:
     """Return the figures of those of some parts that are done, by the part's name."""
-    blobs = open_blobs(output)
     found: dict[str, Figures] = {}
     for part in parts:
         with suppress(BlobMissing):
-            found[part.name] = json.loads(blobs.get(_figures_name(part)))
+            found[part.name] = json.loads(output.get(_figures_name(part)))
     return found
 
 

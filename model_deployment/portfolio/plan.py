@@ -15,6 +15,7 @@ from typing import Any, Literal
 from ulid import ULID
 
 from credit_risk.access.caller import at_console
+from credit_risk.decision_log.batch import key_of_part
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.in_force import approved
 from credit_risk.registry.registry import open_registry
@@ -86,7 +87,7 @@ class Run:
 
     def key(self, part: Part) -> str:
         """Return the idempotency key of a part."""
-        return f"{self.id}/{part.name}"
+        return key_of_part(self.id, part.name)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from credit_risk.settings import Settings
+from credit_risk.storage.backends import open_blobs
 from model_deployment.portfolio import manifest
 from model_deployment.portfolio.engine import Outcome, in_process
 from model_deployment.portfolio.errors import NotScored
@@ -34,16 +35,16 @@ def score_portfolio(order: Order, settings: Settings, say: Callable[[str], objec
         When the run cannot begin without them.
     """
     plan, begun = planned(order, settings)
-    run = plan.run
+    run, output = plan.run, open_blobs(plan.run.order.output)
     say(
         f"run {run.id}: {len(plan.files)} files in {len(plan.parts)} parts, by version "
         f"{run.version}{', begun before' if begun else ''}"
     )
-    if closed := manifest.read(run.order.output):
+    if closed := manifest.read(output):
         say("it was complete already")
         return closed
 
-    done = figures_of(run.order.output, plan.parts)
+    done = figures_of(output, plan.parts)
     left = [part for part in plan.parts if part.name not in done]
     if done:
         say(f"{len(done)} parts are scored already")
@@ -61,7 +62,7 @@ def score_portfolio(order: Order, settings: Settings, say: Callable[[str], objec
             f"{'; '.join(failed[:_NAMED])}{more}. The same command scores them"
         )
     check_files(plan)
-    closed = manifest.close(plan, [done[part.name] for part in plan.parts])
+    closed = manifest.close(output, plan, [done[part.name] for part in plan.parts])
     for warning in closed["warnings"][:_WARNINGS]:
         say(warning)
     return closed

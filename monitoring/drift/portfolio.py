@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from credit_risk.decision_log.batch import BatchRecord, Kind
+from credit_risk.decision_log.batch import BatchRecord, Kind, run_of
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.schema.attributes import NAMES
 from monitoring.drift.bins import RISK, FeatureBins
@@ -140,8 +140,3 @@ class Portfolio:
         self._n_read = self._n_counted = 0
         self._risk = 0.0
         self._counts = np.zeros(self._cells.size if self._cells else 0, np.int64)
-
-
-def run_of(record: BatchRecord) -> str:
-    """Return the run that scored a batch; a batch without a key is a run of its own."""
-    return (record.idempotency_key or record.id).partition("/")[0]

@@ -1,8 +1,7 @@
 """Clients of the Risk-O-Meter that send again what was not answered, and note what they saw."""
 
-import csv
-import io
 import itertools
+import json
 import threading
 import time
 from collections import Counter
@@ -12,9 +11,11 @@ from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
+import pandas as pd
 import requests
 
 from credit_risk.schema.attributes import LABEL
+from credit_risk.training_data.data import read_training
 from tools.paths import ROOT
 
 SCORE, FILE = "score", "file"
@@ -124,7 +125,8 @@ class Load:
                 time.sleep(SCORE_PAUSE)
 
     def _send_files(self, rows: int, pause: float) -> None:
-        content = _as_csv(list(itertools.islice(itertools.cycle(self._clients), rows)))
+        chosen = itertools.islice(itertools.cycle(self._clients), rows)
+        content = pd.DataFrame(chosen).to_csv(index=False).encode()
         with _session() as session:
             while not self._no_more.wait(pause):
                 self._ask(session, FILE, rows, files={"file": (f"{rows}.csv", content)})
@@ -227,20 +229,6 @@ def _session() -> requests.Session:
 
 def clients() -> list[dict[str, Any]]:
     """Return the clients of the data as JSON has them, without what became of them."""
-    with (ROOT / "data" / "test.csv").open(newline="") as file:
-        return [
-            {name: int(word) if word.isdecimal() else word for name, word in row.items()}
-            for row in map(_without_class, csv.DictReader(file))
-        ]
-
-
-def _without_class(row: dict[str, str]) -> dict[str, str]:
-    return {name: word for name, word in row.items() if name != LABEL}
-
-
-def _as_csv(clients: Sequence[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(clients[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(clients)
-    return text.getvalue().encode()
+    frame = read_training(ROOT / "data" / "test.csv").drop(columns=LABEL)
+    found: list[dict[str, Any]] = json.loads(frame.to_json(orient="records"))
+    return found

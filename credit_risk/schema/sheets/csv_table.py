@@ -49,7 +49,7 @@ Data = bytes | memoryview
 
 
 class CsvTable:
-    """A CSV as text columns; rows are numbered from 0, without the blank ones.
+    """A CSV as text columns; see `Sheet` for what it has beside the separator.
 
     Parameters
     ----------
@@ -64,21 +64,8 @@ class CsvTable:
 
     Attributes
     ----------
-    header : list of str
-        The column names, without spaces around them; a known name in another spelling is replaced
-        by the known one.
     separator : str
         The character between values.
-    notes : list of str
-        Messages about what was read although it is unusual.
-    table : pyarrow.Table
-        The rows that have as many values as the header, as text, unchanged.
-    numbers : array
-        The number of each of the table's rows.
-    ragged : list of (int, str)
-        The other rows: number, what is wrong.
-    n_rows : int
-        The number of rows of both kinds.
 
     Raises
     ------
