@@ -92,7 +92,8 @@ test: $(ENVIRONMENT) ## All tests that take seconds, and the whole stack once (a
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not compose and not alone" $(ARGS)
 	@$(PY) -m pytest -m "alone and not slow" model_deployment $(ARGS) || test $$? -eq 5 # which is pytest's word for none
 test-slow: $(ENVIRONMENT) ## Only the slow ones; some measure, so the machine is theirs
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not compose" $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not compose and not alone" $(ARGS)
+	@$(PY) -m pytest -m "alone and slow" $(ARGS) || test $$? -eq 5
 coverage: $(ENVIRONMENT) ## What `make test` runs, and how much of the code that is, lines and branches
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov -m "not slow and not compose" $(ARGS)
 test-all: test test-slow ## Both

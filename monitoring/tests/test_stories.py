@@ -17,11 +17,10 @@ import pytest
 import requests
 import yaml
 
-from model_orchestration_and_tracking.flow import credit_risk_training
 from monitoring.drift.drift import TOO_FEW
 from monitoring.exporter.web import SANDBOX
+from monitoring.exporter.prefect_runs import FLOWS
 from monitoring.reports.flow import evidently_report
-from monitoring.verification import log_verification
 from tests.support.processes import wait_for
 from tests.support.services import flows_under, prefect_server
 
@@ -80,14 +79,21 @@ class Stage:
     def fires(self, *alerts: str) -> dict[str, dict[str, str]]:
         """Wait until these alerts fire and none else does, and return what they say."""
 
-        def firing() -> dict[str, dict[str, str]]:
-            found = self.prometheus.get("alerts")["alerts"]
-            return {
-                a["labels"]["alertname"]: a["annotations"] for a in found if a["state"] == "firing"
-            }
+        firing: dict[str, dict[str, str]] = {}
 
-        wait_for(lambda: firing().keys() == {*alerts}, 60, ", ".join(alerts) or "silence")
-        return firing()
+        def as_told() -> bool:
+            found = self.prometheus.get("alerts")["alerts"]
+            firing.clear()
+            firing.update(
+                (a["labels"]["alertname"], a["annotations"])
+                for a in found
+                if a["state"] == "firing"
+            )
+            assert firing.keys() == {*alerts}, f"firing: {[*firing]}"
+            return True
+
+        wait_for(as_told, 60, ", ".join(alerts) or "silence")
+        return firing
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +106,8 @@ def prefect_api(tmp_path_factory) -> Iterator[str]:
 @pytest.fixture(scope="module", autouse=True)
 def _deployments(prefect_api) -> None:
     """All flows are deployed, as in any stack: it is an alert when they are not."""
-    for flow in (credit_risk_training, evidently_report, log_verification):
-        flow.to_deployment("story").apply()
+    for name in FLOWS:
+        evidently_report.with_options(name=name).to_deployment("story").apply()
 
 
 @pytest.fixture
