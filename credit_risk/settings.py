@@ -8,14 +8,24 @@ working directory is read too.
 import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from credit_risk import keys
 
 Network = IPv4Network | IPv6Network
+_UNLESS_EMPTY = BeforeValidator(lambda value: None if value == "" else value)
+_ISSUER = r"^(https://[^\s?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?[^\s?#]*|)$"
 
 
 class Settings(BaseSettings):
@@ -82,8 +92,8 @@ class Settings(BaseSettings):
 
     host: str = Field(
         "127.0.0.1",
-        description="Address that services with a login listen on: MLflow, Prefect and, with "
-        "API_KEYS or USER_HEADER set, the Risk-O-Meter and the reports; all "
+        description="Address that services with a login listen on: MLflow, Prefect and, where "
+        "callers are identified (docs/access.md), the Risk-O-Meter and the reports; all "
         "others listen on this machine only",
     )
     bind_address: str = Field(
@@ -129,9 +139,9 @@ class Settings(BaseSettings):
     )
     api_keys: SecretStr = Field(
         SecretStr(""),
-        description="API keys, as printed by `make api-key NAME=...`: NAME:SHA256, separated "
-        "by commas. With this or USER_HEADER set, everything except the probes "
-        "and the API description requires a key or a user",
+        description="API keys, as printed by `make api-key NAME=...`: NAME:SHA256:LAST-DAY, "
+        "separated by commas. With this, USER_HEADER or an issuer set, everything except the "
+        "probes and the API description requires a key or a user",
     )
     user_header: str = Field(
         "",
@@ -144,6 +154,46 @@ class Settings(BaseSettings):
         validate_default=True,
         description="Addresses and networks (such as 10.0.0.0/24) of the proxies whose "
         "USER_HEADER is trusted, separated by commas; required with USER_HEADER",
+    )
+    groups_header: str = Field(
+        "",
+        pattern="^[A-Za-z0-9-]*$",
+        description="Header in which the same proxies list the user's groups, separated by "
+        "commas, such as X-Forwarded-Groups",
+    )
+    oidc_issuer: str = Field(
+        "",
+        pattern=_ISSUER,
+        description="OpenID Connect provider whose ID tokens identify users, such as "
+        "https://accounts.example.com (without TLS only on this machine): "
+        "`Authorization: Bearer TOKEN`",
+    )
+    oidc_audience: str = Field(
+        "", description="Client id that the tokens of OIDC_ISSUER are made for; required with it"
+    )
+    iap_audience: str = Field(
+        "",
+        description="Audience of the assertions of Google's IAP, which then identify users, such "
+        "as /projects/NUMBER/locations/REGION/services/NAME",
+    )
+    oidc_name_claim: str = Field("email", description="Claim of a token that names the user")
+    oidc_groups_claim: str = Field("groups", description="Claim that lists the user's groups")
+    oidc_branch_claim: str = Field("branch", description="Claim that names the user's branch")
+    roles_file: Annotated[Path | None, _UNLESS_EMPTY] = Field(
+        None,
+        description="TOML file that says which groups and users have which role; required with "
+        "OIDC_ISSUER and IAP_AUDIENCE",
+    )
+    four_eyes: Annotated[bool | None, _UNLESS_EMPTY] = Field(
+        None,
+        description="Whether approving a version takes somebody other than who trained or "
+        "proposed it; when not set: where OIDC_ISSUER or IAP_AUDIENCE is",
+    )
+    approvals_port: int = Field(9697, ge=1, le=65535, description="Port of the approvals service")
+    approvals_url: str = Field(
+        "http://127.0.0.1:9697",
+        description="Address of the approvals service, which `make approve` and the like ask "
+        "where users are identified",
     )
     scrape_key_file: Path = Field(
         Path("var/secrets/scrape-key"),
@@ -269,6 +319,36 @@ class Settings(BaseSettings):
 
         return value
 
+    @model_validator(mode="after")
+    def _one_identity(self) -> Self:
+        ways = {
+            "OIDC_ISSUER": self.oidc_issuer,
+            "IAP_AUDIENCE": self.iap_audience,
+            "USER_HEADER": self.user_header,
+        }
+        chosen = [name for name, value in ways.items() if value]
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} are set: users are identified in one way")
+        if self.oidc_issuer and not self.oidc_audience:
+            raise ValueError("OIDC_ISSUER needs OIDC_AUDIENCE, the client id of its tokens")
+        if self.has_tokens and self.roles_file is None:
+            raise ValueError(f"{chosen[0]} needs ROLES_FILE, which says who may do what")
+        if self.needs_two and self.follow_alias:
+            raise ValueError("FOLLOW_ALIAS would have one person approve, which FOUR_EYES excludes")
+        if self.needs_two and not self.has_tokens:
+            raise ValueError("FOUR_EYES needs OIDC_ISSUER or IAP_AUDIENCE, to tell people apart")
+        return self
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether a signed token identifies users."""
+        return bool(self.oidc_issuer or self.iap_audience)
+
+    @property
+    def needs_two(self) -> bool:
+        """Whether it takes two people to approve a version."""
+        return self.has_tokens if self.four_eyes is None else self.four_eyes
+
 
 def split_words(text: str) -> list[str]:
     """Return the items of a setting that is a list, separated by commas."""
@@ -298,6 +378,9 @@ def faults(error: ValidationError) -> list[str]:
     """Return what is wrong with settings, a line for each fault, without the values of secrets."""
     lines = []
     for fault in error.errors(include_url=False):
+        if not fault["loc"]:  # of several together
+            lines.append(fault["msg"].removeprefix("Value error, "))
+            continue
         name = str(fault["loc"][0])
         is_secret = isinstance(Settings.model_fields[name].default, SecretStr)
         value = "" if is_secret else f"={fault['input']}"
@@ -309,9 +392,8 @@ def faults(error: ValidationError) -> list[str]:
 def describe() -> str:
     """Return the table of settings as Markdown: variable, default, meaning."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
-    lines += [
-        f"| `{name.upper()}` | `{field.default}` | {field.description} |"
-        for name, field in Settings.model_fields.items()
-    ]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else field.default
+        lines.append(f"| `{name.upper()}` | `{default}` | {field.description} |")
 
     return "\n".join(lines)

@@ -9,6 +9,8 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from credit_risk.access.roles import NOBODY, Rights
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -19,13 +21,22 @@ class Caller:
     name : str
         The name of the user or key; empty where nobody has to identify themselves.
     kind : str
-        `user`: a trusted proxy named them; `key`: they have an API key; `scrape`: Prometheus, at
-        `/metrics`; `open`: nobody has to identify themselves; `command line`: a person at the
-        console.
+        `user`: a verified token or a trusted proxy names them; `key`: they have an API key;
+        `scrape`: Prometheus, at `/metrics`; `open`: nobody has to identify themselves;
+        `command line`: a person at the console.
+    rights : Rights
+        What they may do.
+    branch : str or None
+        The branch that the user's token names.
+    is_proven : bool
+        Whether an issuer's signature proves the name, so that approvals may rest on it.
     """
 
     name: str = ""
     kind: Literal["open", "user", "key", "scrape", "command line"] = "open"
+    rights: Rights = NOBODY
+    branch: str | None = None
+    is_proven: bool = False
 
     def __str__(self) -> str:
         """Return the text that the decision log stores: `key: branch-12`."""

@@ -4,9 +4,9 @@ A request's method, path, headers and peer decide, and nothing else does.
 
 Any web page that a clerk has open can post a form to 127.0.0.1 and, under a host name of its own
 that resolves to that address, even read the answer. So requests must use a name that the service is
-known under, and writes must come from its own page or from no page. With `USER_HEADER` or
-`API_KEYS` set, everything but the probes and the API's description is closed to callers whom
-neither a trusted proxy nor a key identifies. Roles and rate limits belong to that proxy.
+known under, and writes must come from its own page or from no page. Once a way to identify callers
+is set, everything but the probes and the API's description is closed to callers whom no signed
+token, trusted proxy or key identifies, and who have no role for it. Rate limits belong to a proxy.
 """
 
 import hmac
@@ -19,6 +19,9 @@ from pathlib import Path
 
 from credit_risk import keys
 from credit_risk.access.caller import Caller
+from credit_risk.access.roles import ANYBODY, SCRAPER, SERVICE, Permission, Rights, read_roles
+from credit_risk.access.signing_keys import KeysUnavailable
+from credit_risk.access.tokens import IAP_HEADER, TokenRejected, TokenVerifier, open_verifier
 from credit_risk.settings import Network, Settings, networks, split_words
 
 METRICS = "/metrics"
@@ -33,8 +36,17 @@ REASONS = (
     "bad-user",
     "no-key",
     "wrong-key",
+    "expired-key",
+    "no-token",
+    "bad-token",
+    "expired-token",
+    "unknown-signer",
+    "no-signing-keys",
+    "no-role",
+    "not-permitted",
 )
 
+_NAME = f"1 to {MAX_NAME} printable characters"
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 
@@ -49,15 +61,18 @@ class AccessDenied(Exception):
     Attributes
     ----------
     status : int
-        400, 401 or 403.
+        400, 401, 403 or 503.
     reason : str
         One of `REASONS`.
+    caller : Caller or None
+        Who is refused, where that is known.
     """
 
-    def __init__(self, status: int, reason: str, detail: str) -> None:
+    def __init__(self, status: int, reason: str, detail: str, caller: Caller | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.reason = reason
+        self.caller = caller
 
 
 class AccessPolicy:
@@ -70,17 +85,37 @@ class AccessPolicy:
         Paths that are open to everybody. They match exactly: another spelling of one is closed.
     hosts : collection of str
         Host names that the service answers to in addition to `ALLOWED_HOSTS`.
+    verifier : TokenVerifier, optional
+        Verifies users' tokens; as the settings say when not given.
+
+    Attributes
+    ----------
+    closed : bool
+        Whether callers have to identify themselves.
+
+    Raises
+    ------
+    RolesFileInvalid
+        When there is a ROLES_FILE that cannot be read.
     """
 
     def __init__(
-        self, settings: Settings, public: Collection[str], hosts: Collection[str] = ()
+        self,
+        settings: Settings,
+        public: Collection[str],
+        hosts: Collection[str] = (),
+        verifier: TokenVerifier | None = None,
     ) -> None:
         self._hosts = {host.lower() for host in (*split_words(settings.allowed_hosts), *hosts)}
         self._keys = keys.parse(settings.api_keys.get_secret_value())
         self._user_header = settings.user_header.lower()
         self._proxies = networks(settings.trusted_proxies)
         self._public = frozenset(public)
-        self.closed = bool(self._keys or self._user_header)
+        self._groups_header = settings.groups_header.lower()
+        self._roles = read_roles(settings.roles_file) if settings.roles_file else None
+        self._by_iap = bool(settings.iap_audience)
+        self._verifier = verifier or open_verifier(settings)
+        self.closed = bool(self._keys or self._user_header or self._verifier)
         self._scrape_key = _read(settings.scrape_key_file) if self.closed else None
 
     def caller(
@@ -106,11 +141,34 @@ class AccessPolicy:
         host = self._check_host(headers)
         self._check_page(method, headers, host)
 
-        if not self.closed or path in self._public:
+        if not self.closed:
+            return Caller(rights=ANYBODY)
+        if path in self._public:
             return Caller()
-        if user := self._user(headers, peer):
-            return Caller(user, "user")
-        return self._key_holder(path, headers)
+
+        caller = self._by_token(headers) or self._by_proxy(headers, peer)
+        caller = caller or self._key_holder(path, headers)
+        if not caller.rights.roles:
+            detail = "You are known here, but have no role. ROLES_FILE says who has which."
+            raise AccessDenied(403, "no-role", detail, caller)
+        return caller
+
+    @staticmethod
+    def require(caller: Caller, permission: Permission | None) -> None:
+        """Return when a caller has a permission; nobody passes where none is named.
+
+        Raises
+        ------
+        AccessDenied
+        """
+        if permission is not None and caller.rights.may(permission):
+            return
+
+        detail = "No role is allowed to do this."
+        if permission is not None:
+            roles = " and ".join(caller.rights.roles) or "nobody"
+            detail = f"This takes the right “{permission}”, which {roles} does not have."
+        raise AccessDenied(403, "not-permitted", detail, caller)
 
     def _check_host(self, headers: Iterable[Header]) -> str:
         host = (_only("host", headers, 400) or "").lower()
@@ -132,8 +190,35 @@ class AccessPolicy:
         if method not in _SAFE and is_foreign:
             raise AccessDenied(403, "foreign-origin", "Requests from other web pages are refused.")
 
-    def _user(self, headers: Collection[Header], peer: str | None) -> str | None:
-        """Return the user that a proxy names; None where the header is absent."""
+    def _by_token(self, headers: Collection[Header]) -> Caller | None:
+        """Return the user whom a signed token names; None where there is no token."""
+        token = self._token(headers) if self._verifier else None
+        if self._verifier is None or token is None:
+            return None
+        try:
+            found = self._verifier.verify(token)
+        except TokenRejected as error:
+            raise AccessDenied(401, error.reason, str(error)) from None
+        except KeysUnavailable as error:
+            raise AccessDenied(503, "no-signing-keys", f"Nobody can sign in: {error}.") from None
+
+        if not _is_name(found.name):
+            raise AccessDenied(403, "bad-user", f"The token holds no name: {_NAME}.")
+        rights = self._rights(found.name, found.groups)
+        return Caller(found.name, "user", rights, found.branch, is_proven=True)
+
+    def _token(self, headers: Collection[Header]) -> str | None:
+        if self._by_iap:
+            return _only(IAP_HEADER, headers, 401)
+        token = _bearer(headers)
+        # A JSON Web Token has three parts; of the keys of programs none has a dot.
+        return token if token and token.count(".") == 2 else None
+
+    def _rights(self, name: str, groups: Collection[str]) -> Rights:
+        return ANYBODY if self._roles is None else self._roles.of(name, groups)
+
+    def _by_proxy(self, headers: Collection[Header], peer: str | None) -> Caller | None:
+        """Return the user whom a proxy names; None where the header is absent."""
         name = _only(self._user_header, headers, 403) if self._user_header else None
         if name is None:
             return None
@@ -147,32 +232,37 @@ class AccessPolicy:
         name = name.strip()
         if "," in name:  # a proxy may join a header that was sent twice
             raise _doubled(self._user_header, 403)
-        if not name or len(name) > MAX_NAME or not name.isprintable():
-            detail = (
-                "The header that names the user holds no name: "
-                f"1 to {MAX_NAME} printable characters."
-            )
+        if not _is_name(name):
+            detail = f"The header that names the user holds no name: {_NAME}."
             raise AccessDenied(403, "bad-user", detail)
-        return name
+
+        groups = _only(self._groups_header, headers, 403) if self._groups_header else None
+        return Caller(name, "user", self._rights(name, split_words(groups or "")))
 
     def _key_holder(self, path: str, headers: Collection[Header]) -> Caller:
-        given = _only("authorization", headers, 401)
-        if given is None:
+        token = _bearer(headers)
+        if token is None:
             raise self._unidentified()
 
-        kind, _, token = given.partition(" ")
-        token = token.strip() if kind.lower() == "bearer" else ""
-
-        if name := keys.owner(token, self._keys):
-            return Caller(name, "key")
+        if key := keys.find(token, self._keys):
+            if key.has_expired:
+                detail = f"The key was valid until {key.expires}. `make api-key` makes another."
+                raise AccessDenied(401, "expired-key", detail)
+            return Caller(key.name, "key", SERVICE)
         if path == METRICS and self._is_scrape_key(token):
-            return Caller("prometheus", "scrape")
+            return Caller("prometheus", "scrape", SCRAPER)
         raise AccessDenied(
             401, "wrong-key", "This service wants a key that it knows: Authorization: Bearer KEY."
         )
 
     def _unidentified(self) -> AccessDenied:
-        """Return the refusal of a request that has neither a user nor a key."""
+        """Return the refusal of a request that has no user, token or key."""
+        if self._by_iap:
+            detail = "Requests come through Google's IAP, which says who asks."
+            return AccessDenied(401, "no-token", detail)
+        if self._verifier:
+            detail = "This service wants a token of its issuer: Authorization: Bearer TOKEN."
+            return AccessDenied(401, "no-token", detail)
         if not self._user_header:
             detail = "This service wants a key: Authorization: Bearer KEY."
             return AccessDenied(401, "no-key", detail)
@@ -206,6 +296,20 @@ def _only(name: str, headers: Iterable[Header], status: int) -> str | None:
     if len(values) > 1:
         raise _doubled(name, status)
     return values[0] if values else None
+
+
+def _bearer(headers: Iterable[Header]) -> str | None:
+    """Return the token of the Authorization header; empty where it is of another kind."""
+    given = _only("authorization", headers, 401)
+    if given is None:
+        return None
+    kind, _, token = given.partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
+
+
+def _is_name(name: str) -> bool:
+    is_short = 0 < len(name) <= MAX_NAME
+    return is_short and name.isprintable() and "," not in name and name == name.strip()
 
 
 def _doubled(name: str, status: int) -> AccessDenied:

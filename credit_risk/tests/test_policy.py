@@ -5,6 +5,7 @@ from pydantic import SecretStr, ValidationError
 
 from credit_risk.access.caller import Caller, at_console
 from credit_risk.access.policy import METRICS, REASONS, AccessDenied, AccessPolicy
+from credit_risk.access.roles import ANYBODY, NOBODY, SCRAPER, SERVICE, Rights
 from credit_risk.decision_log.log import open_log
 from credit_risk.keys import digest
 from credit_risk.registry import approval_log
@@ -15,7 +16,9 @@ HOST = ("host", "localhost:9696")
 USER = ("x-forwarded-user", "ann@bank")
 PROXY, STRANGER = "10.0.0.7", "127.0.0.1"
 BEHIND = {"user_header": "X-Forwarded-User", "trusted_proxies": "10.0.0.0/24, fd00::1"}
-KEYED = {"api_keys": SecretStr(f"branch-12:{digest(KEY)},scoring:{digest(OTHER)}")}
+END = "2099-12-31"
+KEYED = {"api_keys": SecretStr(f"branch-12:{digest(KEY)}:{END},scoring:{digest(OTHER)}:{END}")}
+GROUPED = {**BEHIND, "groups_header": "X-Forwarded-Groups"}
 
 
 def bearer(key: str) -> tuple[str, str]:
@@ -54,7 +57,9 @@ def refused(
 
 def test_policy_without_settings_admits_everybody(policy):
     for headers in ([], [USER], [bearer("x")], [bearer(SCRAPE)]):
-        assert policy().caller("POST", "/x", [HOST, *headers], STRANGER) == Caller("", "open")
+        assert policy().caller("POST", "/x", [HOST, *headers], STRANGER) == Caller(
+            "", "open", ANYBODY
+        )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +123,9 @@ def test_post_from_our_own_page_is_allowed(policy):
 
 @pytest.mark.parametrize("peer", [PROXY, "10.0.0.255", "fd00::1", "::ffff:10.0.0.7"])
 def test_a_trusted_proxy_names_the_user(policy, peer):
-    assert policy(**BEHIND).caller("POST", "/x", [HOST, USER], peer) == Caller("ann@bank", "user")
+    assert policy(**BEHIND).caller("POST", "/x", [HOST, USER], peer) == Caller(
+        "ann@bank", "user", ANYBODY
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,17 +168,68 @@ def test_malformed_or_doubled_user_header_is_refused(policy, headers, reason):
         assert refused(policy(**BEHIND), *headers, path=path, peer=PROXY) == (403, reason)
 
 
+@pytest.fixture
+def roles_file(tmp_path):
+    file = tmp_path / "roles.toml"
+    file.write_text('[clerk]\ngroups = ["clerks"]\n[auditor]\nusers = ["ann@bank"]\n')
+    return file
+
+
+def test_proxy_names_the_users_groups(policy, roles_file):
+    grouped = policy(**GROUPED, roles_file=roles_file)
+
+    def rights(*headers):
+        return grouped.caller("GET", "/x", [HOST, *headers], PROXY).rights
+
+    both = Rights(("auditor", "clerk"), "all")
+    assert rights(USER, ("x-forwarded-groups", "others, clerks")) == both
+    assert rights(USER) == Rights(("auditor",), "all")
+    bo = ("x-forwarded-user", "bo@bank")
+    assert rights(bo, ("x-forwarded-groups", "clerks")) == Rights(("clerk",), "branch")
+    assert refused(grouped, bo, peer=PROXY) == (403, "no-role")
+    assert refused(grouped, bo, ("x-forwarded-groups", "ann@bank"), peer=PROXY) == (403, "no-role")
+
+
+def test_groups_from_elsewhere_or_sent_twice_are_not_believed(policy, roles_file):
+    grouped = policy(**GROUPED, **KEYED, roles_file=roles_file)
+    groups = ("x-forwarded-groups", "clerks")
+    assert refused(grouped, USER, groups) == (403, "untrusted-proxy")
+    assert refused(grouped, groups, peer=PROXY) == (403, "no-user")
+    assert refused(grouped, USER, groups, groups, peer=PROXY) == (403, "doubled-header")
+    key = grouped.caller("GET", "/x", [HOST, groups, bearer(KEY)], STRANGER)
+    assert key.rights == SERVICE, "a key's holder has no groups"
+
+
+def test_groups_header_that_is_not_set_means_nothing(policy, roles_file):
+    named = policy(**BEHIND, roles_file=roles_file)
+    bo = ("x-forwarded-user", "bo@bank")
+    assert refused(named, bo, ("x-forwarded-groups", "clerks"), peer=PROXY) == (403, "no-role")
+
+
+def test_permission_is_required_and_nobody_passes_without_one_to_have():
+    clerk = Caller("ann", "user", Rights(("clerk",)))
+    AccessPolicy.require(clerk, "score")
+    for permission in ("approve", "metrics", None):
+        with pytest.raises(AccessDenied) as denied:
+            AccessPolicy.require(clerk, permission)
+        assert (denied.value.status, denied.value.reason) == (403, "not-permitted")
+        assert denied.value.caller == clerk
+    with pytest.raises(AccessDenied):
+        AccessPolicy.require(Caller(), "model")
+
+
 def test_probes_are_open(policy):
     for closed in (policy(**BEHIND), policy(**KEYED)):
         for headers in ([], [USER], [bearer("x")]):
-            assert closed.caller("GET", "/healthz", [HOST, *headers], STRANGER) == Caller()
+            caller = closed.caller("GET", "/healthz", [HOST, *headers], STRANGER)
+            assert (caller, caller.rights) == (Caller(), NOBODY)
 
 
 def test_a_key_names_its_holder(policy):
     for kind in ("Bearer", "bearer", "BEARER"):
         header = ("authorization", f"{kind} {KEY}")
         assert policy(**KEYED).caller("POST", "/x", [HOST, header], STRANGER) == Caller(
-            "branch-12", "key"
+            "branch-12", "key", SERVICE
         )
     assert str(policy(**KEYED).caller("POST", "/x", [HOST, bearer(OTHER)], None)) == "key: scoring"
 
@@ -197,6 +255,13 @@ def test_another_key_is_refused(policy, given):
     )
 
 
+def test_key_is_refused_after_its_last_day(policy):
+    old = policy(api_keys=SecretStr(f"branch-12:{digest(KEY)}:2026-01-31"))
+    for path in ("/", METRICS):
+        assert refused(old, bearer(KEY), path=path) == (401, "expired-key")
+    assert refused(old, bearer(OTHER)) == (401, "wrong-key"), "who has no key learns of none"
+
+
 def test_request_without_a_key_is_refused_everywhere(policy):
     for path in ("/", "/api/v1/score", "/_dash-update-component", "/reports", METRICS):
         assert refused(policy(**KEYED), path=path) == (401, "no-key")
@@ -205,15 +270,15 @@ def test_request_without_a_key_is_refused_everywhere(policy):
 
 def test_user_or_key_suffices_when_both_are_set(policy):
     both = policy(**BEHIND, **KEYED)
-    assert both.caller("POST", "/x", [HOST, USER, bearer("x")], PROXY) == Caller("ann@bank", "user")
-    assert both.caller("POST", "/x", [HOST, bearer(KEY)], STRANGER) == Caller("branch-12", "key")
+    assert str(both.caller("POST", "/x", [HOST, USER, bearer("x")], PROXY)) == "user: ann@bank"
+    assert str(both.caller("POST", "/x", [HOST, bearer(KEY)], STRANGER)) == "key: branch-12"
     assert refused(both) == (403, "no-user")
 
 
 def test_scrape_key_opens_the_metrics_only(policy):
     for closed in (policy(**BEHIND), policy(**KEYED)):
         assert closed.caller("GET", METRICS, [HOST, bearer(SCRAPE)], STRANGER) == Caller(
-            "prometheus", "scrape"
+            "prometheus", "scrape", SCRAPER
         )
         for path in ("/", "/api/v1/model", "/metrics/", "//metrics"):
             assert refused(closed, bearer(SCRAPE), path=path) == (401, "wrong-key")
@@ -258,9 +323,14 @@ def test_metrics_need_a_key_when_no_scrape_key_is_set(policy, tmp_path, content,
         (
             "API_KEYS",
             "my-plain-key",
-            "API_KEYS: Value error, entry 1 is not NAME:SHA256 (keys are stored hashed); `",
+            "API_KEYS: Value error, entry 1 is not NAME:SHA256:LAST-DAY (keys are stored hashed)",
         ),
         ("USER_HEADER", "X Y", "USER_HEADER=X Y: String should match pattern"),
+        ("OIDC_ISSUER", "https://login.example", "OIDC_ISSUER needs OIDC_AUDIENCE"),
+        ("OIDC_ISSUER", "http://login.example", "OIDC_ISSUER=http://login.example: String should"),
+        ("OIDC_ISSUER", "ftp://login.example", "OIDC_ISSUER=ftp://login.example: String should"),
+        ("IAP_AUDIENCE", "/projects/1/x", "IAP_AUDIENCE needs ROLES_FILE, which says who may do"),
+        ("FOUR_EYES", "true", "FOUR_EYES needs OIDC_ISSUER or IAP_AUDIENCE"),
     ],
 )
 def test_settings_that_admit_too_many_are_refused_in_one_line(
@@ -274,6 +344,36 @@ def test_settings_that_admit_too_many_are_refused_in_one_line(
     with pytest.raises(ValidationError) as refused:
         Settings()
     assert "my-plain-key" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"OIDC_ISSUER": "https://l.example", "USER_HEADER": "X", "TRUSTED_PROXIES": "10.0.0.7"},
+            "OIDC_ISSUER and USER_HEADER are set: users are identified in one way",
+        ),
+        (
+            {"OIDC_ISSUER": "https://l.example", "OIDC_AUDIENCE": "a", "IAP_AUDIENCE": "/b"},
+            "OIDC_ISSUER and IAP_AUDIENCE are set",
+        ),
+        (
+            {"IAP_AUDIENCE": "/b", "USER_HEADER": "X", "TRUSTED_PROXIES": "10.0.0.7"},
+            "IAP_AUDIENCE and USER_HEADER are set",
+        ),
+        (
+            {"OIDC_ISSUER": "https://l.example", "OIDC_AUDIENCE": "a"},
+            "OIDC_ISSUER needs ROLES_FILE",
+        ),
+    ],
+)
+def test_a_header_is_never_believed_beside_a_token(monkeypatch, tmp_path, variables, said):
+    monkeypatch.chdir(tmp_path)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        read_settings()
+    assert str(ended.value).startswith(said)
 
 
 def test_settings_do_not_contain_a_key_in_plain_text(policy):

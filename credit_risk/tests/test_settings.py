@@ -15,6 +15,13 @@ def test_a_variable_sets_its_setting(monkeypatch):
     assert Settings(_env_file=None).riskometer_port == 1234
 
 
+def test_an_empty_variable_sets_no_file_of_roles(monkeypatch):
+    monkeypatch.setenv("ROLES_FILE", "")
+    monkeypatch.setenv("FOUR_EYES", "")
+    made = Settings(_env_file=None)
+    assert (made.roles_file, made.four_eyes, made.needs_two) == (None, None, False)
+
+
 def test_a_value_out_of_range_is_refused(monkeypatch):
     monkeypatch.setenv("N_ITER", "0")
     with pytest.raises(ValidationError, match="n_iter"):
