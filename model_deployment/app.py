@@ -12,19 +12,20 @@ from typing import Any, NamedTuple
 from flask import Flask
 
 from credit_risk.access.access_log import AccessLog
-from credit_risk.access.caller import Caller
+from credit_risk.access.policy import METRICS
+from credit_risk.access.roles import Permission
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.registry import open_registry
 from credit_risk.settings import Settings
 from model_deployment.api import probes, problems
 from model_deployment.api.operation import JSON
 from model_deployment.api.problems import problem_of
-from model_deployment.api.routes import PUBLIC, blueprints
+from model_deployment.api.routes import PUBLIC, blueprints, permissions
 from model_deployment.api.routes.score import SCORE, Endpoint
 from model_deployment.http import orphan_cleanup
 from model_deployment.http.access import Access
 from model_deployment.http.json_provider import JsonProvider
-from model_deployment.http.problem import Problem, later, not_allowed
+from model_deployment.http.problem import later, not_allowed
 from model_deployment.http.receiving import Receive, UploadLimiter
 from model_deployment.http.request import Answer, Request, encoded, refusal
 from model_deployment.http.sending import Headers, Send, Sender
@@ -41,10 +42,14 @@ HARDENED = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
+    # The page names its user, and its callbacks return what is a client's.
+    "Cache-Control": "no-store",
 }
 HEALTHZ = "/healthz"
 # Probes, and the API's description with its style, which is read before there is a key.
 UNLOCKED = (HEALTHZ, "/readyz", *PUBLIC, "/assets/riskometer.css", "/assets/logo.svg")
+# What each address takes, by its rule.
+PERMISSIONS: dict[str, Permission] = {**permissions(), **page.PERMISSIONS, METRICS: "metrics"}
 # After bodies of more bytes, free memory is returned to the system, about .2 GB.
 _BIG_BODY = 10_000_000
 _libc = ctypes.CDLL(None)
@@ -80,7 +85,7 @@ def create_app(
 
     limit = settings.max_upload_mb * 1_000_000
     metrics = Metrics()
-    access = Access(settings, UNLOCKED)
+    access = Access(settings, UNLOCKED, PERMISSIONS)
     scoring = Scoring(production, log, metrics, settings.max_explained_rows)
 
     flask = Flask(__name__, static_folder=None)
@@ -158,6 +163,8 @@ class App:
         seconds = time.perf_counter() - began
         method, route = request.method, request.route
         self._metrics.observe(route, method, answer.status, seconds)
+        if request.entry.reason:
+            self._metrics.refuse(request.entry.reason)
         self._access_log.write(
             request.entry, request.caller, request.peer, method, route, answer.status
         )
@@ -177,7 +184,7 @@ class App:
         elif request.method in own.methods:
             request.route = request.path
         request.check()
-        request.caller = self._caller(request)
+        self._access.admit(request)
 
         if own is None:
             return await self._site(request)
@@ -188,14 +195,6 @@ class App:
         if request.method == "OPTIONS":
             return Answer(200, encoded({"Allow": allowed, "Content-Length": "0"}))
         raise not_allowed(request.method, request.path, allowed)
-
-    def _caller(self, request: Request) -> Caller:
-        try:
-            return self._access.caller(request.method, request.path, request.headers, request.peer)
-        except Problem as refused:
-            request.entry.refuse(refused.kind)
-            self._metrics.refuse(refused.kind)
-            raise
 
 
 async def _healthz(request: Request) -> Answer:

@@ -8,6 +8,7 @@ or 431 and no body, and it closes the connection.
 
 import ctypes
 import gc
+import logging
 import multiprocessing
 import os
 import resource
@@ -23,6 +24,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
+from credit_risk.access.notice import notices
 from credit_risk.settings import Settings, read_settings
 
 # Seconds that a client may take for a request's head, or keep an idle connection open.
@@ -34,6 +36,7 @@ STOP_SECONDS = 25
 # Seconds that a thread of Python runs before another may: a busy one would keep the event loop
 # waiting.
 SWITCH_SECONDS = 0.001
+logger = logging.getLogger("model_deployment.server")
 _memory = Path("/dev/shm")  # noqa: S108
 _counts = "PROMETHEUS_MULTIPROC_DIR"
 _M_ARENA_MAX = -8  # of glibc's malloc.h
@@ -61,6 +64,7 @@ _LOGGING: dict[str, Any] = {
 def main() -> int:
     """Serve until stopped."""
     settings = read_settings()
+    about_access = notices(settings, settings.riskometer_port)
     _share_one_heap()
     _take_small_pages()
     _allow_files()
@@ -91,6 +95,8 @@ def main() -> int:
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
     )
+    for level, text in about_access:  # the log is open now
+        logger.log(level, text)
 
     try:
         server.serve(target_loader=_app, wrap_loader=False)

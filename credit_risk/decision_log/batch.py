@@ -64,7 +64,7 @@ class Batch:
 
     `decided` is parallel to `applications`. `threshold` and `base_rate` are those of the scorer:
     the risk from which it refuses, and the share of bad clients that its risks are meant for.
-    `caller` is who sent the batch.
+    `caller` is who sent the batch, `branch` the branch that their token names.
     """
 
     applications: Applications
@@ -78,6 +78,7 @@ class Batch:
     sha256: str | None = None
     idempotency_key: str | None = None
     caller: str = OPEN
+    branch: str | None = None
     id: str = field(default_factory=lambda: str(ULID()))
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -101,7 +102,8 @@ class BatchRecord:
     """The record of a batch, without its decisions.
 
     `seq` is its number, which holds its chain and its place there (`decision_log.chains`); 0 where
-    it is a preview. `base_rate` and `caller` are None in records from before they were stored.
+    it is a preview. `base_rate` and `caller` are None in records from before they were stored,
+    `branch` is None where the caller has none.
     `clients_hash` is the SHA-256 of the index of clients, where the batch has one.
     """
 
@@ -122,6 +124,7 @@ class BatchRecord:
     stored: Form
     base_rate: float | None = None
     caller: str | None = None
+    branch: str | None = None
     clients_hash: str | None = None
 
 

@@ -71,6 +71,9 @@ def mark(batch: Batch, decisions_hash: str, clients_hash: str | None = None) -> 
         "stored": form_of(batch),
         "decisions_hash": decisions_hash,
     }
+    # Left out where there is none, so that earlier records' hashes stay what they are.
+    if batch.branch is not None:
+        record["branch"] = batch.branch
     if clients_hash is not None:
         record["clients_hash"] = clients_hash
     if batch.idempotency_key is not None and batch.kind != "preview":

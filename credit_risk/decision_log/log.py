@@ -68,22 +68,24 @@ class DecisionLog(EventLog):
         Holds everything except the decisions of big batches.
     blobs : Blobs
         Holds those.
-    owner : str, optional
-        The caller whose batches are shown; everybody's when not given.
+    only : mapping, optional
+        Fields of the batches that are shown, with their values; all batches when not given.
     """
 
-    def __init__(self, documents: Documents, blobs: Blobs, owner: str | None = None) -> None:
+    def __init__(self, documents: Documents, blobs: Blobs, only: Where | None = None) -> None:
         super().__init__(documents)
         self._blobs = blobs
         self._files = DecisionFiles(blobs)
         self._writer = BatchWriter(documents, self._files)
         self._chains = ChainReader(documents)
         self._sweeper = Sweeper(documents, self, self._writer, self._files, self._chains)
-        self._owned: dict[str, Any] = {} if owner is None else {"caller": owner}
+        self._only = dict(only or {})
 
-    def of(self, owner: str) -> "DecisionLog":
-        """Return the log with only one caller's batches and the decisions in them."""
-        return DecisionLog(self._documents, self._blobs, owner)
+    def of(self, caller: str | None = None, *, branch: str | None = None) -> "DecisionLog":
+        """Return the log with only the batches of a caller or a branch, and their decisions."""
+        wanted = {"caller": caller, "branch": branch}
+        only = {name: value for name, value in wanted.items() if value is not None}
+        return DecisionLog(self._documents, self._blobs, only)
 
     @property
     def storage(self) -> Storage:
@@ -155,7 +157,7 @@ class DecisionLog(EventLog):
     def _newest(self, where: Where, limit: int = 0) -> Iterator[BatchRecord]:
         found = self._documents.find(
             RECORDS,
-            {**where, **self._owned},
+            {**where, **self._only},
             "time",
             newest_first=True,
             limit=limit,
@@ -247,7 +249,7 @@ class DecisionLog(EventLog):
 
     def between(self, since: datetime, until: datetime) -> list[BatchRecord]:
         """Return the batches of decisions from `since` to before `until`."""
-        where = {**_of(ONLY_DECISIONS, since, until), **self._owned}
+        where = {**_of(ONLY_DECISIONS, since, until), **self._only}
         return list(
             map(codec.record, self._documents.find(RECORDS, where, "time", without=CONTENT))
         )
@@ -265,8 +267,8 @@ class DecisionLog(EventLog):
         and each takes some milliseconds.
         """
         times = codec.times(since, until)
-        # Only the batches tell which decisions are the owner's.
-        most = 0 if self._owned else limit
+        # Only the batches tell whose a decision is.
+        most = 0 if self._only else limit
         documents = self._documents.find(
             DECISIONS, {"client_id": client_id, **times}, "time", newest_first=True, limit=most
         )
@@ -322,7 +324,7 @@ class DecisionLog(EventLog):
         self._documents.ping()
 
     def _shows(self, record: BatchRecord) -> bool:
-        return not self._owned or record.caller == self._owned["caller"]
+        return all(getattr(record, name) == value for name, value in self._only.items())
 
     def _that_are_files(
         self,
@@ -332,7 +334,7 @@ class DecisionLog(EventLog):
         *,
         newest_first: bool = False,
     ) -> Iterator[BatchRecord]:
-        where = {"stored": "parquet", **_of(kinds, since, until), **self._owned}
+        where = {"stored": "parquet", **_of(kinds, since, until), **self._only}
         found = self._documents.find(RECORDS, where, "time", newest_first=newest_first)
         return map(codec.record, found)
 

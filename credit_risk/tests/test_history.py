@@ -72,6 +72,21 @@ def test_a_clients_decisions_are_found_in_documents_and_files(log, monkeypatch, 
     assert search(log, "c9").decisions == []
 
 
+def test_search_within_a_branch_finds_nothing_of_another(log):
+    north = at(log, 0, source="north.csv", branch="north")
+    south = at(log, 1, source="south.csv", branch="south")
+    older = [at(log, -day, n=0, branch="north") for day in range(1, PAGE + 3)]
+    of_north = log.of(branch="north")
+    first = search(of_north)
+    assert first.batches == [north, *older[: PAGE - 1]]
+    assert search(of_north, before=first.before).batches == older[PAGE - 1 :]
+    assert [d["batch"] for d in search(of_north, "c1").decisions] == [north.id]
+    assert files(search(of_north, ".csv")) == ["north.csv"]
+    nothing = search(of_north, "no such thing")
+    for text in (south.id, f"{south.id}-1", "south"):
+        assert search(of_north, text) == nothing
+
+
 def test_id_finds_its_batch_or_decision_of_any_time(log):
     record = at(log, 0, source="a.csv")
     preview = at(log, 0, kind="preview")

@@ -374,6 +374,41 @@ def test_a_caller_sees_their_own_batches_and_no_others(log, monkeypatch):
     assert len(log.decisions_of("c1", 50)) == len(everybody)
 
 
+def test_a_branch_sees_its_own_batches_and_no_others(log, form):
+    north, south = log.of(branch="north"), log.of(branch="south")
+    mine = [log.commit(batch(3, caller=f"user: {name}", branch="north")) for name in "ab"]
+    theirs = [log.commit(batch(3, branch=branch)) for branch in ("south", "nor", "North", None)]
+    preview = log.commit(batch(2, kind="preview", branch="north"))
+    assert [record.branch for record in mine] == ["north", "north"]
+    assert [record.branch for record in theirs] == ["south", "nor", "North", None]
+    for record in mine:
+        assert north.batch(record.id) == record
+        assert north.decision(f"{record.id}-1")["client_id"] == "c1"
+        assert south.batch(record.id) is None
+        assert south.decision(f"{record.id}-1") is None
+    assert north.batch(preview.id) == preview
+    assert south.batch(preview.id) is None
+    since, until = mine[0].time, theirs[-1].time + timedelta(seconds=1)
+    assert north.batches() == mine == north.between(since, until)
+    assert list(north.latest_batches())[::-1] == mine
+    ids = [record.id for record in (*mine, *theirs)]
+    assert north.records(ids) == mine
+    assert set(north.summaries([f"{id}-0" for id in ids])) == {f"{r.id}-0" for r in mine}
+    assert {s.id for s in north.summaries_of(["c1"])} == {f"{r.id}-1" for r in mine}
+    assert {row["batch"] for row in north.decisions_of("c1", 2)} == {r.id for r in mine}
+    assert log.of("user: a", branch="north").batches() == mine[:1]
+    assert log.of("user: a", branch="south").batches() == []
+    assert len(log.decisions_of("c1", 50)) == len(ids)
+
+
+def test_record_has_no_field_for_a_branch_where_there_is_none(log):
+    log.commit(batch())
+    log.commit(batch(branch="north"))
+    without, with_branch = log._documents.find("batches", {})
+    assert "branch" not in without
+    assert with_branch["branch"] == "north"
+
+
 def test_an_idempotency_key_is_its_callers_own(log):
     first = log.commit(batch(idempotency_key="invoice-1", caller="key: one"))
     second = log.commit(batch(idempotency_key="invoice-1", caller="key: other"))

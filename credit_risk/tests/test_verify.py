@@ -126,11 +126,23 @@ def test_lost_file_is_named(filled):
         verify(filled)
 
 
-@pytest.mark.parametrize("field", ["caller", "threshold", "digest", "n_red", "time", "source"])
+@pytest.mark.parametrize(
+    "field", ["caller", "branch", "threshold", "digest", "n_red", "time", "source"]
+)
 def test_changed_record_is_named(filled, field):
     record = documents(filled, "batches")[1]
     edited(filled, "batches", record | {field: "0"})
     with pytest.raises(LogDamaged, match=f"record 2 of chain 1 was changed .batch {record['id']}"):
+        verify(filled)
+
+
+def test_branch_that_was_taken_from_a_record_is_missed(filled):
+    filled.commit(batch(2, branch="north"))
+    record = documents(filled, "batches")[-1]
+    assert record.pop("branch") == "north"
+    assert verify(filled).batches == 4
+    edited(filled, "batches", record)
+    with pytest.raises(LogDamaged, match="was changed"):
         verify(filled)
 
 

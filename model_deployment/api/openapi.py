@@ -21,8 +21,9 @@ people. A request body has at most {limit}."""
 
 _PROBLEMS = {
     400: "The request cannot be read, or asks for a host that this service is not known as.",
-    401: "Keys are set, and the request has none of them.",
-    403: "The request comes from another web page, or from somebody whom no trusted proxy names.",
+    401: "The request has no valid key or token.",
+    403: "The request comes from another web page, from somebody whom no trusted proxy names, or "
+    "from somebody whose role does not have this right.",
     404: "There is no such decision or batch.",
     408: "The request came too slowly, less than 1,000 bytes a second.",
     409: "The same body was decided under this key, and that answer cannot be repeated.",
@@ -60,7 +61,7 @@ def document(operations: Sequence[Operation], limit: int) -> dict[str, Any]:
     key = {
         "type": "http",
         "scheme": "bearer",
-        "description": "Where `API_KEYS` are set, one of them.",
+        "description": "A key of `API_KEYS`, or a user's token of `OIDC_ISSUER`.",
     }
     return {
         "openapi": "3.1.0",
@@ -76,7 +77,7 @@ def _described(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
-        "description": operation.text,
+        "description": _text(operation),
         "responses": dict(_answers(operation)),
     }
     if operation.parameters:
@@ -87,6 +88,12 @@ def _described(operation: Operation) -> dict[str, Any]:
     if operation.public:
         described["security"] = []
     return described
+
+
+def _text(operation: Operation) -> str:
+    if operation.permission is None:
+        return operation.text
+    return f"{operation.text} Takes the right `{operation.permission}`."
 
 
 def _answers(operation: Operation) -> Iterator[tuple[str, Any]]:

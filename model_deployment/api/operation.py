@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from flask import Blueprint
 from pydantic import BaseModel
 
+from credit_risk.access.roles import Permission
 from model_deployment.api.schemas import Problem
 from model_deployment.scoring.service import CHANGES, MAX_CHANGED, REASONS
 
@@ -69,8 +70,15 @@ class Operation:
         What a 422 holds.
     more : mapping
         Members of each success in the description, such as headers.
+    permission : str or None
+        What the caller needs to have.
     public : bool
-        Whether it needs no key.
+        Whether it is open to everybody, in place of a permission.
+
+    Raises
+    ------
+    ValueError
+        When it has neither a permission nor is public.
     """
 
     method: str
@@ -84,12 +92,22 @@ class Operation:
     body: Mapping[str, Body] = field(default_factory=dict)
     empty: type[BaseModel] = Problem
     more: Mapping[str, Any] = field(default_factory=dict)
+    permission: Permission | None = None
     public: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an operation that does not say who may call it."""
+        if self.public is (self.permission is not None):
+            raise ValueError(f"operation {self.id} takes a permission or is public")
+
+    @property
+    def rule(self) -> str:
+        """The path as Flask routes it."""
+        return re.sub(r"{(\w+)}", r"<\1>", self.path)
 
     def route(self, blueprint: Blueprint) -> Callable[[_View], _View]:
         """Return the decorator that makes a view the route of this operation."""
-        rule = re.sub(r"{(\w+)}", r"<\1>", self.path)
-        return blueprint.route(rule, methods=[self.method.upper()], endpoint=self.id)
+        return blueprint.route(self.rule, methods=[self.method.upper()], endpoint=self.id)
 
 
 def path_parameter(name: str, what: str, schema: Schema | None = None) -> Schema:

@@ -171,7 +171,7 @@ class OverrideRequest(BaseModel):
 
     prediction: Colour
     by: Text = Field(
-        description="Who decides; where a trusted proxy names the user, that name counts."
+        description="Who decides; where the user has signed in, their own name counts."
     )
     reason: Text = Field(description="Why.")
 
@@ -208,6 +208,9 @@ class _LoggedDecision(_Answer):
     model_version: str
     source: str | None = Field(description="Name of the file it came in.")
     caller: Caller
+    branch: str | None = Field(
+        description="The branch of the user who sent it, where their token names one."
+    )
     kind: BatchKind = Field(
         description="A decision on an application; a score in a `portfolio` of clients who have "
         "their loans; or a `preview`, on which nothing rests."

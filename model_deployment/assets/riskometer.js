@@ -4,6 +4,7 @@
 
   const sent = new Map(); // the file of each batch: its other columns are kept nowhere else
   let queue = Promise.resolve(); // one file at a time, in order
+  const zone = () => document.getElementById("drop");
 
   function sizeText(size) {
     return size < 1e6 ? Math.ceil(size / 1000) + " kB" : (size / 1e6).toFixed(1).replace(/\.0$/, "") + " MB";
@@ -151,8 +152,9 @@
   }
 
   function add(files) {
+    if (!zone()) return; // only who may decide has one
     if (document.body.dataset.view !== "files") document.getElementById("to-files").click();
-    const limit = Number(document.getElementById("drop").dataset.limit);
+    const limit = Number(zone().dataset.limit);
     for (const file of files) {
       const shown = line(file);
       if (file.size > limit) {
@@ -164,7 +166,7 @@
   }
 
   const hasFiles = (event) => event.dataTransfer && Array.from(event.dataTransfer.types).includes("Files");
-  const over = (on) => document.getElementById("drop").classList.toggle("over", on);
+  const over = (on) => zone() && zone().classList.toggle("over", on);
 
   document.addEventListener("click", (event) => {
     if (event.target.id === "choose") document.getElementById("file-input").click();

@@ -101,7 +101,9 @@
       document.body.dataset.view = view;
       document.title = view === "files" ? TITLES.files : TITLES[view] + " - " + TITLES.files;
       for (const name of ["files", "client", "history"]) {
-        byId("view-" + name).hidden = name !== view;
+        const section = byId("view-" + name);
+        if (!section) continue; // not for this user
+        section.hidden = name !== view;
         const link = byId("to-" + name);
         if (name === view) link.setAttribute("aria-current", "page");
         else link.removeAttribute("aria-current");

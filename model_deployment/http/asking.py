@@ -4,7 +4,10 @@ from flask import request
 
 from credit_risk.access.access_log import Entry
 from credit_risk.access.caller import Caller
+from credit_risk.access.policy import AccessDenied, AccessPolicy
+from credit_risk.access.roles import Permission
 from credit_risk.decision_log.log import DecisionLog
+from model_deployment.http.access import refused
 
 # Keys of the environment: the caller, and the request's entry in the access log.
 CALLER = "credit_risk.caller"
@@ -20,17 +23,38 @@ def asking() -> Caller:
     return caller
 
 
-def own(log: DecisionLog) -> DecisionLog:
-    """Return the log as the caller may read it.
+def own(log: DecisionLog, branch: str | None = None) -> DecisionLog:
+    """Return the log as the caller may read it: all of it, their branch's, or their own decisions.
 
-    The holder of a key sees only the decisions of that key.
+    Parameters
+    ----------
+    log : DecisionLog
+    branch : str, optional
+        The only branch that is wanted, for callers who may read all of it.
     """
     caller = asking()
-    return log.of(str(caller)) if caller.kind == "key" else log
+    if caller.rights.scope == "all":
+        return log.of(branch=branch) if branch else log
+    if caller.rights.scope == "branch" and caller.branch:
+        return log.of(branch=caller.branch)
+    return log.of(str(caller))
+
+
+def require(permission: Permission | None) -> None:
+    """Refuse the request under way, unless its caller has a permission.
+
+    Raises
+    ------
+    Problem
+    """
+    try:
+        AccessPolicy.require(asking(), permission)
+    except AccessDenied as denied:
+        raise refused(denied, request.environ[ENTRY]) from None
 
 
 def user() -> str | None:
-    """Return the user whom a proxy names; where it is None, the page asks for a name."""
+    """Return the name of a user who has signed in; where it is None, the page asks for one."""
     caller = asking()
     return caller.name if caller.kind == "user" else None
 

@@ -206,6 +206,7 @@ class Scoring:
                 kind="preview" if sample else "decision",
                 idempotency_key=key,
                 caller=str(caller),
+                branch=caller.branch,
             )
             scored = Scored(batch, serving.scorer)
 

@@ -4,118 +4,26 @@ The proxy is whoever asks from 127.0.0.2; 127.0.0.1, where everybody else on the
 trusted.
 """
 
-import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from http.client import HTTPConnection
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from credit_risk.decision_log.overrides import overrides
 from credit_risk.keys import digest
+from tests.support.door import PROXY, STRANGER, Answer, Door, Headers, bearer, named
 from tests.support.processes import wait_for
-from tests.support.riskometer import Server, approve_version, register_version, serving
+from tests.support.riskometer import approve_version, register_version, serving
 from tools.paths import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 ALPHA, BETA, SCRAPE = "alpha-" + "a" * 40, "beta-" + "b" * 40, "s" * 48
-PROXY, STRANGER = "127.0.0.2", "127.0.0.1"
-CALLBACK = "/_dash-update-component"
 SECRET = "Erika-Mustermann-4711"  # a client's name, which no log may have
-
-Headers = Sequence[tuple[str, str]]
-
-
-class Answer(NamedTuple):
-    status: int
-    text: str
-
-    @property
-    def body(self) -> Any:
-        return json.loads(self.text)
-
-
-class Door:
-    """Asks a server as anybody can: any header, also twice, from any address of this machine."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.callbacks = json.loads(
-            self.ask("GET", "/_dash-dependencies", headers=named("ann")).text
-        )
-
-    def ask(
-        self, method: str, path: str, body: Any = None, *, headers: Headers = (), peer: str = ""
-    ) -> Answer:
-        """Return the answer to a request.
-
-        A request with a user's name comes from the proxy, unless `peer` is given.
-        """
-        by_proxy = any(name.lower() == "x-forwarded-user" for name, _ in headers)
-        source = peer or (PROXY if by_proxy else STRANGER)
-        connection = HTTPConnection(
-            "127.0.0.1", self.server.port, timeout=30, source_address=(source, 0)
-        )
-        kind = "text/csv" if isinstance(body, str) else "application/json"
-        data = (
-            b"" if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
-        )
-        try:
-            connection.putrequest(method, path)
-            for name, value in [("Content-Type", kind), *headers]:
-                connection.putheader(name, value)
-            if data:
-                connection.putheader("Content-Length", str(len(data)))
-            connection.endheaders(data)
-            response = connection.getresponse()
-            return Answer(response.status, response.read().decode(errors="replace"))
-        finally:
-            connection.close()
-
-    def call(self, part: str, values: list[Any], headers: Headers, peer: str = "") -> Answer:
-        """Run a callback of the page, found by a part of its output."""
-        it = next(d for d in self.callbacks if part in d["output"])
-        n, output = len(it["inputs"]), it["output"]
-        several = output.startswith("..")
-        outputs = (
-            [_spec(one) for one in output.strip(".").split("...")] if several else _spec(output)
-        )
-        body = {
-            "output": output,
-            "outputs": outputs,
-            "changedPropIds": ["{id}.{property}".format(**it["inputs"][0])],
-            "inputs": [dict(i, value=v) for i, v in zip(it["inputs"], values, strict=False)],
-            "state": [dict(s, value=v) for s, v in zip(it["state"], values[n:], strict=False)],
-        }
-        return self.ask("POST", CALLBACK, body, headers=headers, peer=peer)
-
-    def score(self, row: dict[str, Any], headers: Headers) -> dict[str, Any]:
-        answer = self.ask("POST", "/api/v1/score", [row], headers=headers)
-        assert answer.status == 200, answer.text
-        return dict(answer.body)
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Return what the access log says."""
-        lines = self.server.log_file.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith('{"time"')]
-
-
-def _spec(output: str) -> dict[str, str]:
-    id, _, name = output.split("@")[0].rpartition(".")
-    return {"id": id, "property": output.rpartition(".")[2] if name else ""}
-
-
-def named(*users: str) -> Headers:
-    return [("X-Forwarded-User", user) for user in users]
-
-
-def bearer(key: str) -> Headers:
-    return [("Authorization", f"Bearer {key}")]
 
 
 @pytest.fixture(scope="module")
@@ -129,14 +37,14 @@ def door(tmp_path_factory, mlflow_server, scorers) -> Iterator[Door]:
         "RISKOMETER_PROCESSES": "1",
         "USER_HEADER": "X-Forwarded-User",
         "TRUSTED_PROXIES": "127.0.0.2/32",
-        "API_KEYS": f"alpha:{digest(ALPHA)},beta:{digest(BETA)}",
+        "API_KEYS": f"alpha:{digest(ALPHA)}:2099-12-31,beta:{digest(BETA)}:2099-12-31",
         "SCRAPE_KEY_FILE": str(folder / "scrape-key"),
     }
     version = register_version(mlflow_server, "closed", scorers[0])
     with serving(folder, settings) as server:
         approve_version(server, version)
         wait_for(lambda: server.get("/readyz")[0] == 200, 120, "the Production model")
-        yield Door(server)
+        yield Door(server, named("ann"))
 
 
 @pytest.fixture
@@ -164,7 +72,7 @@ def attacks(decided: dict[str, Any], row: dict[str, Any]) -> dict[str, tuple[str
     other = "green" if decided["prediction"] == "red" else "red"
     batch = decided["id"].rpartition("-")[0]
     return {
-        "history": ("found.children", [1, "history", 0, "", None, None]),
+        "history": ("found.children", [1, "history", 0, "", None, None, None]),
         "rows": (
             "decisions.getRowsResponse",
             [{"startRow": 0, "endRow": 3, "context": {"batch": batch}}],
@@ -350,8 +258,8 @@ def test_scrape_key_opens_the_metrics_only(door):
     assert door.ask("GET", "/api/v1/model", headers=bearer(SCRAPE)).status == 401
     figures = door.ask("GET", "/metrics", headers=bearer(SCRAPE)).text
     assert f'riskometer_refusals_total{{reason="wrong-key"}} {before + 1}' in figures
-    for headers in (named("ann"), bearer(BETA)):
-        assert door.ask("GET", "/metrics", headers=headers).status == 200
+    assert door.ask("GET", "/metrics", headers=named("ann")).status == 200
+    assert door.ask("GET", "/metrics", headers=bearer(BETA)).status == 403, "least rights"
 
 
 def test_access_log_names_callers_but_no_client(door, decided, client_rows, override_by):
@@ -422,7 +330,15 @@ def test_keys_are_stored_nowhere_in_plain_text(door):
         ),
         (
             {"API_KEYS": "my-plain-key"},
-            "API_KEYS: Value error, entry 1 is not NAME:SHA256 (keys are stored hashed)",
+            "API_KEYS: Value error, entry 1 is not NAME:SHA256:LAST-DAY (keys are stored hashed)",
+        ),
+        (
+            {
+                "OIDC_ISSUER": "http://127.0.0.1:1",
+                "OIDC_AUDIENCE": "risk-o-meter",
+                "ROLES_FILE": "/nowhere/roles.toml",
+            },
+            "ROLES_FILE /nowhere/roles.toml cannot be read: No such file or directory",
         ),
     ],
 )

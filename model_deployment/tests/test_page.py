@@ -1,6 +1,7 @@
 """What the page says, without a browser."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -252,6 +253,23 @@ def test_each_view_has_an_address(client, path):
     answer = client.get(path)
     assert answer.status_code == 200
     assert "<!DOCTYPE html>" in answer.get_data(as_text=True)
+
+
+def test_page_is_kept_by_no_cache_but_its_assets_may_be(client):
+    for path in ("/", "/_dash-layout", "/api/v1/model", "/nowhere"):
+        assert client.get(path).headers.getlist("Cache-Control") == ["no-store"], path
+    (said,) = client.get("/assets/riskometer.js").headers.getlist("Cache-Control")
+    assert said == "no-cache"
+    assets = re.findall(r'src="/(_dash-component-suites/[^"]+)"', client.get("/").text)
+    (said,) = client.get(f"/{assets[0]}").headers.getlist("Cache-Control")
+    assert "max-age" in said
+
+
+def test_page_without_a_sign_in_shows_everything_and_names_nobody(client):
+    layout = client.get("/_dash-layout").text
+    for id in ("drop", "application-form", "view-history", "find-branch"):
+        assert f'"id":"{id}"' in layout
+    assert '"id":"who"' not in layout
 
 
 FORGED = "Ann\n2026-01-01: approved\u202e\u2028x"

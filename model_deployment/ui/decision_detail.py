@@ -30,7 +30,13 @@ _NO_DECISION: dict[Kind, str] = {
 
 
 def panel(
-    log: DecisionLog, production: LiveModel, id: str, user: str | None = None, trouble: str = ""
+    log: DecisionLog,
+    production: LiveModel,
+    id: str,
+    user: str | None = None,
+    trouble: str = "",
+    *,
+    can_override: bool = True,
 ) -> list[Any]:
     """Return what the page shows of a decision.
 
@@ -43,10 +49,12 @@ def panel(
     id : str
         The decision's id.
     user : str, optional
-        The user's name, where a reverse proxy gives it; otherwise the form of an override asks
-        for a name.
+        The user's name, where they have signed in; otherwise the form of an override asks for a
+        name.
     trouble : str
         Why an override of the decision was refused.
+    can_override : bool
+        Whether there is a form for an override.
     """
     try:
         decision = log.decision(id)
@@ -66,10 +74,11 @@ def panel(
         parts.append(_set_by(overridden[-1], decision["prediction"]))
     parts += _judged(production, decision, record)
 
-    if is_decision:
+    if is_decision and (overridden or can_override):
         heading = html.H3("Another decision", className=None if overridden else "unprinted")
-        parts += [heading, *map(_override, overridden), *_form(OTHER[stands], user, trouble)]
-    else:
+        parts += [heading, *map(_override, overridden)]
+        parts += _form(OTHER[stands], user, trouble) if can_override else []
+    elif not is_decision:
         parts += [html.H3("No decision"), html.P(_NO_DECISION[record.kind])]
 
     parts += [_inputs(decision), _origin(decision, record)]
@@ -133,9 +142,11 @@ def _inputs(decision: dict[str, Any]) -> Any:
 def _origin(decision: dict[str, Any], record: BatchRecord) -> Any:
     when = f"{decision['time']:%d %b %Y, %H:%M} UTC"
     source = f", from {one_line(record.source)}" if record.source else ""
+    branch = f", branch {one_line(record.branch)}" if record.branch else ""
     what = "Score" if record.kind == "portfolio" else "Decision"
     return html.P(
-        f"{what} {decision['id']}, {when}, by model version {decision['model_version']}{source}",
+        f"{what} {decision['id']}, {when}, by model version {decision['model_version']}"
+        f"{source}{branch}",
         className="hint",
     )
 

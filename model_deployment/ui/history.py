@@ -5,7 +5,7 @@ from typing import Any
 
 from dash import dcc, html
 
-from credit_risk.decision_log.batch import BatchRecord, Kind
+from credit_risk.decision_log.batch import BatchRecord
 from credit_risk.decision_log.history import search
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import overrides_of
@@ -19,6 +19,7 @@ _FIELDS = (
     ("find-since", "From", "date"),
     ("find-until", "To", "date"),
 )
+_BRANCH = ("find-branch", "Branch", "search")
 _BATCH_TITLES = ("File", "Time (UTC)", "Clients", "Green", "Red", "Rejected", "Version")
 _DECISION_TITLES = (
     "Client",
@@ -31,13 +32,20 @@ _DECISION_TITLES = (
 )
 
 
-def layout() -> list[Any]:
-    """Return the fields of a search and the place of its results."""
+def layout(*, all_branches: bool) -> list[Any]:
+    """Return the fields of a search and the place of its results.
+
+    Parameters
+    ----------
+    all_branches : bool
+        Whether decisions of several branches are found, so that one can be chosen.
+    """
     fields = []
-    for id, title, kind in _FIELDS:
+    for id, title, kind in (*_FIELDS, _BRANCH):
         label = html.Label(title, htmlFor=id)
         field = dcc.Input(id=id, type=kind, n_submit=0)
-        fields.append(html.Div([label, field], className="field"))
+        is_hidden = id == _BRANCH[0] and not all_branches
+        fields.append(html.Div([label, field], className="field", hidden=is_hidden))
     button = html.Button("Find", id="find", type="button", className="primary")
 
     return [
@@ -88,7 +96,7 @@ def _batches(records: list[BatchRecord]) -> Any:
     rows = []
     for record in records:
         link = dcc.Link(_source(record.source), href=f"./?batch={record.id}")
-        file = [link, *_kind(record.kind)]
+        file = [link, *_labels(record)]
         counts = (
             record.n_decided + record.n_rejected,
             record.n_decided - record.n_red,
@@ -119,7 +127,7 @@ def _decisions(log: DecisionLog, decisions: list[dict[str, Any]]) -> Any:
         rows.append(
             [
                 dcc.Link(_client(decision), href=f"decision?id={id}"),
-                [source, *_kind(batch.kind)],
+                [source, *_labels(batch)],
                 f"{decision['time']:%d %b %Y, %H:%M}",
                 badge(decision["prediction"]),
                 _override(overridden.get(id)),
@@ -130,9 +138,11 @@ def _decisions(log: DecisionLog, decisions: list[dict[str, Any]]) -> Any:
     return _table(_DECISION_TITLES, rows)
 
 
-def _kind(kind: Kind) -> list[Any]:
-    """Return the label of a batch that holds no decisions on applications."""
-    return [] if kind == "decision" else [" ", html.Span(kind, className="hint")]
+def _labels(record: BatchRecord) -> list[Any]:
+    """Return the label of a batch that holds no decisions on applications, and its branch."""
+    labels: list[str] = [] if record.kind == "decision" else [record.kind]
+    labels += [one_line(record.branch)] if record.branch else []
+    return [part for text in labels for part in (" ", html.Span(text, className="hint"))]
 
 
 def _source(name: str | None) -> str:

@@ -4,7 +4,10 @@ from typing import Any
 
 from dash import dcc, html
 
+from credit_risk.access.caller import Caller
+from credit_risk.access.roles import Permission
 from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, Attribute
+from credit_risk.texts import one_line
 from model_deployment.http.problem import size_text
 from model_deployment.ui import form, history
 from model_deployment.ui.result import range_text
@@ -13,38 +16,51 @@ _BANNER_MS = 5_000
 
 # The views, one address each; the script shows the one in the address. All are on one level, so
 # that addresses can be relative and the page also works behind a proxy's prefix.
-_VIEWS = (("", "Files"), ("client", "One client"), ("history", "History"))
+_VIEWS: tuple[tuple[str, str, Permission], ...] = (
+    ("", "Files", "read"),
+    ("client", "One client", "score"),
+    ("history", "History", "read"),
+)
 _STORES = ("view", "shown", "open", "overridden")
 
 
-def layout(limit: int) -> Any:
-    """Return the page.
+def layout(limit: int, caller: Caller) -> Any:
+    """Return the page, with what a caller may do.
+
+    A component that is left out has no callback that would be refused.
 
     Parameters
     ----------
     limit : int
         Most bytes of a file.
+    caller : Caller
     """
+    clock = dcc.Interval(id="clock", interval=_BANNER_MS)
+    if not caller.rights.may("read"):
+        nothing = html.P("Decisions are read and taken by other roles than yours.")
+        return html.Div([_header(caller), html.Main(nothing), clock])
     return html.Div(
         [
-            _header(),
-            _main(limit),
+            _header(caller),
+            _main(limit, caller),
             dcc.Location(id="where", refresh=False),
             *[dcc.Store(id=id) for id in _STORES],
-            dcc.Interval(id="clock", interval=_BANNER_MS),
+            clock,
         ]
     )
 
 
-def _header() -> Any:
+def _header(caller: Caller) -> Any:
     slogan = html.P("Credit decisions, green or red")
     links = [
-        dcc.Link(title, href=f"./{path}", id=f"to-{path or 'files'}") for path, title in _VIEWS
+        dcc.Link(title, href=f"./{path}", id=f"to-{path or 'files'}")
+        for path, title, permission in _VIEWS
+        if caller.rights.may(permission)
     ]
     return html.Header(
         [
             html.Img(src="assets/logo.svg", alt="", className="logo"),
-            html.Div([html.H1("Risk-O-Meter"), slogan], className="brand"),
+            html.Div([html.H1("Risk-O-Meter"), slogan, *_who(caller)], className="brand"),
             html.Nav(links, **{"aria-label": "Views"}),
             html.P(id="away", role="alert"),
             html.Div(id="banner", role="status"),
@@ -52,19 +68,29 @@ def _header() -> Any:
     )
 
 
-def _main(limit: int) -> Any:
+def _who(caller: Caller) -> list[Any]:
+    """Return who is signed in, with their roles."""
+    if not caller.name:
+        return []
+    return [html.P(f"{one_line(caller.name)} ({', '.join(caller.rights.roles)})", id="who")]
+
+
+def _main(limit: int, caller: Caller) -> Any:
+    can_score = caller.rights.may("score")
+    client = html.Section(form.layout(), id="view-client", className="card", hidden=True)
+    found = history.layout(all_branches=caller.rights.scope == "all")
     return html.Main(
         [
-            html.Div(_files(limit), id="view-files"),
-            html.Section(form.layout(), id="view-client", className="card", hidden=True),
-            html.Section(history.layout(), id="view-history", className="card", hidden=True),
+            html.Div([*(_drop(limit) if can_score else []), *_results()], id="view-files"),
+            *([client] if can_score else []),
+            html.Section(found, id="view-history", className="card", hidden=True),
             html.P(id="spoken", role="status", className="spoken"),
             html.Section(id="panel", **{"aria-label": "Decision"}),
         ]
     )
 
 
-def _files(limit: int) -> list[Any]:
+def _drop(limit: int) -> list[Any]:
     formats = f"CSV, Excel or Parquet, one client a row, up to {size_text(limit)} a file."
     template = html.A("Empty template", href="assets/template.csv", download="template.csv")
     sample = html.A("Sample file", href="assets/sample.csv", download="sample.csv")
@@ -80,6 +106,11 @@ def _files(limit: int) -> list[Any]:
             id="drop",
             **{"data-limit": str(limit), "aria-label": "Upload"},
         ),
+    ]
+
+
+def _results() -> list[Any]:
+    return [
         html.Div(id="transfers", role="log", **{"aria-label": "Uploads under way"}),
         html.Div(id="files", className="files", role="radiogroup", **{"aria-label": "Results"}),
         html.Section(id="result", **{"aria-label": "Result"}),

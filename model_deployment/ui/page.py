@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 from dash import ClientsideFunction, Dash, Input, Output, State, html, no_update
 from flask import Flask
 
+from credit_risk.access.roles import Permission
 from credit_risk.decision_log.batch import PREVIEWS_KEPT
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import NoSuchDecision, NotAllowed, override
@@ -20,7 +21,8 @@ from credit_risk.texts import one_line
 from model_deployment.http.asking import asking, note, own, user
 from model_deployment.scoring.live_model import LiveModel
 from model_deployment.scoring.service import Scoring
-from model_deployment.ui import callbacks, form, history
+from model_deployment.ui import form, history
+from model_deployment.ui.callbacks import PATH, Callbacks, guard
 from model_deployment.ui.decision_detail import panel
 from model_deployment.ui.grid_query import Rows
 from model_deployment.ui.layout import layout
@@ -29,8 +31,19 @@ from model_deployment.ui.result import logged, result
 # How long a version is called new.
 _NEW = timedelta(hours=24)
 
-# Addresses of the views other than the root.
-_PATHS = ("client", "history", "decision")
+# What the addresses of the views other than the root take.
+_VIEWS: dict[str, Permission] = {"/client": "score", "/history": "read", "/decision": "read"}
+# What each address of the page takes. Whoever has a role sees which model serves; each callback
+# takes a permission of its own. What Dash has for developers is not listed, so nobody gets in.
+PERMISSIONS: dict[str, Permission] = {
+    "/": "model",
+    **_VIEWS,
+    PATH: "model",
+    "/_dash-layout": "model",
+    "/_dash-dependencies": "model",
+    "/_dash-component-suites/<string:package_name>/<path:fingerprinted_path>": "model",
+    "/assets/<path:filename>": "model",
+}
 
 # Files come in by the `input`, outside of what React renders: the script empties it after each
 # choice, so that the same file can be chosen again.
@@ -82,16 +95,17 @@ def attach(app: Flask, production: LiveModel, log: DecisionLog, scoring: Scoring
 
     # The table and what is opened from it come with a result.
     dash.config.suppress_callback_exceptions = True
-    dash.layout = layout(app.config["MAX_CONTENT_LENGTH"])
-    for path in _PATHS:
-        app.add_url_rule(f"/{path}", f"page-{path}", dash.index)
+    dash.layout = lambda: layout(app.config["MAX_CONTENT_LENGTH"], asking())
+    for path in _VIEWS:
+        app.add_url_rule(path, f"page-{path.removeprefix('/')}", dash.index)
 
-    _show_files(dash, production, log)
-    _show_decisions(dash, production, log)
-    _show_form(dash, production, log, scoring)
-    _show_history(dash, log)
-    _show_views(dash, production)
-    callbacks.guard(app, dash)
+    page = Callbacks(dash)
+    _show_files(page, production, log)
+    _show_decisions(page, production, log)
+    _show_form(page, production, log, scoring)
+    _show_history(page, log)
+    _show_views(page, production)
+    guard(app, page)
 
     # A process learns which scripts it may hand out when it writes the page; here another one may
     # have written it.
@@ -116,10 +130,11 @@ def _policy(dash: Dash) -> str:
     return "; ".join(directives)
 
 
-def _show_files(dash: Dash, production: LiveModel, log: DecisionLog) -> None:
+def _show_files(page: Callbacks, production: LiveModel, log: DecisionLog) -> None:
     rows = Rows(log)
 
-    @dash.callback(  # type: ignore[untyped-decorator]
+    @page.add(
+        "read",
         Output("shown", "data"),
         Input("where", "search"),
     )
@@ -140,8 +155,8 @@ def _show_files(dash: Dash, production: LiveModel, log: DecisionLog) -> None:
             return {"trouble": "This was a preview, which is kept for a day."}
         return logged(record)
 
-    @dash.callback(  # type: ignore[untyped-decorator]
-        Output("result", "children"), Input("shown", "data"), prevent_initial_call=True
+    @page.add(
+        "read", Output("result", "children"), Input("shown", "data"), prevent_initial_call=True
     )
     def show_result(upload: dict[str, Any] | None) -> Any:
         if not upload:
@@ -151,7 +166,8 @@ def _show_files(dash: Dash, production: LiveModel, log: DecisionLog) -> None:
         serving = production.serving
         return result(own(log), rows, upload, serving.version if serving else None)
 
-    @dash.callback(  # type: ignore[untyped-decorator]
+    @page.add(
+        "read",
         Output("decisions", "getRowsResponse"),
         Input("decisions", "getRowsRequest"),
         prevent_initial_call=True,
@@ -170,14 +186,18 @@ def _show_files(dash: Dash, production: LiveModel, log: DecisionLog) -> None:
         return {"rowData": found, "rowCount": n}
 
 
-def _show_decisions(dash: Dash, production: LiveModel, log: DecisionLog) -> None:
-    @dash.callback(  # type: ignore[untyped-decorator]
-        Output("open", "data"), Input("decisions", "selectedRows"), prevent_initial_call=True
+def _show_decisions(page: Callbacks, production: LiveModel, log: DecisionLog) -> None:
+    @page.add(
+        "read",
+        Output("open", "data"),
+        Input("decisions", "selectedRows"),
+        prevent_initial_call=True,
     )
     def open_row(chosen: list[dict[str, Any]] | None) -> Any:
         return str(chosen[0]["id"]) if chosen else None
 
-    @dash.callback(  # type: ignore[untyped-decorator]
+    @page.add(
+        "read",
         Output("open", "data", allow_duplicate=True),
         Input("where", "search"),
         Input("where", "pathname"),
@@ -186,16 +206,16 @@ def _show_decisions(dash: Dash, production: LiveModel, log: DecisionLog) -> None
     def open_asked(search: str | None, pathname: str | None) -> Any:
         return _asked(search, "id") if (pathname or "").endswith("/decision") else None
 
-    @dash.callback(  # type: ignore[untyped-decorator]
-        Output("panel", "children"), Input("open", "data"), prevent_initial_call=True
-    )
+    @page.add("read", Output("panel", "children"), Input("open", "data"), prevent_initial_call=True)
     def show_panel(id: str | None) -> Any:
         if not id:
             return []
         note("decision", str(id))
-        return panel(own(log), production, str(id), user())
+        can_override = asking().rights.may("override")
+        return panel(own(log), production, str(id), user(), can_override=can_override)
 
-    @dash.callback(  # type: ignore[untyped-decorator]
+    @page.add(
+        "override",
         Output("panel", "children", allow_duplicate=True),
         Output("overridden", "data"),
         Input("override-set", "n_clicks"),
@@ -224,13 +244,13 @@ def _show_decisions(dash: Dash, production: LiveModel, log: DecisionLog) -> None
         note("override", id, 201)
         return panel(mine, production, id, who), event["_id"]
 
-    dash.clientside_callback(
+    page.dash.clientside_callback(
         ClientsideFunction("riskometer", "enter"),
         Output("panel", "title"),
         Input("panel", "children"),
         prevent_initial_call=True,
     )
-    dash.clientside_callback(
+    page.dash.clientside_callback(
         ClientsideFunction("riskometer", "refresh"),
         Output("spoken", "children"),
         Input("overridden", "data"),
@@ -238,8 +258,9 @@ def _show_decisions(dash: Dash, production: LiveModel, log: DecisionLog) -> None
     )
 
 
-def _show_form(dash: Dash, production: LiveModel, log: DecisionLog, scoring: Scoring) -> None:
-    @dash.callback(  # type: ignore[untyped-decorator]
+def _show_form(page: Callbacks, production: LiveModel, log: DecisionLog, scoring: Scoring) -> None:
+    @page.add(
+        "score",
         Output("judged", "children"),
         Output("take", "disabled"),
         Input("application", "data"),
@@ -260,8 +281,9 @@ def _show_form(dash: Dash, production: LiveModel, log: DecisionLog, scoring: Sco
         return parts, off
 
 
-def _show_history(dash: Dash, log: DecisionLog) -> None:
-    @dash.callback(  # type: ignore[untyped-decorator]
+def _show_history(page: Callbacks, log: DecisionLog) -> None:
+    @page.add(
+        "read",
         Output("found", "children"),
         Input("find", "n_clicks"),
         Input("view", "data"),
@@ -269,46 +291,65 @@ def _show_history(dash: Dash, log: DecisionLog) -> None:
         State("find-text", "value"),
         State("find-since", "value"),
         State("find-until", "value"),
+        State("find-branch", "value"),
     )
     def find(
-        _: int, view: str, __: int, text: str | None, since: str | None, until: str | None
+        _: int,
+        view: str,
+        __: int,
+        text: str | None,
+        since: str | None,
+        until: str | None,
+        branch: str | None,
     ) -> Any:
         if view != "history":
             return no_update
         note("history")
-        return history.found(own(log), text or "", since, until, None)
+        return history.found(own(log, _name(branch)), text or "", since, until, None)
 
-    @dash.callback(  # type: ignore[untyped-decorator]
+    @page.add(
+        "read",
         Output("found", "children", allow_duplicate=True),
         Input("older", "n_clicks"),
         State("older", "value"),
         State("find-text", "value"),
         State("find-since", "value"),
         State("find-until", "value"),
+        State("find-branch", "value"),
         prevent_initial_call=True,
     )
     def older(
-        clicks: int | None, before: str, text: str | None, since: str | None, until: str | None
+        clicks: int | None,
+        before: str,
+        text: str | None,
+        since: str | None,
+        until: str | None,
+        branch: str | None,
     ) -> Any:
         if not clicks:
             return no_update
         note("history")
-        return history.found(own(log), text or "", since, until, str(before))
+        return history.found(own(log, _name(branch)), text or "", since, until, str(before))
 
 
-def _show_views(dash: Dash, production: LiveModel) -> None:
-    @dash.callback(Output("banner", "children"), Input("clock", "n_intervals"))  # type: ignore[untyped-decorator]
+def _name(branch: object) -> str | None:
+    """Return the branch that was typed; what else a caller may send is no branch."""
+    return (branch.strip() or None) if isinstance(branch, str) else None
+
+
+def _show_views(page: Callbacks, production: LiveModel) -> None:
+    @page.add("model", Output("banner", "children"), Input("clock", "n_intervals"))
     def show_banner(_: int) -> Any:
         return banner(production)
 
-    dash.clientside_callback(
+    page.dash.clientside_callback(
         ClientsideFunction("riskometer", "watch"),
         Output("away", "children"),
         Input("clock", "n_intervals"),
         prevent_initial_call=True,
     )
     # The script shows the view.
-    dash.clientside_callback(
+    page.dash.clientside_callback(
         ClientsideFunction("riskometer", "show"),
         Output("view", "data"),
         Input("where", "pathname"),

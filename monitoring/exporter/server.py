@@ -6,6 +6,7 @@ another is started, and the last page stands meanwhile.
 """
 
 import argparse
+import json
 import logging
 import multiprocessing
 import os
@@ -17,18 +18,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
 
 from credit_risk.access.access_log import AccessLog, Entry
+from credit_risk.access.notice import notices
 from credit_risk.access.policy import METRICS, REASONS, AccessDenied, AccessPolicy
+from credit_risk.access.roles import Permission
 from credit_risk.settings import Settings, read_settings
 from monitoring.exporter import dependencies, worker_process
-from monitoring.exporter.web import PATHS, REPORTS, Answer, Site
+from monitoring.exporter.web import LIST, PATHS, REPORTS, RUNBOOK_PATH, Answer, Site
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PROBLEM = "application/problem+json"
 # Far longer than any refresh: a child that sends nothing for this long, apart from its interval,
 # hangs.
 PATIENCE_SECONDS = 600
@@ -36,6 +41,15 @@ RESTART_SECONDS = 5
 # Connections at a time: those who scrape and read are few.
 CONNECTIONS = 128
 HEALTHZ = "/healthz"
+REPORT = f"{REPORTS}<id>"
+# What each route takes; nobody gets in by one that is not listed.
+PERMISSIONS: dict[str, Permission] = {
+    METRICS: "metrics",
+    LIST: "reports",
+    REPORT: "reports",
+    RUNBOOK_PATH: "reports",
+}
+UNMATCHED = "unmatched"
 GRACE_SECONDS = 5
 STOPS = (signal.SIGTERM, signal.SIGINT)
 # Otherwise there is one more series for each metric, which nobody needs.
@@ -132,24 +146,23 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with the metrics, a sign of life, or a page for people."""
         path = self.path.partition("?")[0]
+        route = _route(path)
         entry, caller = Entry(), None
         headers = [(name.lower(), value) for name, value in self.headers.items()]
 
+        access = self.server.access
         try:
-            caller = self.server.access.caller(self.command, path, headers, self.client_address[0])
+            caller = access.caller(self.command, path, headers, self.client_address[0])
+            if route not in (HEALTHZ, UNMATCHED):
+                access.require(caller, PERMISSIONS.get(route))
         except AccessDenied as denied:
+            caller = denied.caller
             entry.refuse(denied.reason)
             self.server.refusals.labels(denied.reason).inc()
-            challenge = {"WWW-Authenticate": "Bearer"} if denied.status == 401 else {}
-            status = self._answer(Answer(denied.status, f"{denied}\n".encode(), headers=challenge))
+            status = self._answer(_refusal(denied))
         else:
             status = self._page(path, entry)
 
-        route = "unmatched"
-        if path.startswith(REPORTS):
-            route = f"{REPORTS}<id>"
-        elif path in (METRICS, HEALTHZ, *PATHS):
-            route = path
         self.server.access_log.write(
             entry, caller, self.client_address[0], self.command, route, status
         )
@@ -185,6 +198,25 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: a scrape every few seconds is not news."""
+
+
+def _route(path: str) -> str:
+    """Return the rule of a path."""
+    if path.startswith(REPORTS):
+        return REPORT
+    return path if path in (METRICS, HEALTHZ, *PATHS) else UNMATCHED
+
+
+def _refusal(denied: AccessDenied) -> Answer:
+    """Return a refusal as a problem document (RFC 9457), as the Risk-O-Meter answers it."""
+    body = {
+        "type": f"urn:risk-o-meter:{denied.reason}",
+        "title": HTTPStatus(denied.status).phrase,
+        "status": denied.status,
+        "detail": str(denied),
+    }
+    headers = {"WWW-Authenticate": "Bearer"} if denied.status == 401 else {}
+    return Answer(denied.status, json.dumps(body).encode(), PROBLEM, headers)
 
 
 @contextmanager
@@ -263,6 +295,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = read_settings()
+    about_access = notices(settings, settings.exporter_port)
     try:
         server = Server(settings.bind_address, settings.exporter_port, settings)
     except OSError as error:
@@ -270,6 +303,9 @@ def main(arguments: list[str] | None = None) -> None:
             f"EXPORTER_PORT {settings.exporter_port} on {settings.bind_address} cannot be had: "
             f"{error.strerror}"
         )
+
+    for level, text in about_access:
+        logger.log(level, text)
 
     # A SystemExit that is raised while a finalizer runs is lost: then the alarm ends the process,
     # and the closed pipe ends its child.

@@ -19,7 +19,8 @@ from monitoring.reports.report_store import NoSuchReport, Report, ReportStore, R
 RUNBOOK = Path(__file__).parents[1] / "runbook.md"
 LIST = "/reports"
 REPORTS = "/reports/"
-PATHS = (LIST, "/runbook")
+RUNBOOK_PATH = "/runbook"
+PATHS = (LIST, RUNBOOK_PATH)
 PER_PAGE = 50
 # Readers of reports at a time: each report is 4 MB in memory until its reader has it. Others are
 # asked to come back.
@@ -104,7 +105,7 @@ class Site:
     def answer(self, target: str) -> Answer:
         """Return the answer to a request."""
         path, _, query = target.partition("?")
-        if path == "/runbook":
+        if path == RUNBOOK_PATH:
             return _page("Runbook", _runbook())
 
         try:

@@ -154,6 +154,22 @@ def test_a_taken_port_is_one_line(settings):
     )
 
 
+def test_wrong_roles_file_is_one_line(settings, tmp_path):
+    (tmp_path / "roles.toml").write_text("[clark]\n")
+    wrong = settings.model_copy(update={"roles_file": tmp_path / "roles.toml"})
+    done = subprocess.run(
+        COMMAND,
+        env=os.environ | variables(wrong),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ROLES_FILE {tmp_path}/roles.toml, clark")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_command_has_a_help_text():
     shown = subprocess.run(
         [*COMMAND, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True

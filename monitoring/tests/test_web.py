@@ -17,10 +17,12 @@ import pytest
 from pydantic import SecretStr
 
 from credit_risk.access.access_log import AccessLog
+from credit_risk.access.roles import PERMISSIONS
 from credit_risk.decision_log.log import open_log
 from credit_risk.keys import digest
 from credit_risk.storage.backends import open_blobs, open_documents
 from monitoring import kinds
+from monitoring.exporter import server as server_module
 from monitoring.exporter import web
 from monitoring.exporter.server import Handler, Server, serving
 from monitoring.exporter.web import PER_PAGE, Site
@@ -242,11 +244,17 @@ def test_a_reader_that_does_not_read_is_disconnected(exporter, put_report, monke
 def closed(settings, tmp_path) -> Iterator[Server]:
     """An exporter with keys, and a user's name from who asks."""
     (tmp_path / "scrape-key").write_text("s" * 32)
+    (tmp_path / "roles.toml").write_text(
+        "".join(f'[{role}]\ngroups = ["{role}"]\n' for role in ROLES)
+    )
+    ends = (f"ops:{digest('k' * 32)}:2099-12-31", f"old:{digest('o' * 32)}:2026-01-31")
     more = {
-        "api_keys": SecretStr(f"ops:{digest('k' * 32)}"),
+        "api_keys": SecretStr(",".join(ends)),
         "user_header": "X-Forwarded-User",
+        "groups_header": "X-Forwarded-Groups",
         "trusted_proxies": "127.0.0.2",
         "scrape_key_file": tmp_path / "scrape-key",
+        "roles_file": tmp_path / "roles.toml",
     }
     server = Server("127.0.0.1", free_port(), settings.model_copy(update=more))
     server.page = b"a 1\n"
@@ -254,8 +262,26 @@ def closed(settings, tmp_path) -> Iterator[Server]:
         yield server
 
 
-PROXIED = {"X-Forwarded-User": "ann"}
-KEY, SCRAPE, WRONG = ({"Authorization": f"Bearer {key * 32}"} for key in "ksx")
+ROLES = ("clerk", "reviewer", "data-scientist", "approver", "auditor", "operator", "service")
+KEY, OLD, SCRAPE, WRONG = ({"Authorization": f"Bearer {key * 32}"} for key in "kosx")
+
+
+def user(*roles: str) -> dict[str, str]:
+    return {"X-Forwarded-User": "ann", "X-Forwarded-Groups": ",".join(roles)}
+
+
+PROXIED = user("operator")
+
+
+def ask_as(
+    server: Server, path: str, headers: dict[str, str], peer: str = "127.0.0.2"
+) -> tuple[HTTPResponse, str]:
+    """Return the answer to a request from an address, which is the proxy's unless given."""
+    connection = HTTPConnection("127.0.0.1", server.server_port, source_address=(peer, 0))
+    with closing(connection):
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer, answer.read().decode()
 
 
 @pytest.mark.parametrize(
@@ -263,35 +289,90 @@ KEY, SCRAPE, WRONG = ({"Authorization": f"Bearer {key * 32}"} for key in "ksx")
     [
         ({}, "127.0.0.1", 403, 403),
         (PROXIED, "127.0.0.1", 403, 403),
-        (PROXIED, "127.0.0.2", 200, 200),
-        (KEY, "127.0.0.1", 200, 200),
+        (user(), "127.0.0.2", 403, 403),
+        (user("clerk"), "127.0.0.2", 403, 403),
+        (user("reviewer"), "127.0.0.2", 403, 403),
+        (user("data-scientist"), "127.0.0.2", 403, 200),
+        (user("approver"), "127.0.0.2", 403, 200),
+        (user("auditor"), "127.0.0.2", 403, 200),
+        (user("operator"), "127.0.0.2", 200, 200),
+        (user("service"), "127.0.0.2", 403, 403),
+        (user("clerk", "auditor"), "127.0.0.2", 403, 200),
+        (user("scraper"), "127.0.0.2", 403, 403),
+        (KEY, "127.0.0.1", 403, 403),
+        (OLD, "127.0.0.1", 401, 401),
         (SCRAPE, "127.0.0.1", 200, 401),
         (WRONG, "127.0.0.1", 401, 401),
     ],
 )
-def test_a_closed_exporter_requires_a_user_or_a_key(
+def test_each_role_may_read_on_the_exporter_what_is_its_own(
     closed, put_report, headers, peer, figures, pages
 ):
     def status(path: str) -> int:
-        connection = HTTPConnection("127.0.0.1", closed.server_port, source_address=(peer, 0))
-        connection.request("GET", path, headers=headers)
-        return connection.getresponse().status
+        return ask_as(closed, path, headers, peer)[0].status
 
     report = f"/reports/{put_report()}"
     assert status("/healthz") == 200
     assert status("/metrics") == figures
-    for path in ("/runbook", "/reports", report, "//runbook", "/metrics/"):
-        assert status(path) in (pages, 404 if pages == 200 else pages)
-    assert status(report) == pages
+    for path in ("/runbook", "/reports", report, "/reports/latest"):
+        assert status(path) in (pages, 303 if pages == 200 else pages), path
+    # Another spelling of an address opens nothing more.
+    for path in ("//runbook", "/REPORTS", "/runbook/"):
+        assert status(path) in (pages, 401, 404), path
+    for path in ("//metrics", "/metrics/", "/reports/../metrics"):
+        assert status(path) in (figures, 401, 404), path
+
+
+def test_permissions_of_the_pages_are_those_that_this_file_expects():
+    expected = {"/metrics": "metrics", "/reports": "reports", "/reports/<id>": "reports"}
+    assert expected | {"/runbook": "reports"} == server_module.PERMISSIONS
+    for role in ROLES:
+        reads = role in ("data-scientist", "approver", "auditor", "operator")
+        assert ("reports" in PERMISSIONS[role], "metrics" in PERMISSIONS[role]) == (
+            reads,
+            role == "operator",
+        )
+
+
+def test_route_that_is_in_no_table_is_closed_to_everybody(closed, monkeypatch):
+    monkeypatch.setattr(server_module, "PERMISSIONS", {})
+    for path in ("/metrics", "/reports", "/reports/x", "/runbook"):
+        answer, text = ask_as(closed, path, user(*ROLES))
+        assert (answer.status, json.loads(text)["type"]) == (403, "urn:risk-o-meter:not-permitted")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "reason"),
+    [
+        ("/reports", user("clerk"), 403, "not-permitted"),
+        ("/metrics", user("auditor"), 403, "not-permitted"),
+        ("/runbook", user(), 403, "no-role"),
+        ("/reports", OLD, 401, "expired-key"),
+        ("/reports", {}, 403, "no-user"),
+    ],
+)
+def test_refusal_is_a_problem_and_is_counted_and_logged(closed, path, headers, status, reason):
+    lines = io.StringIO()
+    closed.access_log.close()
+    closed.access_log = AccessLog(lines)
+    answer, text = ask_as(closed, path, headers)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    body = json.loads(text)
+    assert (answer.status, body["status"]) == (status, status)
+    assert body["type"] == f"urn:risk-o-meter:{reason}"
+    assert (answer.headers["WWW-Authenticate"] == "Bearer") is (status == 401)
+    assert f'exporter_refusals_total{{reason="{reason}"}} 1.0'.encode() in closed.metrics()
+    wait_for(lambda: lines.getvalue().count("\n") == 1, what="the line")
+    said = json.loads(lines.getvalue())
+    assert (said["what"], said["reason"], said["status"]) == ("refused", reason, status)
+    assert said["who"] == ("ann" if "X-Forwarded-User" in headers else None)
 
 
 def test_readers_of_reports_are_logged(closed, put_report):
     id, lines = put_report(), io.StringIO()
     closed.access_log.close()
     closed.access_log = AccessLog(lines)
-    connection = HTTPConnection("127.0.0.1", closed.server_port, source_address=("127.0.0.2", 0))
-    connection.request("GET", f"/reports/{id}?x=1", headers=PROXIED)
-    assert connection.getresponse().status == 200
+    assert ask_as(closed, f"/reports/{id}?x=1", PROXIED)[0].status == 200
     wait_for(lambda: lines.getvalue().count("\n") == 1, what="the first line")
     get(closed, f"/reports/{id}")
     wait_for(lambda: lines.getvalue().count("\n") == 2, what="both lines")

@@ -32,7 +32,7 @@ def variables(settings: Settings) -> dict[str, str]:
         name: v.get_secret_value() if isinstance(v, SecretStr) else v
         for name, v in settings.model_dump().items()
     }
-    return {name.upper(): str(value) for name, value in plain.items()}
+    return {name.upper(): str(value) for name, value in plain.items() if value is not None}
 
 
 @contextmanager

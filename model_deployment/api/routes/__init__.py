@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response
 
+from credit_risk.access.roles import Permission
 from credit_risk.decision_log.log import DecisionLog
 from model_deployment.api.openapi import document
 from model_deployment.api.operation import PRIVATE
@@ -24,6 +25,23 @@ OPERATIONS = (
 )
 # What describes the API needs no key: it is read before there is one.
 PUBLIC = tuple(operation.path for operation in OPERATIONS if operation.public)
+
+
+def permissions() -> dict[str, Permission]:
+    """Return what each address takes that is not public, by its rule.
+
+    Raises
+    ------
+    ValueError
+        When two operations at one address take different ones: addresses are checked.
+    """
+    found: dict[str, Permission] = {}
+    for operation in OPERATIONS:
+        if operation.permission is None:
+            continue
+        if found.setdefault(operation.rule, operation.permission) != operation.permission:
+            raise ValueError(f"{operation.rule} takes two permissions")
+    return found
 
 
 def blueprints(

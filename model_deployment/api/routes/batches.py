@@ -28,6 +28,12 @@ _PARAMETERS = (
     path_parameter("id", "Of a batch, as answers have it."),
     path_parameter("form", "Of the file.", {"enum": list(TYPES)}),
 )
+_BRANCH = {
+    "name": "branch",
+    "in": "query",
+    "description": "Only if the batch is this branch's; for who sees more than one.",
+    "schema": {"type": "string"},
+}
 _FILE: dict[str, Holds] = {
     CSV: {"type": "string"},
     EXCEL: {"type": "string", "format": "binary"},
@@ -41,7 +47,8 @@ BATCH = Operation(
     "Decisions, overrides, inputs, reasons, version and ids of what came in one request or file.",
     {200: ("The file.", _FILE)},
     (*READ, 404, 413, 503),
-    _PARAMETERS,
+    (*_PARAMETERS, _BRANCH),
+    permission="export",
 )
 BATCH_WITH_ITS_FILE = Operation(
     "post",
@@ -54,6 +61,7 @@ BATCH_WITH_ITS_FILE = Operation(
     (*WRITE, 404),
     _PARAMETERS,
     {FORM: file_body("The file that was decided on.")},
+    permission="export",
 )
 
 
@@ -68,7 +76,7 @@ def register(api: Blueprint, production: LiveModel, log: DecisionLog) -> None:
         if form not in TYPES:
             detail = f"A batch is available as {' or '.join(TYPES)}, not as {form}."
             raise Problem(404, "not-found", detail)
-        record = own(log).batch(id)
+        record = own(log, request.args.get("branch")).batch(id)
         if record is None:
             raise Problem(404, "not-found", f"There is no batch {id}.")
 

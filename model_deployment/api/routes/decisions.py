@@ -51,6 +51,7 @@ DECISION = Operation(
     {200: ("The decision.", {JSON: LoggedDecision})},
     (*READ, 404, 503),
     (_ID,),
+    permission="read",
 )
 OVERRIDE = Operation(
     "post",
@@ -67,6 +68,7 @@ OVERRIDE = Operation(
             {"prediction": "green", "by": "Ann Example", "reason": "A guarantor signed today"},
         )
     },
+    permission="override",
 )
 
 
@@ -81,7 +83,7 @@ def register(api: Blueprint, production: LiveModel, log: DecisionLog) -> None:
 
     @OVERRIDE.route(api)
     def set_override(id: str) -> Response:
-        """Set a decision to the other colour; `by` is the user whom a trusted proxy names."""
+        """Set a decision to the other colour; `by` is the user's name, where there is one."""
         note("override", id)
         sent = parse(sent_json(), "object with prediction, by and reason", SMALL)
         if isinstance(sent, dict) and (name := user()):
@@ -112,6 +114,7 @@ def _logged(log: DecisionLog, production: LiveModel, id: str) -> dict[str, Any]:
         "time": found["time"].isoformat(),
         "source": record.source,
         "caller": record.caller,
+        "branch": record.branch,
         "kind": record.kind,
         "threshold": record.threshold,
         "base_rate": record.base_rate,

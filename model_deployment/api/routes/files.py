@@ -71,6 +71,7 @@ FILES = Operation(
             },
         }
     },
+    permission="score",
 )
 
 

@@ -19,6 +19,7 @@ MODEL = Operation(
     "Its version, the digest of its file, who approved it and when.",
     {200: ("The Production model.", {JSON: Model})},
     (*READ, 503),
+    permission="model",
 )
 SCHEMA = Operation(
     "get",
@@ -28,6 +29,7 @@ SCHEMA = Operation(
     "The same as `Application` below.",
     {200: ("The schema.", {_JSON_SCHEMA: {"type": "object"}})},
     READ,
+    permission="model",
 )
 
 

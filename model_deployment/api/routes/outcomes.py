@@ -43,6 +43,7 @@ OUTCOMES = Operation(
         FORM: file_body("A CSV, a workbook, or Parquet."),
     },
     NothingTaken,
+    permission="outcomes",
 )
 
 

@@ -75,6 +75,7 @@ SCORE = Operation(
             "override": {"operationId": "override", "parameters": _DECISION},
         }
     },
+    permission="score",
 )
 
 
