@@ -7,11 +7,12 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 from pydantic import ValidationError
 
+from credit_risk.approvals_api import ServiceFailed, open_api
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.proof.verify import verify
 from credit_risk.registry.approval_log import Approval, history
-from credit_risk.registry.approvals import ApprovalRejected, adopt, approve, rollback
-from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
+from credit_risk.registry.approvals import adopt, approve, rollback
+from credit_risk.registry.errors import ApprovalRejected, NoSuchVersion, RegistryUnavailable
 from credit_risk.registry.in_force import in_force
 from credit_risk.registry.registry import Registry, open_registry
 from credit_risk.scoring.stored import ModelRefused
@@ -21,6 +22,14 @@ from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from credit_risk.training_data.data import read_training
 from credit_risk.training_data.snapshots import make
+
+# What the approvals service calls what each command does.
+_ROUTES = {
+    "propose": "proposals",
+    "approve": "approvals",
+    "rollback": "rollbacks",
+    "adopt": "adoptions",
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -32,14 +41,24 @@ def _parser() -> argparse.ArgumentParser:
     adopting = commands.add_parser(
         "adopt", help="note a version that training did not, for approve"
     )
-    for command in (approving, adopting):
+    proposing = commands.add_parser(
+        "propose", help="propose a version, for somebody else to approve"
+    )
+    for command in (approving, adopting, proposing):
         command.add_argument(
             "--version", required=True, help="number of the version, as MLflow shows it"
         )
 
     rolling = commands.add_parser("rollback", help="make the version before Production again")
     for command in (approving, adopting, rolling):
-        command.add_argument("--by", required=True, help="who decides")
+        command.add_argument(
+            "--break-glass",
+            action="store_true",
+            help="write the log here, past the approvals service and without a second person; "
+            "an alert says so",
+        )
+    for command in (approving, adopting, proposing, rolling):
+        command.add_argument("--by", help="who decides; not where APPROVALS_TOKEN says so")
         command.add_argument("--reason", required=True, help="why")
 
     commands.add_parser("approvals", help="list who made which version Production, when and why")
@@ -61,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 def _line(a: Approval) -> str:
     when = a.time.strftime("%Y-%m-%d %H:%M UTC") if a.time else "-"
     forced = " (forced)" if a.forced else ""
+    forced += " (break-glass)" if a.break_glass else ""
     reason = f": {one_line(a.reason)}" if a.reason else ""
 
     return f"{when:<20}  {a.kind:<8}  version {a.version:<4}  by {one_line(a.by)}{forced}{reason}"
@@ -144,6 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
         ModelRefused,
         RegistryUnavailable,
         LogUnavailable,
+        ServiceFailed,
         ValidationError,
     ) as error:
         print(f"{args.command}: {error}", file=sys.stderr)
@@ -156,19 +177,53 @@ def main(arguments: list[str] | None = None) -> int:
 def _decide(args: argparse.Namespace) -> list[str]:
     """Run a command on approvals, and return the lines to print."""
     settings = Settings()
+    if args.command in _ROUTES and settings.has_tokens and not getattr(args, "break_glass", False):
+        return [_ask_service(args, settings)]
+
     registry = open_registry(settings)
     log = open_log(settings)
-
-    if args.command == "approve":
-        made = approve(registry, log, args.version, args.by, args.reason, forced=args.force)
-    elif args.command == "adopt":
-        made = adopt(registry, log, args.version, args.by, args.reason)
-    elif args.command == "rollback":
-        made = rollback(registry, log, args.by, args.reason)
-    else:
+    if args.command == "approvals":
         return _listed(registry, log, settings.follow_alias)
 
+    _check_direct(args, settings)
+    more = {"break_glass": args.break_glass}
+    if args.command == "approve":
+        more["forced"] = args.force
+        made = approve(registry, log, args.version, args.by, args.reason, **more)
+    elif args.command == "adopt":
+        made = adopt(registry, log, args.version, args.by, args.reason, **more)
+    else:
+        made = rollback(registry, log, args.by, args.reason, **more)
+
     return [_line(made)]
+
+
+def _ask_service(args: argparse.Namespace, settings: Settings) -> str:
+    """Have the approvals service do what a command says, and return what came of it."""
+    body = {"reason": args.reason}
+    if args.by:
+        body["by"] = args.by
+    if args.command != "rollback":
+        body["version"] = args.version
+    if args.command == "approve":
+        body["forced"] = args.force
+    return open_api(settings.approvals_url).post(_ROUTES[args.command], body)
+
+
+def _check_direct(args: argparse.Namespace, settings: Settings) -> None:
+    """Check that a command may write the log itself."""
+    if args.command == "propose":
+        raise ApprovalRejected(
+            "versions are proposed where OIDC_ISSUER or IAP_AUDIENCE is set; "
+            "here approving takes one person"
+        )
+    if args.break_glass and not settings.has_tokens:
+        raise ApprovalRejected(
+            "--break-glass goes past the approvals service, which runs where OIDC_ISSUER or "
+            "IAP_AUDIENCE is set: leave it out"
+        )
+    if args.by is None:
+        _parser().error("the following arguments are required: --by")
 
 
 if __name__ == "__main__":

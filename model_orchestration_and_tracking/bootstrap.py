@@ -4,7 +4,7 @@ A one-shot job that can be run again, twice at once, and after being killed at a
 at what is there and does what is missing. It trains through the deployment, as everybody does, and
 approves version 1 in its own name, with the approver's credential, which no flow has. From then on
 only a person decides: once anybody has decided, it never does anything again, whatever happens to
-the registry.
+the registry. Where it takes two people to approve a version, it approves none.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from prefect.client.schemas.objects import FlowRun
 
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.approval_log import decisions, open_collection
-from credit_risk.registry.approvals import ApprovalRejected, approve
-from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
+from credit_risk.registry.approvals import approve
+from credit_risk.registry.errors import ApprovalRejected, NoSuchVersion, RegistryUnavailable
 from credit_risk.registry.in_force import in_force
 from credit_risk.registry.registry import Registry, open_registry
 from credit_risk.settings import Settings
@@ -38,7 +38,12 @@ T = TypeVar("T")
 
 
 def bootstrap(
-    registry: Registry, log: DecisionLog, train: Callable[[], None], say: Say = say
+    registry: Registry,
+    log: DecisionLog,
+    train: Callable[[], None],
+    say: Say = say,
+    *,
+    needs_two: bool = False,
 ) -> None:
     """Train and approve the first version, unless one was ever decided on.
 
@@ -46,6 +51,8 @@ def bootstrap(
     ----------
     train : callable
         Trains a model and returns when it is registered; called only when the registry is empty.
+    needs_two : bool
+        Whether it takes two people to approve a version; then none is approved.
 
     Raises
     ------
@@ -68,6 +75,8 @@ def bootstrap(
         say(now.astray)
     elif now.approval is None and first.number != FIRST:
         say("the registry's first version was deleted: a person decides which one is Production")
+    elif now.approval is None and needs_two:
+        say(f"version {FIRST} waits for two people to approve it, at the approvals service")
     elif now.approval is None:
         try:
             approve(registry, log, FIRST, BY, REASON)
@@ -149,7 +158,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         until(registry.versions, options.wait)
         until(log.ping, options.wait)
-        bootstrap(registry, log, lambda: train_by_deployment(settings, options.timeout))
+        bootstrap(
+            registry,
+            log,
+            lambda: train_by_deployment(settings, options.timeout),
+            needs_two=settings.needs_two,
+        )
     except (
         RunFailed,
         ApprovalRejected,

@@ -248,7 +248,9 @@ def note(
             f"version {version.number} is stored otherwise than it was trained, and is not noted"
         )
     tags = gate.tags() | {REFERENCE_DIGEST: reference}
-    note_registered(log, replace(version, digest=digest, tags=tags))
+    # Who started this run is known where it was started by the approvals service.
+    flow_run = runtime.flow_run.id
+    note_registered(log, replace(version, digest=digest, tags=tags), flow_run)
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)

@@ -4,10 +4,13 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from credit_risk.access import roles
+from credit_risk.access.policy import REASONS
 from credit_risk.settings import Settings
 from model_deployment.api.routes import OPERATIONS
 from model_deployment.api.schemas import Decided
@@ -15,6 +18,7 @@ from model_deployment.api.schemas import Decided
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
+ACCESS = DOCS / "access.md"
 MOST_WORDS = 1100
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -44,9 +48,11 @@ def commands(page: Path) -> str:
     return "".join(text for language, text in _BLOCK.findall(page.read_text()) if not language)
 
 
-def table(page: Path, heading: str) -> list[list[str]]:
-    """Return the rows of the first table below a heading, without its head."""
+def table(page: Path, heading: str, n: int | None = None) -> list[list[str]]:
+    """Return the rows below a heading, without the head: of one table, or of all as one."""
     below = page.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    if n is not None:
+        below = [part for part in below.split("\n\n") if part.lstrip().startswith("|")][n]
     lines = [line.strip().strip("|") for line in below.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.split(" | ")] for line in lines[2:]]
 
@@ -169,6 +175,35 @@ def test_the_page_on_the_api_has_every_route():
     assert rows == [(operation.method, operation.path) for operation in OPERATIONS]
 
 
+def test_the_page_on_access_has_the_rights_of_each_role():
+    rows = {row[0].strip("`"): row[1:] for row in table(ACCESS, "Roles", n=0)}
+    rights = {role: set(re.findall(r"`([\w-]+)`", row[0])) for role, row in rows.items()}
+    assert rights == roles.PERMISSIONS
+    scopes = {"all": "all", "branch": "the branch", "own": "its own"}
+    for role, row in rows.items():
+        one = roles.Roles({role: roles.Members(groups=["g"])}).of("", ["g"])
+        assert row[1] == (scopes[one.scope] if one.may("read") else "none"), role
+
+
+def test_the_page_on_access_explains_each_right():
+    rows = table(ACCESS, "Roles", n=1)
+    named = [right for row in rows for right in re.findall(r"`([\w-]+)`", row[0])]
+    assert sorted(named) == sorted(get_args(roles.Permission))
+
+
+def test_the_page_on_access_has_every_reason_for_a_denial():
+    rows = table(ACCESS, "Denials")
+    assert {reason for row in rows for reason in re.findall(r"`([\w-]+)`", row[1])} == set(REASONS)
+
+
+def test_the_file_of_roles_on_the_page_on_access_is_valid(tmp_path):
+    (shown,) = (text for language, text in _BLOCK.findall(ACCESS.read_text()) if language == "toml")
+    (tmp_path / "roles.toml").write_text(shown)
+    read = roles.read_roles(tmp_path / "roles.toml")
+    assert read.of("bo@bank.example", ["credit-clerks"]).roles == ("approver", "clerk")
+    assert len(read) == 4
+
+
 def test_the_page_on_monitoring_has_every_alert():
     groups = yaml.safe_load((ROOT / "prometheus" / "rules" / "alerts.yml").read_text())["groups"]
     rules = [
@@ -185,7 +220,8 @@ def test_metrics_named_on_a_page_are_served(page):
     listed = re.findall(
         r"^\| `(\w+)`", (ROOT / "monitoring" / "metrics.md").read_text(), re.MULTILINE
     )
-    known = {*listed, *re.findall(r"`(riskometer_\w+)`", (DOCS / "contracts.md").read_text())}
+    others = r"`(riskometer_\w+|credit_risk_approvals_\w+)`"
+    known = {*listed, *re.findall(others, (DOCS / "contracts.md").read_text())}
     assert set(re.findall(r"`((?:credit_risk|riskometer)_\w+)`", prose(page))) <= known
 
 

@@ -183,7 +183,8 @@ def test_each_service_logs_in_to_mlflow_as_the_right_user(tmp_path):
         "training-worker"
     }
     assert {name for name, login in users.items() if login == "{secret:mlflow-approver}"} == {
-        "first-model"
+        "first-model",
+        "approvals",
     }
     readers = {"risk-o-meter", "evidently-exporter", "reporting-worker", "scoring-worker"}
     assert {name for name, login in users.items() if login == "{secret:mlflow-serving}"} == readers
@@ -192,7 +193,32 @@ def test_each_service_logs_in_to_mlflow_as_the_right_user(tmp_path):
     } - readers - {
         "training-worker",
         "first-model",
+        "approvals",
     }
+
+
+WITH_TOKENS = {"oidc_issuer": "https://id.example", "oidc_audience": "x", "roles_file": "my/r.toml"}
+
+
+def test_the_approvals_service_runs_where_tokens_identify_people(tmp_path):
+    (service,) = (s for s in SERVICES if s.name == "approvals")
+    assert not service.wanted(stack_of(tmp_path).environment())
+    given = stack_of(tmp_path, **WITH_TOKENS).environment()
+    assert service.wanted(given)
+    assert given["ROLES_FILE"] == f"{ROOT}/my/r.toml"
+    assert given["APPROVALS_URL"] == service.address(given)
+    held = environment_of("approvals", given)
+    assert held["MLFLOW_TRACKING_USERNAME"] == "approver"
+    assert {"DECISION_LOG", "PREFECT_API_AUTH_STRING"} <= set(held)
+    elsewhere = stack_of(tmp_path, approvals_url="https://approvals.example", **WITH_TOKENS)
+    assert elsewhere.environment()["APPROVALS_URL"] == "https://approvals.example"
+
+
+def test_a_setting_that_is_not_set_is_no_variable(tmp_path):
+    """As a text, None would be a value that no service takes."""
+    environment = stack_of(tmp_path).environment()
+    assert {"ROLES_FILE", "FOUR_EYES"}.isdisjoint(environment)
+    assert "None" not in environment.values()
 
 
 def test_services_and_supervisords_programs_are_the_same():

@@ -88,12 +88,28 @@ class EventLog:
 
     # Approvals, in a collection of their own: only the approver's credential may write to it
 
-    def append_approval(self, kind: str, key: str, **fields: Any) -> dict[str, Any]:
+    def append_approval(
+        self, kind: str, key: str, expected: int | None = None, /, **fields: Any
+    ) -> dict[str, Any]:
         """Append a person's decision about a model version.
 
         Returns it with its number `_id` and `time`.
+
+        Parameters
+        ----------
+        expected : int, optional
+            The number of the newest one when the caller looked at the log (`last_approval`).
+
+        Raises
+        ------
+        Conflict
+            When there is a newer one than expected; then nothing is written.
         """
-        return self._append_event("approvals", kind, key, fields)
+        return self._append_event("approvals", kind, key, fields, expected)
+
+    def last_approval(self) -> int:
+        """Return the number of the newest approval; 0 when there is none."""
+        return self._documents.last("approvals")
 
     def approvals(self) -> list[dict[str, Any]]:
         """Return all approvals in order."""

@@ -1,34 +1,64 @@
-"""The commands that decide on versions: approve, roll back, adopt.
+"""Deciding on versions: propose, approve, roll back, adopt.
 
 Training notes in the log what it registers, with its digest. A version without such a note, or with
-another digest, cannot be approved.
+another digest, cannot be approved. Where two people are needed, `four_eyes` says who they may be.
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
+from credit_risk.access.caller import Caller
+from credit_risk.decision_log.chains.numbered import Conflict, attempts
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.approval_log import (
     ADOPTED,
     APPROVAL,
+    FIRST_APPROVAL,
+    PROPOSAL,
     ROLLBACK,
     Approval,
+    Notes,
     append,
     decisions,
     note_on,
+    open_collection,
 )
-from credit_risk.registry.errors import DigestMismatch, NoSuchVersion, RegistryUnavailable
-from credit_risk.registry.in_force import WHO_AND_WHY, gate_failure, named
+from credit_risk.registry.checks import KnownVersion, is_verified, known_version, try_out
+from credit_risk.registry.errors import ApprovalRejected, NoSuchVersion, RegistryUnavailable
+from credit_risk.registry.four_eyes import next_step, person, review
+from credit_risk.registry.in_force import named
 from credit_risk.registry.registry import PRODUCTION, Registry
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.texts import one_line
 
+__all__ = ["ApprovalRejected", "adopt", "approve", "propose", "rollback"]
+
 logger = logging.getLogger(__name__)
 
 
-class ApprovalRejected(ValueError):
-    """The version may not, or cannot, become Production; the message says why."""
+def propose(
+    registry: Registry, log: DecisionLog, version: str, by: str, reason: str, caller: Caller
+) -> Approval:
+    """Propose a version as Production, for somebody else to approve.
+
+    Raises
+    ------
+    ApprovalRejected
+        When `approve` would reject the version whoever approved it, or the same person has proposed
+        it already.
+    NoSuchVersion
+        When there is no such version.
+    """
+    by, reason = _signed("a proposal", by, reason)
+    known = known_version(registry, log, version)
+    wanted = known.approval(PROPOSAL, by, reason, caller)
+    _refuse_standing(_standing(log, wanted))
+
+    found = review(Notes(log, known.version.number), known.version, known.digest)
+    if any(person(earlier.by) == person(by) for earlier in found.proposals):
+        raise ApprovalRejected(f"{by} has proposed version {wanted.version} already")
+    return append(log, wanted, caller)
 
 
 def approve(
@@ -39,69 +69,77 @@ def approve(
     reason: str,
     *,
     forced: bool = False,
+    caller: Caller | None = None,
+    needs_two: bool = False,
+    break_glass: bool = False,
 ) -> Approval:
-    """Make a version Production.
+    """Make a version Production, or approve it as the first of two people.
 
     If it is Production already and the alias is astray, the alias is set again.
+
+    Parameters
+    ----------
+    caller : Caller, optional
+        Who approves; without one, whoever runs this process.
+    needs_two : bool
+        Whether it takes two people (`four_eyes`).
+    break_glass : bool
+        Whether this goes past the approvals service.
+
+    Returns
+    -------
+    Approval
+        Of kind `first-approval` where somebody else has to approve the version too.
 
     Raises
     ------
     ApprovalRejected
         When no name or reason is given, when there is no note on the version or it is not what was
         noted, when the services would refuse it, when it is Production already, when its gate
-        failed and `forced` is not set, or when another decision was made at the same time and
-        stands.
+        failed and `forced` is not set, when somebody else has to approve it, or when another
+        decision was made at the same time and stands.
     NoSuchVersion
         When there is no such version; then nothing changes.
     """
     by, reason = _signed("an approval", by, reason)
-    found = registry.version(version)
-    version = found.number
-
-    note = note_on(log, found)
-    if note is None:
+    known = known_version(registry, log, version)
+    if known.failure and not forced:
         raise ApprovalRejected(
-            f"version {version} was registered by nobody we know: "
-            f"make adopt VERSION={version} {WHO_AND_WHY} looks at it and adopts it"
-        )
-    digest, reference = _as_noted(registry, version, note)
-
-    failure = gate_failure(found, note)
-    if failure and not forced:
-        raise ApprovalRejected(
-            f"version {version} failed its gate: {failure}. FORCE=1 approves it all the same"
+            f"version {known.version.number} failed its gate: {known.failure}. "
+            "FORCE=1 approves it all the same"
         )
 
-    now = named(registry, log)
-    standing = now.approval
-    if standing and (standing.version, standing.digest) == (version, digest):
-        # An approval that was not forced does not cover a gate that failed since.
-        covered = standing.forced or not failure
-        if covered and now.astray:
-            _move_alias(registry, standing)
-            return standing
-        if covered:
-            approver = one_line(standing.by)
-            raise ApprovalRejected(
-                f"version {version} is Production already, approved by {approver}"
-            )
+    approval = known.approval(APPROVAL, by, reason, caller)
+    wanted = replace(approval, forced=forced, break_glass=break_glass)
+    if standing := _standing(log, wanted):
+        if not named(registry, log).astray:
+            _refuse_standing(standing)
+        _move_alias(registry, standing)
+        return standing
 
-    wanted = Approval(
-        version,
-        by,
-        reason,
-        APPROVAL,
-        digest,
-        reference_digest=reference,
-        forced=forced,
-        gate="failed" if failure else note.get("gate"),
-        run_id=found.run_id,
-    )
-    return _decide(registry, log, wanted)
+    if not needs_two:
+        return _put_in_force(registry, log, append(log, wanted, caller))
+    made = _append_step(log, known, wanted, caller)
+    return made if made.kind == FIRST_APPROVAL else _put_in_force(registry, log, made)
 
 
-def rollback(registry: Registry, log: DecisionLog, by: str, reason: str) -> Approval:
+def rollback(
+    registry: Registry,
+    log: DecisionLog,
+    by: str,
+    reason: str,
+    *,
+    caller: Caller | None = None,
+    break_glass: bool = False,
+) -> Approval:
     """Make the version Production that was so before the present one.
+
+    One person can, however many an approval takes: it has been approved, and there may be no time.
+
+    Parameters
+    ----------
+    caller, break_glass
+        As for `approve`.
 
     Raises
     ------
@@ -116,18 +154,41 @@ def rollback(registry: Registry, log: DecisionLog, by: str, reason: str) -> Appr
         raise ApprovalRejected("no version was approved before the present one")
 
     version = earlier.version
-    _try_out(registry, version, earlier.digest, "approved")
+    try_out(registry, version, earlier.digest, "approved")
     if earlier.gate == "failed" and not earlier.forced:
         raise ApprovalRejected(
             f"version {version} failed its gate. An approval with FORCE=1 makes it Production"
         )
 
     # A forced approval stays forced: the new decision keeps the field.
-    return _decide(registry, log, replace(earlier, by=by, reason=reason, kind=ROLLBACK, time=None))
+    wanted = replace(
+        earlier,
+        by=by,
+        reason=reason,
+        kind=ROLLBACK,
+        time=None,
+        verified=is_verified(caller),
+        break_glass=break_glass,
+    )
+    return _put_in_force(registry, log, append(log, wanted, caller))
 
 
-def adopt(registry: Registry, log: DecisionLog, version: str, by: str, reason: str) -> Approval:
+def adopt(
+    registry: Registry,
+    log: DecisionLog,
+    version: str,
+    by: str,
+    reason: str,
+    *,
+    caller: Caller | None = None,
+    break_glass: bool = False,
+) -> Approval:
     """Note the files of a version that training has not registered, so that it can be approved.
+
+    Parameters
+    ----------
+    caller, break_glass
+        As for `approve`.
 
     Raises
     ------
@@ -157,8 +218,47 @@ def adopt(registry: Registry, log: DecisionLog, version: str, by: str, reason: s
         reference_digest=registry.reference_digest(version),
         gate=found.tags.get("gate"),
         run_id=found.run_id,
+        verified=is_verified(caller),
+        break_glass=break_glass,
     )
-    return append(log, adopted)
+    return append(log, adopted, caller)
+
+
+def _standing(log: DecisionLog, wanted: Approval) -> Approval | None:
+    """Return the decision in force if it is for this version, and needs no new approval."""
+    last = next(reversed(decisions(log)), None)
+    if last is None or (last.version, last.digest) != (wanted.version, wanted.digest):
+        return None
+    # An approval that was not forced does not cover a gate that failed since. One that went past
+    # the service can be made good.
+    is_covered = last.forced or wanted.gate != "failed"
+    is_made_good = last.break_glass and not wanted.break_glass
+    return last if is_covered and not is_made_good else None
+
+
+def _refuse_standing(standing: Approval | None) -> None:
+    if standing:
+        raise ApprovalRejected(
+            f"version {standing.version} is Production already, approved by {one_line(standing.by)}"
+        )
+
+
+def _append_step(
+    log: DecisionLog, known: KnownVersion, wanted: Approval, caller: Caller | None
+) -> Approval:
+    """Write an approval where two people are needed: the decision, or the first of two approvals.
+
+    What others write meanwhile is looked at before anything is written.
+    """
+    open_collection(log)
+    for _ in attempts():
+        seen = log.last_approval()
+        _refuse_standing(_standing(log, wanted))
+        notes = Notes(log, wanted.version)
+        step = next_step(notes, known.version, wanted, gate_failed=bool(known.failure))
+        with suppress(Conflict):
+            return append(log, step, caller, seen)
+    raise AssertionError("the attempts end with an error")
 
 
 def _signed(what: str, by: str, reason: str) -> tuple[str, str]:
@@ -186,36 +286,8 @@ def _before_present(decided: list[Approval]) -> Approval | None:
     return stack[-1] if stack else None
 
 
-def _as_noted(registry: Registry, version: str, note: dict[str, Any]) -> tuple[str, str]:
-    """Return a version's digest and that of its training data, if both are as they were noted."""
-    digest = _try_out(registry, version, note["digest"], "registered")
-    reference = registry.reference_digest(version)
-    if note.get("reference_digest") not in (None, reference):
-        raise ApprovalRejected(
-            f"what version {version} was trained on is stored otherwise than when it was registered"
-        )
-
-    return digest, reference
-
-
-def _try_out(registry: Registry, version: str, digest: str, was: str) -> str:
-    """Try a version out before it decides, and return the digest of all its files."""
-    try:
-        return registry.try_out(version, digest)
-    except DigestMismatch:
-        raise ApprovalRejected(
-            f"version {version}'s stored scorer is not the one that was {was}"
-        ) from None
-    except ModelRefused as error:
-        raise ApprovalRejected(
-            f"version {version} would be refused by the services: {error}"
-        ) from None
-
-
-def _decide(registry: Registry, log: DecisionLog, wanted: Approval) -> Approval:
-    """Write a decision to the log, move the alias after it, and sign the model card."""
-    made = append(log, wanted)
-
+def _put_in_force(registry: Registry, log: DecisionLog, made: Approval) -> Approval:
+    """Move the alias after a decision in the log, and sign the model card."""
     # When two decisions are made at once, the later one in the log stands, whoever moved the alias
     # last.
     while True:

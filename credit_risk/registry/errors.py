@@ -16,6 +16,10 @@ class NoSuchVersion(LookupError):
     """The registry has no such version of the model."""
 
 
+class ApprovalRejected(ValueError):
+    """The version may not, or cannot, become Production; the message says why."""
+
+
 class DigestMismatch(ModelRefused):
     """What is stored of a version is not what was registered or approved."""
 

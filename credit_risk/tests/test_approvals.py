@@ -665,6 +665,19 @@ def test_command_line_approves_and_lists(registry, train, command, evil):
     assert (code, "adopted   version 2     by Ada: seen" in said) == (0, True)
 
 
+def test_without_tokens_one_person_approves_and_has_to_say_who(train, command):
+    train()
+    with pytest.raises(SystemExit) as ended:
+        command("approve", "--version", "1", "--reason", "x")
+    assert ended.value.code == 2
+    by = ("--by", "Ada", "--reason", "x")
+    code, said = command("approve", "--version", "1", *by, "--break-glass")
+    assert (code, "leave it out" in said, len(said.splitlines())) == (1, True, 1)
+    code, said = command("propose", "--version", "1", *by)
+    assert (code, "here approving takes one person" in said) == (1, True)
+    assert command("approve", "--version", "1", *by)[0] == 0
+
+
 def test_line_break_in_an_old_entry_forges_no_line(registry, train, command, log):
     earlier_approval(registry, log, train(), FORGED)
     said = command("approvals")[1]

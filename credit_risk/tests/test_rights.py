@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from credit_risk.access.caller import Caller
 from credit_risk.decision_log.batch import AlreadyCommitted, Batch
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import ingest
-from credit_risk.registry.approval_log import history, note_registered
-from credit_risk.registry.approvals import adopt, approve, rollback
+from credit_risk.registry.approval_log import history, note_registered, note_training
+from credit_risk.registry.approvals import adopt, approve, propose, rollback
 from credit_risk.registry.in_force import in_force
 from credit_risk.schema.attributes import LABEL
 from credit_risk.schema.validation import Validator
@@ -84,3 +85,16 @@ def test_approver_needs_only_its_own_mongodb_rights(log, in_role, registry, regi
         assert rollback(registry, log, "Ann", "worse").version == "2"
         assert in_force(registry, log).approval.version == "2"
         assert len(history(log)) == 5
+        ann, bo = (Caller(name, "user", is_proven=True) for name in ("ann", "bo"))
+        note_training(log, "flow-run-1", "new data", ann)
+        propose(registry, log, "3", "ann", "better still", ann)
+        made = approve(registry, log, "3", "bo", "looks right", caller=bo, needs_two=True)
+        assert made.kind == "approval"
+
+
+@pytest.mark.parametrize("role", ["risk-o-meter", "scoring", "training", "reporting", "exporter"])
+@pytest.mark.parametrize("kind", ["proposal", "first-approval", "training", "approval"])
+def test_nobody_else_has_the_right_to_write_an_approval_or_a_step_to_one(log, in_role, role, kind):
+    refused = f"{role} has no right to: .*\\('approvals', 'insert'\\)"
+    with pytest.raises(AssertionError, match=refused), in_role(role):
+        log.append_approval(kind, "1", by="ann", reason="r", digest="d", forced=False)

@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from ulid import ULID
 
+from credit_risk.access.caller import Caller
 from credit_risk.decision_log.history import search
+from credit_risk.registry.approval_log import PROPOSAL, Approval, append
 
 
 @pytest.fixture
@@ -38,3 +40,12 @@ def test_risk_o_meter_needs_only_its_own_mongodb_rights(
         assert search(log, file["batch"])
         assert search(log, "clients.csv")
         assert log.sweep() == 1
+
+
+def test_risk_o_meter_has_no_right_to_propose_or_approve(in_role, production, log):
+    ann = Caller("ann", "user", is_proven=True)
+    for kind in (PROPOSAL, "first-approval", "approval"):
+        wanted = Approval("1", "ann", "better", kind, "digest-1", verified=True)
+        refused = r"risk-o-meter has no right to: .*\('approvals', 'insert'\)"
+        with pytest.raises(AssertionError, match=refused), in_role("risk-o-meter"):
+            append(log, wanted, ann)

@@ -101,6 +101,17 @@ def test_empty_registry_gets_version_1_trained_and_approved(registry, log, train
     assert approvals(log) == [("1", "bootstrap")]
 
 
+def test_where_two_people_approve_version_1_is_trained_and_waits(registry, log, train):
+    said = []
+    for _ in range(2):
+        bootstrap(registry, log, train, said.append, needs_two=True)
+    assert len(registry.numbers) == 1
+    assert registry.alias(PRODUCTION) is None
+    assert approvals(log) == []
+    waits = "version 1 waits for two people to approve it, at the approvals service"
+    assert said == ["the registry is empty: training the first version", waits, waits]
+
+
 def test_second_bootstrap_does_nothing(registry, log, train):
     bootstrap(registry, log, train)
     bootstrap(registry, log, never)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
@@ -193,6 +194,8 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
         "passed",
     )
     assert note["reference_digest"] == registry.reference_digest(number)
+    with get_client(sync_client=True) as prefect:
+        assert prefect.read_flow_run(note["flow_run"]).name == parent.info.run_name
     approve(registry, log, number, "Ada", "better than none")
     registry.sign(number, "another line.")
     signed = text("model_card.md")

@@ -4,12 +4,12 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.registry.approval_log import Approval
+from credit_risk.registry.approval_log import Approval, decisions
 from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
 from credit_risk.registry.in_force import in_force
 from credit_risk.registry.registry import Registry
@@ -24,6 +24,8 @@ from monitoring.exporter.measurements import Measurements, Recent
 from monitoring.kinds import REFRESH, REPORT
 from monitoring.log_feed import LogFeed
 from monitoring.performance.performance_monitor import PerformanceMonitor
+
+BREAK_GLASS_SHOWN = timedelta(days=1)
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +90,10 @@ class Collector:
         return self.figures
 
     def _look_up(self, now: datetime) -> None:
-        """Look up which version decides."""
+        """Look up which version decides, and whether anybody went past the approvals service."""
+        break_glass = _break_glass(decisions(self._log), now)
+        self.figures = replace(self.figures, break_glass=break_glass)
+
         found = in_force(self._registry, self._log, follow_alias=self._settings.follow_alias)
         if not found.goes_on:
             self._approval = found.approval
@@ -181,6 +186,13 @@ class Collector:
         self._served = served
         self._due = True
         return self._window
+
+
+def _break_glass(decided: Sequence[Approval], now: datetime) -> int:
+    """Return how many decisions went past the approvals service: of the last day, and the last."""
+    since = now - BREAK_GLASS_SHOWN
+    shown = [d for d in decided[:-1] if d.time and d.time > since]
+    return sum(decision.break_glass for decision in (*shown, *decided[-1:]))
 
 
 def evidently(

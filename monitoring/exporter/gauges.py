@@ -100,6 +100,12 @@ def _times(figures: Measurements) -> Iterable[Metric]:
             None if figures.refused is None else int(figures.refused),
         ),
         (
+            "credit_risk_break_glass_approvals",
+            "Decisions on versions of the last day, and the one in force, that went past the "
+            "approvals service",
+            figures.break_glass,
+        ),
+        (
             "credit_risk_last_report_timestamp_seconds",
             "When the report flow last completed",
             figures.reported,

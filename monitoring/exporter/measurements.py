@@ -150,6 +150,9 @@ class Measurements:
         Whether MLflow's alias says that another version is in Production.
     refused : bool
         Whether the services refuse the version that the last approval or the alias names.
+    break_glass : int
+        How many decisions on versions went past the approvals service, of the last day and the one
+        in force.
     reported : datetime
         When the report flow last completed.
     seconds : float
@@ -169,6 +172,7 @@ class Measurements:
     trained: datetime | None = None
     alias_astray: bool | None = None
     refused: bool | None = None
+    break_glass: int | None = None
     reported: datetime | None = None
     seconds: float | None = None
     time: datetime | None = None
@@ -191,6 +195,7 @@ class Measurements:
             "model_version": self.model_version,
             "alias_astray": self.alias_astray,
             "refused": self.refused,
+            "break_glass": self.break_glass,
             "seconds": self.seconds,
         }
 

@@ -171,6 +171,32 @@ def test_an_approved_version_that_is_refused_is_not_measured_against(
     assert samples(started)["credit_risk_model_refused",] == 1
 
 
+def test_decisions_past_the_approvals_service_are_counted_for_a_day_and_while_in_force(
+    served, log, monkeypatch
+):
+    subject = make_collector(served)
+
+    def counted():
+        return samples(subject.refresh())["credit_risk_break_glass_approvals",]
+
+    def decides(**more):
+        first = log.approvals()[-1]
+        fields = {name: first[name] for name in ("by", "reason", "digest", "forced")}
+        log.append_approval("approval", first["key"], **fields, **more)
+
+    assert counted() == 0
+    decides(break_glass=True)
+    decides(break_glass=True)
+    assert counted() == 2
+    with monkeypatch.context() as patch:
+        patch.setattr("monitoring.exporter.collector.BREAK_GLASS_SHOWN", timedelta(0))
+        assert counted() == 1, "what decides, however old it is"
+    decides()
+    assert counted() == 2, "it was less than a day ago"
+    monkeypatch.setattr("monitoring.exporter.collector.BREAK_GLASS_SHOWN", timedelta(0))
+    assert counted() == 0
+
+
 def test_the_deciding_version_outlives_a_deleted_registry(served, log, draw, decide):
     decide(log, draw(120))
     Collector(log, open_registry(served), served).refresh()

@@ -98,6 +98,7 @@ def test_compose_scrapes_what_has_metrics():
     targets = json.loads((ROOT / "prometheus" / "targets" / "compose.json").read_text())
     assert {(t["labels"]["job"], *t["targets"]) for t in targets} == {
         ("risk-o-meter", "risk-o-meter:9696"),
+        ("approvals", "approvals:9697"),
         ("proxy", "proxy:9180"),
         ("evidently-exporter", "evidently-exporter:8877"),
         ("prometheus", "prometheus:9090"),

@@ -18,8 +18,8 @@ import requests
 import yaml
 
 from monitoring.drift.drift import TOO_FEW
-from monitoring.exporter.web import SANDBOX
 from monitoring.exporter.prefect_runs import FLOWS
+from monitoring.exporter.web import SANDBOX
 from monitoring.reports.flow import evidently_report
 from tests.support.processes import wait_for
 from tests.support.services import flows_under, prefect_server

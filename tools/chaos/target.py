@@ -123,4 +123,6 @@ def ordered(found: Sequence[str], wanted: Sequence[str]) -> Iterator[str]:
 
 
 def _word(value: object) -> str:
+    if value is None:
+        return ""
     return str(value.get_secret_value() if isinstance(value, SecretStr) else value)

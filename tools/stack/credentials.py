@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 _WORKERS = ("training-worker", "reporting-worker", "scoring-worker")
-_FLOWS_ASKED = ("deployments", "first-model", *_WORKERS, "evidently-exporter")
-_LOG_USED = ("risk-o-meter", "evidently-exporter", "first-model", *_WORKERS)
+_FLOWS_ASKED = ("deployments", "first-model", "approvals", *_WORKERS, "evidently-exporter")
+_LOG_USED = ("risk-o-meter", "evidently-exporter", "first-model", "approvals", *_WORKERS)
 
 # The services that have a credential; all others start without it. docker-compose.yml hands out the
 # same.
@@ -23,6 +23,7 @@ CREDENTIALS = {
 # The user of MLflow's that each service logs in as (see servers/mlflow_server.py).
 MLFLOW_USERS = {
     "first-model": "approver",
+    "approvals": "approver",
     "training-worker": "training",
     "reporting-worker": "serving",
     "scoring-worker": "serving",

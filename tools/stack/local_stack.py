@@ -47,7 +47,10 @@ class Stack:
         process that has them.
         """
         settings = self.settings.model_dump()
-        values = {name.upper(): _word(value) for name, value in settings.items()}
+        # One that is not set is None, and is left out.
+        values = {
+            name.upper(): _word(value) for name, value in settings.items() if value is not None
+        }
         hosts = [*split_words(self.settings.allowed_hosts), *names(self.settings.host)]
         values["ALLOWED_HOSTS"] = ",".join(dict.fromkeys(hosts))
         values["VAR_DIR"] = str(self.var)
@@ -71,7 +74,14 @@ class Stack:
             **mlflow_login("approver"),  # for a person's commands; services have their own logins
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "PREFECT_API_URL": f"{prefect}/api",
+            "APPROVALS_URL": self._approvals_url(binds["APPROVALS_PORT"]),
         }
+
+    def _approvals_url(self, bound: str) -> str:
+        """Return where the operator's commands ask: by default this stack's own service."""
+        if "approvals_url" in self.settings.model_fields_set:
+            return self.settings.approvals_url
+        return f"http://{reachable(bound)}:{self.settings.approvals_port}"
 
     def _prefect(self) -> dict[str, str]:
         return {
@@ -101,7 +111,9 @@ class Stack:
         if "scrape_key_file" not in chosen:
             key = str(self.secrets / "scrape-key")
 
+        roles = values.get("ROLES_FILE")
         return {
+            **({"ROLES_FILE": _absolute(roles)} if roles else {}),
             "DECISION_LOG": log,
             "BUCKET": _absolute(bucket),
             "DATA": _absolute(values["DATA"]),
@@ -218,6 +230,8 @@ class Stack:
 
 def _word(value: object) -> str:
     """Return a setting as a variable; `str` of a secret would be asterisks."""
+    if value is None:
+        return ""
     return str(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
 

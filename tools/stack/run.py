@@ -32,11 +32,13 @@ NOT_INHERITED = (
     "SUPERVISOR_",
     "PROMETHEUS_",
     "PYTHONDONTWRITEBYTECODE",
+    "APPROVALS_TOKEN",
 )
 """Prefixes of variables that the services do not take over from the user's shell.
 
 The user's own MLflow server or Prefect profile does not concern this stack, nor does a supervisor
-that this process may run under. Without bytecode a start takes a minute.
+that this process may run under. Without bytecode a start takes a minute. The token is the user's
+own, and no service needs it.
 """
 
 WHAT_NEXT = """
@@ -56,7 +58,9 @@ class Run:
         self.stack = stack
         self.console = console
         self.environment = stack.environment()
-        self.services = [service for service in SERVICES if service.possible]
+        self.services = [
+            service for service in SERVICES if service.possible and service.wanted(self.environment)
+        ]
         self.stopping = False
         self.began = time.monotonic()
 

@@ -29,6 +29,8 @@ class Service:
         Whether others need it in order to stop cleanly; then it is stopped last.
     programs : tuple of str
         Programs that this project does not bring: the service runs where one of them is on PATH.
+    settings : tuple of str
+        Settings of which one has to be set: without, the service is no part of the stack.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Service:
     job: bool = False
     server: bool = False
     programs: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     @property
     def program(self) -> str | None:
@@ -51,6 +54,10 @@ class Service:
     def possible(self) -> bool:
         """Whether it can run on this machine."""
         return not self.programs or self.program is not None
+
+    def wanted(self, environment: Mapping[str, str]) -> bool:
+        """Return whether it is a part of the stack with these settings."""
+        return not self.settings or any(environment.get(name) for name in self.settings)
 
     def address(self, environment: Mapping[str, str]) -> str:
         """Return where it answers on this machine; empty when it has no port."""
@@ -77,6 +84,14 @@ SERVICES = (
     Service("scoring-worker", ("deployments",), pool="scoring"),
     Service(
         "evidently-exporter", ("mlflow",), port="EXPORTER_PORT", page="/metrics", health="/healthz"
+    ),
+    Service(
+        "approvals",
+        ("mlflow",),
+        port="APPROVALS_PORT",
+        page="/",
+        health="/healthz",
+        settings=("OIDC_ISSUER", "IAP_AUDIENCE"),
     ),
     Service("prometheus", port="PROMETHEUS_PORT", health="/-/healthy", programs=("prometheus",)),
     Service(

@@ -25,6 +25,8 @@ def table(stack: Stack, environment: Mapping[str, str]) -> str:
     known = stack.processes()
     rows = [("service", "address", "state")]
     for service in SERVICES:
+        if not service.wanted(environment):
+            continue
         if not service.possible:
             rows.append((service.name, "", MISSING[service.name]))
             continue
@@ -43,7 +45,10 @@ def what_is_open(environment: Mapping[str, str]) -> str:
     lines = [
         f"open to the network: {service.name}, by its login"
         for service in SERVICES
-        if service.possible and service.port and is_open(service.name, environment)
+        if service.possible
+        and service.wanted(environment)
+        and service.port
+        and is_open(service.name, environment)
     ]
     rest = "everything else answers" if lines else "every service answers"
     return "\n".join([*lines, f"{rest} on this machine only"])

@@ -1,0 +1,1 @@
+"""The approvals service: who proposes and approves versions, by an API and a page."""
