@@ -4,7 +4,7 @@
 #   base -> mlflow, prefect-server                                          no more of ours than how they are started
 #   base -> common -> training-worker, risk-o-meter, ...                    share the layer of what credit_risk imports
 #   base -> build                                                           has uv; only mounted, never part of an image
-#   proxy                                                                   Caddy alone
+#   proxy, secure-proxy                                                     Caddy alone
 
 FROM python:3.11.15-slim-bookworm AS base
 # Nothing phones home. HOME is /tmp because that is what is writable where the root is read-only.
@@ -111,4 +111,14 @@ ENV HOME=/tmp
 RUN apt-get update && apt-get install -y --no-install-recommends caddy && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin \
     && useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin app
 COPY tools/proxy/Caddyfile tools/proxy/start.sh /etc/caddy/
+USER app
+
+# A new volume takes the owner of the folder that it is mounted on.
+FROM proxy AS secure-proxy
+USER root
+ENV XDG_DATA_HOME=/data
+RUN install --directory --owner=app --group=app --mode=700 /data
+COPY --chmod=755 tools/with-secrets.sh /usr/local/bin/with-secrets
+COPY tools/proxy/secure.Caddyfile tools/proxy/secure.sh /etc/caddy/
+ENTRYPOINT ["with-secrets"]
 USER app

@@ -40,6 +40,16 @@ def test_scoring_and_reports_are_opened_once_they_identify_callers(access, tmp_p
     }
 
 
+def test_the_approvals_are_opened_only_where_tokens_name_people(tmp_path):
+    oidc = {"oidc_issuer": "https://id.example", "oidc_audience": "x", "roles_file": "/roles.toml"}
+    environment = stack_of(tmp_path, host="0.0.0.0", **oidc).environment()
+    assert {name for name in DOORS if is_open(name, environment)} == LOGINS | {
+        "risk-o-meter",
+        "evidently-exporter",
+        "approvals",
+    }
+
+
 def test_empty_keys_open_nothing(tmp_path):
     environment = stack_of(tmp_path, host="0.0.0.0", api_keys=" , ").environment()
     assert {name for name in DOORS if is_open(name, environment)} == LOGINS

@@ -106,9 +106,11 @@ def test_each_user_of_the_log_has_a_role_and_a_container():
 
 
 @pytest.mark.parametrize("text", ["two words", "line\nbreak", "$HOME `id` 'quoted'"])
-def test_a_command_has_the_secrets_as_variables(tmp_path, text):
+@pytest.mark.parametrize("place", ["DECISION_LOG", "DECISION_LOG/DECISION_LOG"])
+def test_a_command_has_the_secrets_as_variables(tmp_path, text, place):
     script = (ROOT / "tools/with-secrets.sh").read_text().replace("/run/secrets", str(tmp_path))
-    (tmp_path / "DECISION_LOG").write_text(text)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text(text)
     (tmp_path / "scrape-key").write_text("a file, not a variable")
     command = [
         "sh",

@@ -85,6 +85,12 @@ def test_without_secrets_the_command_says_so(tmp_path):
     )
 
 
+def test_a_secret_is_read_from_a_folder_of_its_own(tmp_path):
+    (tmp_path / "mlflow-serving").mkdir()
+    (tmp_path / "mlflow-serving" / "mlflow-serving").write_text("secret\n")
+    assert read(tmp_path, "mlflow-serving") == "secret"
+
+
 def test_variables_that_name_a_secret_are_filled(tmp_path):
     made = make(tmp_path)
     named = {

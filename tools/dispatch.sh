@@ -28,7 +28,7 @@ compose)
     say "docker compose, in $service"
     case $service in
     # No service, but a container for one command: what only they may know is in none that lasts.
-    approver | passwords) exec docker compose run --rm -T --no-deps "$service" "$@" ;;
+    approver | passwords) exec docker compose run --rm -T --no-deps ${APPROVALS_TOKEN:+-e APPROVALS_TOKEN} "$service" "$@" ;;
     *) exec docker compose exec -T "$service" with-secrets "$@" ;;
     esac
     ;;

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Install the real parts that the tests use and a laptop need not have: Chromium with its driver, Prometheus with promtool,
 # its Alertmanager, two servers of MongoDB's protocol (mongo-java-server, FerretDB on SQLite), one of Cloud Storage's
-# (fake-gcs-server), and gitleaks. What is on PATH already is left alone.
-# Debian or Ubuntu, root or sudo; Go for the last three. BIN=/where/to/put/them
+# (fake-gcs-server), Caddy and oauth2-proxy, and gitleaks. What is on PATH already is left alone.
+# Debian or Ubuntu, root or sudo; Go for FerretDB, fake-gcs-server, oauth2-proxy and gitleaks. BIN=/where/to/put/them
 set -euo pipefail
 
 if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then sed -n '2,5s/^# //p' "$0"; exit; fi
@@ -12,6 +12,7 @@ FAKE_GCS_SERVER=v1.56.0
 FERRETDB=v1.24.2
 GITLEAKS=v8.30.1
 MONGO_JAVA_SERVER=1.47.0
+OAUTH2_PROXY=v7.15.6 # that of docker-compose.yml
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 have() { command -v "$1" >/dev/null; }
@@ -24,6 +25,7 @@ export CGO_ENABLED=0 GOFLAGS="-buildvcs=false -trimpath"
 packages=()
 have chromium || have google-chrome || packages+=(chromium)
 have chromedriver || packages+=(chromium-driver)
+have caddy || packages+=(caddy)
 { have prometheus && have promtool; } || packages+=(prometheus)
 { have alertmanager || have prometheus-alertmanager; } || packages+=(prometheus-alertmanager)
 # Maven fetches mongo-java-server, and javac compiles its start; it runs on Java 17 or newer, which the JDK brings.
@@ -94,6 +96,12 @@ exec java -XX:+UseSerialGC -cp "$lib:$lib/*" Serve "$1"
 END
   as_root install -D -m 644 -t "$BIN/../lib/mongo-java-server" "$lib"/*
   as_root install -D "$work/mongo-java-server" "$BIN/mongo-java-server"
+fi
+
+if ! have oauth2-proxy; then
+  say "oauth2-proxy $OAUTH2_PROXY"
+  GOBIN=$work/bin go install "github.com/oauth2-proxy/oauth2-proxy/v7@$OAUTH2_PROXY"
+  as_root install -D "$work/bin/oauth2-proxy" "$BIN/oauth2-proxy"
 fi
 
 if ! have gitleaks; then

@@ -5,6 +5,7 @@ set -eu
 for file in /run/secrets/*; do
   name=${file##*/}
   case $name in '' | *[!A-Z_]*) continue ;; esac
+  [ ! -d "$file" ] || file=$file/$name # Cloud Run mounts each secret in a folder of its own
   export "$name=$(cat "$file")"
 done
 exec "$@"

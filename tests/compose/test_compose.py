@@ -23,13 +23,25 @@ import requests
 from credit_risk import keys
 from credit_risk.prefect_api import PrefectAPI
 from tests.support.clients import CLIENT
+from tests.support.code_flow import CodeFlow
+from tests.support.issuer import AUDIENCE, issuing_at
 from tests.support.processes import free_port, wait_for
+from tests.support.secure_door import DOMAIN, NAMES, SERVICES, Client
 from tools.access import handout
 from tools.state import archive
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "credit-risk-test"
-PORTS = ("MLFLOW", "PREFECT", "RISKOMETER", "PROMETHEUS", "ALERTMANAGER", "EXPORTER", "GRAFANA")
+PORTS = (
+    "MLFLOW",
+    "PREFECT",
+    "RISKOMETER",
+    "PROMETHEUS",
+    "ALERTMANAGER",
+    "EXPORTER",
+    "GRAFANA",
+    "SECURE",
+)
 JOBS = {
     "passwords",
     "postgres-roles",
@@ -191,7 +203,9 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
         yield stack
     finally:
         if os.environ.get("COMPOSE_KEEP") != "1":
-            stack.compose("down", "--volumes", "--rmi", "local", "--timeout", "60")
+            # All profiles: what only theirs have, such as a network, would be left.
+            everything = ("--profile", "*", "down", "--volumes", "--rmi", "local")
+            stack.compose(*everything, "--timeout", "60")
 
 
 def page(url: str) -> requests.Response:
@@ -586,6 +600,54 @@ def test_dask_runs_our_code_and_nobody_else_reaches_it(stack: Stack) -> None:
                 assert stack.reaches("scoring-worker", at, port)
     finally:
         stack.compose("--profile", "scale", "rm", "--stop", "--force", *SCALE)
+
+
+DOOR = ("sign-in", "secure-proxy")
+
+
+def test_the_door_signs_people_in_and_leads_to_the_risk_o_meter(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """With an issuer for containers: our services, which want TLS of one, ask nobody meanwhile."""
+    image = SERVICES["sign-in"]["image"]
+    commands = (["docker", "image", "inspect", image], ["docker", "pull", "--quiet", image])
+    if all(subprocess.run(command, capture_output=True).returncode for command in commands):
+        pytest.skip("the image of oauth2-proxy is unavailable here")
+
+    compose = ("docker", "compose", "--profile", "secure")
+    secret = "the client's"
+    given = {"OIDC_AUDIENCE": AUDIENCE, "OIDC_CLIENT_SECRET": secret}
+    try:
+        stack.run(*compose, "create", "--no-build", "sign-in")  # and its network
+        (network,) = json.loads(stack.run("docker", "network", "inspect", f"{PROJECT}_sign-in"))
+        with issuing_at(network["IPAM"]["Config"][0]["Gateway"]) as issuer:
+            flow = CodeFlow(issuer, secret, DOMAIN)
+            flow.person = {"email": "ann@bank.example", "groups": ["clerks"]}
+            given["OIDC_ISSUER"] = issuer.url
+            stack.run("docker", "compose", "run", "--rm", "-T", "--no-deps", "passwords", **given)
+            up = (*compose, "up", "-d", "--no-deps", "--no-build", "--wait", *DOOR)
+            stack.run(*compose, "build", "--quiet", "secure-proxy", **given)
+            stack.run(*up, **given)
+
+            trusted = tmp_path / "root.crt"
+            made = "secure-proxy:/data/caddy/pki/authorities/local/root.crt"
+            stack.run(*compose, "cp", made, str(trusted), **given)
+            client = Client(stack.ports["SECURE"], trusted)
+            for name in NAMES:
+                assert client.ask(name).status == 401, name
+            assert client.sign_in().location == client.url("riskometer")
+            assert client.ask("riskometer", "/healthz").status == 200
+            assert client.ask("mlflow").status == 503  # without the approvals nobody may
+            for name in DOOR:
+                user = stack.run(*compose, "exec", "-T", name, "id", "-u", **given)
+                assert user.split()[-1] != "0", name
+
+            ids = stack.run(*compose, "ps", "--quiet", *DOOR, **given).split()
+            shown = stack.run("docker", "inspect", *ids)
+            assert secret not in shown
+            assert not [name for name, value in stack.secrets().items() if value in shown]
+    finally:
+        stack.run(*compose, "rm", "--stop", "--force", *DOOR)
 
 
 def test_a_volume_of_an_earlier_version_starts_and_gets_its_own_passwords(stack: Stack) -> None:

@@ -1,6 +1,7 @@
 """What docker-compose.yml and the Dockerfile promise, read from them; needs no Docker."""
 
 import ast
+import base64
 import re
 from itertools import combinations
 from pathlib import Path
@@ -31,6 +32,9 @@ JOBS = (
 ON_CALL = ("approver",)
 # What `--profile scale` adds.
 SCALE = {"dask-scheduler", "dask-worker", "scoring-worker"}
+# What `--profile secure` adds.
+SECURE = {"approvals", "secure-proxy", "sign-in"}
+DOMAIN = "${DOMAIN:-credit-risk.localhost}"
 LASTING = tuple(sorted(set(SERVICES) - set(JOBS) - set(ON_CALL)))
 # The secrets in each container, file by file.
 FOLDERS = handout.folders({name: f"<{name}>" for name in handout.MADE}, {})
@@ -48,6 +52,7 @@ ASKED_BY = {
         "evidently-exporter",
         "dask-worker",
         "scoring-worker",
+        "approvals",
     },
     "fake-gcs-server": {
         "bucket",
@@ -68,6 +73,8 @@ ASKED_BY = {
         "evidently-exporter",
         "dask-worker",
         "scoring-worker",
+        "approvals",
+        "secure-proxy",
     },
     "prefect-server": {
         "deployments",
@@ -76,13 +83,18 @@ ASKED_BY = {
         "reporting-worker",
         "evidently-exporter",
         "scoring-worker",
+        "approvals",
+        "secure-proxy",
     },
-    "proxy": {"prometheus"},
+    "proxy": {"prometheus", "secure-proxy"},
     "risk-o-meter": {"proxy", "prometheus"},
     "dask-scheduler": {"dask-worker", "scoring-worker"},
-    "evidently-exporter": {"prometheus"},
-    "alertmanager": {"prometheus"},
-    "prometheus": {"grafana"},
+    "evidently-exporter": {"prometheus", "secure-proxy"},
+    "alertmanager": {"prometheus", "secure-proxy"},
+    "prometheus": {"grafana", "secure-proxy"},
+    "grafana": {"secure-proxy"},
+    "approvals": {"secure-proxy", "prometheus", "approver"},
+    "sign-in": {"secure-proxy"},
 }
 
 # The modules that run in the container of each of our services: they show which settings it reads.
@@ -103,6 +115,7 @@ RUN = {
         "credit_risk.registry.registry",
         "credit_risk.decision_log.log",
     ),
+    "approvals": ("model_deployment.approvals.app",),
 }
 # The host chooses the ports: inside the containers they never change. How long MongoDB waits before
 # it flushes is its own setting.
@@ -170,7 +183,8 @@ def test_nobody_is_root_but_one_job_without_a_network() -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_ports_are_settable_and_only_services_with_a_login_follow_host(name: str) -> None:
-    where = r"\$\{HOST:-127\.0\.0\.1\}" if name in LOGINS else r"127\.0\.0\.1"
+    variable = {"secure-proxy": "SECURE_HOST", **dict.fromkeys(LOGINS, "HOST")}.get(name)
+    where = rf"\$\{{{variable}:-127\.0\.0\.1\}}" if variable else r"127\.0\.0\.1"
     for port in SERVICES[name].get("ports", []):
         assert re.fullmatch(where + r":\$\{[A-Z]+_PORT:-\d+\}:\d+", port)
 
@@ -229,6 +243,8 @@ def test_only_services_with_a_port_or_a_bucket_outside_have_a_way_out() -> None:
         "risk-o-meter",
         "metrics",
         "dask",
+        "reports",
+        "approvals",
     }
     for name, service in SERVICES.items():
         way_out = set(service.get("networks", [])) - internal
@@ -321,18 +337,89 @@ def test_defaults_of_the_proxy_and_the_risk_o_meter_are_those_of_the_settings() 
     for service, name in (("proxy", "MAX_UPLOAD_MB"), ("risk-o-meter", "ALLOWED_HOSTS")):
         value = SERVICES[service]["environment"][name]
         assert value == f"${{{name}:-{default[name]}}}"
+    hosts = SERVICES["evidently-exporter"]["environment"]["ALLOWED_HOSTS"]
+    assert hosts == f"${{ALLOWED_HOSTS:-{default['ALLOWED_HOSTS']}}},reports.{DOMAIN}"
+
+
+def test_only_the_profile_secure_starts_the_door_and_what_is_behind_it_alone() -> None:
+    assert {name for name in SERVICES if SERVICES[name].get("profiles") == ["secure"]} == SECURE
+    for name in set(SERVICES) - SECURE:
+        assert SECURE.isdisjoint(SERVICES[name].get("depends_on", {})), name
+    assert [name for name in SECURE if "ports" in SERVICES[name]] == ["secure-proxy"]
+    assert SERVICES["approvals"]["image"] == SERVICES["risk-o-meter"]["image"]
+
+
+def test_sessions_are_known_to_the_door_alone() -> None:
+    """Whoever reached oauth2-proxy with a person's cookies would get their token."""
+    on_its_network = {
+        name for name, service in SERVICES.items() if "sign-in" in service.get("networks", [])
+    }
+    assert on_its_network == {"sign-in", "secure-proxy"}
+    assert SERVICES["sign-in"]["networks"] == ["sign-in"]
+
+
+def test_the_door_has_the_logins_of_people_and_no_other_secret() -> None:
+    known = set(re.findall("<[a-z-]+>", str(FOLDERS["secure-proxy"].values())))
+    assert known == set()  # they are encoded
+    decoded = {base64.b64decode(text).decode() for text in FOLDERS["secure-proxy"].values()}
+    assert decoded == {"people:<mlflow-people>", "admin:<prefect-login>"}
+    assert set(FOLDERS["sign-in"]) == {"cookie-secret", "client-secret"}
+
+
+def test_the_roles_are_where_the_setting_says_in_each_container_that_asks_for_them() -> None:
+    mounted = "${ROLES_FILE:-/dev/null}:${ROLES_FILE:-/run/roles.toml}:ro"
+    for name in ("risk-o-meter", "evidently-exporter", "approvals"):
+        assert mounted in SERVICES[name]["volumes"]
+        assert SERVICES[name]["environment"]["ROLES_FILE"] is None
+
+
+def test_mlflow_has_its_login_where_people_sign_in() -> None:
+    assert SERVICES["mlflow"]["environment"]["HOST"] == "${HOST:-${OIDC_ISSUER:+0.0.0.0}}"
+    # With HOST set it could be without: then the sign-in proxy does not open (tests/test_secure_proxy.py).
+    assert SERVICES["secure-proxy"]["environment"]["HOST"] is None
+
+
+def test_services_answer_to_the_names_that_people_know_them_by() -> None:
+    for service, name in (
+        ("mlflow", "mlflow"),
+        ("prefect-server", "prefect"),
+        ("evidently-exporter", "reports"),
+        ("approvals", "approvals"),
+    ):
+        assert f"{name}.{DOMAIN}" in SERVICES[service]["environment"]["ALLOWED_HOSTS"].split(",")
+    command = SERVICES["risk-o-meter"]["command"][-1]
+    assert "riskometer.$$DOMAIN,api.$$DOMAIN" in command
+    assert SERVICES["risk-o-meter"]["environment"]["DOMAIN"] == DOMAIN
+
+
+def test_grafana_shows_dashboards_without_a_login_only_where_people_sign_in() -> None:
+    environment = SERVICES["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == "${OIDC_ISSUER:+true}"
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert not any(name.startswith("GF_AUTH_PROXY") for name in environment)
+
+
+def test_oauth2_proxy_is_the_version_that_is_tested() -> None:
+    tested = re.search(
+        r"(?m)^OAUTH2_PROXY=(v[\d.]+)", (ROOT / "tools" / "install-parts.sh").read_text()
+    )
+    assert tested
+    assert f":{tested[1]}-" in SERVICES["sign-in"]["image"]
 
 
 def test_prometheus_finds_each_replica_by_a_name_of_its_network() -> None:
     (job,) = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
-    (discovery,) = job["dns_sd_configs"]
-    (alias,) = SERVICES["risk-o-meter"]["networks"]["metrics"]["aliases"]
-    assert discovery["names"] == [f"{alias}."]
     assert "metrics" in SERVICES["prometheus"]["networks"]
     naming = next(rule for rule in job["relabel_configs"] if rule.get("target_label") == "job")
-    named = re.fullmatch(naming["regex"], discovery["names"][0])
-    assert named
-    assert named[1] == "risk-o-meter"
+    found = []
+    for discovery in job["dns_sd_configs"]:
+        (name,) = discovery["names"]
+        named = re.fullmatch(naming["regex"], name)
+        assert named
+        (alias,) = SERVICES[named[1]]["networks"]["metrics"]["aliases"]
+        assert name == f"{alias}."
+        found.append(named[1])
+    assert found == ["risk-o-meter", "approvals"]
 
 
 def test_the_risk_o_meter_waits_for_no_model() -> None:
@@ -390,8 +477,8 @@ def test_each_service_gets_the_settings_that_it_reads(name: str) -> None:
     wanted = read_settings(RUN[name]) - NOT_HANDED_ON
     if name == "training-worker":
         wanted -= {"dask_scheduler"}  # its image has no Dask
-    if name == "training-worker":
-        wanted -= {"dask_scheduler"}  # its image has no Dask
+    if name == "approvals":
+        wanted -= {"user_header", "groups_header", "trusted_proxies"}  # people have tokens
     assert wanted
     assert wanted <= handed_on
 
@@ -405,7 +492,7 @@ def test_api_keys_reach_only_the_services_that_check_them() -> None:
     said = {
         name for name, service in SERVICES.items() if "API_KEYS" in service.get("environment", {})
     }
-    assert said <= {"risk-o-meter", "evidently-exporter"}
+    assert said <= {"risk-o-meter", "evidently-exporter", "approvals"}
 
 
 def test_every_setting_reaches_a_container() -> None:
@@ -461,7 +548,7 @@ def test_no_secret_is_in_what_docker_shows_of_a_container() -> None:
 
 def test_only_the_approver_has_the_credential_to_approve() -> None:
     known = {name for name, files in FOLDERS.items() if "<mongo-approver>" in str(files)}
-    assert known == {"approver", "first-model", "mongo-roles"}
+    assert known == {"approver", "approvals", "first-model", "mongo-roles"}
 
 
 def test_every_built_service_has_a_target_and_runs_unprivileged() -> None:

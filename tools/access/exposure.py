@@ -12,8 +12,13 @@ from itertools import chain
 LOOPBACK = "127.0.0.1"
 LOGINS = ("mlflow", "prefect-server")
 """These ask for a login whenever they are open."""
-GUARDED = ("risk-o-meter", "evidently-exporter")
-"""These identify their callers if API_KEYS or USER_HEADER is set."""
+TOKENS = ("OIDC_ISSUER", "IAP_AUDIENCE")
+GUARDED = {
+    "risk-o-meter": ("API_KEYS", "USER_HEADER", *TOKENS),
+    "evidently-exporter": ("API_KEYS", "USER_HEADER", *TOKENS),
+    "approvals": TOKENS,
+}
+"""These identify their callers if one of the variables is set."""
 
 
 def is_loopback(host: str) -> bool:
@@ -40,7 +45,7 @@ def is_open(service: str, environment: Mapping[str, str]) -> bool:
 
 def _has_login(service: str, environment: Mapping[str, str]) -> bool:
     if service in GUARDED:
-        return bool(environment["API_KEYS"].strip(", ") or environment["USER_HEADER"].strip())
+        return any(environment.get(name, "").strip(", ") for name in GUARDED[service])
     return service in LOGINS
 
 

@@ -8,6 +8,7 @@ person has set in the job's environment, through `.env`, takes precedence over t
 """
 
 import argparse
+import base64
 import os
 import shutil
 import sys
@@ -28,7 +29,14 @@ SETTABLE = {
     "PREFECT_DB_PASSWORD": "postgres-prefect",
     "MONGO_PASSWORD": "mongo-admin",
 }
-MADE = (*passwords.SECRETS, *SETTABLE.values(), *(f"mongo-{user}" for user in LOG_USERS))
+# What oauth2-proxy encrypts and signs its cookies with.
+COOKIES = "sign-in-cookies"
+MADE = (
+    *passwords.SECRETS,
+    *SETTABLE.values(),
+    *(f"mongo-{user}" for user in LOG_USERS),
+    COOKIES,
+)
 
 Folders = dict[str, dict[str, str]]
 
@@ -49,6 +57,7 @@ def folders(made: Mapping[str, str], given: Mapping[str, str]) -> Folders:
         **_servers(used, made),
         **_clients(used),
         **_monitoring(used, given),
+        **_door(used, given),
     }
 
 
@@ -82,6 +91,7 @@ def _clients(used: Mapping[str, str]) -> Folders:
         "training-worker": {**_log(used, "training"), **_mlflow(used, "training"), **prefect},
         "first-model": {**approver, **prefect},
         "approver": approver,
+        "approvals": {**approver, **prefect, **scrape_key},
         "reporting-worker": {**_log(used, "reporting"), **serving, **prefect},
         "risk-o-meter": {**_log(used, "risk-o-meter"), **serving, **scrape_key},
         "scoring-worker": {**scoring, **prefect},
@@ -98,6 +108,24 @@ def _monitoring(used: Mapping[str, str], given: Mapping[str, str]) -> Folders:
         # It answers on this machine only, and the table of addresses shows this default.
         "grafana": {"GRAFANA_PASSWORD": given.get("GRAFANA_PASSWORD") or "admin"},
     }
+
+
+def _door(used: Mapping[str, str], given: Mapping[str, str]) -> Folders:
+    """Return the files of the profile `secure`: of its proxy, and of oauth2-proxy."""
+    return {
+        "secure-proxy": {
+            "MLFLOW_LOGIN": _basic(f"people:{used['mlflow-people']}"),
+            "PREFECT_LOGIN": _basic(_prefect_login(used)),
+        },
+        "sign-in": {
+            "cookie-secret": used[COOKIES],
+            "client-secret": given.get("OIDC_CLIENT_SECRET", ""),
+        },
+    }
+
+
+def _basic(login: str) -> str:
+    return base64.b64encode(login.encode()).decode()
 
 
 def _prefect_login(used: Mapping[str, str]) -> str:

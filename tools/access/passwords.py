@@ -70,7 +70,9 @@ def read(folder: Path, name: str) -> str:
     FileNotFoundError
         When it has not been made.
     """
-    return (folder / name).read_text().strip()
+    file = folder / name
+    # Cloud Run mounts each secret in a folder of its own.
+    return (file / name if file.is_dir() else file).read_text().strip()
 
 
 def fill(text: str, folder: Path) -> str:

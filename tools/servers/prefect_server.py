@@ -5,9 +5,15 @@ and the server does not start without it. Foreign web pages cannot reach it: it 
 own names and those in ALLOWED_HOSTS (a page could make its own name point here), accepts no other
 origin, requires a token with each change, and cannot be shown in a frame. Prefect has settings for
 most of this, but none of them is its default.
+
+Its page asks for the login, and keeps it in the browser. Where a proxy that knows the operators
+adds the login to each request (tools/proxy/secure.Caddyfile), the page does not ask.
 """
 
 import argparse
+import base64
+import hmac
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -59,6 +65,46 @@ def closed(app: ASGIApp, names: Sequence[str]) -> ASGIApp:
     return TrustedHostMiddleware(with_policy, allowed_hosts=names, www_redirect=False)
 
 
+def asking_once(app: ASGIApp, login: str) -> ASGIApp:
+    """Return the application so that its page does not ask for a login that requests have already.
+
+    Parameters
+    ----------
+    app : ASGIApp
+    login : str
+        USER:PASSWORD, as `PREFECT_SERVER_API_AUTH_STRING`.
+    """
+    basic = b"Basic " + base64.b64encode(login.encode())
+
+    def has_login(scope: Scope) -> bool:
+        sent = [value for name, value in scope["headers"] if name == b"authorization"]
+        return len(sent) == 1 and hmac.compare_digest(sent[0], basic)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        is_asked = scope["type"] == "http" and scope["path"].endswith("/ui-settings")
+        if not is_asked or not has_login(scope):
+            await app(scope, receive, send)
+            return
+
+        messages: list[Message] = []
+
+        async def collect(message: Message) -> None:
+            messages.append(message)
+
+        headers = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        await app({**scope, "headers": headers}, receive, collect)
+        start, *parts = messages
+        body = b"".join(part.get("body", b"") for part in parts)
+        if start["status"] == 200:
+            body = json.dumps({**json.loads(body), "auth": None}).encode()
+        kept = [(name, value) for name, value in start["headers"] if name != b"content-length"]
+        length = (b"content-length", str(len(body)).encode())
+        await send({**start, "headers": [*kept, length]})
+        await send({"type": "http.response.body", "body": body})
+
+    return answer
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.servers.prefect_server", description=__doc__
@@ -89,7 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         anyio.run(lambda: anyio.to_thread.run_sync(alembic_upgrade))
         return
 
-    if not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+    login = os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
+    if not login:
         sys.exit("prefect-server: it needs a login: PREFECT_SERVER_API_AUTH_STRING=USER:PASSWORD")
 
     keep = os.environ.get("RUN_KEEP_DAYS") or "90"
@@ -105,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
-    app = create_app(final=True, webserver_only=options.no_services)
+    app = asking_once(create_app(final=True, webserver_only=options.no_services), login)
     level = get_current_settings().server.logging_level.lower()
     uvicorn.run(closed(app, sorted(names)), host=options.host, port=options.port, log_level=level)
 
