@@ -1,0 +1,4 @@
+variable "project_id" {
+  description = "Project whose services are enabled."
+  type        = string
+}
