@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run status logs stop passwords clean reset model-train-flow evidently-report-flow log-verification-flow score outcomes training-data \
-	approve rollback adopt approvals api-key batch-score verify-log backup restore upgrade evaluate bench test test-slow test-all coverage test-compose chaos audit leaks parts lint format panels notebook requirements
+	propose approve rollback adopt approvals api-key batch-score verify-log backup restore upgrade evaluate bench test test-slow test-all coverage test-compose test-deploy deploy-tools chaos audit leaks parts lint format panels notebook requirements
 
 help: ## This list
 	@awk -F ':.*## ' '/^### /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -57,23 +57,29 @@ outcomes: ## Take what became of clients, a file of decision_id or client_id, ou
 	@tools/dispatch.sh risk-o-meter python -m model_deployment.outcomes --name "$$(basename "$$FILE")" < "$$FILE"
 training-data: ## Write what training takes next: DATA and accepted clients whose outcomes have matured
 	@tools/dispatch.sh training-worker python -m credit_risk training-data
+# Where users sign in, APPROVALS_TOKEN says who it is, and BY is not needed.
+propose: ## Propose a version, for somebody else to approve: VERSION=3 REASON="why"
+	@test -n "$$VERSION" -a -n "$$REASON" || { echo 'make propose needs both: VERSION=3 REASON="why"' >&2; exit 2; }
+	@tools/dispatch.sh approver python -m credit_risk propose --version "$$VERSION" --reason "$$REASON"
 approve: ## Make a version the one that decides: VERSION=3 BY="name" REASON="why" (FORCE=1: against advice)
-	@test -n "$$VERSION" -a -n "$$BY" -a -n "$$REASON" || \
+	@test -n "$$VERSION" -a -n "$$BY$$APPROVALS_TOKEN" -a -n "$$REASON" || \
 		{ echo 'make approve needs all three: VERSION=3 BY="your name" REASON="why"' >&2; exit 2; }
-	@tools/dispatch.sh approver python -m credit_risk approve \
-		--version "$$VERSION" --by "$$BY" --reason "$$REASON" $${FORCE:+--force}
-rollback: ## Back to the version that decided before: BY="name" REASON="why"
-	@test -n "$$BY" -a -n "$$REASON" || { echo 'make rollback needs both: BY="your name" REASON="why"' >&2; exit 2; }
-	@tools/dispatch.sh approver python -m credit_risk rollback --by "$$BY" --reason "$$REASON"
+	@tools/dispatch.sh approver python -m credit_risk approve --version "$$VERSION" $${BY:+--by "$$BY"} \
+		--reason "$$REASON" $${FORCE:+--force} $${BREAK_GLASS:+--break-glass}
+rollback: ## Back to the version that decided before: BY="name" REASON="why" (past the approvals service: BREAK_GLASS=1)
+	@test -n "$$BY$$APPROVALS_TOKEN" -a -n "$$REASON" || { echo 'make rollback needs both: BY="your name" REASON="why"' >&2; exit 2; }
+	@tools/dispatch.sh approver python -m credit_risk rollback $${BY:+--by "$$BY"} \
+		--reason "$$REASON" $${BREAK_GLASS:+--break-glass}
 adopt: ## Note a version that training did not register, so that it can be approved: VERSION=3 BY="name" REASON="why"
-	@test -n "$$VERSION" -a -n "$$BY" -a -n "$$REASON" || \
+	@test -n "$$VERSION" -a -n "$$BY$$APPROVALS_TOKEN" -a -n "$$REASON" || \
 		{ echo 'make adopt needs all three: VERSION=3 BY="your name" REASON="why"' >&2; exit 2; }
-	@tools/dispatch.sh approver python -m credit_risk adopt --version "$$VERSION" --by "$$BY" --reason "$$REASON"
+	@tools/dispatch.sh approver python -m credit_risk adopt --version "$$VERSION" $${BY:+--by "$$BY"} \
+		--reason "$$REASON" $${BREAK_GLASS:+--break-glass}
 approvals: ## Which version decided when, and who said so
 	@tools/dispatch.sh training-worker python -m credit_risk approvals
-api-key: ## Make a key for the API, and print it once with its line for .env: NAME=branch-12
+api-key: ## Make a key for the API, and print it once with its line for .env: NAME=branch-12 (DAYS=365)
 	@test -n "$$NAME" || { echo 'make api-key needs to know whose it is: NAME=branch-12' >&2; exit 2; }
-	@$(firstword $(wildcard $(PY)) python3) -m credit_risk.keys "$$NAME"
+	@$(firstword $(wildcard $(PY)) python3) -m credit_risk.keys "$$NAME" $${DAYS:+--days "$$DAYS"}
 
 ### The state, of whichever stack runs, and else of this machine's (or say STACK=local or STACK=compose)
 verify-log: ## Read the whole decision log, and name the first record that is missing or was changed
@@ -99,6 +105,8 @@ coverage: $(ENVIRONMENT) ## What `make test` runs, and how much of the code that
 test-all: test test-slow ## Both
 test-compose: $(ENVIRONMENT) ## Bring docker-compose.yml up and use it (by another command: COMPOSE_UP=...)
 	@$(PY) -m pytest -m compose tests/compose $(ARGS)
+test-deploy: $(ENVIRONMENT) ## Check what deploys it: Terraform, chart, policies, workflows
+	@$(PY) -m pytest -n 2 --dist loadfile deploy/tests $(ARGS)
 chaos: $(ENVIRONMENT) ## Break each service of a stack of its own under load (containers: STACK=compose; SERVICES=mlflow,mongo FAULTS=kill,pause)
 	@$(PY) -m tools.chaos $${SERVICES:+--services "$$SERVICES"} $${FAULTS:+--faults "$$FAULTS"} $(ARGS)
 lint: $(ENVIRONMENT) ## Style, types, and that lock and requirements.txt are up to date
@@ -124,6 +132,8 @@ notebook: $(ENVIRONMENT) ## Run Model-development.ipynb from top to bottom (stor
 	@$(PY) -m tools.notebook $(ARGS)
 parts: ## Install what the tests use where it is there: Chromium, Prometheus, FerretDB, fake-gcs-server (Debian)
 	@tools/install-parts.sh
+deploy-tools: ## Install what `make test-deploy` uses where it is there: Terraform, Helm, conftest and the like (by Go)
+	@tools/install-deploy-tools.sh
 
 ### Housekeeping
 requirements: $(ENVIRONMENT) ## Write requirements.txt from uv.lock

@@ -375,7 +375,7 @@ def test_the_roles_are_where_the_setting_says_in_each_container_that_asks_for_th
 
 def test_mlflow_has_its_login_where_people_sign_in() -> None:
     assert SERVICES["mlflow"]["environment"]["HOST"] == "${HOST:-${OIDC_ISSUER:+0.0.0.0}}"
-    # With HOST set it could be without: then the sign-in proxy does not open (tests/test_secure_proxy.py).
+    # With HOST set it could be without: then the proxy does not start (tests/test_secure_proxy.py).
     assert SERVICES["secure-proxy"]["environment"]["HOST"] is None
 
 
