@@ -3,6 +3,7 @@
 import mimetypes
 import os
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,12 +21,17 @@ class Bucket:
     """Blobs in a Google Cloud Storage bucket, below a prefix."""
 
     def __init__(self, bucket: str, prefix: str = "") -> None:
+        self._name = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+
+    @cached_property
+    def _bucket(self) -> storage.Bucket:
+        """The bucket, at its first use: the approvals service has no credentials, and uses none."""
         if os.environ.get("STORAGE_EMULATOR_HOST"):
             client = storage.Client(project="local", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
         else:
             client = storage.Client()
-        self._bucket = client.bucket(bucket)
-        self._prefix = f"{prefix}/" if prefix else ""
+        return client.bucket(self._name)
 
     def _blob(self, name: str) -> storage.Blob:
         return self._bucket.blob(f"{self._prefix}{checked(name)}")
@@ -93,4 +99,4 @@ class Bucket:
 
     def url(self, name: str) -> str:
         """See `Blobs.url`."""
-        return f"gs://{self._bucket.name}/{self._prefix}{checked(name)}"
+        return f"gs://{self._name}/{self._prefix}{checked(name)}"

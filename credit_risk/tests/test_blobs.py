@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from google.auth.exceptions import GoogleAuthError
 
 from credit_risk.storage import folder
 from credit_risk.storage.backends import open_blobs
@@ -102,3 +103,12 @@ def test_bucket_never_holds_a_half_written_blob(gcs_url):
     blobs.put("kept", b"1")
     blobs.tidy(datetime.now(UTC) + timedelta(hours=1))
     assert blobs.names() == ["kept"]
+
+
+def test_bucket_is_opened_without_credentials(monkeypatch, tmp_path):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    opened = open_blobs("gs://bucket/prefix")
+    assert opened.url("a") == "gs://bucket/prefix/a"
+    with pytest.raises(GoogleAuthError):
+        opened.get("a")
