@@ -83,7 +83,7 @@ def _line(a: Approval) -> str:
     forced += " (break-glass)" if a.break_glass else ""
     reason = f": {one_line(a.reason)}" if a.reason else ""
 
-    return f"{when:<20}  {a.kind:<8}  version {a.version:<4}  by {one_line(a.by)}{forced}{reason}"
+    return f"{when:<20}  {a.kind:<14}  version {a.version:<4}  by {one_line(a.by)}{forced}{reason}"
 
 
 def _listed(registry: Registry, log: DecisionLog, follow_alias: bool) -> list[str]:

@@ -54,6 +54,10 @@ class ApprovalsAPI:
             answer = requests.post(
                 address, json=body, auth=self._identify, timeout=_TIMEOUT, allow_redirects=False
             )
+        except requests.ReadTimeout:
+            raise ServiceFailed(
+                f"{self._address} has not answered yet; `make approvals` says what came of it"
+            ) from None
         except requests.RequestException as error:
             raise ServiceFailed(
                 f"no approvals service at {self._address}: {type(error).__name__}"

@@ -25,7 +25,7 @@ from credit_risk import keys
 
 Network = IPv4Network | IPv6Network
 _UNLESS_EMPTY = BeforeValidator(lambda value: None if value == "" else value)
-_ISSUER = r"^(https://[^\s?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?[^\s?#]*|)$"
+_ISSUER = r"^(https://[^\s?#]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/[^\s?#]*)?|)$"
 
 
 class Settings(BaseSettings):
@@ -181,8 +181,7 @@ class Settings(BaseSettings):
     oidc_branch_claim: str = Field("branch", description="Claim that names the user's branch")
     roles_file: Annotated[Path | None, _UNLESS_EMPTY] = Field(
         None,
-        description="TOML file that says which groups and users have which role; required with "
-        "OIDC_ISSUER and IAP_AUDIENCE",
+        description="TOML file that says who has which role; required with an issuer or IAP",
     )
     four_eyes: Annotated[bool | None, _UNLESS_EMPTY] = Field(
         None,
@@ -192,13 +191,11 @@ class Settings(BaseSettings):
     approvals_port: int = Field(9697, ge=1, le=65535, description="Port of the approvals service")
     approvals_url: str = Field(
         "http://127.0.0.1:9697",
-        description="Address of the approvals service, which `make approve` and the like ask "
-        "where users are identified",
+        description="Address of the approvals service, asked by `make approve` where users sign in",
     )
     scrape_key_file: Path = Field(
         Path("var/secrets/scrape-key"),
-        description="File with the key that Prometheus uses to read `/metrics` where that "
-        "requires one",
+        description="File with the key that Prometheus reads `/metrics` with, where it needs one",
     )
     max_explained_rows: int = Field(
         10_000, ge=1, description="Most rows of a request that asks for reasons"
@@ -327,6 +324,9 @@ class Settings(BaseSettings):
             "USER_HEADER": self.user_header,
         }
         chosen = [name for name, value in ways.items() if value]
+        if not chosen and (self.roles_file or self.oidc_audience or self.groups_header):
+            ways_in = "OIDC_ISSUER, IAP_AUDIENCE or USER_HEADER"
+            raise ValueError(f"ROLES_FILE, OIDC_AUDIENCE and GROUPS_HEADER need {ways_in}")
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} are set: users are identified in one way")
         if self.oidc_issuer and not self.oidc_audience:

@@ -122,10 +122,8 @@ class Members(BaseModel):
     reads: Scope | None = None
 
 
-# Nobody is Prometheus but who has its key.
-_Given = Literal[
-    "clerk", "reviewer", "data-scientist", "approver", "auditor", "operator", "service"
-]
+# Programs have the role of their key: `service`, and Prometheus `scraper`.
+_Given = Literal["clerk", "reviewer", "data-scientist", "approver", "auditor", "operator"]
 _FILE = TypeAdapter(dict[_Given, Members])
 
 

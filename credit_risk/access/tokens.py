@@ -130,7 +130,7 @@ class TokenVerifier:
         if algorithm not in self._algorithms or key.algorithm_name != algorithm:
             raise _bad("it is signed by an algorithm that is not accepted")
 
-        return jwt.decode(
+        claims = jwt.decode(
             token,
             key,
             algorithms=self._algorithms,
@@ -139,9 +139,22 @@ class TokenVerifier:
             leeway=_LEEWAY,
             options={"require": _REQUIRED, "strict_aud": False},
         )
+        if self._issuer != IAP_ISSUER:
+            self._check_is_id_token(head, claims)
+        return claims
+
+    def _check_is_id_token(self, head: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
+        """Refuse access tokens, and what another client got for the user (OpenID Connect, 3.1.3.7).
+
+        RFC 9068 gives access tokens a type in the header, Keycloak gives its own one in a claim.
+        """
+        if claims.get("azp", self._audience) != self._audience:
+            raise _bad("it was issued to another client")
+        if str(head.get("typ", "JWT")).upper() != "JWT" or claims.get("typ", "ID") != "ID":
+            raise _bad("it is not an ID token")
 
     def _name(self, claims: Mapping[str, Any]) -> str:
-        is_unverified = claims.get("email_verified") in (False, "false")
+        is_unverified = claims.get("email_verified", True) not in (True, "true", None)
         if is_unverified and self._claims.name == "email":
             raise _bad("its email address is not verified")
         name = claims.get(self._claims.name)

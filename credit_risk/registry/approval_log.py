@@ -25,9 +25,9 @@ TRAINING = "training"
 OPENED = "opened"
 REGISTERED = "registered"
 GATE = "gate"
-_DECISIONS = (APPROVAL, ROLLBACK)
+DECISIONS = (APPROVAL, ROLLBACK)
 # Events that say what is stored of a version.
-_NOTES = (*_DECISIONS, ADOPTED)
+_NOTES = (*DECISIONS, ADOPTED)
 _FIELDS = (
     "by",
     "reason",
@@ -98,7 +98,7 @@ class Approval:
 
 def decisions(log: DecisionLog) -> list[Approval]:
     """Return the approvals and rollbacks in order; the last one says which version decides."""
-    return [decision for decision in history(log) if decision.kind in _DECISIONS]
+    return [decision for decision in history(log) if decision.kind in DECISIONS]
 
 
 def history(log: DecisionLog) -> list[Approval]:

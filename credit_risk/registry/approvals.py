@@ -110,7 +110,8 @@ def approve(
         )
 
     approval = known.approval(APPROVAL, by, reason, caller)
-    wanted = replace(approval, forced=forced, break_glass=break_glass)
+    is_forced = forced and bool(known.failure)
+    wanted = replace(approval, forced=is_forced, break_glass=break_glass)
     if standing := _standing(log, wanted):
         if not named(registry, log).astray:
             _refuse_standing(standing)
@@ -160,7 +161,7 @@ def rollback(
             f"version {version} failed its gate. An approval with FORCE=1 makes it Production"
         )
 
-    # A forced approval stays forced: the new decision keeps the field.
+    # A forced approval stays forced, and one that went past the service stays that.
     wanted = replace(
         earlier,
         by=by,
@@ -168,7 +169,7 @@ def rollback(
         kind=ROLLBACK,
         time=None,
         verified=is_verified(caller),
-        break_glass=break_glass,
+        break_glass=break_glass or earlier.break_glass,
     )
     return _put_in_force(registry, log, append(log, wanted, caller))
 

@@ -337,6 +337,24 @@ def test_break_glass_takes_one_person_and_two_make_it_good(registry, log, train,
 # The log
 
 
+def test_rollback_to_a_break_glass_version_makes_nothing_good(
+    registry, log, train, proposes, approves
+):
+    first, second = train(), train()
+    approve(registry, log, first, "root", "nobody is there", break_glass=True)
+    proposes("dee", second)
+    assert approves("ann", second) == "approval"
+    rollback(registry, log, "ann", "complaints", caller=signed_in("ann"))
+    assert (decisions(log)[-1].version, decisions(log)[-1].break_glass) == (first, True)
+
+
+def test_approval_is_forced_only_where_the_gate_failed(log, train, proposes, approves):
+    number = train()
+    proposes("dee", number)
+    assert approves("ann", number, forced=True) == "approval"
+    assert not decisions(log)[-1].forced
+
+
 def test_log_with_all_kinds_of_entries_verifies(registry, log, train, proposes, approves):
     note_training(log, "flow-run-1", "new data", signed_in("ann"))
     number = train("flow-run-1")

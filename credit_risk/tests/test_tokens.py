@@ -108,6 +108,21 @@ def test_token_that_differs_within_bounds_is_believed(verifier, issuer, changes)
     assert verifier.verify(issuer.token(**changes)).name == "ann@bank.example"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"azp": "another"},
+        {"aud": ["another", AUDIENCE], "azp": "another"},
+        {"typ": "Bearer"},
+        {"email_verified": "False"},
+        {"email_verified": 0},
+    ],
+)
+def test_token_that_was_not_issued_to_sign_in_here_is_refused(policy, issuer, changes):
+    assert policy.caller("POST", "/x", [HOST, bearer(issuer.token(azp=AUDIENCE, typ="ID"))], PEER)
+    assert refused(policy, bearer(issuer.token(**changes))) == (401, "bad-token")
+
+
 def test_single_group_may_be_a_text(verifier, issuer):
     assert verifier.verify(issuer.token(groups="clerks")).groups == ("clerks",)
 

@@ -63,7 +63,7 @@ def blueprint(desk: Desk, counts: CollectorRegistry) -> Blueprint:
         rule = f"{PREFIX}/{action.route}"
         api.add_url_rule(rule, action.route, _view(desk, action), methods=["POST"])
     for tool in TOOLS:
-        api.add_url_rule(f"/authorize/{tool}", f"authorize-{tool}", _admitted)
+        api.add_url_rule(f"/authorize/{tool}", f"authorize-{tool}", _admission(tool))
 
     @api.get(METRICS)
     def metrics() -> Response:
@@ -83,7 +83,7 @@ def check_proven() -> None:
     """
     caller = asking()
     if not caller.is_proven:
-        detail = "Versions are decided on by people whose token says who they are."
+        detail = "This is for people whose token says who they are."
         denied = AccessDenied(403, "not-permitted", detail, caller)
         raise refused(denied, request.environ[ENTRY])
 
@@ -119,9 +119,14 @@ def _view(desk: Desk, action: Action) -> Callable[[], tuple[Response, int]]:
     return act
 
 
-def _admitted() -> Response:
-    """Answer that the caller may pass: the access policy has refused all others."""
-    return Response(status=204)
+def _admission(tool: str) -> Callable[[], Response]:
+    def admit() -> Response:
+        """Answer that the caller may pass: the access policy has refused all without the role."""
+        note(tool)
+        check_proven()
+        return Response(status=204)
+
+    return admit
 
 
 def _version(version: Listed) -> dict[str, Any]:

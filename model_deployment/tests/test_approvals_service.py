@@ -128,6 +128,12 @@ def test_the_table_has_every_route():
     assert len(ACTIONS) == 5
 
 
+def test_who_reached_a_tool_is_in_the_access_log(service):
+    assert service.ask("operator", "GET", "/authorize/prefect").status_code == 204
+    log = (ROOT / service.environment["ROLES_FILE"]).with_name("approvals.log")
+    wait_for(lambda: '"what": "prefect"' in log.read_text(), 10, "its line")
+
+
 def test_unknown_addresses_are_found_by_nobody(service):
     for path in ("/authorize/other", "/static/../app.py", "/api/v1/other", "/metrics/"):
         assert service.ask("operator", "GET", path).status_code == 404

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.registry.approval_log import Approval, decisions
+from credit_risk.registry.approval_log import DECISIONS, Approval, history
 from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
 from credit_risk.registry.in_force import in_force
 from credit_risk.registry.registry import Registry
@@ -91,7 +91,7 @@ class Collector:
 
     def _look_up(self, now: datetime) -> None:
         """Look up which version decides, and whether anybody went past the approvals service."""
-        break_glass = _break_glass(decisions(self._log), now)
+        break_glass = _break_glass(history(self._log), now, needs_two=self._settings.needs_two)
         self.figures = replace(self.figures, break_glass=break_glass)
 
         found = in_force(self._registry, self._log, follow_alias=self._settings.follow_alias)
@@ -188,11 +188,18 @@ class Collector:
         return self._window
 
 
-def _break_glass(decided: Sequence[Approval], now: datetime) -> int:
-    """Return how many decisions went past the approvals service: of the last day, and the last."""
+def _break_glass(entries: Sequence[Approval], now: datetime, *, needs_two: bool) -> int:
+    """Return how many entries went past the approvals service: of the last day, and the decision.
+
+    Where two people are needed, an entry that no token proves did so as well, of the last day only:
+    older ones may be from before.
+    """
     since = now - BREAK_GLASS_SHOWN
-    shown = [d for d in decided[:-1] if d.time and d.time > since]
-    return sum(decision.break_glass for decision in (*shown, *decided[-1:]))
+    recent = [entry for entry in entries if entry.time and entry.time > since]
+    past_service = [e for e in recent if e.break_glass or (needs_two and not e.verified)]
+    decisions = [e for e in entries if e.kind in DECISIONS]
+    standing = [e for e in decisions[-1:] if e.break_glass and e not in recent]
+    return len(past_service) + len(standing)
 
 
 def evidently(

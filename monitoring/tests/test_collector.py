@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from credit_risk.decision_log.log import open_log
+from credit_risk.registry.approval_log import Approval
 from credit_risk.registry.registry import Registry, open_registry
 from credit_risk.scoring.decisions import confidence
-from monitoring.exporter.collector import Collector, evidently
+from monitoring.exporter.collector import Collector, _break_glass, evidently
 from monitoring.exporter.gauges import page
 from monitoring.exporter.measurements import Measurements
 from monitoring.kinds import REFRESH, REPORT
@@ -195,6 +196,22 @@ def test_decisions_past_the_approvals_service_are_counted_for_a_day_and_while_in
     assert counted() == 2, "it was less than a day ago"
     monkeypatch.setattr("monitoring.exporter.collector.BREAK_GLASS_SHOWN", timedelta(0))
     assert counted() == 0
+
+
+def test_entries_past_the_approvals_service_are_counted_without_their_flag_too():
+    now = datetime.now(UTC)
+
+    def entry(kind, hours=1, **more):
+        return Approval("1", "a", "b", kind, "0", time=now - timedelta(hours=hours), **more)
+
+    def counted(*entries, needs_two=True):
+        return _break_glass(entries, now, needs_two=needs_two)
+
+    assert counted(entry("adopted", break_glass=True), needs_two=False) == 1
+    assert counted(entry("approval"), needs_two=False) == 0
+    assert counted(entry("approval"), entry("approval", verified=True)) == 1
+    assert counted(entry("approval", hours=25)) == 0, "it may be from before there were tokens"
+    assert counted(entry("approval", hours=25, break_glass=True)) == 1
 
 
 def test_the_deciding_version_outlives_a_deleted_registry(served, log, draw, decide):
