@@ -248,7 +248,8 @@ class AccessPolicy:
             if key.has_expired:
                 detail = f"The key was valid until {key.expires}. `make api-key` makes another."
                 raise AccessDenied(401, "expired-key", detail)
-            return Caller(key.name, "key", SERVICE)
+            rights = self._roles.of_keys if self._roles else SERVICE
+            return Caller(key.name, "key", rights)
         if path == METRICS and self._is_scrape_key(token):
             return Caller("prometheus", "scrape", SCRAPER)
         raise AccessDenied(

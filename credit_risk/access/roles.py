@@ -122,8 +122,10 @@ class Members(BaseModel):
     reads: Scope | None = None
 
 
-# Programs have the role of their key: `service`, and Prometheus `scraper`.
-_Given = Literal["clerk", "reviewer", "data-scientist", "approver", "auditor", "operator"]
+# Nobody is Prometheus but who has its key.
+_Given = Literal[
+    "clerk", "reviewer", "data-scientist", "approver", "auditor", "operator", "service"
+]
 _FILE = TypeAdapter(dict[_Given, Members])
 
 
@@ -153,6 +155,11 @@ class Roles:
     def __len__(self) -> int:
         """Return how many roles have a table."""
         return self._n
+
+    @property
+    def of_keys(self) -> Rights:
+        """The rights of the holders of API keys."""
+        return Rights(SERVICE.roles, self._scopes.get("service", SERVICE.scope))
 
     def of(self, user: str, groups: Collection[str]) -> Rights:
         """Return the rights of a user; those of several roles add up."""

@@ -198,6 +198,11 @@ def test_groups_from_elsewhere_or_sent_twice_are_not_believed(policy, roles_file
     assert refused(grouped, USER, groups, groups, peer=PROXY) == (403, "doubled-header")
     key = grouped.caller("GET", "/x", [HOST, groups, bearer(KEY)], STRANGER)
     assert key.rights == SERVICE, "a key's holder has no groups"
+    roles_file.write_text('[service]\nreads = "all"\n')
+    key = policy(**GROUPED, **KEYED, roles_file=roles_file).caller(
+        "POST", "/x", [HOST, bearer(KEY)], STRANGER
+    )
+    assert key.rights == Rights(("service",), "all")
 
 
 def test_groups_header_that_is_not_set_means_nothing(policy, roles_file):
