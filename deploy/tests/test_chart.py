@@ -236,8 +236,8 @@ def test_every_rule_of_the_policies_has_a_bad_fixture() -> None:
 # --- values ---------------------------------------------------------------------------------------
 
 
-def refused(tmp_path: Path, changes: dict[str, Any], *without: str) -> str:
-    """Return what Helm says of the minimal values with changes, or without a value."""
+def changed(tmp_path: Path, changes: dict[str, Any], *without: str) -> Path:
+    """Return a file of the minimal values with changes, or without a value."""
     values = yaml.safe_load(MINIMAL.read_text())
     for path in without:
         *parents, last = path.split(".")
@@ -247,7 +247,12 @@ def refused(tmp_path: Path, changes: dict[str, Any], *without: str) -> str:
         del place[last]
     file = tmp_path / "values.yaml"
     file.write_text(yaml.dump(merged(values, changes)))
-    done = template((file,))
+    return file
+
+
+def refused(tmp_path: Path, changes: dict[str, Any], *without: str) -> str:
+    """Return what Helm says of the minimal values with changes, or without a value."""
+    done = template((changed(tmp_path, changes, *without),))
     assert done.returncode != 0, done.stdout[:500]
     return done.stderr
 
@@ -307,6 +312,8 @@ def test_dask_needs_the_digest_of_its_image(tmp_path: Path) -> None:
         ({"riskOMeter": {"image": {"tag": "1.2.3"}}}, "tag"),
         ({"settings": {"DECISION_LOG": "mongodb://a:b@c/d"}}, "DECISION_LOG"),
         ({"settings": {"FOLLOW_ALIAS": "true"}}, "FOLLOW_ALIAS"),
+        ({"settings": {"IAP_AUDIENCE": "/projects/1"}}, "IAP_AUDIENCE"),
+        ({"access": {"mlflow": {"iapAudience": "/projects/1"}}}, "iapAudience"),
         ({"roles": {"admin": {"users": ["ann"]}}}, "admin"),
         ({"roles": {"clerk": {"group": ["a"]}}}, "group"),
         ({"access": {"riskOMeter": {"hosts": ["a"]}}}, "hosts"),
@@ -344,6 +351,53 @@ def test_an_open_or_half_closed_stack_is_refused(
     assert what in refused(tmp_path, changes, *without)
 
 
+AUDIENCES = {
+    name: {"iapAudience": f"/projects/1/global/backendServices/{number}"}
+    for number, name in enumerate(("riskOMeter", "approvals", "reports"))
+}
+
+
+def test_with_iap_each_service_takes_assertions_for_itself_alone(tmp_path: Path) -> None:
+    given = {"access": AUDIENCES, "firstModel": {"enabled": True}}
+    done = template((changed(tmp_path, given, "settings"),))
+    assert done.returncode == 0, done.stderr
+    taken = {
+        container["name"]: variable["value"]
+        for manifest in yaml.safe_load_all(done.stdout)
+        if manifest and manifest["kind"] in ("Deployment", "Job")
+        for container in manifest["spec"]["template"]["spec"]["containers"]
+        for variable in container.get("env", [])
+        if variable["name"] == "IAP_AUDIENCE"
+    }
+    assert taken == {
+        "risk-o-meter": "/projects/1/global/backendServices/0",
+        "approvals": "/projects/1/global/backendServices/1",
+        "first-model": "/projects/1/global/backendServices/1",
+        "evidently-exporter": "/projects/1/global/backendServices/2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("access", "without", "what"),
+    [
+        *[
+            (
+                {one: AUDIENCES[one] for one in AUDIENCES if one != missing},
+                ("settings",),
+                "for each",
+            )
+            for missing in AUDIENCES
+        ],
+        (AUDIENCES, (), "in one way"),
+        (AUDIENCES, ("settings", "roles"), "/roles"),
+    ],
+)
+def test_half_of_iap_is_refused(
+    access: dict[str, Any], without: tuple[str, ...], what: str, tmp_path: Path
+) -> None:
+    assert what in refused(tmp_path, {"access": access}, *without)
+
+
 def test_values_and_ingress_of_the_page_are_valid(tmp_path: Path) -> None:
     page = (CHART.parent / "README.md").read_text()
     values, ingress = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
@@ -375,6 +429,7 @@ NOT_A_VALUE = {
     "VAR_DIR", "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "BUCKET", "BIND_ADDRESS", "ALLOWED_HOSTS",
     "SCRAPE_KEY_FILE", "ROLES_FILE", "DASK_SCHEDULER", "APPROVALS_URL",
     "API_KEYS", "DECISION_LOG", "PREFECT_API_AUTH_STRING",
+    "IAP_AUDIENCE",  # each service has its own, of `access`
     "HOST", "DECISION_LOG_FLUSH_MS",
     "FOLLOW_ALIAS",  # one person alone would decide, and FOUR_EYES refuses it
 }  # fmt: skip

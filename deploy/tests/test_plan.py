@@ -97,6 +97,8 @@ def test_same_plan_is_applied_and_its_images_stay(environment):
     assert OLD["mlflow"] in (environment.folder / "plan.txt").read_text()
     assert environment.plan(IMAGES=json.dumps(OLD)) == shown
 
+    said = environment.run("compare.sh", APPROVED=shown)
+    assert said.returncode == 0, said.stderr
     said = environment.apply(shown)
     assert said.returncode == 0, said.stderr
     environment.plan()  # of a pull request, which builds none
@@ -107,9 +109,9 @@ def test_same_plan_is_applied_and_its_images_stay(environment):
 def test_another_plan_than_the_approved_one_is_not_applied(environment):
     shown = environment.plan(IMAGES=json.dumps(OLD))
     environment.plan(IMAGES=json.dumps(NEW))
-    said = environment.apply(shown)
-    assert said.returncode == 1
-    assert "another plan than the one that was approved" in said.stderr
+    for said in (environment.run("compare.sh", APPROVED=shown), environment.apply(shown)):
+        assert said.returncode == 1
+        assert "another plan than the one that was approved" in said.stderr
 
     environment.plan()
     assert environment.images() == {}  # nothing was applied

@@ -39,7 +39,10 @@ REFUSED = {
     "no_account": "has no service_account",
     "account_key": "is a key that lasts",
     "any_repository": "has no attribute_condition",
+    "condition_of_nothing": "its attribute_condition names no repository",
     "password_in_url": "has a password in a URL",
+    "password_without_user": "has a password in a URL",
+    "pass_in_env": "DB_PASS is in plain sight",
     "password_in_env": "MLFLOW_TRACKING_PASSWORD is in plain sight",
     "password_in_map": "PREFECT_API_AUTH_STRING: is in plain sight",
     "secret_in_env": "hands a secret to the environment",
@@ -47,10 +50,15 @@ REFUSED = {
     "database_password": "has a password, which is in Terraform's state",
     "latest": "is another image tomorrow",
     "image_by_tag": "has no digest",
+    "image_on_its_way": "has no digest",
+    "image_by_local": "comes from a local",
     "images_unchecked": "takes images without a digest",
     "open_firewall": "lets in everybody",
+    "firewall_without_source": "names no source",
     "open_database": "has a public address",
     "public_bucket": "can be opened to everybody",
+    "versions_of_what_is_kept": "has versions beside a retention policy",
+    "first_generation": "is of a kind that no rule looks into",
     "open_service": "is open to the internet without IAP",
     "open_by_default": "is open to the internet without IAP",
     "asks_nobody": "asks nobody who they are",
@@ -79,16 +87,16 @@ def parsed(conftest: str) -> dict[Path, dict[str, Any]]:
     return {Path(file["path"]): file["contents"] for file in json.loads(done.stdout)}
 
 
-@pytest.fixture(scope="session")
-def catalog(terraform: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What services need. The catalog uses no provider, so Terraform computes it anywhere."""
-    module = tmp_path_factory.mktemp("terraform") / "catalog"
+def computed(terraform: str, folder: Path, settings: dict[str, str]) -> dict[str, Any]:
+    """Return what services need; the catalog uses no provider, so it is computed anywhere."""
+    module = folder / "catalog"
     shutil.copytree(TERRAFORM / "modules" / "catalog", module)
     given = {
         "project_id": "bank-credit-risk",
         "project_number": "123456789012",
         "region": "europe-west1",
         "buckets": {"data": "bank-data", "mlflow": "bank-mlflow"},
+        "settings": settings,
     }
     (module / "terraform.tfvars.json").write_text(json.dumps(given))
     env = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
@@ -100,6 +108,12 @@ def catalog(terraform: str, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         assert not done.returncode, done.stdout + done.stderr
     state = json.loads((module / "terraform.tfstate").read_text())
     return {name: output["value"] for name, output in state["outputs"].items()}
+
+
+@pytest.fixture(scope="session")
+def catalog(terraform: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What services need, without further settings."""
+    return computed(terraform, tmp_path_factory.mktemp("terraform"), {})
 
 
 @pytest.fixture(scope="session")
@@ -255,6 +269,14 @@ def test_arguments_that_the_provider_does_not_know_are_found(body, wrong):
     assert list(faults(body, known, "r")) == wrong
 
 
+def test_who_plans_may_ask_in_the_name_of_the_project(parsed):
+    for name in ("dev", "prod"):
+        (provider,) = parsed[TERRAFORM / "envs" / name / "versions.tf"]["provider"]["google"]
+        assert provider["user_project_override"] is True
+    reads = folder(parsed, TERRAFORM / "modules" / "github")["locals"]["reads"]
+    assert "roles/serviceusage.serviceUsageConsumer" in reads
+
+
 # --- policies -------------------------------------------------------------------------------------
 
 
@@ -392,6 +414,49 @@ def test_settings_of_services_exist(catalog, compose):
     for name, entry in everything(catalog).items():
         theirs = set(compose.get(name, {}).get("environment", {}))
         assert set(entry["env"]) <= known | theirs | set(compose["mlflow"]["environment"]), name
+
+
+GIVEN = {
+    "TIMEZONE": "Europe/Berlin",
+    "FOUR_EYES": "true",
+    "DASK_SCHEDULER": "tcp://10.20.1.5:8786",
+    "DRIFT_MIN_ROWS": "200",
+}
+
+
+def test_further_settings_reach_all_who_may_have_them(terraform, tmp_path):
+    entries = everything(computed(terraform, tmp_path, GIVEN))
+    reached = {
+        setting: {name for name, entry in entries.items() if entry["env"].get(setting) == value}
+        for setting, value in GIVEN.items()
+    }
+    knows_people = {name for name, entry in entries.items() if "IAP_AUDIENCE" in entry["env"]}
+    assert reached == {
+        "TIMEZONE": set(entries),
+        "FOUR_EYES": knows_people,
+        "DASK_SCHEDULER": {"scoring-worker"},
+        "DRIFT_MIN_ROWS": set(entries),
+    }
+    for entry in entries.values():
+        taken = {name.lower(): value for name, value in entry["env"].items()}
+        Settings(_env_file=None, **{k: v for k, v in taken.items() if k in Settings.model_fields})
+
+
+def test_who_could_approve_knows_that_it_takes_two(catalog, compose):
+    told = {
+        name for name in shared(catalog, compose)
+        if "FOUR_EYES" in compose[name].get("environment", {})
+    }  # fmt: skip
+    assert {"approvals", "first-model"} <= told
+    for name in told:
+        env = everything(catalog)[name]["env"]
+        settings = Settings(
+            _env_file=None,
+            iap_audience=env.get("IAP_AUDIENCE", ""),
+            roles_file=env.get("ROLES_FILE"),
+        )
+        assert settings.needs_two, name
+        assert everything(catalog)[name]["secrets"]["roles"] == "roles"
 
 
 def test_services_have_the_secrets_that_docker_compose_hands_out(catalog):

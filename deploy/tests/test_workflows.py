@@ -184,6 +184,74 @@ def test_production_comes_after_staging_and_in_an_environment():
     assert not any("apply" in text for text in commands(GITHUB / "workflows/deploy.yml"))
 
 
+def place(found, wanted):
+    """Return where in the steps of a job the one is that has a word in its command."""
+    (index,) = (n for n, step in enumerate(found) if wanted in step.get("run", ""))
+    return index
+
+
+def test_a_plan_that_was_not_approved_is_no_reason_to_go_back():
+    apply = jobs(GITHUB / "workflows/environment.yml")["apply"]["steps"]
+    order = [place(apply, script) for script in ("plan.sh", "compare.sh", "apply.sh")]
+    assert order == sorted(order)
+    assert apply[order[2]]["id"] == "apply"
+    (back,) = (step for step in apply if "restore" in step.get("run", ""))
+    assert "steps.apply.outcome != 'skipped'" in back["if"]
+
+
+def test_prefect_gets_its_deployments_before_anything_is_asked():
+    apply = jobs(GITHUB / "workflows/environment.yml")["apply"]["steps"]
+    deployed = place(apply, "gcloud run jobs execute deployments")
+    (smoke,) = (n for n, step in enumerate(apply) if step.get("name") == "Smoke test")
+    assert place(apply, "apply.sh") < deployed < smoke
+    assert "--wait" in apply[deployed]["run"]
+    assert "if" not in apply[deployed]
+
+
+def needs_google(found, name):
+    """Return whether a job is skipped in a repository that has no project of Google's."""
+    condition = str(found[name].get("if", ""))
+    if "vars.WORKLOAD_IDENTITY_PROVIDER != ''" in condition:
+        return True
+    if "||" in condition:
+        return False
+    needs = found[name].get("needs", [])
+    before = [needs] if isinstance(needs, str) else needs
+    return any(
+        needs_google(found, one)
+        for one in before
+        if not condition or f"needs.{one}.result == 'success'" in condition
+    )
+
+
+@pytest.mark.parametrize("name", ["deploy.yml", "release.yml"])
+def test_without_a_project_of_googles_no_job_asks_google(name):
+    found = jobs(GITHUB / "workflows" / name)
+    asking = [job for job in found if "id-token" in found[job]["permissions"]]
+    assert asking
+    assert [job for job in asking if not needs_google(found, job)] == []
+
+
+@pytest.mark.parametrize(
+    ("conclusions", "code"), [("success", 0), ("failure", 1), ("", 1), ("success\nfailure", 0)]
+)
+def test_release_is_of_what_passed_however_often_it_ran(tmp_path, conclusions, code):
+    check = jobs(GITHUB / "workflows/release.yml")["check"]["steps"]
+    script = check[place(check, "check-runs")]["run"]
+    # What is left over fills a pipe that nobody reads any more.
+    for program, said in (("gh", f"{conclusions}\n" + "skipped\n" * 50_000), ("git", "")):
+        (tmp_path / f"{program}.txt").write_text(said)
+        (tmp_path / program).write_text(f'#!/bin/sh\nexec cat "{tmp_path}/{program}.txt"\n')
+        (tmp_path / program).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    names = {"PATH": path, "GITHUB_SHA": "0" * 40, "GITHUB_REPOSITORY": "bank/credit-risk"}
+    said = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        env=os.environ | names, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert said.returncode == code, said.stderr
+
+
 def test_terraform_is_the_one_that_is_tested():
     (tested,) = re.findall(
         r"^TERRAFORM=v(.+)$", (ROOT / "tools/install-deploy-tools.sh").read_text(), re.MULTILINE

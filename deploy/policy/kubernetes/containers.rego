@@ -91,6 +91,11 @@ deny contains sprintf("%s: it runs as the default service account", [pod.of]) if
 	object.get(pod.spec, "serviceAccountName", "default") in ["", "default"]
 }
 
+deny contains sprintf("%s: somebody gets rights in the cluster, which no service needs", [title(manifest)]) if {
+	some manifest in manifests
+	manifest.kind in ["ClusterRoleBinding", "RoleBinding"]
+}
+
 deny contains sprintf("%s: a token for the cluster's API is mounted", [pod.of]) if {
 	some pod in pods
 	not pod.spec.automountServiceAccountToken == false

@@ -36,6 +36,11 @@ network_policies contains manifest if {
 	manifest.kind == "NetworkPolicy"
 }
 
+selects_all(selector) if {
+	count(object.get(selector, "matchLabels", {})) == 0
+	count(object.get(selector, "matchExpressions", [])) == 0
+}
+
 # Whether a selector finds what has these labels. An operator that is not known here finds nothing.
 selects(selector, labels) if {
 	every key, value in object.get(selector, "matchLabels", {}) {

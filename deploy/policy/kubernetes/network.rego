@@ -37,9 +37,18 @@ deny contains sprintf("%s: it may go anywhere", [title(policy)]) if {
 	count(object.get(rule, "to", [])) == 0
 }
 
-deny contains sprintf("%s: all addresses may come in", [title(policy)]) if {
+# Two halves are the whole: no network of anybody's own is larger than 10.0.0.0/8.
+deny contains sprintf("%s: the internet may come in", [title(policy)]) if {
 	some policy in network_policies
 	some rule in policy.spec.ingress
 	some peer in rule.from
-	peer.ipBlock.cidr in ["0.0.0.0/0", "::/0"]
+	to_number(split(peer.ipBlock.cidr, "/")[1]) < 8
+}
+
+deny contains sprintf("%s: the whole cluster may come in", [title(policy)]) if {
+	some policy in network_policies
+	some rule in policy.spec.ingress
+	some peer in rule.from
+	selects_all(peer.namespaceSelector)
+	selects_all(object.get(peer, "podSelector", {}))
 }

@@ -9,8 +9,15 @@ deny contains sprintf("%s: a Secret does not belong in manifests", [title(manife
 deny contains sprintf("%s: the variable %s holds a secret", [container.of, variable.name]) if {
 	some container in containers
 	some variable in container.spec.env
-	regex.match(`(?i)(password|passwd|secret|token|credential|api_?keys?$|auth_string|private_?key)`, variable.name)
+	regex.match(`(?i)(password|passwd|passphrase|(^|_)(pass|pwd)$|secret|token|credential|api_?keys?$|auth_string|private_?key)`, variable.name)
 	not regex.match(`_(FILE|DIR)$`, variable.name)
+}
+
+deny contains sprintf("%s: the argument %s is a secret", [container.of, split(argument, "=")[0]]) if {
+	some container in containers
+	some kind in ["args", "command"]
+	some argument in container.spec[kind]
+	regex.match(`(?i)^--?([a-z0-9]+[-_])*(password|passwd|passphrase|pass|pwd|secret|token|api[-_]?key)(=|$)`, argument)
 }
 
 deny contains sprintf("%s: a secret is a variable", [container.of]) if {

@@ -69,3 +69,12 @@ deny contains msg if {
 	not body.attribute_condition
 	msg := sprintf("google_iam_workload_identity_pool_provider.%s: has no attribute_condition, so any repository of GitHub is let in", [name])
 }
+
+# What an expression comes to is not seen here.
+deny contains msg if {
+	some name, bodies in input.resource.google_iam_workload_identity_pool_provider
+	some body in bodies
+	not startswith(body.attribute_condition, "${")
+	not contains(body.attribute_condition, "assertion.repository")
+	msg := sprintf("google_iam_workload_identity_pool_provider.%s: its attribute_condition names no repository, so any of GitHub is let in", [name])
+}

@@ -15,6 +15,18 @@ deny contains msg if {
 	msg := sprintf("google_compute_firewall.%s: lets in everybody from %s; name the addresses", [name, range])
 }
 
+# Google then puts in 0.0.0.0/0.
+deny contains msg if {
+	some name, bodies in input.resource.google_compute_firewall
+	some body in bodies
+	body.allow
+	object.get(body, "direction", "INGRESS") == "INGRESS"
+	every source in {"source_ranges", "source_tags", "source_service_accounts"} {
+		not body[source]
+	}
+	msg := sprintf("google_compute_firewall.%s: names no source, so it lets in everybody; name the addresses", [name])
+}
+
 deny contains msg if {
 	some path, block
 	walk(input, [path, block])
@@ -44,6 +56,19 @@ deny contains msg if {
 	msg := sprintf("google_storage_bucket.%s: each object can have rights of its own; set uniform_bucket_level_access = true", [name])
 }
 
+# A retention policy keeps each object as it is, and Google takes no versions beside one.
+deny contains msg if {
+	some name, bodies in input.resource.google_storage_bucket
+	some body in bodies
+	retained(body)
+	body.versioning[_].enabled == true
+	msg := sprintf("google_storage_bucket.%s: has versions beside a retention policy, which Google refuses; enable them without one", [name])
+}
+
+retained(body) if body.retention_policy
+
+retained(body) if body.dynamic.retention_policy
+
 # --- Cloud Run: open to the internet only behind IAP ------------------------------------------------------------------------
 
 closed := {"INGRESS_TRAFFIC_INTERNAL_ONLY", "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"}
@@ -62,6 +87,21 @@ deny contains msg if {
 	not only_behind_iap(body)
 	not body.ingress in closed
 	msg := sprintf("google_cloud_run_v2_service.%s: asks nobody who they are (invoker_iam_disabled) and is not internal", [name])
+}
+
+# What else would run something, which these rules do not look into.
+unchecked := {
+	"google_app_engine_flexible_app_version",
+	"google_app_engine_standard_app_version",
+	"google_cloud_run_service",
+	"google_cloudfunctions2_function",
+	"google_cloudfunctions_function",
+}
+
+deny contains msg if {
+	some kind in unchecked
+	some name, _ in input.resource[kind]
+	msg := sprintf("%s.%s: is of a kind that no rule looks into; use google_cloud_run_v2_service", [kind, name])
 }
 
 guarded(body) if body.ingress in closed

@@ -4,9 +4,9 @@ package terraform
 
 import rego.v1
 
-password_in_url := `[a-z][a-z0-9+.-]*://[^/:@\s]+:[^/@\s]+@`
+password_in_url := `[a-z][a-z0-9+.-]*://[^/:@\s]*:[^/@\s]+@`
 
-secret_name := `(?i)(password|passwd|secret|token|api_?keys?|auth_string|private_key|credentials?|decision_log)$`
+secret_name := `(?i)(password|passwd|passphrase|(^|_)pass|(^|_)pwd|secret|token|api_?keys?|auth_string|private_key|credentials?|decision_log)$`
 
 deny contains msg if {
 	some found in texts

@@ -195,11 +195,14 @@ livenessProbe:
 - {name: ALLOWED_HOSTS, value: {{ printf "localhost,127.0.0.1,%s,$(POD_IP),%s" (index . 1) (last .) | trimSuffix "," | quote }}}
 {{- end }}
 
-{{/* Who may ask, and for what. */}}
+{{/* Who may ask, and for what: (list $ .Values.access.riskOMeter.iapAudience). */}}
 {{- define "credit-risk.identity" -}}
-{{- include "credit-risk.settings" (list . "OIDC_ISSUER" "OIDC_AUDIENCE" "IAP_AUDIENCE" "OIDC_NAME_CLAIM"
-    "OIDC_GROUPS_CLAIM" "OIDC_BRANCH_CLAIM" "FOUR_EYES") }}
-{{- if .Values.roles }}
+{{- include "credit-risk.settings" (list (first .) "OIDC_ISSUER" "OIDC_AUDIENCE" "OIDC_NAME_CLAIM" "OIDC_GROUPS_CLAIM"
+    "OIDC_BRANCH_CLAIM" "FOUR_EYES") }}
+{{- with last . }}
+- {name: IAP_AUDIENCE, value: {{ . | quote }}}
+{{- end }}
+{{- if (first .).Values.roles }}
 - {name: ROLES_FILE, value: /etc/credit-risk/roles.toml}
 {{- end }}
 {{- end }}

@@ -86,7 +86,7 @@ variable "scoring_workers" {
 }
 
 variable "settings" {
-  description = "Further settings of our services and workers, as docs/settings.md has them; none that is a secret."
+  description = "Further settings of our services, workers and jobs, as docs/settings.md has them; none that is a secret."
   type        = map(string)
   default     = {}
 }

@@ -8,7 +8,8 @@ resource "google_storage_bucket" "this" {
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
 
-  versioning { enabled = true }
+  # One or the other: Google refuses versions where a retention policy keeps every object as it is.
+  versioning { enabled = var.retention == null }
   soft_delete_policy { retention_duration_seconds = 604800 }
 
   dynamic "retention_policy" {

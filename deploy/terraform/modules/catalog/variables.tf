@@ -18,20 +18,8 @@ variable "buckets" {
   type        = object({ data = string, mlflow = string })
 }
 
-variable "timezone" {
-  description = "Time zone of the schedules, as in settings.md."
-  type        = string
-  default     = "UTC"
-}
-
-variable "dask_scheduler" {
-  description = "Address of a Dask scheduler that runs elsewhere; empty: portfolios are scored by all processors of scoring-worker."
-  type        = string
-  default     = ""
-}
-
 variable "settings" {
-  description = "Further settings of our services and workers, as docs/settings.md has them; none that is a secret."
+  description = "Further settings of our services, workers and jobs, as docs/settings.md has them; none that is a secret."
   type        = map(string)
   default     = {}
 

@@ -38,7 +38,6 @@ locals {
       memory = "8Gi"
       env = merge(local.bucket, local.state, local.mlflow, local.prefect, local.runs, local.serving, {
         PORTFOLIO_FOLDER = "gs://${var.buckets.data}/portfolios"
-        DASK_SCHEDULER   = var.dask_scheduler
       })
       secrets = merge(local.mlflow_logins["serving"], {
         DECISION_LOG            = "decision-log-scoring"
@@ -67,22 +66,27 @@ locals {
       target   = "training-worker"
       args     = ["python", "-m", "model_orchestration_and_tracking.deploy"]
       memory   = "1Gi"
-      env      = merge(local.prefect, { TIMEZONE = var.timezone })
+      env      = local.prefect
       secrets  = { PREFECT_API_AUTH_STRING = "prefect-login" }
       database = ""
       bucket   = "none"
     }
 
-    # With an empty registry, trains version 1 and makes it Production; later it does nothing.
+    # With an empty registry, trains version 1; later it does nothing. It has the approver's credentials and would use them, were
+    # it not told that people are known here, so that two of them approve.
     first-model = {
       account = "first-model"
       target  = "training-worker"
       args    = ["python", "-m", "model_orchestration_and_tracking.bootstrap"]
       memory  = "1Gi"
-      env     = merge(local.bucket, local.state, local.mlflow, local.prefect, { MLFLOW_TRACKING_USERNAME = "approver" })
+      env = merge(local.bucket, local.state, local.mlflow, local.prefect, local.identity, {
+        IAP_AUDIENCE             = local.audiences["approvals"]
+        MLFLOW_TRACKING_USERNAME = "approver"
+      })
       secrets = merge(local.mlflow_logins["approver"], {
         DECISION_LOG            = "decision-log-approver"
         PREFECT_API_AUTH_STRING = "prefect-login"
+        roles                   = "roles"
       })
       database = ""
       bucket   = "none"

@@ -1,6 +1,8 @@
 # Workflows prove who they are by GitHub's token, which is good for minutes: there is no key to lose. Each purpose has its
-# own identity: building images pushes them, a plan reads, a deployment changes what runs. None reads a secret, nor an object
-# of a bucket but the state's and Grafana's, nor changes who may do what: such a change is applied by a person.
+# own identity: building images pushes them, a plan reads, a deployment changes what runs. None is given a secret, nor an
+# object of a bucket but the state's and Grafana's, nor changes who may do what: such a change is applied by a person. But
+# `deploy` runs images as every service, and what runs as a service reads that service's secrets and data: before it stand
+# the check of who built the images, and the reviewers of GitHub's environment.
 
 locals {
   ours         = "assertion.repository_id == '${var.repository_id}' && assertion.repository == '${var.repository}'"
@@ -14,11 +16,12 @@ locals {
     deploy = "${local.ours} && ${local.main} && !(${local.pull_request}) && assertion.environment == '${var.environment}'"
   }
 
-  # Not roles/viewer: with it come the objects of buckets that give it to viewers of the project.
+  # Not roles/viewer: with it come the objects of buckets that give it to viewers of the project. serviceUsageConsumer and not
+  # its Viewer: the provider asks in the name of this project (user_project_override), and only that role may.
   reads = [
     "roles/artifactregistry.reader", "roles/cloudsql.viewer", "roles/compute.networkViewer", "roles/iam.securityReviewer",
     "roles/iam.serviceAccountViewer", "roles/iam.workloadIdentityPoolViewer", "roles/monitoring.viewer", "roles/run.viewer",
-    "roles/secretmanager.viewer", "roles/serviceusage.serviceUsageViewer", "roles/storage.bucketViewer",
+    "roles/secretmanager.viewer", "roles/serviceusage.serviceUsageConsumer", "roles/storage.bucketViewer",
     "roles/storagetransfer.viewer",
   ]
   changes = ["roles/run.developer", "roles/monitoring.editor"]

@@ -29,8 +29,6 @@ module "catalog" {
   project_id     = var.project_id
   project_number = module.project.number
   region         = var.region
-  timezone       = var.timezone
-  dask_scheduler = var.dask_scheduler
   settings       = var.settings
   buckets = {
     data   = "${var.project_id}-${local.prefix}"

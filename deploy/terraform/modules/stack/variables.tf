@@ -121,20 +121,8 @@ variable "internet" {
   default     = false
 }
 
-variable "dask_scheduler" {
-  description = "Address of a Dask scheduler in this network, such as tcp://10.20.1.5:8786; empty: none."
-  type        = string
-  default     = ""
-}
-
-variable "timezone" {
-  description = "Time zone of the schedules."
-  type        = string
-  default     = "UTC"
-}
-
 variable "settings" {
-  description = "Further settings of our services and workers, as docs/settings.md has them; none that is a secret."
+  description = "Further settings of our services, workers and jobs, as docs/settings.md has them; none that is a secret."
   type        = map(string)
   default     = {}
 }
