@@ -37,6 +37,8 @@ from tests.support.services import PREFECT_LOGIN, prefect_server
 from tools.access import passwords
 from tools.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 TOOLS = {
     "mlflow": "mlflow",
     "prefect": "prefect",
@@ -737,7 +739,6 @@ def test_the_door_does_not_open_without_what_keeps_it(given, said):
 # The real MLflow and Prefect
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_mlflow_takes_a_data_scientist_as_its_reader(stack, tmp_path):
     """By its login, though the page is another name's at another port than it knows."""
@@ -780,7 +781,6 @@ def test_mlflow_takes_a_data_scientist_as_its_reader(stack, tmp_path):
             assert other.ask("mlflow", f"{call}/search", sent, "POST", b"{}").status == 401
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_prefects_page_asks_an_operator_for_nothing(stack, tmp_path, monkeypatch, browser):
     allowed = environment_of("prefect-server", stack.variables)["ALLOWED_HOSTS"]
@@ -819,7 +819,6 @@ def test_prefects_page_asks_an_operator_for_nothing(stack, tmp_path, monkeypatch
 # In a browser
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_clerk_signs_in_by_a_browser_and_out_again(stack, browser):
     stack.flow.person = person("clerk")
