@@ -662,7 +662,7 @@ def test_command_line_approves_and_lists(registry, train, command, evil):
     )
     assert command("approve", "--version", "2", "--by", "Ada", "--reason", "x")[0] == 1
     code, said = command("adopt", "--version", "2", "--by", "Ada", "--reason", "seen")
-    assert (code, "adopted   version 2     by Ada: seen" in said) == (0, True)
+    assert (code, "adopted         version 2     by Ada: seen" in said) == (0, True)
 
 
 def test_without_tokens_one_person_approves_and_has_to_say_who(train, command):

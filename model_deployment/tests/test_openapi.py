@@ -9,7 +9,7 @@ import pytest
 from credit_risk.schema.json_schema import json_schema
 from model_deployment.api.routes import OPERATIONS
 from model_deployment.api.routes.score import SCORE
-from tests.support.outcomes import TODAY
+from tests.support.outcomes import today
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ def test_real_answers_are_as_described(client, send_file, client_rows, as_csv, c
     conforms(client.post(f"/api/v1/decisions/{red}/override", json=body), "override")
     conforms(client.post(f"/api/v1/decisions/{red}x/override", json=body), "override")
     told = (
-        f"decision_id,outcome,date\n{green},repaid,{TODAY}\n"
-        f"{red},defaulted,{TODAY}\n{red},paid,2020\nx,,\n"
+        f"decision_id,outcome,date\n{green},repaid,{today()}\n"
+        f"{red},defaulted,{today()}\n{red},paid,2020\nx,,\n"
     )
     for data in (told, told, "decision_id,outcome,date\nx,repaid,2020-01-01\n", "outcome\n"):
         conforms(client.post("/api/v1/outcomes", data=data, content_type="text/csv"), "outcomes")

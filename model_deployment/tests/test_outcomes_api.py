@@ -21,7 +21,7 @@ from model_deployment.app import create_app
 from model_deployment.outcomes import main
 from tests.support.bad_input.workbooks import saved
 from tests.support.files import parquet
-from tests.support.outcomes import TODAY
+from tests.support.outcomes import today
 from tests.support.problems import is_problem
 from tests.support.riskometer import client_of
 
@@ -48,9 +48,8 @@ def tell(client):
 
 def test_good_rows_are_taken_beside_bad_ones(tell, decided, client):
     green, red = decided["green"], decided["red"]
-    text = (
-        f"{HEADER}{green[0]},repaid,{TODAY}\n{red[0]},defaulted,{TODAY}\n{green[1]},paid,{TODAY}\n"
-    )
+    rows = ((green[0], "repaid"), (red[0], "defaulted"), (green[1], "paid"))
+    text = HEADER + "".join(f"{id},{outcome},{today()}\n" for id, outcome in rows)
     answer = tell(text)
     assert answer.status_code == 200
     body = answer.get_json()
@@ -82,7 +81,7 @@ def test_good_rows_are_taken_beside_bad_ones(tell, decided, client):
         },
     ]
     (told,) = client.get(f"/api/v1/decisions/{green[0]}").get_json()["outcomes"]
-    assert (told["outcome"], told["date"]) == ("repaid", TODAY)
+    assert (told["outcome"], told["date"]) == ("repaid", today())
     again = tell(text).get_json()
     assert (again["upload"], again["n_added"], again["n_known"], again["n_rejected"]) == (
         None,
@@ -93,7 +92,7 @@ def test_good_rows_are_taken_beside_bad_ones(tell, decided, client):
 
 
 def test_form_upload_is_taken_and_keeps_the_file_name(client, decided, log):
-    text = f"{HEADER}{decided['green'][0]},repaid,{TODAY}\n"
+    text = f"{HEADER}{decided['green'][0]},repaid,{today()}\n"
     answer = client.post(
         "/api/v1/outcomes", data={"file": (io.BytesIO(text.encode()), "/home/me/out.csv")}
     )
@@ -109,7 +108,7 @@ def test_the_result_of_a_file_becomes_its_file_of_outcomes(
     result = client.post(
         "/api/v1/files", data=data, headers={"Accept": "text/csv"}
     ).text.splitlines()
-    told = [f"{result[0]},outcome,date", *(f"{line},repaid,{TODAY}" for line in result[1:])]
+    told = [f"{result[0]},outcome,date", *(f"{line},repaid,{today()}" for line in result[1:])]
     body = tell("\n".join(told)).get_json()
     n_green = sum("green" in line for line in result)
     assert (body["n_added"], body["n_rejected"]) == (n_green, 30 - n_green)
@@ -118,12 +117,12 @@ def test_the_result_of_a_file_becomes_its_file_of_outcomes(
 def test_a_sample_is_a_preview_and_has_no_outcomes(send_file, tell):
     with open("model_deployment/assets/sample.csv") as file:
         ids = [d["id"] for d in send_file(file.read()).get_json()["decisions"]]
-    body = is_problem(tell(f"{HEADER}{ids[0]},repaid,{TODAY}\n"), 422)
+    body = is_problem(tell(f"{HEADER}{ids[0]},repaid,{today()}\n"), 422)
     assert "preview" in body["detail"]
 
 
 def test_a_file_without_one_good_row_is_422_with_its_faults(tell, log):
-    body = is_problem(tell(f"{HEADER}nobody,repaid,{TODAY}\n"), 422)
+    body = is_problem(tell(f"{HEADER}nobody,repaid,{today()}\n"), 422)
     assert body["type"] == "urn:risk-o-meter:nothing-taken"
     assert (body["n_added"], body["n_rejected"], body["rejected"][0]["column"]) == (
         0,
@@ -151,7 +150,7 @@ def test_a_log_that_fails_halfway_holds_nothing_of_the_file(tell, decided, log, 
             raise LogUnavailable("the disk is full")
         insert(collection, found)
 
-    text = HEADER + "".join(f"{id},repaid,{TODAY}\n" for id in decided["green"])
+    text = HEADER + "".join(f"{id},repaid,{today()}\n" for id in decided["green"])
     with monkeypatch.context() as patch:
         patch.setattr(log._documents, "insert", fail_at_the_mark)
         answer = tell(text)
@@ -184,12 +183,12 @@ def big_batch(n: int) -> Batch:
 def test_a_hundred_thousand_outcomes_are_taken_and_a_correction_found(settings, production, log):
     record = log.commit(big_batch(100_000))
     client = client_of(create_app(settings, production=production, log=log))
-    lines = [f"{record.id}-{i},repaid,{TODAY}\n" for i in range(100_000)]
+    lines = [f"{record.id}-{i},repaid,{today()}\n" for i in range(100_000)]
     answer = client.post(
         "/api/v1/outcomes", data=HEADER + "".join(lines), content_type="text/csv"
     ).get_json()
     assert (answer["n_added"], answer["n_rejected"]) == (100_000, 0)
-    lines[70_000] = f"C-70000,defaulted,{TODAY}\n"
+    lines[70_000] = f"C-70000,defaulted,{today()}\n"
     correction = f"client_id,outcome,date\n{lines[70_000]}"
     assert (
         client.post("/api/v1/outcomes", data=correction, content_type="text/csv").get_json()[
@@ -225,20 +224,20 @@ def command(settings, monkeypatch, capsys):
 
 def test_command_takes_a_file_and_reports_faults(command, decided, settings):
     green, red = decided["green"][0], decided["red"][0]
-    code, out, err = command(f"{HEADER}{green},repaid,{TODAY}\n{red},repaid,{TODAY}\n")
+    code, out, err = command(f"{HEADER}{green},repaid,{today()}\n{red},repaid,{today()}\n")
     assert code == 1
     assert f"outcomes: line 3: decision {red} is red" in err
     assert "2 rows read" in err
     assert out == "1 added, 0 known already, 0 still open, 1 rejected\n"
     assert [o["outcome"] for o in outcomes(open_log(settings), green)] == ["repaid"]
-    assert command(f"{HEADER}{green},repaid,{TODAY}\n")[:2] == (
+    assert command(f"{HEADER}{green},repaid,{today()}\n")[:2] == (
         0,
         "0 added, 1 known already, 0 still open, 0 rejected\n",
     )
 
 
 def test_command_prints_the_first_of_many_faults(command):
-    code, out, err = command(HEADER + f"nobody,repaid,{TODAY}\n" * 30)
+    code, out, err = command(HEADER + f"nobody,repaid,{today()}\n" * 30)
     assert (code, out) == (2, "0 added, 0 known already, 0 still open, 30 rejected\n")
     lines = [line for line in err.splitlines() if "there is no decision nobody" in line]
     assert "30 times (line 2, 3, 4, 5, 6, ...), the first: there is no decision nobody" in lines[0]
@@ -281,8 +280,8 @@ def result(client, client_rows, as_csv):
 def test_one_fault_among_open_loans_is_reported(result, tell, as_csv):
     rows = result * 50
     green = [i for i, row in enumerate(rows) if row["prediction"] == "green"]
-    rows[green[0]] = rows[green[0]] | {"outcome": "repaid", "date": TODAY}
-    rows[green[-1]] = rows[green[-1]] | {"outcome": "repayed", "date": TODAY}
+    rows[green[0]] = rows[green[0]] | {"outcome": "repaid", "date": today()}
+    rows[green[-1]] = rows[green[-1]] | {"outcome": "repayed", "date": today()}
     body = tell(as_csv(rows)).get_json()
     assert (body["n_added"], body["n_open"], body["n_rejected"]) == (1, len(rows) - 2, 1)
     assert ["repayed" in fault["message"] for fault in body["rejected"]] == [True]

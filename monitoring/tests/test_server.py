@@ -156,7 +156,13 @@ def test_a_taken_port_is_one_line(settings):
 
 def test_wrong_roles_file_is_one_line(settings, tmp_path):
     (tmp_path / "roles.toml").write_text("[clark]\n")
-    wrong = settings.model_copy(update={"roles_file": tmp_path / "roles.toml"})
+    wrong = settings.model_copy(
+        update={
+            "roles_file": tmp_path / "roles.toml",
+            "user_header": "X-Forwarded-User",
+            "trusted_proxies": "127.0.0.2",
+        }
+    )
     done = subprocess.run(
         COMMAND,
         env=os.environ | variables(wrong),

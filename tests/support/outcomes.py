@@ -12,4 +12,6 @@ def text(*rows: tuple, header=("decision_id", "outcome", "date")) -> bytes:
     return out.getvalue().encode()
 
 
-TODAY = datetime.now(UTC).date().isoformat()
+def today() -> str:
+    """Return the date, which may change while tests run."""
+    return datetime.now(UTC).date().isoformat()
