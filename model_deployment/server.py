@@ -1,38 +1,22 @@
-"""The Risk-O-Meter's server: granian, with `app` in each of its processes.
-
-    python -m model_deployment.server
-
-granian (with hyper, in Rust) reads HTTP. A request that it cannot read it answers itself, with 400
-or 431 and no body, and it closes the connection.
-"""
+"""The Risk-O-Meter's server, with `app` in each process: `python -m model_deployment.server`."""
 
 import ctypes
 import gc
 import logging
-import multiprocessing
 import os
 import resource
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops
-from granian.http import HTTP1Settings
-
 from credit_risk.access.notice import notices
 from credit_risk.settings import Settings, read_settings
+from model_deployment.http.serving import Server
 
-# Seconds that a client may take for a request's head, or keep an idle connection open.
-HEAD_SECONDS = 30
 # Connections per process; more wait until one is closed.
 CONNECTIONS = 2048
-# Seconds that the requests under way have when the server is stopped.
-STOP_SECONDS = 25
 # Seconds that a thread of Python runs before another may: a busy one would keep the event loop
 # waiting.
 SWITCH_SECONDS = 0.001
@@ -40,25 +24,6 @@ logger = logging.getLogger("model_deployment.server")
 _memory = Path("/dev/shm")  # noqa: S108
 _counts = "PROMETHEUS_MULTIPROC_DIR"
 _M_ARENA_MAX = -8  # of glibc's malloc.h
-_LOGGING: dict[str, Any] = {
-    "formatters": {
-        "line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"}
-    },
-    "handlers": {
-        "line": {
-            "class": "logging.StreamHandler",
-            "formatter": "line",
-            "stream": "ext://sys.stderr",
-        }
-    },
-    "root": {"level": "INFO", "handlers": ["line"]},
-    # Clients could fill the log with its messages about single connections.
-    "loggers": {
-        "_granian": {},
-        "_granian.asgi": {"level": "WARNING"},
-        "urllib3": {"level": "ERROR"},
-    },
-}
 
 
 def main() -> int:
@@ -77,29 +42,18 @@ def main() -> int:
     # Imported objects are not garbage: a collection would touch them, and each worker would copy
     # their memory.
     gc.freeze()
-    multiprocessing.set_start_method("fork")
-
-    server = Granian(
+    server = Server(
         "model_deployment.app:create_app",
-        address=settings.bind_address,
-        port=settings.riskometer_port,
-        interface=Interfaces.ASGINL,
+        settings.bind_address,
+        settings.riskometer_port,
         workers=settings.riskometer_processes,
-        loop=Loops.uvloop,
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=CONNECTIONS,
-        backpressure=CONNECTIONS,
-        http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
-        log_dictconfig=_LOGGING,
-        respawn_failed_workers=True,
-        workers_kill_timeout=STOP_SECONDS,
+        connections=CONNECTIONS,
     )
     for level, text in about_access:  # the log is open now
         logger.log(level, text)
 
     try:
-        server.serve(target_loader=_app, wrap_loader=False)
+        server.serve(_app)
     finally:
         if counts is not None:
             shutil.rmtree(counts, ignore_errors=True)
@@ -112,7 +66,6 @@ def _app() -> Any:
 
     from model_deployment.app import create_app
 
-    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     sys.setswitchinterval(SWITCH_SECONDS)
 
     files = Path(os.environ[_counts]).glob("*.db")
@@ -120,17 +73,6 @@ def _app() -> Any:
         if not _lives(pid):
             multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
     return create_app()
-
-
-def _end_with_parent() -> None:
-    """End this worker when the server is killed.
-
-    Otherwise it would hold the port, and answer beside the workers of the next server.
-    """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _lives(pid: int) -> bool:
