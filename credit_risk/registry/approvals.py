@@ -32,8 +32,6 @@ from credit_risk.registry.registry import PRODUCTION, Registry
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.texts import one_line
 
-__all__ = ["ApprovalRejected", "adopt", "approve", "propose", "rollback"]
-
 logger = logging.getLogger(__name__)
 
 

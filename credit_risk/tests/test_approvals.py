@@ -11,8 +11,8 @@ import requests
 from credit_risk.__main__ import main
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.approval_log import decisions, history, note_registered, open_collection
-from credit_risk.registry.approvals import ApprovalRejected, adopt, approve, rollback
-from credit_risk.registry.errors import DigestMismatch, NoSuchVersion
+from credit_risk.registry.approvals import adopt, approve, rollback
+from credit_risk.registry.errors import ApprovalRejected, DigestMismatch, NoSuchVersion
 from credit_risk.registry.in_force import UNKNOWN, InForce, in_force
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import PRODUCTION, REFERENCE_FILE, Registry

@@ -9,7 +9,8 @@ import pytest
 import requests
 
 from credit_risk.registry.approval_log import note_registered
-from credit_risk.registry.approvals import ApprovalRejected, approve
+from credit_risk.registry.approvals import approve
+from credit_risk.registry.errors import ApprovalRejected
 from credit_risk.registry.registry import PRODUCTION, Registry
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.scoring.live_model import LiveModel, ScoringOff

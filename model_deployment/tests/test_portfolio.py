@@ -25,7 +25,8 @@ from model_deployment.portfolio.part import PartScorer
 from model_deployment.portfolio.plan import Order, planned
 from model_deployment.portfolio.run import score_portfolio
 from tests.support.riskometer import register_version
-from tests.support.services import put_in_service, variables
+from tests.support.services import put_in_service
+from tools.stack.local_stack import variables
 
 NAME = "portfolio"
 

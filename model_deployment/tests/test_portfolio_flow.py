@@ -6,7 +6,8 @@ from credit_risk.decision_log.log import open_log
 from credit_risk.registry.registry import Registry
 from model_deployment.portfolio.flow import batch_score
 from tests.support.riskometer import register_version
-from tests.support.services import put_in_service, variables
+from tests.support.services import put_in_service
+from tools.stack.local_stack import variables
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("prefect_api")]
 NAME = "portfolio-flow"

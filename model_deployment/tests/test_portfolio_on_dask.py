@@ -14,7 +14,8 @@ from model_deployment.portfolio.run import score_portfolio
 from tests.support.dask_cluster import dask_cluster
 from tests.support.processes import free_port
 from tests.support.riskometer import register_version
-from tests.support.services import put_in_service, variables
+from tests.support.services import put_in_service
+from tools.stack.local_stack import variables
 
 NAME = "portfolio-on-dask"
 N_PARTS = 12

@@ -6,8 +6,8 @@ import pytest
 
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.approval_log import history, note_registered
-from credit_risk.registry.approvals import ApprovalRejected, adopt, approve
-from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
+from credit_risk.registry.approvals import adopt, approve
+from credit_risk.registry.errors import ApprovalRejected, NoSuchVersion, RegistryUnavailable
 from credit_risk.registry.registry import PRODUCTION
 from credit_risk.registry.version import Version
 from model_orchestration_and_tracking import bootstrap as module

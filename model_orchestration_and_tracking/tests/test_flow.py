@@ -22,8 +22,8 @@ from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import ingest
 from credit_risk.registry.approval_log import history, open_collection
-from credit_risk.registry.approvals import ApprovalRejected, approve
-from credit_risk.registry.errors import DigestMismatch
+from credit_risk.registry.approvals import approve
+from credit_risk.registry.errors import ApprovalRejected, DigestMismatch
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
 from credit_risk.schema.attributes import NAMES, PROTECTED

@@ -43,7 +43,8 @@ from monitoring import kinds
 from monitoring.reports import report_store
 from monitoring.reports.report_store import LATEST, page_name
 from tests.support.processes import answers, free_port, running, wait_for
-from tests.support.services import put_in_service, variables
+from tests.support.services import put_in_service
+from tools.stack.local_stack import variables
 
 ROOT = Path(__file__).parents[2]
 # When a report of the tests was made.

@@ -18,8 +18,9 @@ from matplotlib.text import Text
 from credit_risk.decision_log.overrides import override
 from credit_risk.schema.attributes import GREEN, RED
 from tests.support.processes import running, wait_for
-from tests.support.services import PREFECT_LOGIN, prefect_server, variables
+from tests.support.services import PREFECT_LOGIN, prefect_server
 from tools.dashboards import panels
+from tools.stack.local_stack import variables
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))

@@ -19,7 +19,7 @@ import monitoring.exporter.server as exporter_module
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs, open_documents
 from tests.support.processes import free_port, wait_for
-from tests.support.services import variables
+from tools.stack.local_stack import variables
 
 pytestmark = pytest.mark.timeout(180)
 COMMAND = [sys.executable, "-m", "monitoring.exporter"]

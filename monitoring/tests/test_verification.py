@@ -8,7 +8,7 @@ import pytest
 from credit_risk.storage.backends import open_blobs
 from monitoring import verification
 from tests.support.batches import batch, without_guard
-from tests.support.services import variables
+from tools.stack.local_stack import variables
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("prefect_api")]
 

@@ -1,4 +1,4 @@
-"""Real services for tests: a Prefect server, a model in service, settings as variables."""
+"""Real services for tests: a Prefect server, a model in service."""
 
 import sys
 from collections.abc import Iterator
@@ -6,13 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.approval_log import note_registered
 from credit_risk.registry.approvals import approve
 from credit_risk.registry.registry import Registry
-from credit_risk.settings import Settings
 from tests.support.processes import answers, free_port, running, wait_for
 
 PREFECT_LOGIN = "admin:of-the-tests"  # of every Prefect server here, and of settings
@@ -24,15 +22,6 @@ def put_in_service(
     """Note a version as training does, and approve it as `make approve` does."""
     note_registered(log, registry.version(number))
     approve(registry, log, number, by, "it is better")
-
-
-def variables(settings: Settings) -> dict[str, str]:
-    """Return the environment variables for these settings."""
-    plain = {
-        name: v.get_secret_value() if isinstance(v, SecretStr) else v
-        for name, v in settings.model_dump().items()
-    }
-    return {name.upper(): str(value) for name, value in plain.items() if value is not None}
 
 
 @contextmanager

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import SecretStr
-
 from credit_risk.settings import Settings
+from tools.stack.local_stack import variables
 
 KILL, PAUSE, CUT = "kill", "pause", "cut"
 FAULTS = (KILL, PAUSE, CUT)
@@ -87,8 +86,8 @@ def defaults() -> dict[str, str]:
     They go before a `.env`: an alert must not be sent to whom a real stack tells, nor a decision
     written into its log.
     """
-    values = Settings.model_construct().model_dump()
-    return {name.upper(): _word(value) for name, value in values.items()}
+    unset = {name.upper(): "" for name in Settings.model_fields}
+    return unset | variables(Settings.model_construct())
 
 
 def inherited() -> dict[str, str]:
@@ -120,9 +119,3 @@ def last_lines(path: Path, n: int = 15) -> str:
 def ordered(found: Sequence[str], wanted: Sequence[str]) -> Iterator[str]:
     """Yield those of the services found that are wanted; all of them when none is named."""
     yield from (name for name in found if not wanted or name in wanted)
-
-
-def _word(value: object) -> str:
-    if value is None:
-        return ""
-    return str(value.get_secret_value() if isinstance(value, SecretStr) else value)

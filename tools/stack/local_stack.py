@@ -46,11 +46,7 @@ class Stack:
         The stack's own secrets appear by name only (see passwords.py), and are filled in for each
         process that has them.
         """
-        settings = self.settings.model_dump()
-        # One that is not set is None, and is left out.
-        values = {
-            name.upper(): _word(value) for name, value in settings.items() if value is not None
-        }
+        values = variables(self.settings)
         hosts = [*split_words(self.settings.allowed_hosts), *names(self.settings.host)]
         values["ALLOWED_HOSTS"] = ",".join(dict.fromkeys(hosts))
         values["VAR_DIR"] = str(self.var)
@@ -228,10 +224,14 @@ class Stack:
         return {}
 
 
-def _word(value: object) -> str:
-    """Return a setting as a variable; `str` of a secret would be asterisks."""
-    if value is None:
-        return ""
+def variables(settings: Settings) -> dict[str, str]:
+    """Return settings as variables of the environment; one that is not set, None, is left out."""
+    values = settings.model_dump()
+    return {name.upper(): _text(value) for name, value in values.items() if value is not None}
+
+
+def _text(value: object) -> str:
+    """Return a setting as a text; `str` of a secret would be asterisks."""
     return str(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
 
