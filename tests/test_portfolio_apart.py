@@ -176,7 +176,7 @@ def test_outcomes_are_joined_to_applications_only(bank, kind, column, reason):
         name = accepted[column.replace("decision_id", "id")]
         taken = ingest(
             bank.log,
-            outcomes.text((name, "repaid", outcomes.TODAY), header=(column, "outcome", "date")),
+            outcomes.text((name, "repaid", outcomes.today()), header=(column, "outcome", "date")),
         )
         found = (taken.n_added, taken.reasons)
         assert found == ((1, {}) if kind == "decision" else (0, {(column, reason): 1}))
