@@ -85,6 +85,10 @@ class Server:
         """
 
         def load() -> Any:
+            # The server's handlers came with the fork, and would only note the signal. granian sets
+            # a worker's own once this returns: a stop before that ends it, for it has no request.
+            for stop in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(stop, signal.SIG_DFL)
             threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
             return create_app()
 

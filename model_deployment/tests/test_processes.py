@@ -7,13 +7,15 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from contextlib import ExitStack, suppress
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.processes import wait_for
+from tests.support.processes import free_port, wait_for
 
 PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
 LENGTH = 900_000
@@ -217,6 +219,28 @@ def test_access_log_is_complete_when_the_server_stops(serve, client_rows):
     assert server.process.wait(8) == 0
     assert answers == [503] * 20
     assert server.log_file.read_text().count('"what": "score"') == 20
+
+
+def test_stop_during_the_start_waits_for_nobody(tmp_path):
+    """Workers that look for the model, at an MLflow that never answers, have no requests yet."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = os.environ | {
+            "VAR_DIR": str(tmp_path),
+            "DECISION_LOG": f"sqlite:///{tmp_path}/decisions.db",
+            "BUCKET": str(tmp_path / "bucket"),
+            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "RISKOMETER_PORT": str(free_port()),
+            "RISKOMETER_PROCESSES": "2",
+        }
+        with (tmp_path / "log").open("wb") as log:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "model_deployment.server"], env=environment, stderr=log
+            )
+        silent.settimeout(60)
+        asking, _ = silent.accept()  # a worker is in its first look
+        server.terminate()
+        assert server.wait(15) == 0
+        asking.close()
 
 
 @pytest.mark.slow
