@@ -80,6 +80,7 @@ USER app
 
 FROM common AS reporting-worker
 RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups --group reporting
+COPY data data
 COPY credit_risk credit_risk
 COPY monitoring monitoring
 USER app
@@ -88,6 +89,7 @@ FROM common AS risk-o-meter
 # The page's charts are dictionaries, and its script comes with Dash: of Plotly, neither classes nor script are used.
 RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups --group web \
     && cd /opt/venv/lib/python3*/site-packages/plotly && rm -rf validators package_data graph_objs/*/
+COPY data data
 COPY credit_risk credit_risk
 COPY model_deployment model_deployment
 USER app
@@ -96,12 +98,14 @@ USER app
 FROM common AS scoring-worker
 RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups --group scale
 COPY tools/servers/dask_worker.py tools/servers/
+COPY data data
 COPY credit_risk credit_risk
 COPY model_deployment model_deployment
 USER app
 
 FROM common AS evidently-exporter
 RUN --mount=from=build,target=/build --mount=type=cache,target=/var/cache/uv /build/sync --no-default-groups --group exporter
+COPY data data
 COPY credit_risk credit_risk
 COPY monitoring monitoring
 USER app

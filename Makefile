@@ -12,7 +12,7 @@ export COMPOSE_UP ?= docker compose up --build --wait
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run status logs stop passwords clean reset model-train-flow evidently-report-flow log-verification-flow score outcomes training-data \
+.PHONY: help setup run status logs stop passwords clean reset model-train-flow evidently-report-flow log-verification-flow score outcomes training-data dataset \
 	propose approve rollback adopt approvals api-key batch-score verify-log backup restore upgrade evaluate bench test test-slow test-all coverage test-compose test-deploy deploy-tools chaos audit leaks parts lint format panels notebook requirements
 
 help: ## This list
@@ -23,7 +23,7 @@ $(ENVIRONMENT): uv.lock
 
 ### The stack on this machine
 setup: $(ENVIRONMENT) ## Make .venv from uv.lock (every target that needs it does so by itself)
-run: $(ENVIRONMENT) ## Start everything and stay; Ctrl-C stops everything (another port: MLFLOW_PORT=5052 make run)
+run: $(ENVIRONMENT) ## Start everything and stay; Ctrl-C stops everything (another port: MLFLOW_PORT=5052; other data: DATASET=credit_data)
 	@exec $(PY) -m tools.stack run
 status: $(ENVIRONMENT) ## Each service, its address and its state
 	@$(PY) -m tools.stack status
@@ -122,8 +122,12 @@ leaks: ## Passwords and keys in the repository and its past (gitleaks, which `ma
 format: $(ENVIRONMENT) ## Put the code into the style that lint wants
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
-evaluate: $(ENVIRONMENT) ## How good the model is beside the usual ones, 10 x 10 folds, minutes (fewer: REPEATS=2; SEED=7)
-	@$(PY) -m model_orchestration_and_tracking.evaluate $${SEED:+--seed "$$SEED"} $${REPEATS:+--repeats "$$REPEATS"} $(ARGS)
+dataset: $(ENVIRONMENT) ## Write a first definition of data of your own, for DATASET: FILE=clients.csv TARGET=column BAD=value (GOOD=value NAME=name)
+	@test -f "$$FILE" -a -n "$$TARGET" -a -n "$$BAD" || \
+		{ echo 'make dataset needs all three: FILE=clients.csv (there) TARGET=its column of outcomes BAD=its value for a bad client' >&2; exit 2; }
+	@$(PY) -m data.draft --file "$$FILE" --target "$$TARGET" --bad "$$BAD" $${GOOD:+--good "$$GOOD"} $${NAME:+--name "$$NAME"} $(ARGS)
+evaluate: $(ENVIRONMENT) ## How good the model is beside the usual ones, 10 x 10 folds, minutes (fewer: REPEATS=2 FOLDS=5; SEED=7; other data: DATASET=credit_data)
+	@$(PY) -m model_orchestration_and_tracking.evaluate $${SEED:+--seed "$$SEED"} $${REPEATS:+--repeats "$$REPEATS"} $${FOLDS:+--folds "$$FOLDS"} $(ARGS)
 bench: $(ENVIRONMENT) ## How fast it is beside the usual ways, held to bars (three minutes: QUICK=1; into docs/: ARGS=--docs)
 	@$(PY) -m benchmarks $${QUICK:+--quick} $(ARGS)
 panels: $(ENVIRONMENT) ## Draw the dashboards into docs/, of what the running Prometheus knows (MINUTES=20)

@@ -12,19 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from monitoring.drift.bins import FEATURES, MEASURED, RISK, FeatureBins
+from benchmarks.clients import DATASET
+from monitoring.drift.bins import RISK, FeatureBins
 from monitoring.drift.drift import ALPHA, judge
 
 SIZES = (100, 1000, 5000)
-# The categories that are doubled, from the rarest to the most frequent.
-DOUBLED = {
-    "savings_status": "100<=X<500",
-    "employment": "<1",
-    "housing": "rent",
-    "purpose": "new car",
-    "checking_status": "<0",
-    "installment_commitment": 2,
-}
+# The shares of the values that are doubled, from rare to frequent.
+DOUBLED = (0.06, 0.10, 0.15, 0.20, 0.25, 0.30)
 
 Shift = Callable[[pd.DataFrame, np.random.Generator], "pd.Series[Any]"]
 
@@ -46,16 +40,20 @@ def false_alarms(clients: pd.DataFrame, n: int, count: int) -> float:
 
 
 def baseline_false_alarms(clients: pd.DataFrame, n: int, count: int) -> float:
-    """Return the same share for Evidently's default tests, each at 5 % divided by 21."""
+    """Return the same share for Evidently's default tests, each at 5 % divided by their number."""
     from evidently.legacy.calculations.stattests.registry import get_stattest
 
+    cells = FeatureBins(DATASET, clients)
+    alpha = ALPHA / len(cells.features)
+
     def flagged(reference: pd.DataFrame, window: pd.DataFrame, feature: str) -> bool:
-        kind = "num" if feature in MEASURED else "cat"
+        kind = "num" if feature in cells.measured else "cat"
         test = get_stattest(reference[feature], window[feature], kind, None)
-        return bool(test(reference[feature], window[feature], kind, ALPHA / len(FEATURES)).drifted)
+        return bool(test(reference[feature], window[feature], kind, alpha).drifted)
 
     found = [
-        any(flagged(*pair, feature) for feature in FEATURES) for pair in pairs(clients, n, count)
+        any(flagged(*pair, feature) for feature in cells.features)
+        for pair in pairs(clients, n, count)
     ]
     return float(np.mean(found))
 
@@ -63,17 +61,34 @@ def baseline_false_alarms(clients: pd.DataFrame, n: int, count: int) -> float:
 def shifts(clients: pd.DataFrame) -> dict[str, tuple[str, Shift]]:
     """Return the drifts to try: by name, the feature and how it is shifted."""
     found: dict[str, tuple[str, Shift]] = {}
+    cells = FeatureBins(DATASET, clients)
 
-    for feature in MEASURED:
+    for feature in filter(cells.measured.__contains__, cells.features):
         name = f"{feature}, half a standard deviation more"
         found[name] = feature, _more(feature, clients[feature].std() / 2)
 
-    for feature, category in DOUBLED.items():
-        share = (clients[feature] == category).mean()
-        name = f"{feature} {category} doubled from {share:.0%}"
-        found[name] = feature, _double(feature, category)
+    counted = [feature for feature in cells.features if feature not in cells.measured]
+    for feature, value, share in _of_shares(clients[counted], DOUBLED):
+        name = f"{feature} {value} doubled from {share:.0%}"
+        found[name] = feature, _double(feature, value)
 
     return found
+
+
+def _of_shares(
+    counted: pd.DataFrame, shares: Sequence[float]
+) -> Iterator[tuple[str, object, float]]:
+    """Yield for each share the feature, not yet taken, and its value whose own is nearest."""
+    found: list[tuple[str, object, float]] = [
+        (str(feature), value, float(share))
+        for feature in counted
+        for value, share in counted[feature].value_counts(normalize=True, sort=False).items()
+    ]
+    for wanted in shares:
+        if found:
+            best = min(found, key=lambda each: abs(each[2] - wanted))  # the first of equals
+            yield best
+            found = [each for each in found if each[0] != best[0]]
 
 
 def power(clients: pd.DataFrame, n: int, count: int) -> dict[str, float]:
@@ -91,7 +106,7 @@ def power(clients: pd.DataFrame, n: int, count: int) -> dict[str, float]:
 
 
 def _verdict(reference: pd.DataFrame, window: pd.DataFrame) -> Sequence[str]:
-    cells = FeatureBins(reference)
+    cells = FeatureBins(DATASET, reference)
     return judge(cells, cells.count(cells.place(window))).drifted
 
 

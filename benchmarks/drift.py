@@ -27,28 +27,27 @@ import pyarrow.parquet as pq
 from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.alarms import SIZES, baseline_false_alarms, false_alarms, power
+from benchmarks.clients import DATASET, labelled_clients
 from benchmarks.progress import say
 from benchmarks.servers import appoint, mlflow_server
-from credit_risk.decision_log.batch import Batch
+from credit_risk.decision_log.batch import Batch, decision_schema
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
-from credit_risk.schema.attributes import LABEL, NAMES
+from credit_risk.schema.attributes import LABEL
 from credit_risk.schema.codec import encode
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
-from credit_risk.training_data.data import read_training, split
-from monitoring.drift.bins import FEATURES, MEASURED, RISK
+from credit_risk.training_data.data import split
+from monitoring.drift.bins import RISK, FeatureBins
 from monitoring.drift.drift import Drift
-from monitoring.drift.window import COLUMNS as WINDOW_COLUMNS
 from monitoring.drift.window import Window
 from monitoring.exporter.collector import Collector, evidently
 from monitoring.exporter.log_counters import LogCounters
 from monitoring.log_feed import LogFeed
-from monitoring.performance.loan_book import COLUMNS as BOOK_COLUMNS
 from monitoring.performance.loan_book import LoanBook
-from tools.dashboards.demo_traffic import balances_fall
+from tools.dashboards.demo_traffic import balances_fall, with_unknown_word
 
 FEW = 10_000
 FILE = 50_000
@@ -67,8 +66,8 @@ class World:
     @classmethod
     def trained(cls) -> "World":
         """Return what the training flow would make of the data, without a search."""
-        train, test = split(read_training("data/credit-g.csv"))
-        codes, labels = encode(train), train[LABEL].to_numpy(str)
+        train, test = split(labelled_clients(), DATASET)
+        codes, labels = encode(train, DATASET), train[LABEL].to_numpy(str)
 
         risk = np.empty(len(train))
         folds = StratifiedKFold(10, shuffle=True, random_state=0)
@@ -76,7 +75,8 @@ class World:
             risk[held_out] = CreditScorer().fit(codes[fitted], labels[fitted]).risk(codes[held_out])
 
         scorer = CreditScorer().fit(codes, labels)
-        return cls(scorer, train[[*NAMES, LABEL]].assign(risk=risk), test[list(NAMES)])
+        names = list(DATASET.names)
+        return cls(scorer, train[[*names, LABEL]].assign(risk=risk), test[names])
 
     def draw(self, n: int, *, drifted: bool = False, seed: int = 0) -> pd.DataFrame:
         """Return n clients; `drifted` ones ask for more and have less on their accounts."""
@@ -84,11 +84,11 @@ class World:
         # Everybody comes equally often, in random order, so that chance plays no part.
         order = random.permutation(np.arange(n) % len(self.strangers))
         drawn = self.strangers.iloc[order].reset_index(drop=True)
-        return balances_fall(drawn, random) if drifted else drawn
+        return balances_fall(drawn, self.reference, DATASET, random) if drifted else drawn
 
     def decide(self, log: DecisionLog, clients: pd.DataFrame) -> None:
         """Score clients as the Risk-O-Meter does, and commit them."""
-        applications = Validator(self.scorer.domain).rows(clients.to_dict("records"))
+        applications = Validator(DATASET, self.scorer.domain).rows(clients.to_dict("records"))
         decided = self.scorer.decide(applications.codes)
         threshold = self.scorer.threshold
         log.commit(Batch(applications, decided, "1", "digest", threshold, source="clients.csv"))
@@ -99,7 +99,7 @@ class World:
         with mlflow.start_run(experiment_id=mlflow.create_experiment("benchmark")) as run:
             self.reference.to_parquet(folder / REFERENCE_FILE, index=False)
             mlflow.log_artifact(str(folder / REFERENCE_FILE))
-            uri = log_scorer(self.scorer, self.reference[list(NAMES)].head(2))
+            uri = log_scorer(self.scorer, self.reference[list(DATASET.names)].head(2))
         Registry(address).register(run.info.run_id, uri)
 
 
@@ -132,6 +132,7 @@ class Story:
         self._world = world
         self._settings = Settings(
             _env_file=None,
+            dataset=DATASET.name,
             decision_log=f"sqlite:///{folder}/decisions.db",
             bucket=str(folder / "bucket"),
             mlflow_tracking_uri=registry,
@@ -156,8 +157,8 @@ class Story:
         """Do what a start does with the log alone, without MLflow, Evidently and the ratings."""
         now = datetime.now(UTC)
         feed, counters = LogFeed(self.log), LogCounters()
-        window = Window(self._settings, "1", self._world.reference)
-        book = LoanBook(self._settings.vintage_months)
+        window = Window(self._settings, DATASET, "1", self._world.reference)
+        book = LoanBook(DATASET, self._settings.vintage_months)
         feed.add(counters)
         book.follow(feed, now)
         feed.begin()
@@ -179,7 +180,8 @@ class Story:
 
     def decisions(self) -> pd.DataFrame:
         """Return all decisions of the window."""
-        table = self.log.read(*self.log.batches(), columns=(*NAMES, RISK))
+        schema = decision_schema(DATASET, (*DATASET.names, RISK))
+        table = self.log.read(*self.log.batches(), schema=schema)
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
@@ -190,17 +192,30 @@ def chunks(world: World, n: int, *, drifted: bool = False) -> Iterator[pd.DataFr
         yield world.draw(min(FILE, n - start), drifted=drifted, seed=start)
 
 
+def features_of(reference: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return the features, and those that are measured on a scale."""
+    cells = FeatureBins(DATASET, reference)
+    return list(cells.features), [name for name in cells.features if name in cells.measured]
+
+
+def columns_read() -> list[str]:
+    """Return the columns of decisions that the exporter reads."""
+    window, book = Window(Settings(_env_file=None), DATASET), LoanBook(DATASET, 1)
+    return list(dict.fromkeys((*window.schema.names, *book.schema.names)))
+
+
 def evidently_seconds(reference: pd.DataFrame, decisions: pd.DataFrame) -> Seconds:
     """Return how long one Report with DataDriftPreset takes, with its defaults."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
-    counted = [feature for feature in FEATURES if feature not in MEASURED]
-    about = DataDefinition(numerical_columns=list(MEASURED), categorical_columns=counted)
+    features, measured = features_of(reference)
+    counted = [feature for feature in features if feature not in measured]
+    about = DataDefinition(numerical_columns=measured, categorical_columns=counted)
 
     def make() -> None:
-        current = Dataset.from_pandas(decisions[list(FEATURES)], data_definition=about)
-        base = Dataset.from_pandas(reference[list(FEATURES)], data_definition=about)
+        current = Dataset.from_pandas(decisions[features], data_definition=about)
+        base = Dataset.from_pandas(reference[features], data_definition=about)
         Report([DataDriftPreset()]).run(current, base).dict()
 
     return timed(make)
@@ -211,14 +226,14 @@ def evidently_verdict(reference: pd.DataFrame, decisions: pd.DataFrame) -> set[s
     from monitoring.drift import evidently_adapter
     from monitoring.drift.drift import compare
 
-    return set(compare(reference, decisions, tester=evidently_adapter.p_values).drifted)
+    return set(compare(DATASET, reference, decisions, tester=evidently_adapter.p_values).drifted)
 
 
 def starts(story: Story) -> list[str]:
     """Return the table of a start beside other readers of the same columns of the same files."""
     import duckdb
 
-    columns = list(dict.fromkeys((*WINDOW_COLUMNS, *BOOK_COLUMNS)))
+    columns = columns_read()
     names = ", ".join(columns)
     each = [
         f"select {name}, count(*) from read_parquet($files) group by 1"  # noqa: S608 - likewise
@@ -325,7 +340,7 @@ def speed(world: World, n: int) -> list[str]:
         _say("starts...")
         beside = ["", *starts(stories["many"])]
 
-        clients = world.draw(1000).assign(purpose="yacht")
+        clients = with_unknown_word(world.draw(1000), DATASET)
         broken = Story(world, registry, folder / "broken", iter([clients]))
         words = ", ".join(sorted(set(broken.drift.unjudged.values())))
         verdicts.append(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from ulid import ULID
 
+from benchmarks.clients import DATASET, labelled_clients
 from benchmarks.progress import say
 from credit_risk.decision_log import codec, history
 from credit_risk.decision_log.batch import Batch
@@ -30,9 +31,7 @@ from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions, confidence
 from credit_risk.storage.folder import Folder
 from credit_risk.storage.sqlite import SqliteDocuments
-from credit_risk.training_data.data import read_training
 
-DATA = Path(__file__).parents[1] / "data" / "credit-g.csv"
 # Rows of the files and of the small batches: few big files, and many small ones.
 SHAPES = ((1_000_000, 100), (100_000, 1))
 # Small batches per transaction.
@@ -42,7 +41,7 @@ _ROUNDS = 3
 
 def batch_of(n: int, client: str, **more: Any) -> Batch:
     """Return a batch of n clients of the data, again and again, each with an id of its own."""
-    few = Validator().rows(read_training(str(DATA)).to_dict("records"))
+    few = Validator(DATASET).rows(labelled_clients().to_dict("records"))
     chosen = np.arange(n) % len(few)
     applications = replace(
         few,
@@ -111,7 +110,7 @@ def big_log(n: int, in_a_file: int, in_a_batch: int) -> Iterator[tuple[DecisionL
     """Give a log of n decisions, and the seconds that its last file took to commit."""
     with tempfile.TemporaryDirectory() as place:
         documents = SqliteDocuments(Path(place) / "decisions.db", flush_seconds=1)
-        log = DecisionLog(documents, Folder(Path(place) / "bucket"))
+        log = DecisionLog(documents, Folder(Path(place) / "bucket"), DATASET)
         fill_small(log, n // 10, in_a_batch)
         took = fill_files(log, n - n // 10, in_a_file)
         yield log, took

@@ -20,7 +20,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.clients import FEW_TREES, many_clients
+from benchmarks.clients import DATASET, FEW_TREES, many_clients
 from benchmarks.harness import OURS, Line, alternate, lines_of
 from benchmarks.progress import say
 from benchmarks.scenarios import Place, Sizes
@@ -28,7 +28,7 @@ from benchmarks.servers import appointed, environment_of
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.batch import Batch
 from credit_risk.schema.applications import Applications
-from credit_risk.schema.attributes import CLIENT_ID, NAMES
+from credit_risk.schema.attributes import CLIENT_ID
 from credit_risk.schema.codec import codes_of, decode
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
@@ -83,7 +83,7 @@ def write_book(rows: int, target: Path) -> Path:
 
 
 def _clients(start: int, n: int) -> pa.Table:
-    table = pa.table(decode(many_clients(n)))
+    table = pa.table(decode(many_clients(n), DATASET))
     ids = pa.array([f"C{i:09d}" for i in range(start, start + n)])
     return table.add_column(0, CLIENT_ID, ids)
 
@@ -103,10 +103,8 @@ def clusters(
 ) -> Iterator[list[DaskCluster]]:
     """Yield clusters of so many workers, each on a core of its own."""
     values = settings.model_dump(mode="json")
-    environment = {
-        name.upper(): str(values[name])
-        for name in ("decision_log", "bucket", "mlflow_tracking_uri", "model_name", "var_dir")
-    }
+    told = ("decision_log", "bucket", "mlflow_tracking_uri", "model_name", "dataset", "var_dir")
+    environment = {name.upper(): str(values[name]) for name in told}
     cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         made = []
@@ -148,9 +146,10 @@ def _bare(book: Path, target: Path, scorer: CreditScorer, part_rows: int) -> Non
     file = pq.ParquetFile(book)
     for number, read in enumerate(file.iter_batches(part_rows, use_threads=False)):
         table = pa.Table.from_batches([read])
-        codes = codes_of(table.select(NAMES))
+        codes = codes_of(table, scorer.dataset)
         n = len(codes)
         applications = Applications(
+            scorer.dataset,
             codes,
             np.arange(n),
             table[CLIENT_ID].to_pylist(),

@@ -17,6 +17,7 @@ import psutil
 import pymongo.common
 from pymongo.common import MIN_SUPPORTED_WIRE_VERSION
 
+from benchmarks.clients import DATASET, labelled_clients
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.approval_log import note_registered
 from credit_risk.registry.approvals import approve
@@ -26,7 +27,6 @@ from credit_risk.schema.attributes import LABEL
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.storage.backends import open_blobs, open_documents
 from credit_risk.storage.documents import LogUnavailable
-from credit_risk.training_data.data import read_training
 
 PATIENCE = 180
 JAVA_OLDEST = 8
@@ -50,7 +50,7 @@ def registered(uri: str, name: str, scorer: CreditScorer) -> None:
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment(name)
     with mlflow.start_run() as run:
-        example = read_training("data/credit-g.csv").drop(columns=LABEL).head(3)
+        example = labelled_clients().drop(columns=LABEL).head(3)
         address = log_scorer(scorer, example)
 
     registry = Registry(uri, name)
@@ -153,13 +153,14 @@ def environment_of(folder: Path, uri: str, name: str) -> dict[str, str]:
         "BUCKET": str(folder / "var/bucket"),
         "MLFLOW_TRACKING_URI": uri,
         "MODEL_NAME": name,
+        "DATASET": DATASET.name,
     }
 
 
 def appointed(environment: Mapping[str, str]) -> DecisionLog:
     """Return the log of these settings, in which a version is put in Production."""
     documents = open_documents(environment["DECISION_LOG"])
-    log = DecisionLog(documents, open_blobs(environment["BUCKET"]))
+    log = DecisionLog(documents, open_blobs(environment["BUCKET"]), DATASET)
     appoint(Registry(environment["MLFLOW_TRACKING_URI"], environment["MODEL_NAME"]), log)
     return log
 

@@ -15,6 +15,7 @@ from credit_risk.registry.approvals import adopt, approve, rollback
 from credit_risk.registry.errors import ApprovalRejected, NoSuchVersion, RegistryUnavailable
 from credit_risk.registry.in_force import in_force
 from credit_risk.registry.registry import Registry, open_registry
+from credit_risk.schema.dataset_file import InvalidDataset, load_dataset
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings, describe
 from credit_risk.storage.backends import open_blobs
@@ -22,6 +23,7 @@ from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
 from credit_risk.training_data.data import read_training
 from credit_risk.training_data.snapshots import make
+from credit_risk.training_data.source import training_source
 
 # What the approvals service calls what each command does.
 _ROUTES = {
@@ -112,12 +114,11 @@ def _training_data() -> int:
 
     try:
         settings = Settings()
-        base = read_training(settings.data, report)
-        report(f"{settings.data}: {len(base):,} clients")
+        dataset, source = load_dataset(settings.dataset), training_source(settings)
+        base = read_training(source, dataset, report)
+        report(f"{source}: {len(base):,} clients")
         log, blobs = open_log(settings), open_blobs(settings.bucket)
-        snapshot, new = make(
-            log, blobs, base, settings.data, settings.outcome_maturity_months, report
-        )
+        snapshot, new = make(log, blobs, base, source, settings.outcome_maturity_months, report)
     # A ValueError is a wrong setting or a wrong file.
     except (ValueError, OSError, GoogleAPIError, GoogleAuthError) as error:
         report(str(error))
@@ -166,6 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
         LogUnavailable,
         ServiceFailed,
         ValidationError,
+        InvalidDataset,
     ) as error:
         print(f"{args.command}: {error}", file=sys.stderr)
         return 1

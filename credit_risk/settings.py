@@ -45,8 +45,18 @@ class Settings(BaseSettings):
     var_dir: Path = Field(
         Path("var"), description="Folder of local state: databases, logs, the local bucket"
     )
+    dataset: str = Field(
+        "german_credit",
+        description="Data set that the stack serves: a folder in `data/`, or a path to a "
+        "definition (docs/bring-your-own-data.md)",
+    )
     data: str = Field(
-        "data/credit-g.csv", description="Training data: path or gs:// address of a CSV file"
+        "", description="Training data: path or gs:// address of a CSV; by default DATASET's own"
+    )
+    labels: Literal["meaning", "file"] = Field(
+        "meaning",
+        description="What the page and reasons show of a recorded value first: what it means, or "
+        "the word of the file",
     )
     training_snapshot: str = Field(
         "latest",
@@ -123,14 +133,10 @@ class Settings(BaseSettings):
         8, ge=1, description="Number of threads per worker that answer requests; as many more score"
     )
     riskometer_uploads: int = Field(
-        32,
-        ge=1,
-        description="Most uploads of more than 600 kB that a worker receives at the same time",
+        32, ge=1, description="Most uploads of more than 600 kB that a worker receives at a time"
     )
     max_upload_mb: int = Field(
-        200,
-        ge=1,
-        description="Largest request body that the page and the API accept, in MB (10^6 bytes)",
+        200, ge=1, description="Largest request body that is accepted, in MB (10^6 bytes)"
     )
     allowed_hosts: str = Field(
         "localhost,127.0.0.1,::1,risk-o-meter",
@@ -208,10 +214,7 @@ class Settings(BaseSettings):
     )
 
     drift_window_hours: float = Field(
-        24,
-        gt=0,
-        description="Length of the drift window, in hours: drift is computed on the "
-        "decisions made in it",
+        24, gt=0, description="Hours of decisions that drift is computed on, the drift window"
     )
     drift_window_rows: int = Field(
         1000,
@@ -220,10 +223,7 @@ class Settings(BaseSettings):
         "hold fewer than DRIFT_MIN_ROWS",
     )
     drift_evidently_rows: int = Field(
-        5000,
-        ge=100,
-        description="Most decisions of the drift window, the latest ones, that Evidently "
-        "tests and shows",
+        5000, ge=100, description="Most of the window's latest decisions that Evidently shows"
     )
     drift_min_rows: int = Field(100, ge=2, description="Fewest decisions that drift is computed on")
     outcome_maturity_months: int = Field(
@@ -234,10 +234,7 @@ class Settings(BaseSettings):
         "used for training",
     )
     vintage_months: int = Field(
-        36,
-        ge=1,
-        le=240,
-        description="How many months of vintages are assessed, up to the present one",
+        36, ge=1, le=240, description="Months of vintages that are assessed, up to the present one"
     )
     exporter_interval_seconds: float = Field(
         15, gt=0, description="How often the exporter checks for new decisions, in seconds"

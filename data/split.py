@@ -9,6 +9,7 @@ against this script.
 import argparse
 from pathlib import Path
 
+from credit_risk.schema.dataset_file import load_dataset
 from credit_risk.training_data.data import SPLIT_SEED, read_training, split
 
 HERE = Path(__file__).parent
@@ -31,7 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     args.out.mkdir(parents=True, exist_ok=True)
-    parts = split(read_training(args.source), seed=args.seed)
+    dataset = load_dataset()
+    parts = split(read_training(args.source, dataset), dataset, seed=args.seed)
     for name, part in zip(("train.csv", "test.csv"), parts, strict=True):
         part.to_csv(args.out / name, index=False, lineterminator="\n")
         print(f"{args.out / name}: {len(part)} rows, {(part['class'] == 'bad').sum()} of them bad")

@@ -16,6 +16,7 @@ from credit_risk.access.policy import METRICS
 from credit_risk.access.roles import Permission
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.registry import open_registry
+from credit_risk.schema.dataset_file import read_sample
 from credit_risk.settings import Settings
 from model_deployment.api import probes, problems
 from model_deployment.api.operation import JSON
@@ -78,7 +79,11 @@ def create_app(
     if production is None:
         registry = open_registry(settings)
         production = LiveModel(
-            registry, log, settings.model_poll_seconds, follow_alias=settings.follow_alias
+            registry,
+            log,
+            settings.model_poll_seconds,
+            follow_alias=settings.follow_alias,
+            labels=settings.labels,
         )
         production.start()
         orphan_cleanup.start(log)
@@ -86,16 +91,17 @@ def create_app(
     limit = settings.max_upload_mb * 1_000_000
     metrics = Metrics()
     access = Access(settings, UNLOCKED, PERMISSIONS)
-    scoring = Scoring(production, log, metrics, settings.max_explained_rows)
+    sample = read_sample(settings.dataset)
+    scoring = Scoring(production, log, metrics, settings.max_explained_rows, sample)
 
     flask = Flask(__name__, static_folder=None)
     flask.config["MAX_CONTENT_LENGTH"] = limit
     flask.json = JsonProvider(flask)
     metrics.show(flask)
-    for blueprint in blueprints(scoring, production, log, limit):
+    for blueprint in blueprints(scoring, production, log, limit, sample):
         flask.register_blueprint(blueprint)
     flask.register_blueprint(probes.blueprint(production, log, named=not access.closed))
-    policy = page.attach(flask, production, log, scoring)
+    policy = page.attach(flask, production, log, scoring, sample)
     problems.register(flask)
 
     receiver, workload = UploadLimiter(limit, settings.riskometer_uploads), Workload()

@@ -14,6 +14,7 @@ from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.outcome_file import COLUMNS
 from credit_risk.decision_log.outcomes import OutcomeImport, ingest
 from credit_risk.schema.faults import MalformedFile, first_messages
+from credit_risk.schema.spelling.words import only
 from credit_risk.settings import Settings
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.command import file_parser, sent_file
@@ -34,7 +35,9 @@ def taken_from(
     MalformedFile, LogUnavailable, ReadersBusy
         See `ingest` and `UploadedFile.csv`.
     """
-    return sent.parsed(lambda csv: ingest(log, csv, sent.name, report, caller=caller), COLUMNS)
+    return sent.parsed(
+        lambda csv: ingest(log, csv, sent.name, report, caller=caller), only(COLUMNS)
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

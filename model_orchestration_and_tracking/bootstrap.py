@@ -21,7 +21,13 @@ from prefect.client.schemas.objects import FlowRun
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.approval_log import decisions, open_collection
 from credit_risk.registry.approvals import approve
-from credit_risk.registry.errors import ApprovalRejected, NoSuchVersion, RegistryUnavailable
+from credit_risk.registry.checks import refuse_other_dataset
+from credit_risk.registry.errors import (
+    ApprovalRejected,
+    NoSuchVersion,
+    OtherDataset,
+    RegistryUnavailable,
+)
 from credit_risk.registry.in_force import in_force
 from credit_risk.registry.registry import Registry, open_registry
 from credit_risk.settings import Settings
@@ -157,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         until(registry.versions, options.wait)
+        refuse_other_dataset(registry, log.dataset.name)
         until(log.ping, options.wait)
         bootstrap(
             registry,
@@ -170,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         NoSuchVersion,
         RegistryUnavailable,
         LogUnavailable,
+        OtherDataset,
     ) as failure:
         print(f"bootstrap: {failure}", file=sys.stderr)
         return 1

@@ -11,7 +11,8 @@ from scipy.stats import t
 
 from credit_risk.metrics.calibration import calibration_error, error_by_chance, slope_intercept
 from credit_risk.registry.registry import UNSIGNED
-from credit_risk.schema.attributes import ATTRIBUTE, BAD, LABEL, PROTECTED, SCORED
+from credit_risk.schema.attributes import BAD, LABEL
+from credit_risk.schema.dataset import Costs
 from model_orchestration_and_tracking.evaluation.fairness import slice_table
 from model_orchestration_and_tracking.evaluation.metrics import mean_se, metrics
 from model_orchestration_and_tracking.fitted import Trained
@@ -32,13 +33,11 @@ REPORTED = {
     "decision_specificity": "specificity there",
     "decision_cost": "cost per client there",
 }
-LIMITS = """\
-- The data hold applicants that were accepted, of 1973 to 1975; who was refused then was never
-  observed. On today's applicants it must be watched and trained anew.
-- Bad clients were drawn more often than they occurred: the risk is not a bank's probability of
-  default, unless the base rate is set.
-- Whoever the groups above show at a disadvantage is so without their attribute being scored: other
-  attributes go with it."""
+# Whatever the data are.
+LIMIT = (
+    "Whoever the groups above show at a disadvantage is so without their attribute being scored: "
+    "other attributes go with it."
+)
 
 
 def card(name: str, average: Trained[Average], gate: Gate, tags: Mapping[str, str]) -> str:
@@ -68,7 +67,7 @@ def card(name: str, average: Trained[Average], gate: Gate, tags: Mapping[str, st
         f"## Calibration\n\n{_calibration(average)}",
         f"## Groups\n\n{_groups(average)}",
         f"## Data\n\n{_data(average, tags)}",
-        f"## Limits\n\n{_limits(tags)}",
+        f"## Limits\n\n{_limits(average, tags)}",
         f"## Approval\n\n{UNSIGNED}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -91,8 +90,9 @@ def _figures(average: Trained[Average]) -> str:
     folds = average.validated.folds
     labels, risk = average.parts["test"]
     reach = float(t.ppf(0.975, len(folds) - 1))
-    tested = metrics(labels, risk)
-    drawn = _bootstrap(np.asarray(labels), risk)
+    costs = average.scorer.dataset.costs
+    tested = metrics(labels, risk, costs)
+    drawn = _bootstrap(np.asarray(labels), risk, costs)
 
     lines = [
         f"95 % intervals: over {len(folds)} folds (Nadeau-Bengio), "
@@ -110,14 +110,14 @@ def _figures(average: Trained[Average]) -> str:
     return "\n".join(lines)
 
 
-def _bootstrap(labels: np.ndarray, risk: np.ndarray) -> dict[str, list[float]]:
+def _bootstrap(labels: np.ndarray, risk: np.ndarray, costs: Costs) -> dict[str, list[float]]:
     random = np.random.default_rng(0)
     found: dict[str, list[float]] = {name: [] for name in REPORTED}
 
     while len(found["auc"]) < DRAWS:
         drawn = random.integers(0, len(labels), len(labels))
         if 0 < np.sum(labels[drawn] == BAD) < len(labels):
-            for name, value in metrics(labels[drawn], risk[drawn]).items():
+            for name, value in metrics(labels[drawn], risk[drawn], costs).items():
                 if name in found:
                     found[name].append(value)
 
@@ -141,8 +141,8 @@ def _groups(average: Trained[Average]) -> str:
         return "The training data name no protected attribute, so groups cannot be told apart."
     return (
         "Out-of-fold decisions on the training clients, 95 % bootstrap intervals; "
-        "groups under 100 are shown, not gated. "
-        f"`personal_status` does not tell women from men.\n\n{slice_table(average.slices)}"
+        f"groups under 100 are shown, not gated. {average.scorer.dataset.groups_note}".rstrip()
+        + f"\n\n{slice_table(average.slices)}"
     )
 
 
@@ -152,8 +152,9 @@ def _data(average: Trained[Average], tags: Mapping[str, str]) -> str:
         n_bad = int((part[LABEL] == BAD).sum())
         counts.append(f"{len(part)} ({n_bad} bad)")
 
-    used = ", ".join(ATTRIBUTE[name].label for name in SCORED)
-    left_out = ", ".join(ATTRIBUTE[name].label for name in PROTECTED)
+    dataset = average.scorer.dataset
+    used = ", ".join(a.label for a in dataset.scored_attributes)
+    left_out = ", ".join(a.label for a in dataset.attributes if a.protected) or "nothing"
     return (
         f"{tags['data']}, SHA-256 {tags['data_hash']}: "
         f"{counts[0]} clients for training, {counts[1]} for the test.\n\n"
@@ -173,15 +174,16 @@ def _sources(tags: Mapping[str, str]) -> str:
     )
 
 
-def _limits(tags: Mapping[str, str]) -> str:
+def _limits(average: Trained[Average], tags: Mapping[str, str]) -> str:
+    limits = "\n".join(f"- {limit}" for limit in (*average.scorer.dataset.limits, LIMIT))
     funded = int(tags.get("n_funded", 0))
     if not funded:
-        return LIMITS
+        return limits
 
     share = int(tags["n_funded_bad"]) / funded
     total = int(tags["n_base"]) + funded
     return (
-        f"{LIMITS}\n"
+        f"{limits}\n"
         f"- Learnt from accepted clients only: {funded} of the {total} clients were accepted here, "
         f"and {100 * share:.1f} % of them defaulted. "
         "How those would have done who were refused nobody knows, and nobody guessed it: "

@@ -1,9 +1,9 @@
 """How good the model is: nested, repeated cross-validation of the whole recipe beside baselines.
 
-    make evaluate        REPEATS=2 SEED=7 make evaluate
+    make evaluate        REPEATS=2 SEED=7 make evaluate        FOLDS=3 make evaluate
 
 Each of the outer folds is scored by a scorer that was searched for, averaged and fitted on the
-other nine alone; the baselines see the same folds. Differences are paired by fold, and their errors
+others alone; the baselines see the same folds. Differences are paired by fold, and their errors
 are corrected for the training clients that folds share (Nadeau and Bengio 2003). Prints tables, and
 writes the figures as JSON.
 
@@ -29,9 +29,12 @@ from credit_risk.dask_cluster import ClusterFailed
 from credit_risk.metrics.calibration import calibration_error, error_by_chance, slope_intercept
 from credit_risk.schema.attributes import BAD, LABEL, Floats
 from credit_risk.schema.codec import encode
+from credit_risk.schema.dataset import Dataset
+from credit_risk.schema.dataset_file import InvalidDataset, load_dataset
 from credit_risk.schema.faults import InvalidApplications
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import client_numbers, read_training
+from credit_risk.training_data.source import training_source
 from model_orchestration_and_tracking.baselines import BASELINES
 from model_orchestration_and_tracking.engine import IN_PROCESS, Engine, processes
 from model_orchestration_and_tracking.evaluation.fairness import slice_table, slices
@@ -80,6 +83,7 @@ class Evaluation:
         order for each model.
     """
 
+    dataset: Dataset
     clients: pd.DataFrame
     risks: dict[str, Floats]
     scores: dict[str, dict[str, Floats]]
@@ -88,6 +92,7 @@ class Evaluation:
 
 def evaluate(
     clients: pd.DataFrame,
+    dataset: Dataset,
     models: Sequence[str] = MODELS,
     *,
     seed: int = 0,
@@ -102,7 +107,8 @@ def evaluate(
     Parameters
     ----------
     clients : DataFrame
-        The 20 attributes and `class`.
+        The attributes and `class`.
+    dataset : Dataset
     models : sequence of str
         Names out of `MODELS`.
     n_iter : int
@@ -112,7 +118,7 @@ def evaluate(
     progress : callable
         Called with the number of folds done and the number of all folds.
     """
-    numbers, bad = client_numbers(clients), clients[LABEL].to_numpy() == BAD
+    numbers, bad = client_numbers(clients, dataset), clients[LABEL].to_numpy() == BAD
     tasks: list[Fold] = []
     for repeat in range(repeats):
         for train, test in client_folds(numbers, bad, folds, _seed(seed, repeat)):
@@ -123,17 +129,17 @@ def evaluate(
         name: {figure: np.full(len(tasks), np.nan) for figure in FIGURES} for name in models
     }
 
-    work = partial(_fold, models=models, n_iter=n_iter)
+    work = partial(_fold, dataset=dataset, models=models, n_iter=n_iter)
     for number, found in enumerate(engine.each(work, clients, tasks)):
         repeat, test = tasks[number].repeat, tasks[number].test
         for name, risk in found.items():
             risks[name][repeat, test] = risk
-            measured = metrics(clients[LABEL].to_numpy()[test], risk)
+            measured = metrics(clients[LABEL].to_numpy()[test], risk, dataset.costs)
             for figure, source in FIGURES.items():
                 scores[name][figure][number] = measured[source]
         progress(number + 1, len(tasks))
 
-    return Evaluation(clients, risks, scores, folds)
+    return Evaluation(dataset, clients, risks, scores, folds)
 
 
 def _seed(seed: int, number: int) -> int:
@@ -142,17 +148,20 @@ def _seed(seed: int, number: int) -> int:
 
 
 def _fold(
-    clients: pd.DataFrame, fold: Fold, models: Iterable[str], n_iter: int
+    clients: pd.DataFrame, fold: Fold, dataset: Dataset, models: Iterable[str], n_iter: int
 ) -> dict[str, Floats]:
     fitted, held_out = clients.iloc[fold.train], clients.iloc[fold.test]
 
     found = {}
     for name in models:
         if name == OURS:
-            scorer = tuned(encode(fitted), fitted[LABEL].to_numpy(str), n_iter, fold.seed % 2**31)
-            found[name] = scorer.risk(encode(held_out))
+            codes, labels = encode(fitted, dataset), fitted[LABEL].to_numpy(str)
+            scorer = tuned(dataset, codes, labels, n_iter, fold.seed % 2**31)
+            found[name] = scorer.risk(encode(held_out, dataset))
         else:
-            model = BASELINES[name](fold.seed).fit(fitted.drop(columns=LABEL), fitted[LABEL] == BAD)
+            model = BASELINES[name](fold.seed, dataset).fit(
+                fitted.drop(columns=LABEL), fitted[LABEL] == BAD
+            )
             found[name] = model.predict_proba(held_out.drop(columns=LABEL))[:, 1]
 
     return found
@@ -261,7 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     settings = Settings()
     parser.add_argument("--seed", type=int, default=0, help="of folds and searches (0)")
-    parser.add_argument("--repeats", type=int, default=10, help=f"of the {FOLDS} folds (10)")
+    parser.add_argument("--repeats", type=int, default=10, help="of the folds (10)")
+    parser.add_argument("--folds", type=int, default=FOLDS, help=f"parts of the data ({FOLDS})")
     parser.add_argument(
         "--n-iter",
         type=int,
@@ -277,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=None,
         help="processes (as many as cores); with DASK_SCHEDULER the cluster decides",
     )
-    parser.add_argument("--data", default=settings.data, help=f"labelled clients ({settings.data})")
+    parser.add_argument("--data", help="labelled clients (DATA, or those of DATASET)")
     parser.add_argument(
         "--output",
         type=Path,
@@ -288,20 +298,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if options.repeats < 1 or options.n_iter < 1:
         parser.error("--repeats and --n-iter are at least 1")
+    if options.folds < 2:
+        parser.error("--folds is at least 2")
 
     try:
-        clients = read_training(options.data)
-    except (InvalidApplications, FileNotFoundError) as error:
+        dataset = load_dataset(settings.dataset)
+        clients = read_training(options.data or training_source(settings), dataset)
+    except (InvalidDataset, InvalidApplications, FileNotFoundError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
 
-    jobs = options.jobs or processes(options.repeats * FOLDS)
+    jobs = options.jobs or processes(options.repeats * options.folds)
     try:
         evaluation = evaluate(
             clients,
+            dataset,
             options.models,
             seed=options.seed,
             repeats=options.repeats,
+            folds=options.folds,
             n_iter=options.n_iter,
             engine=Engine(settings.dask_scheduler, jobs),
             progress=_progress(),
@@ -311,14 +326,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
     protocol = (
-        f"{options.repeats}x{FOLDS}-fold stratified; "
+        f"{dataset.title}; {options.repeats}x{options.folds}-fold stratified; "
         f"in each training part: search of {options.n_iter} candidates "
         f"over {TUNING_FOLDS} folds by log loss, best {KEPT} averaged; "
         "threshold from the costs; Nadeau-Bengio errors"
     )
-    groups = (
-        slices(clients, evaluation.risks[OURS], seed=options.seed) if OURS in options.models else []
-    )
+    groups = []
+    if OURS in options.models:
+        groups = slices(clients, evaluation.risks[OURS], dataset, seed=options.seed)
     found = {
         "seed": options.seed,
         "protocol": protocol,

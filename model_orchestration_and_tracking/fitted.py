@@ -8,8 +8,9 @@ from typing import Any, Generic
 import pandas as pd
 import skops.io
 
-from credit_risk.schema.attributes import LABEL, NAMES
+from credit_risk.schema.attributes import LABEL
 from credit_risk.schema.codec import encode
+from credit_risk.schema.dataset import Dataset
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import read
 from model_orchestration_and_tracking.evaluation.fairness import Slice, slices
@@ -29,7 +30,7 @@ class Trained(Generic[Tried]):
     scorer : CreditScorer
         Fitted on all of them.
     train, test : DataFrame
-        The 20 attributes and `class`.
+        The attributes and `class`.
     """
 
     validated: Validated[Tried]
@@ -39,14 +40,18 @@ class Trained(Generic[Tried]):
 
     @classmethod
     def fit(
-        cls, validated: Validated[Tried], train: pd.DataFrame, test: pd.DataFrame
+        cls,
+        validated: Validated[Tried],
+        train: pd.DataFrame,
+        test: pd.DataFrame,
+        dataset: Dataset,
     ) -> "Trained[Tried]":
         """Fit what was validated.
 
         From the out-of-fold risks the scorer knows whom it would accept, so that it can explain its
         decisions.
         """
-        scorer = validated.candidate.scorer().fit(train, train[LABEL], validated.risk)
+        scorer = validated.candidate.scorer(dataset).fit(train, train[LABEL], validated.risk)
         return cls(validated, scorer, train, test)
 
     @property
@@ -58,14 +63,18 @@ class Trained(Generic[Tried]):
     def metrics(self) -> dict[str, float]:
         """Every metric, under its name in MLflow."""
         labels, risk = self.parts["test"]
-        return named("validation", self.validated.metrics) | named("test", metrics(labels, risk))
+        tested = metrics(labels, risk, self.scorer.dataset.costs)
+        return named("validation", self.validated.metrics) | named("test", tested)
 
     @cached_property
     def parts(self) -> dict[str, Part]:
         """Labels and risk of the training clients, out of fold, and of the test clients."""
         return {
             "validation": (labels_of(self.train), self.validated.risk),
-            "test": (labels_of(self.test), self.scorer.risk(encode(self.test))),
+            "test": (
+                labels_of(self.test),
+                self.scorer.risk(encode(self.test, self.scorer.dataset)),
+            ),
         }
 
     @cached_property
@@ -74,12 +83,12 @@ class Trained(Generic[Tried]):
 
         Empty where no protected attribute is known.
         """
-        return slices(self.train, self.validated.risk, self.scorer.cost_bad, self.scorer.cost_good)
+        return slices(self.train, self.validated.risk, self.scorer.dataset)
 
     @property
     def reference(self) -> pd.DataFrame:
         """What drift is measured against: training clients, with class and out-of-fold `risk`."""
-        return self.train[[*NAMES, LABEL]].assign(risk=self.validated.risk)
+        return self.train[[*self.scorer.dataset.names, LABEL]].assign(risk=self.validated.risk)
 
     def is_stored_as(self, scorer: CreditScorer, reference_digest: str) -> bool:
         """Return whether what the registry holds is what was trained.

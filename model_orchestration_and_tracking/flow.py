@@ -24,17 +24,25 @@ from pydantic import Field
 
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.registry.approval_log import Approval, note_registered
-from credit_risk.registry.errors import DigestMismatch, NoSuchVersion
+from credit_risk.registry.checks import refuse_other_dataset
+from credit_risk.registry.errors import DigestMismatch, NoSuchVersion, OtherDataset
 from credit_risk.registry.in_force import in_force
 from credit_risk.registry.registry import CHALLENGER, Registry, open_registry
-from credit_risk.registry.version import REFERENCE_DIGEST, Version
-from credit_risk.schema.attributes import LABEL
+from credit_risk.registry.version import DATASET, DEFINITION, REFERENCE_DIGEST, Version
+from credit_risk.schema.attributes import BAD, LABEL
 from credit_risk.schema.codec import encode
+from credit_risk.schema.dataset import Dataset
+from credit_risk.schema.dataset_file import load_dataset
 from credit_risk.schema.faults import InvalidApplications
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs
-from credit_risk.training_data.data import data_hash, n_repeated, read_training, split
+from credit_risk.training_data.data import (
+    data_hash,
+    n_repeated,
+    read_training,
+    split,
+)
 from credit_risk.training_data.snapshots import (
     LATEST,
     NoSuchSnapshot,
@@ -44,6 +52,7 @@ from credit_risk.training_data.snapshots import (
     pick,
     read,
 )
+from credit_risk.training_data.source import training_source
 from model_orchestration_and_tracking.engine import Engine, processes
 from model_orchestration_and_tracking.fitted import Trained, labels_of
 from model_orchestration_and_tracking.gate import Gate, judge
@@ -61,10 +70,13 @@ from model_orchestration_and_tracking.tuning import (
 
 SEED = 0
 # Tags that are equal where two versions were made of the same data, code and parameters.
-SAME = ("data_hash", "code_hash", "n_iter")
+SAME = ("data_hash", "code_hash", "n_iter", DEFINITION)
 
 # Fewer are tried sooner than a process starts.
 CANDIDATES_A_PROCESS = 20
+
+# Errors after which trying again does not help.
+_FINAL = (InvalidApplications, FileNotFoundError, NoSuchSnapshot, OtherDataset)
 
 Trainings = tuple[list[Trained[Candidate]], Trained[Average]]
 
@@ -75,18 +87,18 @@ RETRIES: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [2, 10, 30]}
 def may_pass(_task: object, _task_run: object, state: State[Any]) -> bool:
     """Return whether trying again may help; where a file is wrong or missing it does not."""
     result = state.result(raise_on_failure=False)
-    return not isinstance(result, InvalidApplications | FileNotFoundError | NoSuchSnapshot)
+    return not isinstance(result, _FINAL)
 
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, **RETRIES)
-def load(source: str) -> pd.DataFrame:
+def load(source: str, dataset: Dataset) -> pd.DataFrame:
     """Read and check the clients."""
     logger = get_run_logger()
-    clients = read_training(source, logger.warning)
-    n_bad = int((clients[LABEL] == "bad").sum())
+    clients = read_training(source, dataset, logger.warning)
+    n_bad = int((clients[LABEL] == BAD).sum())
     logger.info("%s: %d clients, %d of them bad", source, len(clients), n_bad)
 
-    if repeated := n_repeated(clients):
+    if repeated := n_repeated(clients, dataset):
         logger.warning(
             "%d rows repeat the inputs of another client: "
             "all rows of one client stay on one side of split and folds",
@@ -114,7 +126,7 @@ def choose(settings: Settings, source: str, base: pd.DataFrame, fresh: bool) -> 
             logger.info,
         )
 
-    snapshot = pick(decisions, which, data_hash(base))
+    snapshot = pick(decisions, which, data_hash(base, decisions.dataset))
     if snapshot:
         logger.info("trained on %s", snapshot.summary)
     elif which == LATEST and (last := latest_snapshot(decisions)):
@@ -128,13 +140,17 @@ def choose(settings: Settings, source: str, base: pd.DataFrame, fresh: bool) -> 
 
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, **RETRIES)
-def load_snapshot(settings: Settings, snapshot: Snapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
+def load_snapshot(
+    settings: Settings, snapshot: Snapshot, dataset: Dataset
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a snapshot's training and test clients."""
-    return read(open_blobs(settings.bucket), snapshot)
+    return read(open_blobs(settings.bucket), snapshot, dataset)
 
 
 @task(cache_policy=NO_CACHE)
-def tune(train: pd.DataFrame, n_iter: int, scheduler: str) -> list[Validated[Candidate]]:
+def tune(
+    train: pd.DataFrame, dataset: Dataset, n_iter: int, scheduler: str
+) -> list[Validated[Candidate]]:
     """Try the candidates on the training clients, on all cores or on a Dask cluster."""
     logger = get_run_logger()
     engine = Engine(scheduler, processes(n_iter, CANDIDATES_A_PROCESS))
@@ -142,8 +158,8 @@ def tune(train: pd.DataFrame, n_iter: int, scheduler: str) -> list[Validated[Can
     assert isinstance(progress, UUID)  # a coroutine only where there is an event loop
     tried: list[Validated[Candidate]] = []
 
-    tries = candidates(n_iter, SEED)
-    for validated in search(tries, encode(train), labels_of(train), SEED, engine):
+    tries, codes = candidates(n_iter, SEED), encode(train, dataset)
+    for validated in search(tries, dataset, codes, labels_of(train), SEED, engine):
         tried.append(validated)
         logger.info(
             "candidate %d of %d: AUC %.3f with %s",
@@ -157,28 +173,28 @@ def tune(train: pd.DataFrame, n_iter: int, scheduler: str) -> list[Validated[Can
     return tried
 
 
-def judging_folds(train: pd.DataFrame) -> Folds:
+def judging_folds(train: pd.DataFrame, dataset: Dataset) -> Folds:
     """Return the folds that judge candidates: not those that chose them.
 
     They are the same for a challenger and for Production.
     """
-    return Folds(encode(train), labels_of(train), FOLDS, SEED + 1)
+    return Folds(dataset, encode(train, dataset), labels_of(train), FOLDS, SEED + 1)
 
 
 @task(cache_policy=NO_CACHE)
 def validate(
-    train: pd.DataFrame, test: pd.DataFrame, chosen: list[Validated[Candidate]]
+    train: pd.DataFrame, test: pd.DataFrame, dataset: Dataset, chosen: list[Validated[Candidate]]
 ) -> Trainings:
     """Cross-validate and average the chosen candidates, and fit them on all training clients.
 
     The folds are not those that chose them.
     """
     logger = get_run_logger()
-    folds = judging_folds(train)
+    folds = judging_folds(train, dataset)
 
     validated = best([folds.validate(v.candidate) for v in chosen], len(chosen))
-    fitted = [Trained.fit(v, train, test) for v in validated]
-    average = Trained.fit(folds.average(validated), train, test)
+    fitted = [Trained.fit(v, train, test, dataset) for v in validated]
+    average = Trained.fit(folds.average(validated), train, test, dataset)
 
     everyone: list[Trained[Any]] = [*fitted, average]
     for trained in everyone:
@@ -198,6 +214,7 @@ def compare(
     registry: Registry,
     approval: Approval | None,
     train: pd.DataFrame,
+    dataset: Dataset,
     challenger: Validated[Average],
 ) -> Gate:
     """Judge the challenger beside Production, refitted on the same folds."""
@@ -210,9 +227,9 @@ def compare(
         except (ModelRefused, NoSuchVersion) as error:
             gate = Gate(version, trouble=f"Production cannot be compared with: {error}")
         else:
-            folds = judging_folds(train)
+            folds = judging_folds(train, dataset)
             production = folds.average([folds.validate(member) for member in recipe.members])
-            gate = judge(train, challenger, production, version)
+            gate = judge(train, dataset, challenger, production, version)
 
     get_run_logger().info("gate %s: %s", "passed" if gate.passed else "FAILED", gate.summary)
     return gate
@@ -251,6 +268,12 @@ def note(
     # Who started this run is known where it was started by the approvals service.
     flow_run = runtime.flow_run.id
     note_registered(log, replace(version, digest=digest, tags=tags), flow_run)
+
+
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, **RETRIES)
+def of_this_dataset(registry: Registry, dataset: Dataset) -> None:
+    """Refuse to train where the registry holds versions of another data set."""
+    refuse_other_dataset(registry, dataset.name)
 
 
 @task(cache_policy=NO_CACHE, **RETRIES)
@@ -307,24 +330,29 @@ def credit_risk_training(
         Whether to bring the latest snapshot up to date first, as `make training-data` does.
     """
     settings = Settings()
-    source = data or settings.data
-    clients = load(source)
+    dataset = load_dataset(settings.dataset)
+    registry = open_registry(settings)
+    of_this_dataset(registry, dataset)
+
+    source = data or training_source(settings)
+    clients = load(source, dataset)
     snapshot = None if data else choose(settings, source, clients, fresh)
 
     tries = n_iter or settings.n_iter
     tags = {
         "data": source,
-        "data_hash": data_hash(clients),
+        "data_hash": data_hash(clients, dataset),
+        DATASET: dataset.name,
+        DEFINITION: dataset.digest,
         "git_commit": git_commit(),
         "code_hash": code_hash(),
         "n_iter": str(tries),
-        "repeated_rows": str(n_repeated(clients)),
+        "repeated_rows": str(n_repeated(clients, dataset)),
     }
     if snapshot:
         tags |= snapshot.tags
         tags["data"] = snapshot.name
 
-    registry = open_registry(settings)
     decision_log = open_log(settings)
     approval = in_production(registry, decision_log, settings.follow_alias)
     if same := nothing_new(registry, approval, tags):
@@ -335,10 +363,14 @@ def credit_risk_training(
         get_run_logger().info(message)
         return Completed(message=message)
 
-    train, test = load_snapshot(settings, snapshot) if snapshot else split(clients)
-    tried = tune(train, tries, settings.dask_scheduler)
-    trained, average = validate(train, test, best(tried))
-    training = Training(trained, average, compare(registry, approval, train, average.validated))
+    if snapshot:
+        train, test = load_snapshot(settings, snapshot, dataset)
+    else:
+        train, test = split(clients, dataset)
+    tried = tune(train, dataset, tries, settings.dask_scheduler)
+    trained, average = validate(train, test, dataset, best(tried))
+    gate = compare(registry, approval, train, dataset, average.validated)
+    training = Training(trained, average, gate)
 
     run_id, model_uri = log(settings.mlflow_tracking_uri, training, tried, tags)
     version = register(registry, run_id, model_uri, tags | training.gate.tags())

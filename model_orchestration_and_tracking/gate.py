@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from credit_risk.schema.dataset import Dataset
 from model_orchestration_and_tracking.evaluation.fairness import MIN_GATED, Slice, slices
 from model_orchestration_and_tracking.evaluation.metrics import mean_se
 from model_orchestration_and_tracking.tuning import Average, Validated
@@ -160,6 +161,7 @@ class Gate:
 
 def judge(
     clients: pd.DataFrame,
+    dataset: Dataset,
     challenger: Validated[Average],
     production: Validated[Average],
     version: str,
@@ -170,6 +172,8 @@ def judge(
     ----------
     clients : DataFrame of n rows
         The training clients, with their class.
+    dataset : Dataset
+        Names the groups and the costs.
     challenger, production : Validated
         Both recipes on the same folds of them.
     version : str
@@ -177,12 +181,12 @@ def judge(
     """
     differences = []
     for name, (title, more_is_better) in COMPARED.items():
-        ours = [fold[name] for fold in challenger.folds]
-        theirs = [fold[name] for fold in production.folds]
-        differences.append(_difference(title, more_is_better, ours, theirs))
+        values = ([fold[name] for fold in v.folds] for v in (challenger, production))
+        differences.append(_difference(title, more_is_better, *values))
 
-    pairs = zip(slices(clients, challenger.risk), slices(clients, production.risk), strict=True)
+    ours, theirs = (slices(clients, v.risk, dataset) for v in (challenger, production))
     # A ratio depends on the other clients as much as on the group.
+    pairs = zip(ours, theirs, strict=True)
     ratios = [_ratio(a, b) for a, b in pairs if a.gated and len(clients) - a.n >= MIN_GATED]
     return Gate(version, differences, ratios)
 

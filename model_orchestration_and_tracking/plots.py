@@ -16,7 +16,8 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from credit_risk.metrics.cost import costs
-from credit_risk.schema.attributes import ATTRIBUTE, BAD, SCORED, SCORED_COLUMNS, Floats
+from credit_risk.schema.attributes import BAD, Floats
+from credit_risk.schema.dataset import Dataset
 from credit_risk.scoring.model import CreditScorer
 from model_orchestration_and_tracking.evaluation.fairness import Slice
 from model_orchestration_and_tracking.gate import Difference
@@ -177,7 +178,7 @@ def cost_curve(
     return figure
 
 
-def slices(found: Sequence[Slice]) -> Figure:
+def slices(found: Sequence[Slice], dataset: Dataset) -> Figure:
     """Draw how each group fares, with 95 % intervals; groups too small to be judged are grey."""
     panels = {
         "acceptance": "accepted",
@@ -211,7 +212,7 @@ def slices(found: Sequence[Slice]) -> Figure:
     grid[-1].axvline(0, color=GREY, linewidth=1, linestyle=":")
     names = []
     for group in found:
-        name = f"{ATTRIBUTE[group.attribute].label}: {group.group}, n={group.n}"
+        name = f"{dataset.by_name[group.attribute].label}: {group.group}, n={group.n}"
         names.append(name if group.gated else f"{name} (shown only)")
     grid[0].set_yticks(range(len(found)), names)
     grid[0].set_ylim(len(found) - 0.5, -0.5)
@@ -238,11 +239,12 @@ def shap_summary(scorer: CreditScorer, codes: Floats) -> Figure:
 
     for place, column in enumerate(order):
         values = contributions[:, column]
-        ranks = rankdata(codes[:, SCORED_COLUMNS[column]], "dense") - 1
+        place_among_all = scorer.dataset.scored_columns[column]
+        ranks = rankdata(codes[:, place_among_all], "dense", nan_policy="omit") - 1
         dots = axes.scatter(
             values,
             place + _swarm(values),
-            c=ranks / max(ranks.max(), 1),
+            c=ranks / max(np.nanmax(ranks), 1),
             cmap=shades,
             vmin=0,
             vmax=1,
@@ -250,7 +252,8 @@ def shap_summary(scorer: CreditScorer, codes: Floats) -> Figure:
             linewidths=0,
         )
 
-    axes.set_yticks(range(len(order)), [ATTRIBUTE[SCORED[column]].label for column in order])
+    labels = [scorer.dataset.scored_attributes[column].label for column in order]
+    axes.set_yticks(range(len(order)), labels)
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.set_xlabel("contribution to the log-odds of bad (to the right: raises the risk)")
 
@@ -282,7 +285,7 @@ def importance(scorer: CreditScorer) -> Figure:
     """Draw each attribute's share of the loss that the trees' splits saved."""
     gain = scorer.booster.feature_importance("gain")
     order = np.argsort(gain)
-    names = [ATTRIBUTE[name].label for name in scorer.booster.feature_name()]
+    names = [attribute.label for attribute in scorer.dataset.scored_attributes]
     figure = _figure("Feature importance", height=5.5)
     axes = _plain(figure.subplots())
     axes.barh(range(len(gain)), gain[order] / max(gain.sum(), 1e-12), color=BLUE)

@@ -23,7 +23,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 import credit_risk
 from credit_risk.registry.logged import log_scorer, requirements
 from credit_risk.registry.registry import CARD_FILE, REFERENCE_FILE
-from credit_risk.schema.attributes import NAMES
 from model_orchestration_and_tracking import plots
 from model_orchestration_and_tracking.card import card
 from model_orchestration_and_tracking.evaluation.fairness import frame
@@ -141,10 +140,12 @@ def log_training(
         mlflow.log_text(text, CARD_FILE)
         mlflow.set_tag(MLFLOW_RUN_NOTE, text)
         mlflow.log_dict(best.scorer.domain_, "domain.json")
+        mlflow.log_text(best.scorer.dataset.text, "dataset.json")
 
         if best.slices:
             mlflow.log_text(frame(best.slices).to_csv(index=False), "slices.csv")
-            mlflow.log_figure(plots.slices(best.slices), "figures/slices.png")
+            figure = plots.slices(best.slices, best.scorer.dataset)
+            mlflow.log_figure(figure, "figures/slices.png")
 
         if gate.differences:
             mlflow.log_text(gate.table().to_csv(index=False), "gate.csv")
@@ -180,7 +181,7 @@ def _log(
     mlflow.log_metrics(trained.metrics)
     for name, figure in figures(trained, compared).items():
         mlflow.log_figure(figure, f"figures/{name}.png")
-    return log_scorer(trained.scorer, trained.train[list(NAMES)].head(5))
+    return log_scorer(trained.scorer, trained.train[list(trained.scorer.dataset.names)].head(5))
 
 
 def _log_reference(average: Trained[Average]) -> None:

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.model_selection import StratifiedKFold
 
-from credit_risk.schema.attributes import BAD, NAMES, SCORED_COLUMNS, Floats
+from credit_risk.schema.attributes import BAD, Floats
+from credit_risk.schema.dataset import Dataset
+from credit_risk.scoring.inputs import Inputs
 from credit_risk.scoring.model import DEFAULT_PARAMS, CreditScorer
 from credit_risk.scoring.trees import MAX_TREES, binned, path
 from credit_risk.training_data.data import client_numbers, first_rows
@@ -45,9 +47,9 @@ class Candidate:
     params: dict[str, Any]
     num_boost_round: int = ROUNDS[-1]
 
-    def scorer(self) -> CreditScorer:
+    def scorer(self, dataset: Dataset) -> CreditScorer:
         """Return an unfitted scorer with these hyperparameters."""
-        return CreditScorer(**self.recipe())
+        return CreditScorer(**self.recipe(), **_of(dataset))
 
     def recipe(self) -> dict[str, Any]:
         """Return what a scorer needs to know of it, alone or as one of its members."""
@@ -81,9 +83,9 @@ class Average:
             tuple(Candidate(seed, params, rounds) for params, rounds, seed in scorer.recipes())
         )
 
-    def scorer(self) -> CreditScorer:
+    def scorer(self, dataset: Dataset) -> CreditScorer:
         """Return an unfitted scorer of these members."""
-        return CreditScorer(members=[member.recipe() for member in self.members])
+        return CreditScorer(members=[member.recipe() for member in self.members], **_of(dataset))
 
     @property
     def name(self) -> str:
@@ -97,6 +99,12 @@ class Average:
             "members": numbers,
             "num_boost_round": sum(member.num_boost_round for member in self.members),
         }
+
+
+def _of(dataset: Dataset) -> dict[str, Any]:
+    """Return what a scorer needs to know of a data set."""
+    costs = dataset.costs
+    return {"definition": dataset.text, "cost_bad": costs.bad, "cost_good": costs.good}
 
 
 def candidates(n: int, seed: int = 0) -> list[Candidate]:
@@ -198,7 +206,8 @@ class Folds:
 
     Parameters
     ----------
-    codes : array of shape (n, 20)
+    dataset : Dataset
+    codes : array of shape (n, n_attributes)
     labels : array of shape (n,), "good" or "bad"
     n_folds : int
         Each fold holds as large a share of bad clients as the whole.
@@ -206,18 +215,23 @@ class Folds:
         Seed of the folds; candidates that are compared with each other share it.
     """
 
-    def __init__(self, codes: Floats, labels: Labels, n_folds: int, seed: int) -> None:
-        self._made_of = codes, labels, n_folds, seed
+    def __init__(
+        self, dataset: Dataset, codes: Floats, labels: Labels, n_folds: int, seed: int
+    ) -> None:
+        self._made_of = dataset, codes, labels, n_folds, seed
         self._labels = labels
-        inputs, bad = codes[:, SCORED_COLUMNS], labels == BAD
-        clients = client_numbers(pd.DataFrame(codes, columns=list(NAMES)))
+        self._costs = dataset.costs
+        bad = labels == BAD
+        clients = client_numbers(pd.DataFrame(codes, columns=list(dataset.names)), dataset)
 
         self._folds = []
         for train, test in client_folds(clients, bad, n_folds, seed):
-            data = binned(inputs[train], bad[train])
-            self._folds.append((test, data, binned(inputs[test], reference=data)))
+            inputs = Inputs.fit(dataset, codes[train], bad[train])
+            bins = binned(inputs.of(codes[train]), dataset, bad[train])
+            others = binned(inputs.of(codes[test]), dataset, reference=bins)
+            self._folds.append((test, bins, others))
 
-    def __reduce__(self) -> tuple[type["Folds"], tuple[Floats, Labels, int, int]]:
+    def __reduce__(self) -> tuple[type["Folds"], tuple[Dataset, Floats, Labels, int, int]]:
         """Return how another process makes the same folds: LightGBM's bins cannot be pickled."""
         return Folds, self._made_of
 
@@ -235,8 +249,8 @@ class Folds:
         rounds = rounds or [candidate.num_boost_round]
         params = DEFAULT_PARAMS | candidate.params
         risks = np.empty((len(rounds), len(self._labels)))
-        for test, data, others in self._folds:
-            risks[:, test] = path(data, others, params, rounds, candidate.number)
+        for test, bins, others in self._folds:
+            risks[:, test] = path(bins, others, params, rounds, candidate.number)
 
         bad = self._labels == BAD
         losses = [-np.mean(np.log(np.where(bad, risk, 1 - risk))) for risk in risks]
@@ -252,29 +266,30 @@ class Folds:
         return self._validated(Average(tuple(member.candidate for member in members)), risk)
 
     def _validated(self, candidate: Tried, risk: Floats) -> Validated[Tried]:
-        scores = [metrics(self._labels[test], risk[test]) for test, *_ in self._folds]
+        scores = [metrics(self._labels[test], risk[test], self._costs) for test, *_ in self._folds]
         return Validated(candidate, risk, scores)
 
 
 def cross_validate(
-    candidate: Candidate, codes: Floats, labels: Labels, n_folds: int, seed: int
+    candidate: Candidate, dataset: Dataset, codes: Floats, labels: Labels, n_folds: int, seed: int
 ) -> Validated[Candidate]:
     """Return how a candidate does on clients that it was not fitted on.
 
     The parameters are those of `Folds`.
     """
-    return Folds(codes, labels, n_folds, seed).validate(candidate)
+    return Folds(dataset, codes, labels, n_folds, seed).validate(candidate)
 
 
 def search(
     tries: Iterable[Candidate],
+    dataset: Dataset,
     codes: Floats,
     labels: Labels,
     seed: int = 0,
     engine: Engine = IN_PROCESS,
 ) -> Iterator[Validated[Candidate]]:
     """Try candidates, yielding each in order as it is done, with its best number of trees."""
-    folds = Folds(codes, labels, TUNING_FOLDS, seed)
+    folds = Folds(dataset, codes, labels, TUNING_FOLDS, seed)
     yield from engine.each(_try, folds, list(tries))
 
 
@@ -287,10 +302,12 @@ def best(validated: Iterable[Validated[Candidate]], n: int = KEPT) -> list[Valid
     return sorted(validated, key=lambda v: v.log_loss)[:n]
 
 
-def tuned(codes: Floats, labels: Labels, n_iter: int, seed: int = 0) -> CreditScorer:
+def tuned(
+    dataset: Dataset, codes: Floats, labels: Labels, n_iter: int, seed: int = 0
+) -> CreditScorer:
     """Return the fitted scorer that a training run makes of these clients.
 
     It averages the best few of `n_iter` candidates.
     """
-    chosen = best(search(candidates(n_iter, seed), codes, labels, seed))
-    return Average(tuple(v.candidate for v in chosen)).scorer().fit(codes, labels)
+    chosen = best(search(candidates(n_iter, seed), dataset, codes, labels, seed))
+    return Average(tuple(v.candidate for v in chosen)).scorer(dataset).fit(codes, labels)

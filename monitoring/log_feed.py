@@ -27,7 +27,7 @@ import pyarrow as pa
 from credit_risk.decision_log.batch import COMMITTED, ONLY_DECISIONS, BatchRecord
 from credit_risk.decision_log.chains.position import START, Position
 from credit_risk.decision_log.log import DecisionLog, Kinds
-from monitoring.log_reader import coded_schema, parts, read_kept
+from monitoring.log_reader import as_coded, coded, parts, read_kept
 
 # Batch records per page, and how many pages are kept: more than come in between two refreshes.
 PAGE = 5000
@@ -39,12 +39,12 @@ class Fold(Protocol):
 
     Attributes
     ----------
-    columns : sequence of str
-        What it needs of the decisions, `batch` included where it `wants` only some batches; none
-        where the records are enough.
+    schema : pyarrow.Schema
+        What it needs of the decisions (`decision_schema`), `batch` included where it `wants` only
+        some batches; empty where the records are enough.
     """
 
-    columns: Sequence[str]
+    schema: pa.Schema
 
     def wants(self, record: BatchRecord) -> bool:
         """Return whether it needs this batch's decisions."""
@@ -56,9 +56,9 @@ class Fold(Protocol):
         ----------
         records : sequence of BatchRecord
         decisions : Table
-            `columns` of the decisions of those that it wants, in order of commit and row. Decisions
-            of the others may be there too, as another fold wanted them; those whose file is lost
-            are not. Words are codes (see `monitoring.log_reader`).
+            The columns of `schema` of the decisions of those that it wants, in order of commit and
+            row. Decisions of the others may be there too, as another fold wanted them; those whose
+            file is lost are not. Words are codes (see `monitoring.log_reader`).
         """
 
 
@@ -169,7 +169,7 @@ class LogFeed:
         together = [
             other
             for other, at in self._positions.items()
-            if at == position and (fold.columns or not other.columns)
+            if at == position and (len(fold.schema) or not len(other.schema))
         ]
         folds = [other for other in together if part[0].kind in self._kinds[other]]
 
@@ -178,14 +178,27 @@ class LogFeed:
             for record in part
             if record.n_decided and any(other.wants(record) for other in folds)
         ]
-        columns = list(dict.fromkeys(name for other in folds for name in other.columns))
+        schema = _joint([other.schema for other in folds])
         if wanted:
-            decisions = read_kept(self.log, wanted, columns)
+            decisions = read_kept(self.log, wanted, schema)
         else:
-            decisions = coded_schema(columns).empty_table()
+            decisions = coded(schema).empty_table()
 
         for other in together:
             if other in folds:
-                other.take(part, decisions.select(other.columns))
+                other.take(part, as_coded(decisions, other.schema))
             self._positions[other] = after
         return int(decisions.num_rows)
+
+
+def _joint(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """Return all columns of some schemas: as text, where it is a number in one and not in another.
+
+    That is so while an attribute becomes another kind, for two versions know it differently.
+    """
+    fields: dict[str, pa.Field] = {}
+    for field in (field for schema in schemas for field in schema):
+        known = fields.setdefault(field.name, field)
+        if known.type != field.type:
+            fields[field.name] = pa.field(field.name, pa.string())
+    return pa.schema(fields.values())

@@ -13,19 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from credit_risk.decision_log.batch import BatchLost, BatchRecord, decision_schema
+from credit_risk.decision_log.batch import BatchLost, BatchRecord
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.schema.attributes import ATTRIBUTES
+from credit_risk.decision_log.tables import with_schema
 
 # Decisions per part, about: a part is one batch at least.
 ROWS = 50_000
-# The columns of few distinct words.
-CODED = (
-    *(attribute.name for attribute in ATTRIBUTES if attribute.categories),
-    "prediction",
-    "model_version",
-    "batch",
-)
+# The columns of words that are mostly distinct.
+_DISTINCT = ("id", "client_id")
 _CODES = pa.dictionary(pa.int32(), pa.string())
 
 logger = logging.getLogger(__name__)
@@ -43,29 +38,43 @@ def parts(batches: Sequence[BatchRecord]) -> Iterator[Sequence[BatchRecord]]:
     yield batches[start:]
 
 
-def coded_schema(columns: Sequence[str]) -> pa.Schema:
-    """Return the schema of the tables that `read_kept` returns."""
+def coded(schema: pa.Schema) -> pa.Schema:
+    """Return the schema of the tables that `read_kept` returns for one of decisions."""
     return pa.schema(
-        pa.field(field.name, _CODES) if field.name in CODED else field
-        for field in (decision_schema(columns) if columns else ())
+        field.with_type(_CODES)
+        if field.type == pa.string() and field.name not in _DISTINCT
+        else field
+        for field in schema
     )
 
 
-def read_kept(log: DecisionLog, batches: Sequence[BatchRecord], columns: Sequence[str]) -> pa.Table:
+def read_kept(log: DecisionLog, batches: Sequence[BatchRecord], wanted: pa.Schema) -> pa.Table:
     """Return the decisions of batches, by time and row, without those whose file is lost.
 
     Monitoring goes on without them. Code that learns from decisions or shows them must not pass
     over any.
+
+    Parameters
+    ----------
+    wanted : pyarrow.Schema
+        Columns, as `decision_schema` names them for some data set.
     """
-    schema = coded_schema(columns)
+    schema = coded(wanted)
     tables = [schema.empty_table()]
     by_time = sorted(batches, key=lambda record: (record.time, record.seq))
     for in_files, some in groupby(by_time, key=lambda record: record.stored == "parquet"):
         if in_files:
             tables += [_read_file(log, record, schema) for record in some]
         else:
-            tables.append(log.read(*some, columns=columns).cast(schema))
+            tables.append(log.read(*some, schema=wanted).cast(schema))
     return pa.concat_tables(tables)
+
+
+def as_coded(decisions: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """Return the columns of a schema out of what `read_kept` returned for a larger one."""
+    chosen = decisions.select(wanted.names)
+    schema = coded(wanted)
+    return chosen if chosen.schema.equals(schema) else with_schema(chosen, schema)
 
 
 def places_in(words: Sequence[str], column: pa.ChunkedArray) -> NDArray[np.int32]:

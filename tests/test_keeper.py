@@ -52,7 +52,7 @@ def test_a_log_is_restored_as_it_was(log, database):
     assert log.events() == events
     assert names(database) <= set(COLLECTIONS)
     # The services begin anew, and it goes on.
-    log = DecisionLog(log.storage.documents, log.storage.blobs)
+    log = DecisionLog(log.storage.documents, log.storage.blobs, log.dataset)
     log.commit(batch(1))
     assert verify(log).decisions == before.decisions + 1
 

@@ -28,12 +28,28 @@ from tools.stack.services import SERVICES
 
 def test_services_get_absolute_paths_and_their_own_addresses(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere.example")
-    environment = stack_of(tmp_path, mlflow_port=6051, prefect_port=6200).environment()
+    stack = stack_of(tmp_path, mlflow_port=6051, prefect_port=6200, data="data/train.csv")
+    environment = stack.environment()
     assert environment["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:6051"
     assert environment["PREFECT_API_URL"] == "http://127.0.0.1:6200/api"
     assert environment["DECISION_LOG"] == f"sqlite:///{tmp_path}/var/decisions.db"
     assert environment["BUCKET"] == f"{tmp_path}/var/bucket"
-    assert environment["DATA"] == str(ROOT / "data/credit-g.csv")
+    assert environment["DATA"] == str(ROOT / "data/train.csv")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "handed_on"),
+    [
+        ("credit_data", "credit_data"),
+        ("data/credit_data", str(ROOT / "data/credit_data")),
+        ("gone/dataset.toml", "gone/dataset.toml"),
+    ],
+)
+def test_services_get_the_data_set_and_its_own_data_unless_others_are_given(
+    tmp_path, chosen, handed_on
+):
+    environment = stack_of(tmp_path, dataset=chosen).environment()
+    assert (environment["DATASET"], environment["DATA"]) == (handed_on, "")
 
 
 def test_a_configured_log_and_bucket_are_used_unchanged(tmp_path):

@@ -14,6 +14,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 
 def make(*arguments, cwd=ROOT, **variables):
     unset = {"VERSION", "BY", "REASON", "CONFIRM", "FROM", "TO", "STACK", "MAKEFLAGS", "MAKELEVEL"}
+    unset |= {"BAD", "DATASET", "FOLDS", "GOOD", "NAME", "REPEATS", "SEED"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
@@ -46,6 +47,7 @@ def test_every_rule_has_a_line_of_help():
         ("approve", {"VERSION": "3", "BY": "Ann"}, 'VERSION=3 BY="your name" REASON="why"'),
         ("adopt", {"VERSION": "3", "BY": "Ann"}, 'VERSION=3 BY="your name" REASON="why"'),
         ("outcomes", {"FILE": "is not there"}, "FILE=outcomes.csv"),
+        ("dataset", {"FILE": "README.md", "TARGET": "class"}, "BAD=its value for a bad client"),
         ("rollback", {"BY": "Ann"}, 'BY="your name" REASON="why"'),
         ("reset", {}, "CONFIRM=1"),
         ("backup", {}, "TO=/safe/place"),
@@ -77,6 +79,11 @@ def place(tmp_path):
         file.write_text(f'#!/bin/sh\n{script}printf "{file.name}"; printf " [%s]" "$@"; echo\n')
         file.chmod(0o755)
     return tmp_path
+
+
+def has_environment(place):
+    for name in ("uv.lock", ".venv/.from-lock"):
+        (place / name).touch()
 
 
 def dispatched(place, target, **variables):
@@ -173,6 +180,42 @@ def test_a_file_to_score_goes_to_the_command_with_its_name(place, asked, options
     assert said.returncode == 0
     command = (place / "result.csv").read_text().splitlines()[-1]
     assert command.endswith(f"[model_deployment.score] [--name] [my clients.csv]{options}")
+
+
+@pytest.mark.parametrize(
+    ("asked", "options"),
+    [({}, ""), ({"GOOD": "1", "NAME": "loans"}, " [--good] [1] [--name] [loans]")],
+)
+def test_a_first_definition_is_drafted_of_a_file(place, asked, options):
+    (place / "my clients.csv").touch()
+    given = {"FILE": "my clients.csv", "TARGET": "Loan status", "BAD": "Charged Off"}
+    has_environment(place)
+    said = dispatched(place, "dataset", **given, **asked).stdout
+    assert said.splitlines()[-1] == (
+        "python [-m] [data.draft] [--file] [my clients.csv] [--target] [Loan status] "
+        f"[--bad] [Charged Off]{options}"
+    )
+
+
+@pytest.mark.parametrize("place_of_it", ["before", "after"])
+def test_a_variable_may_stand_before_or_after_make(place, place_of_it):
+    (place / ".venv/bin/python").write_text('#!/bin/sh\necho "$DATASET for $@"\n')
+    has_environment(place)
+    path = f"{place}/bin:{os.environ['PATH']}"
+    if place_of_it == "before":
+        said = make("run", cwd=place, PATH=path, DATASET="credit_data")
+    else:
+        said = make("run", "DATASET=credit_data", cwd=place, PATH=path)
+    assert said.stdout == "credit_data for -m tools.stack run\n"
+
+
+def test_the_evaluation_takes_its_size_from_variables(place):
+    has_environment(place)
+    said = dispatched(place, "evaluate", REPEATS="2", FOLDS="5", SEED="7").stdout
+    assert said.splitlines()[-1] == (
+        "python [-m] [model_orchestration_and_tracking.evaluate] "
+        "[--seed] [7] [--repeats] [2] [--folds] [5]"
+    )
 
 
 def test_training_data_are_written_where_training_runs(place):

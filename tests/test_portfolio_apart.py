@@ -9,21 +9,26 @@ import pandas as pd
 import pytest
 
 from credit_risk.decision_log import codec
-from credit_risk.decision_log.batch import Batch, BatchRecord, Kind
+from credit_risk.decision_log.batch import Batch, BatchRecord, Kind, summary_schema
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import ingest
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
-from credit_risk.schema.attributes import GREEN, LABEL, NAMES
-from credit_risk.schema.codec import encode
-from credit_risk.schema.validation import Validator
+from credit_risk.schema.attributes import GREEN, LABEL
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
-from credit_risk.training_data.data import read_training, split
 from credit_risk.training_data.outcome_maturation import matured
 from monitoring.drift.window import read_window
 from monitoring.exporter.collector import Collector, evidently
 from tests.support import outcomes
+from tests.support.german_credit import (
+    GERMAN_CREDIT,
+    NAMES,
+    Validator,
+    encode,
+    read_training,
+    split,
+)
 from tests.support.services import put_in_service
 from tools.paths import ROOT
 
@@ -107,7 +112,7 @@ class Bank:
 
     def _repay(self, record: BatchRecord) -> None:
         """Send outcomes of the clients who were accepted: every fifth defaults."""
-        ids = self.log.read(record, columns=("id", "prediction")).to_pylist()
+        ids = self.log.read(record, schema=summary_schema("id", "prediction")).to_pylist()
         accepted = [row["id"] for row in ids if row["prediction"] == GREEN]
         date = min(record.time + timedelta(days=100), TODAY).date().isoformat()
         kinds = ("repaid", "repaid", "repaid", "repaid", "defaulted")
@@ -128,7 +133,7 @@ def figures(bank: Bank, collector: Collector) -> dict[str, Any]:
     """Return every figure on applications."""
     found = collector.refresh().as_dict()
     quality = found["quality"]
-    window = read_window(bank.log, bank.settings, "1", bank.model.reference)
+    window = read_window(bank.log, bank.settings, GERMAN_CREDIT, "1", bank.model.reference)
     training = matured(bank.log, bank.settings.outcome_maturity_months)
     return {
         "decisions and acceptance": found["decisions"],

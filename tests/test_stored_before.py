@@ -19,11 +19,10 @@ from credit_risk.decision_log.overrides import overrides
 from credit_risk.decision_log.proof.errors import LogDamaged
 from credit_risk.decision_log.proof.seal import seal
 from credit_risk.decision_log.proof.verify import verify
-from credit_risk.schema.codec import encode
 from credit_risk.scoring.stored import read
 from credit_risk.settings import Settings
-from credit_risk.training_data.data import read_training
 from tests.support.batches import batch, without_guard
+from tests.support.german_credit import encode, read_training
 
 STORED = Path(__file__).parent / "fixtures" / "7adcd5d"
 
@@ -58,7 +57,7 @@ def test_an_earlier_scorer_gives_the_same_risks(scorer, expected):
 
 def test_an_earlier_scorer_gives_the_same_explanations(scorer, expected):
     test = read_training("data/test.csv").head(20)
-    assert scorer.sentences(encode(test)).to_pylist() == expected["sentences"]
+    assert scorer.sentences(encode(test), "file").to_pylist() == expected["sentences"]
 
 
 def test_an_earlier_log_verifies(log, expected):

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from ulid import ULID
 
-from benchmarks.clients import DATA
+from benchmarks.clients import DATASET, labelled_clients
 from benchmarks.harness import OURS, Line, alternate, lines_of, seconds_of
 from benchmarks.progress import say
 from benchmarks.scenarios import Place, Sizes
@@ -22,7 +22,6 @@ from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions, confidence
 from credit_risk.storage.folder import Folder
 from credit_risk.storage.sqlite import SqliteDocuments
-from credit_risk.training_data.data import read_training
 
 # Rows of each batch that is a file.
 IN_A_FILE = 100_000
@@ -30,11 +29,12 @@ IN_A_FILE = 100_000
 
 def batch_of(n: int) -> Batch:
     """Return a batch of n clients of the data, again and again."""
-    clients = read_training(DATA).to_dict("records")
+    clients = labelled_clients().to_dict("records")
     rows = [clients[i % len(clients)] for i in range(n)]
     risks = np.full(n, 0.1)
     decided = Decisions(risks, risks > 1, confidence(risks))
-    return Batch(Validator().rows(rows), decided, "1", "0" * 64, 1 / 6, caller="key: branch-12")
+    applications = Validator(DATASET).rows(rows)
+    return Batch(applications, decided, "1", "0" * 64, 1 / 6, caller="key: branch-12")
 
 
 def fill(log: DecisionLog, n: int, rows: int) -> None:
@@ -56,7 +56,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
         folder = place.folder(f"verified {what}")
         # A second between two flushes, so that filling the log is not what takes the time.
         documents = SqliteDocuments(folder / "decisions.db", flush_seconds=1)
-        log = DecisionLog(documents, Folder(folder / "bucket"))
+        log = DecisionLog(documents, Folder(folder / "bucket"), DATASET)
         fill(log, decisions, rows)
         taken = alternate({OURS: seconds_of(partial(verified, log, decisions))}, sizes.long_rounds)
         yield from lines_of(f"make verify-log, {decisions:,} decisions in {what}", "s", taken)

@@ -115,6 +115,9 @@ _BEFORE = {
     "confidence": "credit_risk.model:confidence",
     "settings": "credit_risk.settings:Settings",
 }
+# Where a checkout has its data sets, if there is more than one.
+_DATASET = "credit_risk.schema.dataset_file:load_dataset"
+_NAME = "german_credit"
 
 
 def _committer(task: Task) -> Callable[[], object]:
@@ -122,13 +125,16 @@ def _committer(task: Task) -> Callable[[], object]:
     places = _NOW if find_spec("credit_risk.decision_log") else _BEFORE
     of = {name: resolve_name(place) for name, place in places.items()}
 
-    applications = of["validator"]().rows([task.row])
+    has_datasets = places is _NOW and find_spec(_DATASET.partition(":")[0]) is not None
+    about = [resolve_name(_DATASET)(_NAME)] if has_datasets else []
+    applications = of["validator"](*about).rows([task.row])
     if len(applications) != 1:
         raise RuntimeError("this checkout does not accept the client")
     risk = np.array([0.1])
     decided = of["decisions"](risk, risk >= 1 / 6, of["confidence"](risk))
 
-    given = {"decision_log": task.url, "decision_log_flush_ms": 0, "bucket": task.bucket}
+    given: dict[str, Any] = {"dataset": _NAME} if has_datasets else {}
+    given |= {"decision_log": task.url, "decision_log_flush_ms": 0, "bucket": task.bucket}
     log = of["open_log"](of["settings"](_env_file=None, **given))
 
     def commit() -> None:

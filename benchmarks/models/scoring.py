@@ -9,12 +9,10 @@ clients in the form that it takes.
 import time
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from benchmarks.clients import FEW_TREES, MANY_TREES, many_clients, scorer_of
 from benchmarks.harness import OURS, Line, alternate, lines_of
 from benchmarks.scenarios import Place, Sizes
-from credit_risk.schema.attributes import SCORED_COLUMNS, Floats
+from credit_risk.schema.attributes import Floats
 from credit_risk.scoring.model import CreditScorer
 
 LIGHTGBM, KERNEL = "LightGBM", "the kernel alone"
@@ -32,7 +30,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
 
 def compared(name: str, scorer: CreditScorer, codes: Floats, sizes: Sizes) -> Iterator[Line]:
     """Yield the lines of one scorer."""
-    booster, inputs = scorer.booster, np.ascontiguousarray(codes[:, SCORED_COLUMNS])
+    booster, inputs = scorer.booster, scorer.inputs.of(codes)
     n, explained = len(codes), min(len(codes), EXPLAINED_BY_LIGHTGBM)
     single = min(n, SINGLE)
     scorer.warm_up()

@@ -23,13 +23,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
+from benchmarks.clients import DATASET, labelled_clients
 from benchmarks.harness import OURS, Line, alternate, lines_of
 from benchmarks.progress import say
 from benchmarks.scenarios import Place, Sizes
 from credit_risk.schema.attributes import BAD, LABEL, Floats
 from credit_risk.schema.codec import encode
 from credit_risk.scoring.trees import MAX_BIN
-from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking.baselines import alphabetical
 from model_orchestration_and_tracking.tuning import (
     ROUNDS,
@@ -66,7 +66,7 @@ def baseline_search(n_folds: int, seed: int) -> GridSearchCV:
 
     pipeline = Pipeline(
         [
-            ("encode", alphabetical()),
+            ("encode", alphabetical(DATASET)),
             ("select", SelectKBest(chi2, k=10)),
             ("model", LGBMClassifier(verbosity=-1)),
         ]
@@ -103,7 +103,7 @@ def baseline_nested(clients: pd.DataFrame, n_folds: int) -> Timed:
 
 def our_nested(clients: pd.DataFrame, n_folds: int) -> Timed:
     """Search within each of the outer folds, as we do."""
-    codes, labels = encode(clients), clients[LABEL].to_numpy(str)
+    codes, labels = encode(clients, DATASET), clients[LABEL].to_numpy(str)
     start = time.perf_counter()
     work = Parallel()(
         delayed(_our_fold)(codes, labels, train, test, n_folds, number)
@@ -115,9 +115,9 @@ def our_nested(clients: pd.DataFrame, n_folds: int) -> Timed:
 def _our_fold(
     codes: Floats, labels: Labels, train: np.ndarray, test: np.ndarray, n_folds: int, seed: int
 ) -> float:
-    folds = Folds(codes[train], labels[train], n_folds, seed)
+    folds = Folds(DATASET, codes[train], labels[train], n_folds, seed)
     (chosen,) = best((folds.validate(c) for c in candidates(N_CANDIDATES)), 1)
-    scorer = chosen.candidate.scorer().fit(codes[train], labels[train])
+    scorer = chosen.candidate.scorer(DATASET).fit(codes[train], labels[train])
     return float(roc_auc_score(labels[test] == BAD, scorer.risk(codes[test])))
 
 
@@ -138,7 +138,7 @@ def baseline_rounds(clients: pd.DataFrame, n_folds: int) -> Timed:
 
 def our_rounds(clients: pd.DataFrame, n_folds: int, paths: int = 20) -> Timed:
     """Try candidates that differ in their number of trees, as we do: read off each path."""
-    codes, labels = encode(clients), clients[LABEL].to_numpy(str)
+    codes, labels = encode(clients, DATASET), clients[LABEL].to_numpy(str)
 
     start = time.perf_counter()
     tries = [replace(candidates(1)[0], number=number) for number in range(1, paths + 1)]
@@ -148,7 +148,7 @@ def our_rounds(clients: pd.DataFrame, n_folds: int, paths: int = 20) -> Timed:
 
 
 def _paths(codes: Floats, labels: Labels, tries: list[Candidate], n_folds: int) -> None:
-    folds = Folds(codes, labels, n_folds, 0)
+    folds = Folds(DATASET, codes, labels, n_folds, 0)
     for candidate in tries:
         folds.validate(candidate, ROUNDS)
 
@@ -159,7 +159,7 @@ def _outer(bad: np.ndarray, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]
 
 def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
     """Yield the lines of a nested search, and of one over the number of trees."""
-    clients, n = read_training("data/credit-g.csv"), sizes.folds
+    clients, n = labelled_clients(), sizes.folds
     scenarios: list[tuple[str, Callable[..., Timed], Callable[..., Timed]]] = [
         (f"nested {n}x{n}-fold search, {N_CANDIDATES} candidates", baseline_nested, our_nested),
         (f"{n}-fold search, number of trees read off the path", baseline_rounds, our_rounds),
@@ -168,7 +168,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
     # The processes are there when the clock starts, as LightGBM is already imported when the
     # baseline's starts.
     with parallel_config(backend="loky", n_jobs=os.cpu_count() or 1, inner_max_num_threads=1):
-        codes, labels = encode(clients), clients[LABEL].to_numpy(str)
+        codes, labels = encode(clients, DATASET), clients[LABEL].to_numpy(str)
         Parallel()(delayed(_paths)(codes, labels, [], 2) for _ in range(2))
 
         for what, baseline, ours in scenarios:

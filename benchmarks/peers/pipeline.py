@@ -21,18 +21,18 @@ from sklearn.compose import make_column_transformer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from credit_risk.schema.attributes import ATTRIBUTES, BAD, LABEL, SCORED
-from credit_risk.training_data.data import read_training
+from benchmarks.clients import DATASET, labelled_clients
+from credit_risk.schema.attributes import BAD, LABEL
 
 TREES = 250
 _MODEL = "PEER_MODEL"
 _THRESHOLD = 1 / 6
-_INPUTS = [a for a in ATTRIBUTES if a.name in SCORED]
+_INPUTS = DATASET.scored_attributes
 
 
 def fitted() -> Pipeline:
     """Return the pipeline, fitted on the data."""
-    clients = read_training("data/credit-g.csv")
+    clients = labelled_clients()
     words = [a.name for a in _INPUTS if a.categories]
     encoder = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),

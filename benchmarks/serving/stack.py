@@ -20,13 +20,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.clients import DATA, one_client
+from benchmarks.clients import DATASET, labelled_clients, one_client
 from benchmarks.harness import OURS, Line, alternate, lines_of, seconds_of
 from benchmarks.scenarios import Place, Sizes
 from benchmarks.servers import free_port
 from benchmarks.serving.client import SCORE
 from credit_risk.schema.attributes import BAD, LABEL
-from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking.baselines import usual
 from tools.paths import ROOT
 from tools.stack import processes
@@ -84,6 +83,8 @@ def running(folder: Path) -> Iterator[Stack]:
     var, output = folder / "var", folder / "run.txt"
     environment = os.environ | {
         "VAR_DIR": str(var),
+        "DATASET": DATASET.name,
+        "DATA": "",
         "DECISION_LOG": f"sqlite:///{var}/decisions.db",
         "BUCKET": str(var / "bucket"),
         "STACK": "local",
@@ -146,14 +147,14 @@ def _first_decision(stack: Stack) -> None:
 
 
 def _training(stack: Stack, sizes: Sizes) -> Iterator[Line]:
-    clients = read_training(DATA)
+    clients = labelled_clients()
     inputs, bad = clients.drop(columns=LABEL), (clients[LABEL] == BAD).to_numpy()
     # Of other parameters than the version in Production, or there would be nothing new.
     n_iter = sizes.n_iter + (sizes.n_iter == N_ITER)
     sides = {
         OURS: seconds_of(lambda: stack.train(n_iter)),
         "usual pipeline, search alone": seconds_of(
-            lambda: usual(0, n_iter=n_iter, folds=10).fit(inputs, bad)
+            lambda: usual(0, DATASET, n_iter=n_iter, folds=10).fit(inputs, bad)
         ),
     }
     taken = alternate(sides, sizes.long_rounds)

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import history
-from credit_risk.decision_log.batch import DECISION_SCHEMA
+from tests.support.german_credit import DECISION_SCHEMA
 
 
 def test_searches_find_the_same_in_few_big_files_and_in_many_small_ones(capsys, monkeypatch):

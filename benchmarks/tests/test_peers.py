@@ -17,7 +17,7 @@ from benchmarks.servers import echo_serving, pipeline_serving
 from benchmarks.serving.load import ask
 from credit_risk.schema.attributes import LABEL
 from credit_risk.scoring.model import CreditScorer
-from credit_risk.training_data.data import read_training
+from tests.support.german_credit import read_training
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

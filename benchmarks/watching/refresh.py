@@ -11,14 +11,11 @@ from itertools import count
 import duckdb
 import pyarrow.parquet as pq
 
-from benchmarks.drift import Story, World, chunks, evidently_seconds
+from benchmarks.drift import Story, World, chunks, columns_read, evidently_seconds
 from benchmarks.harness import OURS, Line, alternate, lines_of, seconds_of
 from benchmarks.scenarios import Place, Sizes
-from monitoring.drift.window import COLUMNS as WINDOW_COLUMNS
-from monitoring.performance.loan_book import COLUMNS as BOOK_COLUMNS
 
 EVIDENTLY = "Evidently alone"
-COLUMNS = list(dict.fromkeys((*WINDOW_COLUMNS, *BOOK_COLUMNS)))
 
 
 def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
@@ -49,11 +46,12 @@ def _readers(story: Story) -> dict[str, Callable[[], float]]:
     files = story.files
     if not files:
         return {}
-    names = ", ".join(COLUMNS)
+    columns = columns_read()
+    names = ", ".join(columns)
     query = f"select {names} from read_parquet($files)"  # noqa: S608 - names are ours
     return {
         "Arrow reads": seconds_of(
-            lambda: [pq.read_table(file, columns=COLUMNS) for file in files],
+            lambda: [pq.read_table(file, columns=columns) for file in files],
         ),
         "DuckDB reads": seconds_of(
             lambda: duckdb.execute(query, {"files": files}).to_arrow_table()

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
 
-from benchmarks.drift import World, chunks
+from benchmarks.clients import DATASET
+from benchmarks.drift import World, chunks, features_of
 from benchmarks.harness import OURS, Line, alternate, lines_of, seconds_of
 from benchmarks.scenarios import Place, Sizes
 from benchmarks.watching.refresh import EVIDENTLY
 from credit_risk.decision_log.log import open_log
 from credit_risk.settings import Settings
-from monitoring.drift.bins import FEATURES, MEASURED
 from monitoring.drift.window import read_window
 from monitoring.reports.flow import report
 
@@ -28,6 +28,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
     world, folder = World.trained(), place.folder("report")
     settings = Settings(
         _env_file=None,
+        dataset=DATASET.name,
         decision_log=f"sqlite:///{folder}/decisions.db",
         bucket=str(folder / "bucket"),
     )
@@ -36,18 +37,20 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
         world.decide(log, clients)
 
     version, reference = "1", world.reference
-    decisions = read_window(log, settings, version, reference).newest
-    counted = [feature for feature in FEATURES if feature not in MEASURED]
-    about = DataDefinition(numerical_columns=list(MEASURED), categorical_columns=counted)
+    decisions = read_window(log, settings, DATASET, version, reference).newest
+    features, measured = features_of(reference)
+    counted = [feature for feature in features if feature not in measured]
+    about = DataDefinition(numerical_columns=measured, categorical_columns=counted)
 
     def ours() -> None:
-        made = report.fn(read_window(log, settings, version, reference), world.scorer.threshold)
+        window = read_window(log, settings, DATASET, version, reference)
+        made = report.fn(window, world.scorer.threshold)
         if "<body>" not in made.page:
             raise RuntimeError("there is no page")
 
     def alone() -> None:
-        current = Dataset.from_pandas(decisions[list(FEATURES)], data_definition=about)
-        base = Dataset.from_pandas(reference[list(FEATURES)], data_definition=about)
+        current = Dataset.from_pandas(decisions[features], data_definition=about)
+        base = Dataset.from_pandas(reference[features], data_definition=about)
         snapshot = Report([DataDriftPreset()]).run(current, base)
         with tempfile.NamedTemporaryFile(suffix=".html") as page:
             snapshot.save_html(page.name)

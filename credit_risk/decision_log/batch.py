@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from ulid import ULID
 
 from credit_risk.schema.applications import Applications
-from credit_risk.schema.attributes import ATTRIBUTES, GREEN, RED
-from credit_risk.schema.codec import decode
+from credit_risk.schema.attributes import GREEN, RED
+from credit_risk.schema.codec import arrow_type, decode
+from credit_risk.schema.dataset import Dataset
 from credit_risk.scoring.decisions import Decisions
 from credit_risk.storage.documents import LogUnavailable
 
@@ -33,7 +34,8 @@ COMMITTED: tuple[Kind, ...] = ("decision", "portfolio")
 # Where a batch's decisions are: in its record, in documents of their own, or in a file.
 Form = Literal["inline", "documents", "parquet"]
 
-DECISION_SCHEMA = pa.schema(
+# The columns of a decision before its attributes, and those behind them.
+BEFORE = pa.schema(
     [
         ("id", pa.string()),
         ("batch", pa.string()),
@@ -41,7 +43,10 @@ DECISION_SCHEMA = pa.schema(
         ("time", pa.timestamp("us", "UTC")),
         ("client_id", pa.string()),
         ("label", pa.string()),
-        *((a.name, pa.string() if a.kind == "category" else pa.int64()) for a in ATTRIBUTES),
+    ]
+)
+BEHIND = pa.schema(
+    [
         ("risk", pa.float64()),
         ("prediction", pa.string()),
         ("confidence", pa.float64()),
@@ -51,11 +56,17 @@ DECISION_SCHEMA = pa.schema(
 )
 
 
-def decision_schema(columns: Sequence[str] = ()) -> pa.Schema:
-    """Return some of the columns of `DECISION_SCHEMA`, in the order given; all when none is."""
-    if not columns:
-        return DECISION_SCHEMA
-    return pa.schema([DECISION_SCHEMA.field(name) for name in columns])
+def decision_schema(dataset: Dataset, columns: Sequence[str] = ()) -> pa.Schema:
+    """Return the columns of a table of decisions: those named, in that order, or all."""
+    attributes = [pa.field(a.name, arrow_type(a)) for a in dataset.attributes]
+    schema = pa.schema([*BEFORE, *attributes, *BEHIND])
+    return pa.schema([schema.field(name) for name in columns]) if columns else schema
+
+
+def summary_schema(*columns: str) -> pa.Schema:
+    """Return columns of a table of decisions that are no attributes, so that all decisions have."""
+    schema = pa.schema([*BEFORE, *BEHIND])
+    return pa.schema([schema.field(name) for name in columns])
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,7 @@ class Batch:
 
     @cached_property
     def table(self) -> pa.Table:
-        """The decisions with the columns of `DECISION_SCHEMA`.
+        """The decisions with the columns of `decision_schema`.
 
         Columns with few distinct values are dictionary-encoded.
         """
@@ -103,7 +114,8 @@ class BatchRecord:
 
     `seq` is its number, which holds its chain and its place there (`decision_log.chains`); 0 where
     it is a preview. `base_rate` and `caller` are None in records from before they were stored,
-    `branch` is None where the caller has none.
+    `branch` is None where the caller has none. `dataset` and `definition` are the name and the
+    digest of the definition that its applications are of, None before there were definitions.
     `clients_hash` is the SHA-256 of the index of clients, where the batch has one.
     """
 
@@ -126,6 +138,8 @@ class BatchRecord:
     caller: str | None = None
     branch: str | None = None
     clients_hash: str | None = None
+    dataset: str | None = None
+    definition: str | None = None
 
 
 class AlreadyCommitted(ValueError):
@@ -168,7 +182,7 @@ def _decision_table(batch: Batch, start: int) -> pa.Table:
     a = batch.applications.part(start, start + PART_ROWS)
     n = len(a)
 
-    attributes = zip((c.name for c in ATTRIBUTES), decode(a.codes).columns, strict=True)
+    attributes = zip(a.dataset.names, decode(a.codes, a.dataset).columns, strict=True)
     predictions = pa.DictionaryArray.from_arrays(
         pa.array(d.red[rows].astype(np.int8)), pa.array([GREEN, RED])
     )

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from ulid import ULID
 
 from credit_risk.decision_log.batch import (
-    DECISION_SCHEMA,
     PART_ROWS,
     Batch,
     BatchRecord,
@@ -20,7 +19,7 @@ from credit_risk.decision_log.batch import (
     Form,
 )
 from credit_risk.decision_log.chains.hashes import document_hash, salt
-from credit_risk.schema.attributes import ATTRIBUTES, GREEN, RED
+from credit_risk.schema.attributes import GREEN, RED
 from credit_risk.storage.documents import UNIQUE_KEY, Document
 
 # The most decisions of a batch that its record carries: one document is stored as a whole or not at
@@ -70,6 +69,8 @@ def mark(batch: Batch, decisions_hash: str, clients_hash: str | None = None) -> 
         "reasons": reasons,
         "stored": form_of(batch),
         "decisions_hash": decisions_hash,
+        "dataset": batch.applications.dataset.name,
+        "definition": batch.applications.dataset.digest,
     }
     # Left out where there is none, so that earlier records' hashes stay what they are.
     if batch.branch is not None:
@@ -102,8 +103,8 @@ def decisions(batch: Batch) -> list[Document]:
     made: list[Document] = []
     for i, row in enumerate(a.rows.tolist()):
         inputs = {
-            attribute.name: _input(attribute.categories, code)
-            for attribute, code in zip(ATTRIBUTES, a.codes[i].tolist(), strict=True)
+            attribute.name: attribute.value(code)
+            for attribute, code in zip(a.dataset.attributes, a.codes[i].tolist(), strict=True)
         }
         decision: Document = {
             "row": row,
@@ -139,15 +140,8 @@ def is_erased(decision: Document) -> bool:
     return "inputs" not in decision
 
 
-def _input(categories: tuple[str, ...], code: float) -> str | int | None:
-    """Return the category or number that a code stands for; None for an absent value."""
-    if code != code:
-        return None
-    return categories[int(code)] if categories else int(code)
-
-
 def rows(documents: Iterable[Document]) -> list[Document]:
-    """Return decisions' documents as rows of `DECISION_SCHEMA`, without those that were erased."""
+    """Return decisions' documents as rows of a table, without those that were erased."""
     return [_flat(document) for document in documents if not is_erased(document)]
 
 
@@ -175,7 +169,7 @@ def parquet(batch: Batch) -> bytes:
     # A dictionary only pays off where values are repeated. The one statistic that is used is that
     # of `row`, by which one decision is found without reading the others.
     mostly_distinct = ("id", "row", "client_id", "risk", "confidence")
-    repetitive = [name for name in DECISION_SCHEMA.names if name not in mostly_distinct]
+    repetitive = [name for name in batch.table.column_names if name not in mostly_distinct]
     ordered = {"id": "DELTA_BYTE_ARRAY", "row": "DELTA_BINARY_PACKED"}
 
     sink = pa.BufferOutputStream()

@@ -12,7 +12,7 @@ from credit_risk.decision_log.chains.hashes import joint_hash
 from credit_risk.decision_log.chains.numbered import Conflict, attempts
 from credit_risk.decision_log.chains.reader import CONTENT
 from credit_risk.decision_log.chains.writer import RECORDS, Chain, WriterChains
-from credit_risk.decision_log.decision_files import DecisionFiles
+from credit_risk.decision_log.files.decision_files import DecisionFiles
 from credit_risk.storage.documents import Document, Documents, DuplicateId, LogUnavailable
 
 DECISIONS = "decisions"

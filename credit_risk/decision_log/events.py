@@ -1,8 +1,10 @@
-"""What happened after the decisions: events, approvals and outcomes, which are never changed."""
+"""What happened after the decisions: events, approvals, outcomes and reports; never changed."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+from ulid import ULID
 
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.chains import numbered
@@ -21,7 +23,7 @@ def outcomes_hash(outcomes: Iterable[Document]) -> str:
 
 
 class EventLog:
-    """Events, approvals and outcomes; each of the first two has a number and a hash.
+    """Events, approvals, outcomes and reports; each of the first two has a number and a hash.
 
     Every method may raise `LogUnavailable`.
 
@@ -184,6 +186,27 @@ class EventLog:
             if (mark := marks.get(d["upload"]))
         ]
         return sorted(marked, key=lambda d: (d["date"], d["number"], d["row"]))
+
+    # Reports
+
+    def put_report(self, kind: str, body: Mapping[str, Any]) -> str:
+        """Store a report's figures as a JSON document and return its id.
+
+        Numbers that JSON cannot express become null; `.` and `$` in keys, which MongoDB cannot
+        search, become `_`; a list within a list, which not every server that speaks MongoDB's
+        protocol accepts, becomes `{"values": [...]}`.
+        """
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        report = {"_id": str(ULID()), "kind": kind, "time": now, "body": codec.plain(body)}
+        self._documents.insert("reports", [report])
+        return str(report["_id"])
+
+    def reports(self, kind: str, limit: int = 0) -> list[dict[str, Any]]:
+        """Return reports of a kind (`_id`, `time`, `body`), the newest first."""
+        found = self._documents.find(
+            "reports", {"kind": kind}, "time", newest_first=True, limit=limit
+        )
+        return list(found)
 
     def _append_event(
         self,

@@ -6,32 +6,34 @@ then its record, so that a batch is in the log as a whole or not at all, without
 Each writer has a chain of records (`decision_log.chains`), and a reader keeps a position in them.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-from ulid import ULID
 
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.batch import (
     COMMITTED,
-    DECISION_SCHEMA,
     ONLY_DECISIONS,
     Batch,
     BatchRecord,
     DecisionSummary,
     Kind,
     decision_schema,
+    summary_schema,
 )
 from credit_risk.decision_log.chains.position import START, Position
 from credit_risk.decision_log.chains.reader import CONTENT, ChainReader
 from credit_risk.decision_log.chains.writer import RECORDS
 from credit_risk.decision_log.commit import DECISIONS, PREVIEWS, BatchWriter, at_once
-from credit_risk.decision_log.decision_files import DecisionFiles
 from credit_risk.decision_log.events import AT_ONCE, EventLog
+from credit_risk.decision_log.files.decision_files import DecisionFiles
 from credit_risk.decision_log.sweep import Sweeper
+from credit_risk.decision_log.tables import fields_of, table_of, with_others
+from credit_risk.schema.dataset import Dataset
+from credit_risk.schema.dataset_file import load_dataset
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs, open_documents
 from credit_risk.storage.blobs import Blobs
@@ -48,6 +50,7 @@ def open_log(settings: Settings) -> "DecisionLog":
     return DecisionLog(
         open_documents(settings.decision_log, settings.decision_log_flush_ms / 1000),
         open_blobs(settings.bucket),
+        load_dataset(settings.dataset),
     )
 
 
@@ -68,12 +71,18 @@ class DecisionLog(EventLog):
         Holds everything except the decisions of big batches.
     blobs : Blobs
         Holds those.
+    dataset : Dataset
+        The stack's. Tables of decisions have its attributes; values that a decision has not, since
+        it was made by another definition, are null.
     only : mapping, optional
         Fields of the batches that are shown, with their values; all batches when not given.
     """
 
-    def __init__(self, documents: Documents, blobs: Blobs, only: Where | None = None) -> None:
+    def __init__(
+        self, documents: Documents, blobs: Blobs, dataset: Dataset, only: Where | None = None
+    ) -> None:
         super().__init__(documents)
+        self.dataset = dataset
         self._blobs = blobs
         self._files = DecisionFiles(blobs)
         self._writer = BatchWriter(documents, self._files)
@@ -85,7 +94,7 @@ class DecisionLog(EventLog):
         """Return the log with only the batches of a caller or a branch, and their decisions."""
         wanted = {"caller": caller, "branch": branch}
         only = {name: value for name, value in wanted.items() if value is not None}
-        return DecisionLog(self._documents, self._blobs, only)
+        return DecisionLog(self._documents, self._blobs, self.dataset, only)
 
     @property
     def storage(self) -> Storage:
@@ -174,44 +183,51 @@ class DecisionLog(EventLog):
         records = list(map(codec.record, self._find_records(ids, CONTENT)))
         return sorted(filter(self._shows, records), key=lambda record: record.id)
 
-    def read(self, *records: BatchRecord, columns: Sequence[str] = ()) -> pa.Table:
+    def read(self, *records: BatchRecord, schema: pa.Schema | None = None) -> pa.Table:
         """Return the decisions of batches, by time and row.
 
-        `columns` names those of `DECISION_SCHEMA` that are wanted; all when it is empty.
+        They have the columns of a schema, such as `decision_schema` of some data set; without one,
+        those of the stack's data set, and the further attributes that the batches have.
 
         Raises
         ------
         BatchLost
             When the file of a batch is gone.
         """
-        schema = decision_schema(columns)
-        tables = {r.id: self._files.read(r, schema) for r in records if r.stored == "parquet"}
         rows: dict[str, list[Document]] = {r.id: [] for r in records if r.stored != "parquet"}
         for row in codec.rows(self._find_decisions(records)):
             if row["batch"] in rows:
                 rows[row["batch"]].append(row)
-        for id, found in rows.items():
-            tables[id] = pa.Table.from_pylist(found, schema=schema)
+        in_files = [r for r in records if r.stored == "parquet"]
+        if schema is None:
+            schema = decision_schema(self.dataset)
+            others = [field for record in in_files for field in self._files.schema(record)]
+            others += [field for found in rows.values() for field in fields_of(found, schema)]
+            schema = with_others(schema, others)
 
+        tables = {record.id: self._files.read(record, schema) for record in in_files}
+        tables |= {id: table_of(found, schema) for id, found in rows.items()}
         by_time = sorted(records, key=lambda record: (record.time, record.seq))
         in_order = [tables[record.id] for record in by_time]
         return pa.concat_tables([schema.empty_table(), *in_order])
 
     def decision(self, id: str) -> dict[str, Any] | None:
-        """Return one committed decision as a dict of `DECISION_SCHEMA`'s columns, or None."""
+        """Return one committed decision as a dict of the columns that `read` returns, or None."""
         batch_id, _, row = id.rpartition("-")
         record = self.batch(batch_id)
         if record is None or not row.isdecimal():
             return None
 
+        schema = decision_schema(self.dataset)
         if record.stored == "parquet":
-            table = self._files.with_ids(record, [id], DECISION_SCHEMA)
+            schema = with_others(schema, self._files.schema(record))
+            table = self._files.with_ids(record, [id], schema)
         else:
             stored = self._find_inline([record]) if record.stored == "inline" else []
             if record.stored == "documents":
                 stored = list(self._documents.find(DECISIONS, {"_id": id}, limit=1))
-            found = codec.rows(d for d in stored if d["_id"] == id)
-            table = pa.Table.from_pylist(found, schema=DECISION_SCHEMA)
+            found = list(codec.rows(d for d in stored if d["_id"] == id))
+            table = table_of(found, with_others(schema, fields_of(found, schema)))
 
         rows: list[dict[str, Any]] = table.to_pylist()
         return rows[0] if rows and rows[0]["id"] == id else None  # row 7 may be asked for as 007
@@ -283,7 +299,7 @@ class DecisionLog(EventLog):
         ]
 
         files = self._that_are_files(COMMITTED, since, until, newest_first=True)
-        found += self._files.newest_of(files, client_id, limit, decision_schema(FOUND))
+        found += self._files.newest_of(files, client_id, limit, summary_schema(*FOUND))
         return sorted(found, key=lambda row: (row["time"], row["row"]), reverse=True)[:limit]
 
     def sweep(
@@ -297,27 +313,6 @@ class DecisionLog(EventLog):
         removed.
         """
         return self._sweeper.sweep(older_than, within)
-
-    # Reports
-
-    def put_report(self, kind: str, body: Mapping[str, Any]) -> str:
-        """Store a report's figures as a JSON document and return its id.
-
-        Numbers that JSON cannot express become null; `.` and `$` in keys, which MongoDB cannot
-        search, become `_`; a list within a list, which not every server that speaks MongoDB's
-        protocol accepts, becomes `{"values": [...]}`.
-        """
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
-        report = {"_id": str(ULID()), "kind": kind, "time": now, "body": codec.plain(body)}
-        self._documents.insert("reports", [report])
-        return str(report["_id"])
-
-    def reports(self, kind: str, limit: int = 0) -> list[dict[str, Any]]:
-        """Return reports of a kind (`_id`, `time`, `body`), the newest first."""
-        found = self._documents.find(
-            "reports", {"kind": kind}, "time", newest_first=True, limit=limit
-        )
-        return list(found)
 
     def ping(self) -> None:
         """Return when the log can be read and written."""

@@ -21,7 +21,7 @@ from credit_risk.schema.sheets.csv_table import CsvTable, Data
 from credit_risk.schema.spelling import ids
 from credit_risk.schema.spelling.dates import DateForm, day_of, why_not
 from credit_risk.schema.spelling.notes import Notes, form_of
-from credit_risk.schema.spelling.words import plain
+from credit_risk.schema.spelling.words import only, plain
 
 DECISION_ID = "decision_id"
 OUTCOME = "outcome"
@@ -72,7 +72,7 @@ class OutcomeFile:
     """
 
     def __init__(self, data: Data) -> None:
-        self._sheet = sheet = CsvTable(data, COLUMNS)
+        self._sheet = sheet = CsvTable(data, only(COLUMNS))
         self.sha256 = hashlib.sha256(data).hexdigest()
 
         if not set(COLUMNS) & set(sheet.header):

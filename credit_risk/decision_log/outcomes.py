@@ -16,13 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ulid import ULID
 
-from credit_risk.decision_log.batch import DECISION_SCHEMA, OPEN
+from credit_risk.decision_log.batch import OPEN, decision_schema
 from credit_risk.decision_log.chains.numbered import Conflict, attempts
 from credit_risk.decision_log.events import OUTCOMES
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import OUTCOME, OutcomeFile, OutcomeRow, Wrong
 from credit_risk.decision_log.outcome_matching import Match, OutcomeMatcher
 from credit_risk.decision_log.overrides import OVERRIDE, final_predictions
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.faults import InvalidValue, Kind, RowError, kinds
 from credit_risk.schema.sheets.csv_table import Data
 from credit_risk.storage.documents import LogUnavailable
@@ -31,15 +32,19 @@ from credit_risk.storage.documents import LogUnavailable
 ATTEMPTS = 10
 NAMED_LINES = 10
 
-OUTCOME_SCHEMA = pa.schema(
+_OUTCOME = pa.schema(
     [
-        *DECISION_SCHEMA,
         ("final", pa.string()),
         ("outcome", pa.string()),
         ("outcome_date", pa.date32()),
         ("outcome_number", pa.int64()),
     ]
 )
+
+
+def outcome_schema(dataset: Dataset) -> pa.Schema:
+    """Return the columns of the tables that `read_outcomes` returns."""
+    return pa.schema([*decision_schema(dataset), *_OUTCOME])
 
 
 @dataclass
@@ -152,7 +157,7 @@ def read_outcomes(log: DecisionLog, since: datetime, until: datetime) -> pa.Tabl
     Returns
     -------
     pyarrow.Table
-        The columns of `OUTCOME_SCHEMA`: those of a decision, then `final` (the prediction after
+        The columns of `outcome_schema`: those of a decision, then `final` (the prediction after
         overrides), `outcome` (`repaid` or `defaulted`), `outcome_date` and `outcome_number` (that
         of the event it came with); the last three are null where no outcome is known. An outcome
         stays when its decision is overridden to red later, so check `final`.
@@ -163,7 +168,7 @@ def read_outcomes(log: DecisionLog, since: datetime, until: datetime) -> pa.Tabl
     >>> funded = table.filter(pc.field("final") == "green")  # doctest: +SKIP
     >>> funded["outcome"].value_counts()  # doctest: +SKIP
     """
-    table = log.read(*log.between(since, until))
+    table = log.read(*log.between(since, until), schema=decision_schema(log.dataset))
 
     final = final_predictions(log)
     overridden = pa.array(final.values(), pa.string()).take(_places(table, final))
@@ -180,7 +185,7 @@ def read_outcomes(log: DecisionLog, since: datetime, until: datetime) -> pa.Tabl
         pa.array(dates, pa.date32()).take(places),
         pa.array(numbers, pa.int64()).take(places),
     ]
-    return pa.table([*table.columns, *columns], schema=OUTCOME_SCHEMA)
+    return pa.table([*table.columns, *columns], schema=outcome_schema(log.dataset))
 
 
 def _places(table: pa.Table, by_id: Collection[str]) -> pa.Array:

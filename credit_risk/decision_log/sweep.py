@@ -10,8 +10,8 @@ from credit_risk.decision_log.chains.position import PLACES
 from credit_risk.decision_log.chains.reader import ChainReader
 from credit_risk.decision_log.chains.writer import RECORDS
 from credit_risk.decision_log.commit import DECISIONS, PREVIEWS, BatchWriter
-from credit_risk.decision_log.decision_files import DecisionFiles
 from credit_risk.decision_log.events import OUTCOMES, EventLog
+from credit_risk.decision_log.files.decision_files import DecisionFiles
 from credit_risk.storage.documents import Documents
 
 

@@ -5,11 +5,27 @@ from typing import Any, NamedTuple
 from credit_risk.access.caller import Caller
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.approval_log import Approval, note_on
-from credit_risk.registry.errors import ApprovalRejected, DigestMismatch
+from credit_risk.registry.errors import ApprovalRejected, DigestMismatch, OtherDataset
 from credit_risk.registry.in_force import WHO_AND_WHY, gate_failure
 from credit_risk.registry.registry import Registry
-from credit_risk.registry.version import Version
+from credit_risk.registry.version import DATASET, Version, another
+from credit_risk.schema.dataset_file import DEFAULT
 from credit_risk.scoring.stored import ModelRefused
+
+
+def refuse_other_dataset(registry: Registry, served: str) -> None:
+    """Return where all versions are of the data set that the stack serves.
+
+    Raises
+    ------
+    OtherDataset
+        When one is not.
+    RegistryUnavailable
+        When MLflow cannot be reached.
+    """
+    for version in registry.versions():
+        if why := another(version.tags.get(DATASET, DEFAULT), served):
+            raise OtherDataset(f"version {version.number} is in the registry already; {why}")
 
 
 class KnownVersion(NamedTuple):

@@ -24,6 +24,10 @@ class DigestMismatch(ModelRefused):
     """What is stored of a version is not what was registered or approved."""
 
 
+class OtherDataset(ValueError):
+    """The registry holds a version of another data set; the message says what to do."""
+
+
 @contextmanager
 def mlflow_errors(missing: str = "there is no such version") -> Iterator[None]:
     """Raise the errors of MLflow's client in the block as those of the registry.

@@ -19,15 +19,12 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 
 import credit_risk
-from credit_risk.schema.attributes import ATTRIBUTES
+from credit_risk.schema.dataset import Dataset
 from credit_risk.scoring import stored
 from credit_risk.scoring.model import TRUSTED, CreditScorer
 
 _PACKAGE = Path(credit_risk.__file__).parent
 _PACKAGES = ("lightgbm", "numba", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops")
-# Any type: our own check decides which values are valid. MLflow's would refuse some valid ones,
-# such as whole numbers given as floats.
-_INPUTS = Schema([ColSpec(AnyType(), a.name, required=not a.protected) for a in ATTRIBUTES])
 _OUTPUTS = Schema(
     [
         ColSpec(DataType.double, "risk"),
@@ -63,7 +60,7 @@ def log_scorer(scorer: CreditScorer, example: pd.DataFrame, name: str = "model")
             sk_model=scorer,
             serialization_format="skops",
             skops_trusted_types=TRUSTED,
-            signature=ModelSignature(_INPUTS, _OUTPUTS),
+            signature=ModelSignature(_inputs(scorer.dataset), _OUTPUTS),
             input_example=example,
             # Given because inferring them takes half a minute.
             pip_requirements=requirements(),
@@ -71,6 +68,15 @@ def log_scorer(scorer: CreditScorer, example: pd.DataFrame, name: str = "model")
         )
 
     return str(info.model_uri)
+
+
+def _inputs(dataset: Dataset) -> Schema:
+    """Return the columns that MLflow's users have to give."""
+    # Any type: our own check decides which values are valid. MLflow's would refuse some valid ones,
+    # such as whole numbers given as floats.
+    return Schema(
+        [ColSpec(AnyType(), a.name, required=not a.may_be_absent) for a in dataset.attributes]
+    )
 
 
 def save_model(path: str, mlflow_model: Model, **more: Any) -> None:

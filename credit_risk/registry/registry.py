@@ -24,11 +24,14 @@ from credit_risk.registry.version import (
     DIGEST,
     REFERENCE_DIGEST,
     Version,
+    another,
     digest_of,
     from_mlflow,
     manifest,
     sha256,
 )
+from credit_risk.schema.dataset import Dataset
+from credit_risk.schema.dataset_file import load_dataset
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import MODEL_FILE, ModelRefused, read
 from credit_risk.settings import Settings
@@ -57,12 +60,19 @@ class Registry:
         The registered model.
     cache : ModelCache, optional
         Where to keep what was approved, so that it can be loaded without MLflow.
+    dataset : str, optional
+        The data set that the stack serves. Versions of another are refused.
     """
 
     def __init__(
-        self, tracking_uri: str, name: str = "credit-risk", cache: ModelCache | None = None
+        self,
+        tracking_uri: str,
+        name: str = "credit-risk",
+        cache: ModelCache | None = None,
+        dataset: str = "",
     ) -> None:
         self.name = name
+        self._dataset = dataset
         self._uri = tracking_uri
         self._cache = cache
         self._taken: set[tuple[str, str]] = set()
@@ -146,7 +156,7 @@ class Registry:
             When no version has that number, or its file is gone.
         """
         if digest is not None and (data := self._cached_scorer(digest)) is not None:
-            return _read(number, data)
+            return self._read(number, data)
 
         digest = digest or self.version(number).digest
         if not keep or self._cache is None:
@@ -155,7 +165,7 @@ class Registry:
         # One of a server's processes tries the version out; the others take it from the cache.
         with self._cache.locked():
             if (data := self._cached_scorer(digest)) is not None:
-                return _read(number, data)
+                return self._read(number, data)
 
             files = self._stored(number, digest)
             scorer = self._tried(number, files)
@@ -171,17 +181,7 @@ class Registry:
     def try_out(self, number: str, digest: str | None = None) -> str:
         """Load a version's scorer as the services do, and return the digest of all its files.
 
-        Parameters
-        ----------
-        number : str
-            The version.
-        digest : str, optional
-            The digest that the stored files must have, if it is known.
-
-        Raises
-        ------
-        DigestMismatch, ModelRefused, NoSuchVersion
-            As by `load`.
+        They must have the digest, if one is given. Raises what `load` raises.
         """
         files = self._files(number) if digest is None else self._stored(number, digest)
         self._tried(number, files)
@@ -205,16 +205,11 @@ class Registry:
 
         return ""
 
-    def reference(self, number: str, digest: str | None = None) -> pd.DataFrame:
-        """Return a version's training data: 20 attributes, `class`, and the out-of-fold `risk`.
+    def reference(self, number: str, dataset: Dataset, digest: str | None = None) -> pd.DataFrame:
+        """Return a version's training data: attributes, `class`, and the out-of-fold `risk`.
 
-        Parameters
-        ----------
-        number : str
-            The version.
-        digest : str, optional
-            The SHA-256 that the file must have; by default the one recorded at registration. A file
-            that is asked for by its digest is cached.
+        `dataset` is the version's own. The file must have the SHA-256 `digest`, by default the one
+        recorded at registration; one that is asked for by its digest is cached.
 
         Raises
         ------
@@ -226,7 +221,7 @@ class Registry:
             When no version has that number, or it has no such file.
         """
         if digest and self._cache is not None and (cached := self._cache.get(digest)) is not None:
-            return read_reference(cached)
+            return read_reference(cached, dataset)
 
         version = self.version(number)
         data = self._run_file(version, REFERENCE_FILE, MAX_REFERENCE_BYTES)
@@ -236,7 +231,7 @@ class Registry:
                 f"what version {number} was trained on is stored otherwise than it was"
             )
 
-        frame = read_reference(data)
+        frame = read_reference(data, dataset)
         if digest and self._cache is not None:
             self._cache.put(data)
 
@@ -312,8 +307,17 @@ class Registry:
                 raise
 
     def _tried(self, number: str, files: Mapping[str, bytes]) -> CreditScorer:
-        scorer = _read(number, files[MODEL_FILE])
+        scorer = self._read(number, files[MODEL_FILE])
         try_scorer(files[MODEL_FILE])
+        return scorer
+
+    def _read(self, number: str, data: bytes) -> CreditScorer:
+        try:
+            scorer = read(data)
+        except ModelRefused as error:
+            raise ModelRefused(f"version {number} is not taken: {error}") from None
+        if self._dataset and (why := another(scorer.dataset.name, self._dataset)):
+            raise ModelRefused(f"version {number} is not taken: {why}")
         return scorer
 
     def _cached_scorer(self, digest: str) -> bytes | None:
@@ -388,11 +392,5 @@ class Registry:
 def open_registry(settings: Settings) -> Registry:
     """Return the registry of a stack, which caches what was approved in `VAR_DIR/models`."""
     cache = ModelCache(settings.var_dir / "models")
-    return Registry(settings.mlflow_tracking_uri, settings.model_name, cache)
-
-
-def _read(number: str, data: bytes) -> CreditScorer:
-    try:
-        return read(data)
-    except ModelRefused as error:
-        raise ModelRefused(f"version {number} is not taken: {error}") from None
+    dataset = load_dataset(settings.dataset).name
+    return Registry(settings.mlflow_tracking_uri, settings.model_name, cache, dataset)

@@ -1,7 +1,7 @@
 """Trying out stored files in a process of their own, before a service loads them.
 
     python -m credit_risk.registry.trial scorer < model.skops
-    python -m credit_risk.registry.trial reference < reference.parquet > reference.arrow
+    python -m credit_risk.registry.trial reference < definition-and-reference > reference.arrow
 
 Anybody may have written such a file. LightGBM and Arrow are C++, and a crafted file can make them
 crash, run forever or take all memory. Here that ends only the child process, which has limits and
@@ -26,8 +26,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from credit_risk.schema.attributes import BAD, GOOD, LABEL, NAMES
+from credit_risk.schema.attributes import BAD, GOOD, LABEL, Floats
 from credit_risk.schema.codec import encode
+from credit_risk.schema.dataset import Dataset
+from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import ModelRefused, read
 
 # Limits of the child process. Importing takes 2 to 8 s of them, more when the machine is busy.
@@ -85,13 +87,15 @@ def try_scorer(data: bytes) -> None:
     _passed.add(digest)
 
 
-def read_reference(data: bytes) -> pd.DataFrame:
+def read_reference(data: bytes, dataset: Dataset) -> pd.DataFrame:
     """Return a version's training data, read and checked in a child process.
 
     Parameters
     ----------
     data : bytes
         A Parquet file of applications with their class and their out-of-fold risk.
+    dataset : Dataset
+        The version's, by which they are checked.
 
     Raises
     ------
@@ -104,13 +108,14 @@ def read_reference(data: bytes) -> pd.DataFrame:
             f"the reference has {len(data):,} bytes, more than {MAX_REFERENCE_BYTES:,}"
         )
 
-    frame: pd.DataFrame = _table(data).to_pandas()
+    definition = dataset.text.encode()
+    frame: pd.DataFrame = _table(definition + b"\n" + data).to_pandas()
     return frame
 
 
 @lru_cache(maxsize=2)  # for Production and the challenger
-def _table(data: bytes) -> pa.Table:
-    with pa.ipc.open_stream(_run("reference", data)) as stream:
+def _table(sent: bytes) -> pa.Table:
+    with pa.ipc.open_stream(_run("reference", sent)) as stream:
         return stream.read_all()
 
 
@@ -157,16 +162,33 @@ def _scorer(data: bytes) -> None:
     scorer = read(data)
     scorer.warm_up()
 
-    codes = np.zeros((PROBE_ROWS, len(NAMES)))
+    codes = np.repeat(_example(scorer), PROBE_ROWS, axis=0)
     if not np.isfinite(scorer.decide(codes).risk).all():
         raise ModelRefused("its risks are not numbers")
     if scorer.accepted_ is not None:
-        scorer.sentences(codes[:1] + 1)
+        scorer.sentences(codes[:1])
 
 
-def _reference(data: bytes) -> None:
-    """Read and check a reference, and write it as an Arrow stream that is safe to read."""
-    names = [*NAMES, LABEL, "risk"]
+def _example(scorer: CreditScorer) -> Floats:
+    """Return an application of values that training saw, shape (1, n_attributes)."""
+    domain = scorer.domain
+    codes = np.full((1, len(scorer.dataset.names)), np.nan)
+    for place, attribute in enumerate(scorer.dataset.attributes):
+        if seen := domain.categories.get(attribute.name):
+            codes[0, place] = attribute.categories.index(seen[-1])
+        elif ends := domain.ranges.get(attribute.name):
+            codes[0, place] = ends[-1]
+    return codes
+
+
+def _reference(sent: bytes) -> None:
+    """Read and check a reference, and write it as an Arrow stream that is safe to read.
+
+    The definition that it is checked by comes before it, as JSON on a line.
+    """
+    definition, _, data = sent.partition(b"\n")
+    dataset = Dataset.model_validate_json(definition)
+    names = [*dataset.names, LABEL, "risk"]
     file = pq.ParquetFile(io.BytesIO(data))
     too_many = file.metadata.num_rows > MAX_REFERENCE_ROWS
     if too_many or not set(names) <= set(file.schema_arrow.names):
@@ -176,7 +198,7 @@ def _reference(data: bytes) -> None:
         )
 
     frame = file.read(names).to_pandas()
-    encode(frame[list(NAMES)])
+    encode(frame[list(dataset.names)], dataset)
     if not frame[LABEL].isin([GOOD, BAD]).all() or not frame["risk"].between(0, 1).all():
         raise ModelRefused(
             f"a {LABEL} is neither {GOOD} nor {BAD}, or a risk is not between 0 and 1"

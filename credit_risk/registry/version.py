@@ -7,6 +7,10 @@ from datetime import UTC, datetime
 
 DIGEST = "digest"
 REFERENCE_DIGEST = "reference_digest"
+# The name of a version's data set, and the digest of its definition. Versions that lack these tags
+# are older than they.
+DATASET = "dataset"
+DEFINITION = "definition"
 # Prefix of a digest of all files. Older digests lack it and cover the scorer's file only.
 ALL_FILES = "v2:"
 
@@ -62,3 +66,13 @@ def manifest(files: Mapping[str, bytes]) -> bytes:
 def digest_of(files: Mapping[str, bytes]) -> str:
     """Return the digest that covers all files of a version."""
     return ALL_FILES + sha256(manifest(files))
+
+
+def another(dataset: str, served: str) -> str:
+    """Return what to do about a version of a data set; empty where the stack serves that one."""
+    if dataset == served:
+        return ""
+    return (
+        f"it is of the data set {dataset}, and this stack serves {served}: set DATASET={dataset}, "
+        "or start a stack of its own with another VAR_DIR"
+    )

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from credit_risk.schema.attributes import NAMES, Floats
+from credit_risk.schema.attributes import Floats
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.domain import Domain
 from credit_risk.schema.faults import Kind, RowError, kinds
 
@@ -21,11 +22,13 @@ class Applications:
 
     Attributes
     ----------
-    codes : array of shape (n, 20)
-        The valid applications, encoded; NaN where a protected attribute is absent.
+    dataset : Dataset
+        What they were validated by.
+    codes : array of shape (n, n_attributes)
+        The valid applications, encoded; NaN where a value is absent.
     rows : array of shape (n,)
         The data row of each in the source, from 0.
-    outside : array of shape (n, 20)
+    outside : array of shape (n, n_attributes)
         Whether a number lies outside the range that the model saw in training.
     reasons : dict
         The number of faults for each (column, reason), over all rows.
@@ -36,6 +39,7 @@ class Applications:
         1, and `faults`; None where the validator does not list them.
     """
 
+    dataset: Dataset
     codes: Floats
     rows: NDArray[np.int64]
     client_id: list[str | None]
@@ -67,8 +71,9 @@ class Applications:
         """Warnings by position among the valid rows, without the positions that have none."""
         found: dict[int, list[str]] = {}
         if self.domain is not None and self.outside.any():
+            names = self.dataset.names
             for position, column in np.argwhere(self.outside):
-                text = self.domain.warning(NAMES[column], self.codes[position, column])
+                text = self.domain.warning(names[column], self.codes[position, column])
                 found.setdefault(int(position), []).append(text)
         return found
 
@@ -83,8 +88,9 @@ class Applications:
         pairs, which = np.unique(
             np.column_stack([columns, self.codes[rows, columns]]), axis=0, return_inverse=True
         )
+        names = self.dataset.names
         texts = pa.array(
-            [self.domain.warning(NAMES[int(column)], value) for column, value in pairs]
+            [self.domain.warning(names[int(column)], value) for column, value in pairs]
         )
 
         return pa.ListArray.from_arrays(ends, texts.take(pa.array(which.ravel())))

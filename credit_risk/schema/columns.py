@@ -13,14 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from credit_risk.schema.attributes import ATTRIBUTE, CLIENT_ID, COLUMNS, NAMES
+from credit_risk.schema.attributes import CLIENT_ID
 from credit_risk.schema.faults import FIRSTS, MAX_FAULTS, InvalidValue
 from credit_risk.schema.sheets.sheet import Sheet
 from credit_risk.schema.spelling import ids
 from credit_risk.schema.spelling.notes import Form, Notes
 from credit_risk.schema.values import Values
 
-_PLACE = {name: place for place, name in enumerate(COLUMNS)}
 _ABSENT = (math.nan, False)
 
 # A fault of a file: the number of its row, the place and name of its column, the value, and the
@@ -73,25 +72,27 @@ class Columns:
 
     Attributes
     ----------
-    codes : array of shape (n, 20)
+    codes : array of shape (n, n_attributes)
         Each row of the table, encoded.
-    outside : array of shape (n, 20)
+    outside : array of shape (n, n_attributes)
         Whether a number lies outside the range that the model saw in training.
     bad : array of shape (n,)
         Whether a row has a value that is not allowed.
     """
 
     def __init__(self, sheet: Sheet, places: Mapping[str, int], values: Values) -> None:
-        n = sheet.table.num_rows
+        n, dataset = sheet.table.num_rows, values.dataset
         self._sheet = sheet
         self._values = values
+        self._dataset = dataset
+        self._place = {name: place for place, name in enumerate(dataset.columns)}
 
         # Each thread writes to the rows that it parses.
-        self.codes = np.empty((n, len(NAMES)))
-        self.outside = np.zeros((n, len(NAMES)), dtype=bool)
+        self.codes = np.empty((n, len(dataset.names)))
+        self.outside = np.zeros((n, len(dataset.names)), dtype=bool)
         self.bad = np.zeros(n, dtype=bool)
 
-        self._names = [name for name in COLUMNS if name in places]
+        self._names = [name for name in dataset.columns if name in places]
         known = sheet.table.select([places[name] for name in self._names])
         blocks = known.rename_columns(self._names).to_batches()
         self._starts = np.cumsum([0, *(len(block) for block in blocks)]).tolist()
@@ -116,7 +117,7 @@ class Columns:
         for name in self._names:
             for block in self._blocks:
                 for form, value, times in block[name].forms:
-                    notes.add(form, name, value, times)
+                    notes.add(form, name, value, times, self._values.understood(name, value))
         return notes
 
     def texts(self, name: str) -> list[str | None]:
@@ -139,7 +140,8 @@ class Columns:
                 for k in rows:
                     row = int(self._sheet.numbers[start + k])
                     value = column.values[int(column.positions[k])].as_py()
-                    found.append((row, _PLACE[name], name, value, self._values.error(name, value)))
+                    error = self._values.error(name, value)
+                    found.append((row, self._place[name], name, value, error))
         return found
 
     def messages(self) -> pa.Array:
@@ -167,17 +169,18 @@ class Columns:
     def _block(self, block: pa.RecordBatch, start: int) -> dict[str, _Column]:
         """Parse some rows of a file, and write their codes in place."""
         rows = slice(start, start + len(block))
-        absent = [_PLACE[name] for name in NAMES if name not in block.schema.names]
+        present = set(block.schema.names)
+        absent = [self._place[name] for name in self._dataset.names if name not in present]
         self.codes[rows, absent] = np.nan
 
         columns: dict[str, _Column] = {}
         for name, cells in zip(block.schema.names, block.columns, strict=True):
             column = columns[name] = self._column(name, cells)
             self.bad[rows][column.bad] = True
-            if name not in ATTRIBUTE:
+            if name not in self._dataset.by_name:
                 continue
 
-            place = _PLACE[name]
+            place = self._place[name]
             results = np.array(column.results, dtype=np.float64).reshape(-1, 2)
             self.codes[rows, place] = np.take(results[:, 0], column.positions)
             if results[:, 1].any():
@@ -205,7 +208,7 @@ class Columns:
         for j in np.flatnonzero(times).tolist():
             counted[reasons[j]] = counted.get(reasons[j], 0) + int(times[j])
 
-        texts = [] if name in ATTRIBUTE else [results[p] for p in positions]
+        texts = [] if name in self._dataset.by_name else [results[p] for p in positions]
         all_times = np.bincount(positions, minlength=len(values)) if formed else times
         forms = [
             (form, values[j].as_py(), int(all_times[j]))
@@ -223,9 +226,10 @@ class Columns:
         results: list[Any] = []
         reasons: list[str] = []
         forms: dict[int, Form] = {}
-        if name in ATTRIBUTE:
+        attribute = self._dataset.by_name.get(name)
+        if attribute is not None:
             for j, value in enumerate(values.to_pylist()):
-                code, outside, reason, form = self._values.look(ATTRIBUTE[name], value)
+                code, outside, reason, form = self._values.look(attribute, value)
                 results.append(_ABSENT if reason else (code, outside))
                 reasons.append(reason)
                 if form:

@@ -3,41 +3,19 @@
 from typing import Any
 
 from credit_risk.schema.attributes import (
-    ATTRIBUTES,
     BAD,
     CLIENT_ID,
     GOOD,
     LABEL,
     MAX_CLIENT_ID,
-    SCORED,
+    Attribute,
 )
-from credit_risk.schema.code_book import MEANINGS
+from credit_risk.schema.dataset import Dataset
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema(dataset: Dataset) -> dict[str, Any]:
     """Return the JSON Schema of one application."""
-    properties: dict[str, Any] = {}
-    for a in ATTRIBUTES:
-        title = f"{a.label} ({a.unit})" if a.unit else a.label
-        schema: dict[str, Any] = {"title": title}
-
-        if a.kind == "number":
-            schema |= {"type": "integer", "minimum": a.minimum, "maximum": a.maximum}
-        else:
-            schema |= {"type": "string", "enum": list(a.categories)}
-
-        notes = ["Never scored; may be absent."] if a.protected else []
-        if a.name in MEANINGS:
-            # With a form that shows only the labels, clerks would record the opposite of what a
-            # client says.
-            meant = "; ".join(f"{value}: {words}" for value, words in MEANINGS[a.name].items())
-            notes.append(
-                f"What the values stand for in the training data (Grömping 2019): {meant}."
-            )
-        if notes:
-            schema["description"] = " ".join(notes)
-        properties[a.name] = schema
-
+    properties = {a.name: _property(a, dataset.meanings_from) for a in dataset.attributes}
     properties[CLIENT_ID] = {
         "title": "Client",
         "type": ["string", "null"],
@@ -56,5 +34,32 @@ def json_schema() -> dict[str, Any]:
         "title": "Credit application",
         "type": "object",
         "properties": properties,
-        "required": list(SCORED),
+        "required": [a.name for a in dataset.attributes if not a.may_be_absent],
     }
+
+
+def _property(attribute: Attribute, source: str) -> dict[str, Any]:
+    """Return the schema of one attribute; `source` is who says what its values mean."""
+    a = attribute
+    schema: dict[str, Any] = {"title": a.title}
+    if a.categories:
+        schema |= {"type": "string", "enum": list(a.categories)}
+    else:
+        kind = "number" if a.decimals else "integer"
+        schema |= {"type": kind, "minimum": a.minimum, "maximum": a.maximum}
+    if a.missing:
+        schema |= {"type": [schema["type"], "null"]}
+        schema |= {"enum": [*schema["enum"], None]} if a.categories else {}
+
+    notes = ["Never scored; may be absent."] if a.protected else []
+    notes += ["May be absent."] if a.missing and not a.protected else []
+    values = a.categories or tuple(map(str, a.classes)) if a.has_meanings else ()
+    if values:
+        # With a form that shows only the labels, clerks would record the opposite of what a client
+        # says.
+        meant = "; ".join(f"{value}: {a.meaning(value) or value}" for value in values)
+        cited = f" ({source})" if source else ""
+        notes.append(f"What the values stand for in the training data{cited}: {meant}.")
+    if notes:
+        schema["description"] = " ".join(notes)
+    return schema

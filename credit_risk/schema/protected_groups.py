@@ -1,8 +1,4 @@
-"""The groups for which fairness is measured: those of the protected attributes.
-
-The protected attributes are never scored. `personal_status` does not distinguish women from men
-(see data/README.md), so each of its recorded values is a group.
-"""
+"""The groups for which fairness is measured, as a data set's definition names them."""
 
 from collections.abc import Iterator
 
@@ -10,20 +6,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from credit_risk.schema.dataset import Dataset, Group
+
 Mask = NDArray[np.bool_]
 
 
-def groups(clients: pd.DataFrame) -> Iterator[tuple[str, str, Mask]]:
+def groups(clients: pd.DataFrame, dataset: Dataset) -> Iterator[tuple[str, str, Mask]]:
     """Yield the groups with at least one client: attribute, group, mask of its members."""
-    found: list[tuple[str, str, pd.Series]] = [
-        ("age", "25 or younger", clients["age"] <= 25),
-        ("age", "26 to 59", clients["age"].between(26, 59)),
-        ("age", "60 or older", clients["age"] >= 60),
-    ]
-    for attribute in ("personal_status", "foreign_worker"):
-        values = sorted(clients[attribute].dropna().unique())
-        found += [(attribute, value, clients[attribute] == value) for value in values]
+    for group in dataset.groups:
+        column = clients[group.attribute]
+        if not dataset.by_name[group.attribute].categories:
+            yield from _existing(group.attribute, group.name, _between(column, group))
+            continue
+        for value in sorted(column.dropna().unique()):
+            yield from _existing(group.attribute, value, column == value)
 
-    for attribute, group, members in found:
-        if members.any():
-            yield attribute, group, members.to_numpy(dtype=bool)
+
+def _between(column: "pd.Series[float]", group: Group) -> "pd.Series[bool]":
+    low = -np.inf if group.minimum is None else group.minimum
+    high = np.inf if group.maximum is None else group.maximum
+    return column.between(low, high)
+
+
+def _existing(
+    attribute: str, name: str, members: "pd.Series[bool]"
+) -> Iterator[tuple[str, str, Mask]]:
+    if members.any():
+        yield attribute, name, members.to_numpy(dtype=bool)

@@ -10,21 +10,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from credit_risk.schema.applications import Applications
-from credit_risk.schema.attributes import (
-    ATTRIBUTE,
-    ATTRIBUTES,
-    CLIENT_ID,
-    COLUMNS,
-    LABEL,
-    NAMES,
-    SCORED,
-    Floats,
-)
+from credit_risk.schema.attributes import CLIENT_ID, LABEL, Floats
 from credit_risk.schema.columns import Columns, Located
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.domain import Domain
 from credit_risk.schema.faults import Faults, InvalidValue, MalformedFile, RowError, chosen, shown
 from credit_risk.schema.sheets.arrow_table import ArrowTable
 from credit_risk.schema.sheets.csv_table import CsvTable, Data
+from credit_risk.schema.sheets.formats import Formats, Reading
 from credit_risk.schema.sheets.names import unique_names
 from credit_risk.schema.sheets.sheet import Sheet
 from credit_risk.schema.spelling import ids
@@ -32,11 +25,9 @@ from credit_risk.schema.spelling.notes import Notes, renamed_columns
 from credit_risk.schema.spelling.words import named
 from credit_risk.schema.values import Values
 
-_KNOWN = frozenset(COLUMNS)
 # Keys of a body that are checked for another spelling.
 _MAX_KEYS = 1000
 _MAX_NAMED = 20  # ignored columns
-_REPETITIVE = _KNOWN - {CLIENT_ID}
 
 
 class Validator:
@@ -44,9 +35,12 @@ class Validator:
 
     Parameters
     ----------
+    dataset : Dataset
+        What an application is; the version's own.
     domain : Domain, optional
         What the version saw in training. A number outside it gets a warning; a category that had no
-        row is rejected, since the model can only guess there.
+        row is rejected, since the model can only guess there, and so is an absent value of an
+        attribute that always had one.
     labelled : bool
         Whether a label that is neither good nor bad is a fault, as it is when a model learns from
         it. Otherwise it is ignored, since no decision needs a label.
@@ -55,11 +49,21 @@ class Validator:
     """
 
     def __init__(
-        self, domain: Domain | None = None, *, labelled: bool = False, listed: bool = False
+        self,
+        dataset: Dataset,
+        domain: Domain | None = None,
+        *,
+        labelled: bool = False,
+        listed: bool = False,
     ) -> None:
+        self.dataset = dataset
         self.domain = domain
         self._listed = listed
-        self._values = Values(domain, labelled=labelled)
+        self._labelled = labelled
+        self._values = Values(dataset, domain, labelled=labelled)
+        # A part of a file has the file's first line above it, which has to be a header.
+        self._formats = None if listed else Formats(dataset)
+        self._repetitive = frozenset(dataset.columns) - {CLIENT_ID}
 
     def rows(self, rows: object) -> Applications:
         """Validate a JSON list of applications.
@@ -74,13 +78,13 @@ class Validator:
         if not rows:
             raise MalformedFile("the list of applications is empty")
 
-        codes = np.full((len(rows), len(NAMES)), np.nan)
-        outside = np.zeros((len(rows), len(NAMES)), dtype=bool)
+        codes = np.full((len(rows), len(self.dataset.names)), np.nan)
+        outside = np.zeros(codes.shape, dtype=bool)
         client_ids: list[str | None] = []
         labels: list[str | None] = []
         valid: list[int] = []
         faults = Faults()
-        notes, keys = Notes(), _Keys()
+        notes, keys = Notes(), _Keys(self.dataset)
 
         for i, row in enumerate(rows):
             if not isinstance(row, dict):
@@ -102,6 +106,7 @@ class Validator:
             *_ignored_warnings(keys.ignored),
         ]
         return Applications(
+            dataset=self.dataset,
             codes=codes[valid],
             rows=np.array(valid, dtype=np.int64),
             client_id=client_ids,
@@ -125,7 +130,7 @@ class Validator:
     ) -> tuple[str | None, str | None, bool]:
         """Write one row's codes in place; return its client id, label, and whether it is valid."""
         good = True
-        for place, attribute in enumerate(ATTRIBUTES):
+        for place, attribute in enumerate(self.dataset.attributes):
             value = row.get(attribute.name)
             code, is_outside, reason, form = self._values.look(attribute, value)
             if reason:
@@ -134,7 +139,7 @@ class Validator:
                 faults.add(i, attribute.name, value, reason, error)
                 continue
             if form:
-                notes.add(form, attribute.name, value)
+                notes.add(form, attribute.name, value, 1, attribute.understood(value))
             codes[place] = code
             if is_outside:
                 outside[place] = True
@@ -155,15 +160,17 @@ class Validator:
     def csv(self, data: Data, lines_above: int = 0) -> Applications:
         """Validate a CSV of applications.
 
-        It is UTF-8, or UTF-16 with a byte order mark, and separated by `,`, `;` or tab. See
-        `CsvTable` for `lines_above`.
+        It is UTF-8, or UTF-16 with a byte order mark, and separated by `,`, `;` or tab, or is in
+        one of the data set's formats. See `CsvTable` for `lines_above`.
 
         Raises
         ------
         MalformedFile
             When it is not a CSV of clients at all.
         """
-        return self._sheet(CsvTable(data, _KNOWN, _REPETITIVE, lines_above))
+        headers = self.dataset.headers
+        sheet = CsvTable(data, headers, self._repetitive, lines_above, self._formats)
+        return self._sheet(sheet, sheet.reading)
 
     def table(self, table: pa.Table, rows_above: int = 0) -> Applications:
         """Validate an Arrow table of applications; see `ArrowTable` for `rows_above`.
@@ -173,29 +180,34 @@ class Validator:
         MalformedFile
             When it has none of the columns of an application.
         """
-        return self._sheet(ArrowTable(table, _KNOWN, _REPETITIVE, rows_above))
+        return self._sheet(ArrowTable(table, self.dataset.headers, self._repetitive, rows_above))
 
-    def _sheet(self, sheet: Sheet) -> Applications:
-        places = {name: i for i, name in enumerate(sheet.header) if name in _KNOWN}
+    def _sheet(self, sheet: Sheet, reading: Reading | None = None) -> Applications:
+        known = frozenset(self.dataset.columns)
+        places = {name: i for i, name in enumerate(sheet.header) if name in known}
         if not places:
+            examples = ", ".join(self.dataset.names[:2])
             raise MalformedFile(
-                "the first line must name the columns (duration, credit_amount, ...), "
+                f"the first line must name the columns ({examples}, ...), "
                 f"but it has none of them: {shown(' '.join(sheet.header))}"
             )
 
-        faults = column_faults(sheet.header)
+        faults = column_faults(sheet.header, self.dataset)
         if faults:
             reasons = {(f.column or "", "column"): 1 for f in faults}
-            return _no_applications(sheet, faults, reasons, self.domain)
+            return self._no_applications(sheet, faults, reasons)
         if not sheet.n_rows and self._listed:  # a part of a file may be blank lines
-            return _no_applications(sheet, [], {}, self.domain)
+            return self._no_applications(sheet, [], {})
         if not sheet.n_rows:
             fault = RowError(None, None, None, "the file has a header but no clients below it")
-            return _no_applications(sheet, [fault], {}, self.domain)
-        return self._columns(sheet, places)
+            return self._no_applications(sheet, [fault], {})
+        values = self._values
+        if reading is not None:
+            values = Values(self.dataset, self.domain, labelled=self._labelled, reading=reading)
+        return self._columns(sheet, places, values)
 
-    def _columns(self, sheet: Sheet, places: dict[str, int]) -> Applications:
-        columns = Columns(sheet, places, self._values)
+    def _columns(self, sheet: Sheet, places: dict[str, int], values: Values) -> Applications:
+        columns = Columns(sheet, places, values)
         faults, reasons = columns.first_faults(), columns.reasons()
         if sheet.ragged:
             faults += [
@@ -203,9 +215,10 @@ class Validator:
             ]
             reasons["", "shape"] = len(sheet.ragged)
 
-        ignored = [i for i, name in enumerate(sheet.header) if name not in _KNOWN]
+        ignored = [i for i, name in enumerate(sheet.header) if name not in places]
         extra = sheet.table.select(ignored).rename_columns([sheet.header[i] for i in ignored])
         applications = Applications(
+            dataset=self.dataset,
             codes=columns.codes,
             rows=sheet.numbers,
             client_id=columns.texts(CLIENT_ID),
@@ -228,6 +241,24 @@ class Validator:
         applications.warnings += _ignored_warnings(sheet.header[i] for i in ignored)
         return applications
 
+    def _no_applications(
+        self, sheet: Sheet, faults: list[RowError], reasons: dict[tuple[str, str], int]
+    ) -> Applications:
+        shape = 0, len(self.dataset.names)
+        return Applications(
+            dataset=self.dataset,
+            codes=np.empty(shape),
+            rows=np.empty(0, dtype=np.int64),
+            client_id=[],
+            label=[],
+            outside=np.empty(shape, dtype=bool),
+            n_rows=sheet.n_rows,
+            domain=self.domain,
+            faults=faults,
+            reasons=reasons,
+            warnings=sheet.notes,
+        )
+
 
 class _Keys:
     """Finds the contract's names in the objects of one body.
@@ -240,20 +271,22 @@ class _Keys:
         The other keys, in their order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         self.taken: dict[str, str] = {}
         self.ignored: dict[str, None] = {}
-        self._known: dict[str, str | None] = {}
+        self._contract = frozenset(dataset.columns)
+        self._headers = dataset.headers
+        self._meanings: dict[str, str | None] = {}
 
     def named(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return an object by the contract's names.
 
         Where several keys could stand for one name, none of them is taken.
         """
-        if row.keys() <= _KNOWN:
+        if row.keys() <= self._contract:
             return row
 
-        others = [key for key in row if key not in _KNOWN]
+        others = [key for key in row if key not in self._contract]
         meant = {key: name for key in others if (name := self._meant(key)) and name not in row}
         times = Counter(meant.values())
         taken = {key: name for key, name in meant.items() if times[name] == 1}
@@ -266,10 +299,10 @@ class _Keys:
 
     def _meant(self, key: str) -> str | None:
         """Return the contract's name that a key stands for, if any."""
-        if key not in self._known and len(self._known) < _MAX_KEYS:
-            (name,) = named([key], _KNOWN)
-            self._known[key] = name if name in _KNOWN else None
-        return self._known.get(key)
+        if key not in self._meanings and len(self._meanings) < _MAX_KEYS:
+            (name,) = named([key], self._headers)
+            self._meanings[key] = name if name in self._contract else None
+        return self._meanings.get(key)
 
 
 def _not_an_object(row: object) -> InvalidValue:
@@ -312,26 +345,6 @@ def _rejected(sheet: Sheet, columns: Columns) -> pa.Table:
     return table.take(np.argsort(places, kind="stable"))
 
 
-def _no_applications(
-    sheet: Sheet,
-    faults: list[RowError],
-    reasons: dict[tuple[str, str], int],
-    domain: Domain | None,
-) -> Applications:
-    return Applications(
-        codes=np.empty((0, len(NAMES))),
-        rows=np.empty(0, dtype=np.int64),
-        client_id=[],
-        label=[],
-        outside=np.empty((0, len(NAMES)), dtype=bool),
-        n_rows=sheet.n_rows,
-        domain=domain,
-        faults=faults,
-        reasons=reasons,
-        warnings=sheet.notes,
-    )
-
-
 def _ignored_warnings(names: Iterable[str]) -> list[str]:
     listed = [
         f"column {shown(name)} ignored" if name else "a column without a name ignored"
@@ -343,17 +356,18 @@ def _ignored_warnings(names: Iterable[str]) -> list[str]:
     return listed
 
 
-def column_faults(header: Sequence[str]) -> list[RowError]:
+def column_faults(header: Sequence[str], dataset: Dataset) -> list[RowError]:
     """Return what is wrong with the names of a file's columns."""
     faults = []
-    for name in COLUMNS:
+    for name in dataset.columns:
         times = header.count(name)
         if times > 1:
             message = f"column {name!r} stands {times} times in the header; keep one"
             faults.append(RowError(None, name, None, message))
-        elif not times and name in SCORED:
+        elif not times and name in dataset.scored:
             message = (
                 f"column {name!r} is missing; add it to the header and give each client a value"
             )
-            faults.append(RowError(None, name, None, message, ATTRIBUTE[name].allowed))
+            allowed = dataset.by_name[name].allowed
+            faults.append(RowError(None, name, None, message, allowed))
     return faults

@@ -7,18 +7,17 @@ import math
 from collections.abc import Hashable
 
 from credit_risk.schema.attributes import (
-    ATTRIBUTE,
     BAD,
     CLIENT_ID,
     GOOD,
-    LABEL,
     MAX_CLIENT_ID,
-    NAMES,
     Attribute,
 )
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.domain import Domain
 from credit_risk.schema.faults import InvalidValue, shown
-from credit_risk.schema.spelling import ids, uci
+from credit_risk.schema.sheets.formats import Reading
+from credit_risk.schema.spelling import ids
 from credit_risk.schema.spelling.notes import Form, form_of
 from credit_risk.schema.spelling.words import plain
 
@@ -31,15 +30,26 @@ class Values:
 
     Parameters
     ----------
-    domain, labelled
+    dataset, domain, labelled
         See `validation.Validator`.
+    reading : Reading, optional
+        How to read the values of a file in other words.
     """
 
-    def __init__(self, domain: Domain | None = None, *, labelled: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        domain: Domain | None = None,
+        *,
+        labelled: bool = False,
+        reading: Reading | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self._reading = reading
         self._domain = domain
         self._labelled = labelled
         self._caches: dict[str, dict[Hashable, tuple[float, bool, str, Form]]] = {
-            name: {} for name in NAMES
+            name: {} for name in dataset.names
         }
 
     def look(self, attribute: Attribute, value: object) -> tuple[float, bool, str, Form]:
@@ -54,29 +64,48 @@ class Values:
         if cacheable and (known := cache.get(value)) is not None:  # type: ignore[arg-type]
             return known
 
-        code, reason = attribute.look(value)
+        meant, reason = self._meant(attribute.name, value)
+        code, reason = (math.nan, reason) if reason else attribute.look(meant)
         outside = False
-        if self._domain is not None and code == code:
-            if attribute.kind == "number":
-                low, high = self._domain.ranges.get(attribute.name, (code, code))
-                outside = not low <= code <= high
-            else:
-                seen = self._domain.categories.get(attribute.name)
-                if seen is not None and attribute.categories[int(code)] not in seen:
-                    code, reason = math.nan, "unseen_category"
+        if self._domain is not None and not reason:
+            outside, reason = _unseen(attribute, code, self._domain)
+            if reason:
+                code = math.nan
 
-        form: Form = "" if reason else form_of(value)
+        form = "" if reason else self._form(attribute, value, meant)
         if cacheable and not reason and len(cache) < _CACHE_SIZE:
             cache[value] = code, outside, "", form  # type: ignore[index]
         return code, outside, reason, form
 
+    def _meant(self, name: str, value: object) -> tuple[object, str]:
+        """Return a value as the definition has it, and why the file's format cannot tell it."""
+        return (value, "") if self._reading is None else self._reading.meant(name, value)
+
+    @staticmethod
+    def _form(attribute: Attribute, value: object, meant: object) -> Form:
+        if attribute.categories and attribute.understood(meant):
+            return "spelled"
+        return form_of(value)
+
+    def understood(self, name: str, value: object) -> str:
+        """Return the category that another spelling was read as; empty where there is none."""
+        attribute = self.dataset.by_name.get(name)
+        return attribute.understood(value) if attribute is not None else ""
+
     def invalid(self, attribute: Attribute, value: object, reason: str) -> InvalidValue:
         """Return the error for a value that `look` found invalid for a reason."""
+        meant, untold = self._meant(attribute.name, value)
+        if untold and self._reading is not None:
+            return self._reading.invalid(attribute.name, value, untold)
+        value = meant
+        if reason == "unseen_missing":
+            message = f"{attribute.name} has no value, and always had one in training"
+            return InvalidValue(reason, message, attribute.allowed)
         if reason != "unseen_category" or self._domain is None:
             return attribute.invalid(value, reason)
 
         seen = self._domain.categories[attribute.name]
-        category = plain(str(value))
+        category = attribute.understood(value) or plain(str(value))
         message = (
             f"{attribute.name} {category!r} was never seen in training; "
             f"the model knows {', '.join(seen)}"
@@ -94,7 +123,10 @@ class Values:
         if name == CLIENT_ID:
             return _parse_client_id(value)
         try:
-            return _parse_label(value), form_of(value)
+            meant, untold = self._meant(name, value)
+            if untold and self._reading is not None:
+                raise self._reading.invalid(name, value, untold)
+            return _parse_label(meant, self.dataset), form_of(value)
         except InvalidValue:
             if self._labelled:
                 raise
@@ -105,13 +137,28 @@ class Values:
 
         Errors are not kept for all rows, so it is made again here.
         """
-        if name in ATTRIBUTE:
-            return self.invalid(ATTRIBUTE[name], value, self.look(ATTRIBUTE[name], value)[2])
+        attribute = self.dataset.by_name.get(name)
+        if attribute is not None:
+            return self.invalid(attribute, value, self.look(attribute, value)[2])
         try:
             self.text(name, value)
         except InvalidValue as error:
             return error
         raise AssertionError(f"{name} was found wrong and is not")
+
+
+def _unseen(attribute: Attribute, code: float, domain: Domain) -> tuple[bool, str]:
+    """Return whether a valid value is outside the training range, and a reason if it is refused."""
+    if code != code:
+        refused = not attribute.protected and attribute.name not in domain.missing
+        return False, "unseen_missing" if refused else ""
+    if not attribute.categories:
+        low, high = domain.ranges.get(attribute.name, (code, code))
+        return not low <= code <= high, ""
+
+    seen = domain.categories.get(attribute.name)
+    unseen = seen is not None and attribute.categories[int(code)] not in seen
+    return False, "unseen_category" if unseen else ""
 
 
 def _parse_client_id(value: object) -> tuple[str | None, Form]:
@@ -128,16 +175,19 @@ def _parse_client_id(value: object) -> tuple[str | None, Form]:
     return id or None, form
 
 
-def _parse_label(value: object) -> str | None:
+def _parse_label(value: object, dataset: Dataset) -> str | None:
     value = plain(value) if isinstance(value, str) else value
     if value is None or value == "" or value != value:
         return None
     if value in (GOOD, BAD):
         return str(value)
 
-    coded = uci.LABELS.get(str(value)) if isinstance(value, str | int) else None
-    if coded:
-        why = f"is a code of UCI's german.data; here that is {coded!r} ({uci.SEE})"
-    else:
-        why = f"is not one of {GOOD}, {BAD}"
-    raise InvalidValue("unknown_category", f"{LABEL} {shown(value)} {why}", [GOOD, BAD])
+    target = dataset.target
+    word = str(value)
+    if word in target.bad:
+        return BAD
+    if word in target.good:
+        return GOOD
+    words = [*target.good, *target.bad]
+    message = f"{target.column} {shown(value)} is not one of {', '.join(words)}"
+    raise InvalidValue("unknown_category", message, words)

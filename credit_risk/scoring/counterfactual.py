@@ -1,8 +1,9 @@
 """What would change a refusal: the smallest change of an application that turns it green.
 
-Only attributes that a client can influence are changed: a lower amount, a shorter loan, savings one
-class up, a guarantor. All combinations are scored exactly, by adding up the trees' leaves over a
-grid of these attributes. The result is then scored once more by the scorer itself.
+Only attributes that a client can influence are changed, as the definition's levers say: a lower
+amount, a shorter loan, savings one class up, a guarantor. All combinations are scored exactly, by
+adding up the trees' leaves over a grid of these attributes. The result is then scored once more by
+the scorer itself.
 """
 
 from collections.abc import Collection
@@ -10,15 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from credit_risk.schema.attributes import ATTRIBUTE, NAMES, SCORED, Floats
-from credit_risk.schema.code_book import meaning
+from credit_risk.schema.attributes import Attribute, Floats, Labels
+from credit_risk.schema.dataset import Dataset, Lever
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.tree_text import Tree
 
-LEVERS = ("credit_amount", "duration", "savings_status", "other_parties")
-
-_GUARANTOR = float(ATTRIBUTE["other_parties"].categories.index("guarantor"))
-_NOBODY = float(ATTRIBUTE["other_parties"].categories.index("none"))
+# LightGBM takes values as near to 0 as this for 0.
+_TINY = 1e-35
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Change:
 
     Attributes
     ----------
-    codes : array of shape (20,)
+    codes : array of shape (n_attributes,)
         The changed application.
     attributes : tuple of str
         Which attributes are changed.
@@ -44,7 +43,10 @@ class Change:
 
 
 def counterfactual(
-    scorer: CreditScorer, codes: Floats, levers: Collection[str] = LEVERS
+    scorer: CreditScorer,
+    codes: Floats,
+    levers: Collection[str] | None = None,
+    labels: Labels = "meaning",
 ) -> Change | None:
     """Return the smallest change that turns a red client green.
 
@@ -52,10 +54,12 @@ def counterfactual(
 
     Parameters
     ----------
-    codes : array of shape (20,)
+    codes : array of shape (n_attributes,)
         One encoded application.
-    levers : collection of str
-        Which of `LEVERS` may be pulled.
+    levers : collection of str, optional
+        Which of the definition's levers may be pulled; all by default.
+    labels : str
+        What the text says of a value: what it means, or the word of the file.
 
     Returns
     -------
@@ -65,22 +69,29 @@ def counterfactual(
     Raises
     ------
     ValueError
-        When a lever is not one of `LEVERS`.
+        When a lever is not one of the definition's.
     """
-    if unknown := set(levers) - set(LEVERS):
-        raise ValueError(f"{sorted(unknown)} cannot be changed; choose of {', '.join(LEVERS)}")
+    known = [lever.attribute for lever in scorer.dataset.levers]
+    if unknown := set(levers or ()) - set(known):
+        raise ValueError(f"{sorted(unknown)} cannot be changed; choose of {', '.join(known)}")
 
     codes = np.asarray(codes, dtype=np.float64)
     if not scorer.decide(codes[None]).red[0]:
         return None
+    return _smallest(scorer, codes, known if levers is None else levers, labels)
 
-    axes = {
-        name: _choices(scorer, codes, name) if name in levers else [_present(codes, name)]
-        for name in LEVERS
-    }
+
+def _smallest(
+    scorer: CreditScorer, codes: Floats, pulled: Collection[str], labels: Labels
+) -> Change | None:
+    axes = [
+        _Axis(scorer, lever, codes)
+        for lever in scorer.dataset.levers
+        if lever.attribute in pulled and not np.isnan(codes[_place(scorer.dataset, lever)])
+    ]
     limit = np.log(scorer.threshold / (1 - scorer.threshold)) - scorer.shift
-    size = _sizes(codes, axes)
-    size[_raw_scores(scorer.trees, codes, axes) >= limit] = np.inf
+    size = _sizes(axes)
+    size[_raw_scores(scorer, codes, axes) >= limit] = np.inf
 
     for flat in np.argsort(size, axis=None, kind="stable"):
         point = np.unravel_index(int(flat), size.shape)
@@ -88,91 +99,131 @@ def counterfactual(
             break
 
         changed = codes.copy()
-        for i, (name, values) in zip(point, axes.items(), strict=True):
-            changed[NAMES.index(name)] = values[i]
+        for i, axis in zip(point, axes, strict=True):
+            changed[axis.place] = axis.values[i]
 
         decided = scorer.decide(changed[None])
         # Sums in another order may differ in their last digit, so a point right at the threshold
         # may still be red. Then the next one is tried.
         if not decided.red[0]:
-            names = tuple(
-                name for name in LEVERS if _present(changed, name) != _present(codes, name)
-            )
-            return Change(changed, names, float(decided.risk[0]), _text(codes, changed, names))
+            moved = [axis for axis in axes if changed[axis.place] != axis.present]
+            names = tuple(axis.attribute.name for axis in moved)
+            texts = [axis.text(changed[axis.place], labels) for axis in moved]
+            text = "Would be green with " + " and ".join(texts)
+            return Change(changed, names, float(decided.risk[0]), text)
 
     return None
 
 
-def _present(codes: Floats, name: str) -> float:
-    return float(codes[NAMES.index(name)])
+class _Axis:
+    """The values that a lever may give an attribute.
 
-
-def _choices(scorer: CreditScorer, codes: Floats, name: str) -> list[float]:
-    """Return the values that an attribute may take, ascending; the present one is among them."""
-    present = _present(codes, name)
-    if name in ("credit_amount", "duration"):
-        return _lower_amounts(scorer, name, present)
-    if name == "other_parties" and present != _NOBODY:
-        return [present]
-
-    better = _GUARANTOR if name == "other_parties" else present + 1
-    categories = ATTRIBUTE[name].categories
-    seen = better < len(categories) and (categories[int(better)] in scorer.domain.categories[name])
-
-    return [present, better] if seen else [present]
-
-
-def _lower_amounts(scorer: CreditScorer, name: str, present: float) -> list[float]:
-    """Return the present amount and the lower ones that matter, ascending.
-
-    Between two thresholds of the trees the score does not change, so the highest whole number below
-    each threshold is enough.
+    Attributes
+    ----------
+    place : int
+        The attribute's place among all.
+    present : float
+        Its code in the application.
+    values : list of float
+        The codes that it may have, ascending as the trees see them; the present one is among them.
     """
-    feature = SCORED.index(name)
-    low = scorer.domain.ranges[name][0]
 
-    amounts = {present}
-    for tree in scorer.trees:
-        for split, threshold in zip(tree.feature, tree.threshold, strict=True):
-            amount = float(np.floor(threshold))
-            if split == feature and low <= amount < present:
-                amounts.add(amount)
+    def __init__(self, scorer: CreditScorer, lever: Lever, codes: Floats) -> None:
+        self.place = _place(scorer.dataset, lever)
+        self.attribute: Attribute = scorer.dataset.attributes[self.place]
+        self.present = float(codes[self.place])
+        self._lever = lever
+        ranks = scorer.inputs.ranks.get(lever.attribute)
+        self._ranks = None if ranks is None else np.array(ranks)
 
-    return sorted(amounts)
+        found = self._lower(scorer) if lever.way == "lower" else self._categories(scorer)
+        self.values = sorted(found, key=self.seen)
+
+    def seen(self, code: float) -> float:
+        """Return what the trees see of a code."""
+        return code if self._ranks is None else float(self._ranks[int(code)])
+
+    def size(self, value: float) -> float:
+        """Return how large a change is, in [0, 1].
+
+        A quantity: the share by which it is lower. The next of some values: one of their steps.
+        Another value: 1.
+        """
+        if self._lever.way == "set":
+            return float(value != self.present)
+        if self._lever.way == "next":
+            return abs(value - self.present) / (len(self.attribute.categories) - 1)
+        return (self.present - value) / abs(self.present) if self.present else 0.0
+
+    def text(self, value: float, labels: Labels) -> str:
+        """Return the change to a value in words."""
+        if self.attribute.is_quantity:
+            old, new = self.attribute.value(self.present), self.attribute.value(value)
+            return self._lever.text.format(new=f"{new:,}", old=f"{old:,}", other=new)
+
+        old, _ = self.attribute.shown(self.attribute.recorded(self.present), labels)
+        new, other = self.attribute.shown(self.attribute.recorded(value), labels)
+        return self._lever.text.format(new=new, old=old, other=other or new)
+
+    def _lower(self, scorer: CreditScorer) -> set[float]:
+        """Return the present amount and the lower ones that matter.
+
+        Between two thresholds of the trees the score does not change, so the highest number below
+        each threshold is enough.
+        """
+        feature = scorer.dataset.scored.index(self.attribute.name)
+        low = scorer.domain.ranges[self.attribute.name][0]
+        unit = 10**self.attribute.decimals
+
+        amounts = {self.present}
+        for tree in scorer.trees:
+            for split, threshold in zip(tree.feature, tree.threshold, strict=True):
+                amount = float(np.floor(threshold * unit) / unit)
+                if split == feature and low <= amount < self.present:
+                    amounts.add(amount)
+        return amounts
+
+    def _categories(self, scorer: CreditScorer) -> set[float]:
+        """Return the present value, and the one that the lever leads to, if training saw it."""
+        categories, lever = self.attribute.categories, self._lever
+        if lever.way == "next":
+            better = int(self.present) + 1
+        elif lever.of and categories[int(self.present)] != lever.of:
+            return {self.present}
+        else:
+            better = categories.index(lever.to)
+
+        seen = scorer.domain.categories[self.attribute.name]
+        if better < len(categories) and categories[better] in seen:
+            return {self.present, float(better)}
+        return {self.present}
 
 
-def _sizes(codes: Floats, axes: dict[str, list[float]]) -> Floats:
+def _place(dataset: Dataset, lever: Lever) -> int:
+    return dataset.names.index(lever.attribute)
+
+
+def _sizes(axes: list[_Axis]) -> Floats:
     """Return how large the change is at each point of the grid."""
-    size = np.zeros([len(values) for values in axes.values()])
-    for axis, (name, values) in enumerate(axes.items()):
-        changes = [_size(name, _present(codes, name), value) for value in values]
+    size = np.zeros([len(axis.values) for axis in axes])
+    for number, axis in enumerate(axes):
+        changes = [axis.size(value) for value in axis.values]
         # Each relative change is at most 1, so one more attribute outweighs all the others' sizes.
         steps = np.array([10 + change if change else 0.0 for change in changes])
-        size += steps.reshape([-1 if i == axis else 1 for i in range(len(axes))])
+        size += steps.reshape([-1 if i == number else 1 for i in range(len(axes))])
 
     return size
 
 
-def _size(name: str, present: float, value: float) -> float:
-    """Return how large a change is, in [0, 1].
-
-    A quantity: the share by which it is lower. Savings: one of four steps. A guarantor: 1.
-    """
-    if name == "other_parties":
-        return float(value != present)
-    if name == "savings_status":
-        return abs(value - present) / (len(ATTRIBUTE[name].categories) - 1)
-
-    return (present - value) / present
-
-
-def _raw_scores(trees: list[Tree], codes: Floats, axes: dict[str, list[float]]) -> Floats:
+def _raw_scores(scorer: CreditScorer, codes: Floats, axes: list[_Axis]) -> Floats:
     """Return the raw score at each point of the grid, with the other attributes unchanged."""
-    inputs = {SCORED.index(name): _present(codes, name) for name in SCORED}
-    order = {SCORED.index(name): place for place, name in enumerate(axes)}
-    values = [np.array(v) for v in axes.values()]
+    inputs = scorer.inputs.of(codes[None])[0]
+    order = {
+        scorer.dataset.scored.index(axis.attribute.name): number for number, axis in enumerate(axes)
+    }
+    values = [np.array([axis.seen(value) for value in axis.values]) for axis in axes]
     total = np.zeros([len(v) for v in values])
-    for tree in trees:
+    for tree in scorer.trees:
         # Nodes to visit, each with the part of the grid that reaches it.
         open_ = [(0 if len(tree.feature) else -1, tuple((0, n) for n in total.shape))]
         while open_:
@@ -184,7 +235,7 @@ def _raw_scores(trees: list[Tree], codes: Floats, axes: dict[str, list[float]]) 
             feature, threshold = tree.feature[node], tree.threshold[node]
             left, right = tree.left[node], tree.right[node]
             if feature not in order:
-                open_.append((left if inputs[feature] <= threshold else right, box))
+                open_.append((left if _goes_left(tree, node, inputs[feature]) else right, box))
                 continue
 
             axis = order[feature]
@@ -197,20 +248,13 @@ def _raw_scores(trees: list[Tree], codes: Floats, axes: dict[str, list[float]]) 
     return total
 
 
-def _text(codes: Floats, changed: Floats, names: tuple[str, ...]) -> str:
-    parts = []
-    for name in names:
-        old, new = _present(codes, name), _present(changed, name)
-        if name == "credit_amount":
-            parts.append(f"a loan of {int(new):,} DM instead of {int(old):,}")
-        elif name == "duration":
-            parts.append(f"{int(new)} months instead of {int(old)}")
-        elif name == "other_parties":
-            parts.append("a guarantor")
-        else:
-            before, after = (ATTRIBUTE[name].categories[int(code)] for code in (old, new))
-            parts.append(
-                f"savings recorded as “{after}” ({meaning(name, after)}) instead of “{before}”"
-            )
-
-    return "Would be green with " + " and ".join(parts)
+def _goes_left(tree: Tree, node: int, value: float) -> bool:
+    """Return whether a value goes left at a node, as LightGBM decides; see `Tree`."""
+    decision = tree.decision[node]
+    if np.isnan(value):
+        if decision & 12:
+            return bool(decision & 2)
+        value = 0.0
+    if decision & 4 and abs(value) <= _TINY:
+        return bool(decision & 2)
+    return value <= tree.threshold[node]

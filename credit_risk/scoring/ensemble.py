@@ -8,7 +8,9 @@ import lightgbm as lgb
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from credit_risk.schema.attributes import SCORED_COLUMNS, Floats
+from credit_risk.schema.attributes import Floats
+from credit_risk.schema.dataset import Dataset
+from credit_risk.scoring.inputs import Inputs
 from credit_risk.scoring.tree_text import Tree, parse, write
 
 if TYPE_CHECKING:
@@ -33,6 +35,16 @@ class TreeEnsemble:
 
     model_text_: str
 
+    @property
+    def dataset(self) -> Dataset:
+        """What an application is."""
+        raise NotImplementedError
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the trees see of it."""
+        raise NotImplementedError
+
     @cached_property
     def booster(self) -> lgb.Booster:
         """The trees, ready to score.
@@ -40,13 +52,13 @@ class TreeEnsemble:
         LightGBM's reader checks little, so it does not get the stored text, but what we write from
         the parsed and checked trees.
         """
-        return lgb.Booster(model_str=write(self.trees))
+        return lgb.Booster(model_str=write(self.trees, self.dataset.scored))
 
     @cached_property
     def trees(self) -> list[Tree]:
         """The trees, node by node."""
         check_is_fitted(self)
-        return parse(self.model_text_)
+        return parse(self.model_text_, self.dataset.scored)
 
     @cached_property
     def kernel(self) -> "Kernel | None":
@@ -58,7 +70,7 @@ class TreeEnsemble:
         from credit_risk.scoring.table_scorer import Kernel, UnsupportedModel
 
         try:
-            kernel = Kernel(self.trees)
+            kernel = Kernel(self.trees, self.dataset)
             kernel.check(self.booster)
         except (UnsupportedModel, OSError) as error:  # OSError: the compiled code cannot be stored
             logger.warning(
@@ -84,31 +96,31 @@ class TreeEnsemble:
 
         Parameters
         ----------
-        codes : array of shape (n, 20)
+        codes : array of shape (n, n_attributes)
             Encoded applications.
         """
         if not len(codes):
             return np.empty(0)
 
         if kernel := self._kernel_for(len(codes)):
-            return kernel.risks(codes)
+            return kernel.risks(self.inputs.ranked(codes))
 
         # Threads pay off from a few thousand rows on; for a single row they only cost time.
         threads = 1 if len(codes) < MANY_ROWS else 0
-        return np.asarray(self.booster.predict(codes[:, SCORED_COLUMNS], num_threads=threads))
+        return np.asarray(self.booster.predict(self.inputs.of(codes), num_threads=threads))
 
     def contributions(self, codes: Floats) -> Floats:
-        """Return SHAP values, shape (n, 18), for encoded applications, shape (n, 20).
+        """Return SHAP values, shape (n, n_scored + 1), for encoded applications.
 
-        The last column is the bias.
+        `codes` has shape (n, n_attributes). The last column is the bias.
         """
         if not len(codes):
-            return np.empty((0, len(SCORED_COLUMNS) + 1))
+            return np.empty((0, len(self.dataset.scored) + 1))
 
         if kernel := self._kernel_for(len(codes)):
-            return kernel.contributions(codes)
+            return kernel.contributions(self.inputs.ranked(codes))
 
         threads = 1 if len(codes) < _MANY_EXPLAINED_ROWS else 0
         return np.asarray(
-            self.booster.predict(codes[:, SCORED_COLUMNS], pred_contrib=True, num_threads=threads)
+            self.booster.predict(self.inputs.of(codes), pred_contrib=True, num_threads=threads)
         )

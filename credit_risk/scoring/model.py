@@ -15,17 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from credit_risk.metrics.cost import COST_BAD, COST_GOOD, threshold
-from credit_risk.schema.attributes import BAD, GOOD, GREEN, RED, SCORED_COLUMNS, Floats
+from credit_risk.schema.attributes import BAD, GOOD, GREEN, RED, Floats, Labels
 from credit_risk.schema.codec import encode
+from credit_risk.schema.dataset import Dataset
+from credit_risk.schema.dataset_file import load_dataset
 from credit_risk.schema.domain import Domain
 from credit_risk.scoring.decisions import Decisions, confidence
 from credit_risk.scoring.ensemble import TreeEnsemble
 from credit_risk.scoring.explanation import Explanation, NotExplainable
+from credit_risk.scoring.inputs import Inputs
 from credit_risk.scoring.reason_codes import (
-    TEXTS,
     Reasons,
     ReasonTexts,
     comparison_facts,
+    reason_texts,
     reasons,
     sentences,
 )
@@ -49,7 +52,7 @@ DEFAULT_PARAMS: dict[str, Any] = {
 }
 
 # Attributes that a fitted scorer derives from the others when they are first needed.
-_DERIVED = ("booster", "trees", "kernel", "_reason_texts")
+_DERIVED = ("booster", "trees", "kernel", "dataset", "inputs", "_written")
 
 
 class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -61,8 +64,7 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
     ----------
     params : dict, optional
         LightGBM parameters on top of `DEFAULT_PARAMS`; at most 8 leaves. `monotone`, true or false,
-        is our own: whether the trees are held to the directions of
-        `credit_risk.scoring.trees.MONOTONE`.
+        is our own: whether the trees are held to the directions that the definition knows.
     num_boost_round : int
         Number of trees.
     cost_bad, cost_good : float
@@ -77,9 +79,15 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
         Share of bad clients where the scorer decides, in (0, 1). Bad clients are more frequent in
         the training data than in any bank, and the risks are corrected for that. By default, the
         share in training.
+    definition : str, optional
+        The data set's definition, as `Dataset.text` gives it; that of German Credit by default.
 
     Attributes
     ----------
+    definition_ : str
+        The definition that the trees were grown by.
+    ranks_ : dict
+        The rank of each value of the attributes that are ordered by bad rate; see `Inputs`.
     classes_ : array
         `["bad", "good"]`, the order of `predict_proba`'s columns.
     model_text_ : str
@@ -96,8 +104,9 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
 
     Examples
     --------
+    >>> from credit_risk.schema.dataset_file import load_dataset
     >>> from credit_risk.training_data.data import read_training
-    >>> clients = read_training("data/credit-g.csv")
+    >>> clients = read_training("data/credit-g.csv", load_dataset("german_credit"))
     >>> scorer = CreditScorer().fit(clients, clients["class"])
     >>> scorer.predict_proba(clients).shape
     (1000, 2)
@@ -112,6 +121,7 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
         seed: int = 0,
         members: list[dict[str, Any]] | None = None,
         base_rate: float | None = None,
+        definition: str | None = None,
     ) -> None:
         self.params = params
         self.num_boost_round = num_boost_round
@@ -120,6 +130,7 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
         self.seed = seed
         self.members = members
         self.base_rate = base_rate
+        self.definition = definition
 
     def fit(
         self, X: pd.DataFrame | Floats, y: ArrayLike, risk: ArrayLike | None = None
@@ -128,7 +139,7 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
 
         Parameters
         ----------
-        X : DataFrame of applications, or their codes, shape (n, 20)
+        X : DataFrame of applications, or their codes, shape (n, n_attributes)
         y : array-like of "good" and "bad", shape (n,)
         risk : array-like of shape (n,), optional
             Out-of-fold risks of the same clients, from cross-validation of scorers like this one.
@@ -143,7 +154,11 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
             When a label is neither good nor bad, one class has no row, the parameters ask for more
             than 8 leaves or 1,250 trees, or `base_rate` is not in (0, 1).
         """
-        codes = _codes(X)
+        for name in _DERIVED:
+            self.__dict__.pop(name, None)
+        self.definition_ = load_dataset().text if self.definition is None else self.definition
+
+        codes = self._codes(X)
         labels = np.asarray(y)
         bad = labels == BAD
         if set(np.unique(labels)) != {GOOD, BAD}:
@@ -153,16 +168,14 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
         if self.base_rate is not None and not 0 < self.base_rate < 1:
             raise ValueError(f"base_rate is {self.base_rate}; it is a share between 0 and 1")
 
-        data = binned(codes[:, SCORED_COLUMNS], bad)
-        self.model_text_ = merge([grow(data, *recipe) for recipe in self.recipes()])
-        self.domain_ = Domain.of(codes).as_dict()
+        self.ranks_ = Inputs.fit(self.dataset, codes, bad).ranks
+        bins = binned(self.inputs.of(codes), self.dataset, bad)
+        self.model_text_ = merge([grow(bins, *recipe) for recipe in self.recipes()])
+        self.domain_ = Domain.of(codes, self.dataset).as_dict()
         self.bad_share_ = float(np.mean(bad))
         self.classes_ = np.array([BAD, GOOD])
         self.n_features_in_ = codes.shape[1]
-        self.texts_ = dict(TEXTS)
-
-        for name in _DERIVED:
-            self.__dict__.pop(name, None)
+        self.texts_ = reason_texts(self.dataset)
         self.accepted_: dict[str, Any] | None = None
         if risk is not None:
             self.accepted_ = self._accepted(codes, np.asarray(risk, dtype=np.float64))
@@ -177,7 +190,7 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
         return {
             "share": float(np.mean(risk < self.threshold)),
             "contributions": contributions.mean(axis=0).tolist(),
-            "facts": comparison_facts(codes, accepted),
+            "facts": comparison_facts(codes, accepted, self.dataset),
         }
 
     def recipes(self) -> list[tuple[dict[str, Any], int, int]]:
@@ -191,6 +204,20 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
         return [
             (DEFAULT_PARAMS | (m["params"] or {}), m["num_boost_round"], m["seed"]) for m in members
         ]
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """What an application is, by the definition that the trees were grown by.
+
+        Versions that were registered before there were definitions are German Credit's.
+        """
+        definition = getattr(self, "definition_", self.definition)
+        return load_dataset() if definition is None else Dataset.model_validate_json(definition)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What the trees see of an application."""
+        return Inputs(self.dataset, getattr(self, "ranks_", {}))
 
     @property
     def prior(self) -> float:
@@ -222,7 +249,7 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
 
         Parameters
         ----------
-        codes : array of shape (n, 20)
+        codes : array of shape (n, n_attributes)
             Encoded applications.
         """
         risk = self.tree_risk(codes)
@@ -233,7 +260,7 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
         return np.asarray(odds / (1 + odds))
 
     def decide(self, codes: Floats) -> Decisions:
-        """Return the decisions on encoded applications, shape (n, 20).
+        """Return the decisions on encoded applications, shape (n, n_attributes).
 
         A client is red where refusing costs less.
         """
@@ -243,7 +270,7 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
         return Decisions(risk, red=risk >= self.threshold, confidence=clear)
 
     def explain(self, codes: Floats) -> Explanation:
-        """Return what led to the risks of encoded applications, shape (n, 20), by exact tree SHAP.
+        """Return what led to the risks of encoded applications, by exact tree SHAP.
 
         Raises
         ------
@@ -260,14 +287,18 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
 
         return Explanation(contributions, bias + self.shift, effects)
 
-    def reasons(self, codes: Floats, red: NDArray[np.bool_] | None = None) -> list[Reasons]:
+    def reasons(
+        self, codes: Floats, red: NDArray[np.bool_] | None = None, labels: Labels = "meaning"
+    ) -> list[Reasons]:
         """Return the reasons for the decisions on encoded applications, in words.
 
         Parameters
         ----------
-        codes : array of shape (n, 20)
+        codes : array of shape (n, n_attributes)
         red : array of bool, shape (n,), optional
             Which were refused; decided again if it is not given.
+        labels : str
+            See `ReasonTexts`.
 
         Raises
         ------
@@ -278,9 +309,9 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
         if red is None:
             red = self.decide(codes).red
 
-        return reasons(codes, effects, red, self._reason_texts)
+        return reasons(codes, effects, red, self._reason_texts(labels))
 
-    def sentences(self, codes: Floats) -> pa.Array:
+    def sentences(self, codes: Floats, labels: Labels = "meaning") -> pa.Array:
         """Return the reasons for each decision on encoded applications as one text a client.
 
         See `credit_risk.scoring.reason_codes.sentences`.
@@ -291,21 +322,24 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
             When the scorer was fitted without out-of-fold risks.
         """
         effects = self.explain(codes).effects
-        return sentences(codes, effects, self.decide(codes).red, self._reason_texts)
+        return sentences(codes, effects, self.decide(codes).red, self._reason_texts(labels))
 
-    @cached_property
-    def _reason_texts(self) -> ReasonTexts:
+    def _reason_texts(self, labels: Labels) -> ReasonTexts:
         assert self.accepted_ is not None
-        return ReasonTexts(self.accepted_["facts"], self.texts_)
+        facts = self.accepted_["facts"]
+        kept: dict[Labels, ReasonTexts] = self.__dict__.setdefault("_written", {})
+        if labels not in kept:
+            kept[labels] = ReasonTexts(self.dataset, facts, self.texts_, labels)
+        return kept[labels]
 
     def predict_proba(self, X: pd.DataFrame | Floats) -> Floats:
         """Return the probabilities of bad and of good, shape (n, 2)."""
-        risk = self.risk(_codes(X))
+        risk = self.risk(self._codes(X))
         return np.column_stack([risk, 1 - risk])
 
     def predict(self, X: pd.DataFrame | Floats) -> NDArray[np.str_]:
         """Return the predicted classes, shape (n,): bad where `decide` refuses."""
-        return np.where(self.decide(_codes(X)).red, BAD, GOOD)
+        return np.where(self.decide(self._codes(X)).red, BAD, GOOD)
 
     def decisions(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return the Risk-O-Meter's decisions on applications.
@@ -327,21 +361,24 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
         InvalidApplications
             When a column is missing or a cell is not valid.
         """
-        made = self.decide(encode(X))
+        made = self.decide(encode(X, self.dataset))
         prediction = np.where(made.red, RED, GREEN)
 
         return pd.DataFrame(
             {"risk": made.risk, "prediction": prediction, "confidence": made.confidence}, X.index
         )
 
+    def _codes(self, X: pd.DataFrame | Floats) -> Floats:
+        if isinstance(X, pd.DataFrame):
+            return encode(X, self.dataset)
+        return np.asarray(X, dtype=np.float64)
+
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is derived from the other attributes."""
+        """Leave out what is derived from the other attributes, and what the definition repeats."""
         state: dict[str, Any] = super().__getstate__()
+        if "definition_" in state:
+            state = state | {"definition": None}
         return {name: value for name, value in state.items() if name not in _DERIVED}
-
-
-def _codes(X: pd.DataFrame | Floats) -> Floats:
-    return encode(X) if isinstance(X, pd.DataFrame) else np.asarray(X, dtype=np.float64)
 
 
 def _logit(share: float) -> float:

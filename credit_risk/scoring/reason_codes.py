@@ -1,8 +1,8 @@
 """The reasons for a decision, in words that a clerk can say to a client.
 
 What moved a score is exact (tree SHAP). The texts state what is recorded and how that compares with
-accepted clients, and both can be checked. Labels are quoted, because many of them mean something
-else than they say, and classes are never read as quantities. The texts are stored with each model
+accepted clients, and both can be checked. What is recorded is quoted, by what it means or by the
+word of the file, and classes are never read as quantities. The texts are stored with each model
 version, so that it gives its reasons in the words that were approved with it.
 """
 
@@ -15,15 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from credit_risk.schema.attributes import (
-    ATTRIBUTES,
-    NAMES,
-    SCORED,
-    SCORED_COLUMNS,
-    Attribute,
-    Floats,
-)
-from credit_risk.schema.code_book import MEANINGS, meaning
+from credit_risk.schema.attributes import Attribute, Floats, Labels
+from credit_risk.schema.dataset import Dataset
 
 # Reasons per decision.
 MOST = 4
@@ -33,32 +26,45 @@ LEAST_EFFECT = 0.05
 # from that among all clients by more than this share.
 NOTABLE = 0.1
 
-TEXTS: dict[str, str] = {
-    "version": "1",
-    "checking_status": "Checking account is recorded as “{value}”",
-    "duration": "Loan runs {value} months",
-    "credit_history": "Credit history is recorded as “{value}”",
-    "purpose": "Purpose of the loan is recorded as “{value}”",
-    "credit_amount": "Loan is for {value} DM",
-    "savings_status": "Savings are recorded as “{value}”",
-    "employment": "Time in the present job is recorded as “{value}”",
-    "installment_commitment": "Instalments in relation to income are recorded as class {value}",
-    "other_parties": "Other debtors or guarantors are recorded as “{value}”",
-    "residence_since": "Time at the present address is recorded as class {value}",
-    "property_magnitude": "Property is recorded as “{value}”",
-    "other_payment_plans": "Other instalment plans are recorded as “{value}”",
-    "housing": "Housing is recorded as “{value}”",
-    "existing_credits": "Existing credits are recorded as class {value}",
-    "job": "Job is recorded as “{value}”",
-    "num_dependents": "Dependents are recorded as class {value}",
-    "own_telephone": "Telephone is recorded as “{value}”",
-    "duration more": "longer than most accepted",
-    "duration less": "shorter than most accepted",
-    "credit_amount more": "higher than most accepted",
-    "credit_amount less": "lower than most accepted",
-    "seldom": "less common among accepted clients",
-    "often": "more common among accepted clients",
-}
+# The texts of attributes for which a definition has none.
+_QUANTITY = "{label} is {{value}} {unit}"
+_RECORDED = "{label} is recorded as “{{value}}”"
+_MISSING = "{label} is not given"
+
+
+def reason_texts(dataset: Dataset) -> dict[str, str]:
+    """Return the texts in which a version that is trained now gives its reasons.
+
+    Returns
+    -------
+    dict
+        A text by the name of each scored attribute, with a place for its value; by `NAME more`,
+        `NAME less` and `NAME missing` where they apply; and `seldom` and `often`.
+    """
+    texts = {"version": "1"}
+    for attribute in dataset.scored_attributes:
+        texts[attribute.name] = attribute.text or _default_text(attribute)
+    for attribute in dataset.scored_attributes:
+        if attribute.is_quantity:
+            texts[f"{attribute.name} more"] = attribute.text_more or "higher than most accepted"
+            texts[f"{attribute.name} less"] = attribute.text_less or "lower than most accepted"
+        if attribute.missing:
+            texts[f"{attribute.name} missing"] = _MISSING.format(label=_escaped(attribute.label))
+    return texts | {
+        "seldom": "less common among accepted clients",
+        "often": "more common among accepted clients",
+    }
+
+
+def _default_text(attribute: Attribute) -> str:
+    label, unit = _escaped(attribute.label), _escaped(attribute.unit)
+    if attribute.is_quantity:
+        return _QUANTITY.format(label=label, unit=unit).strip()
+    return _RECORDED.format(label=label)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 class Reason(NamedTuple):
@@ -94,12 +100,14 @@ class Reasons:
     lowering: tuple[Reason, ...]
 
 
-def comparison_facts(codes: Floats, accepted: NDArray[np.bool_]) -> dict[str, Any]:
+def comparison_facts(
+    codes: Floats, accepted: NDArray[np.bool_], dataset: Dataset
+) -> dict[str, Any]:
     """Return the facts that texts compare a client with, as plain values for JSON.
 
     Parameters
     ----------
-    codes : array of shape (n, 20)
+    codes : array of shape (n, n_attributes)
         The training clients.
     accepted : array of bool, shape (n,)
         Which of them would be accepted, by their out-of-fold risks.
@@ -111,19 +119,17 @@ def comparison_facts(codes: Floats, accepted: NDArray[np.bool_]) -> dict[str, An
         recorded values, how many times as frequent it is among accepted clients as among all.
     """
     found: dict[str, Any] = {}
-    for attribute in ATTRIBUTES:
-        if attribute.protected:
-            continue
-
-        column = codes[:, NAMES.index(attribute.name)]
-        if _is_quantity(attribute):
-            found[attribute.name] = float(np.median(column[accepted]))
+    for attribute, place in zip(dataset.scored_attributes, dataset.scored_columns, strict=True):
+        column = codes[:, place]
+        if attribute.is_quantity:
+            known = column[accepted & ~np.isnan(column)]
+            found[attribute.name] = float(np.median(known)) if len(known) else 0.0
             continue
 
         frequencies = {}
-        for code in np.unique(column):
+        for code in np.unique(column[~np.isnan(column)]):
             ratio = np.mean(column[accepted] == code) / np.mean(column == code)
-            frequencies[_recorded(attribute, code)] = float(ratio)
+            frequencies[attribute.recorded(code)] = float(ratio)
         found[attribute.name] = frequencies
 
     return found
@@ -134,13 +140,22 @@ class ReasonTexts:
 
     Parameters
     ----------
+    dataset : Dataset
+        The version's.
     facts : dict
         What `comparison_facts` returned for the training clients.
     texts : dict
-        `TEXTS`, as stored with the version.
+        What `reason_texts` returned, as stored with the version.
+    labels : str
+        What stands in a text for a value: what it means, or the word of the file.
     """
 
-    def __init__(self, facts: dict[str, Any], texts: dict[str, str]) -> None:
+    def __init__(
+        self, dataset: Dataset, facts: dict[str, Any], texts: dict[str, str], labels: Labels
+    ) -> None:
+        self._labels = labels
+        self.scored_columns = dataset.scored_columns
+        self._scored = dataset.scored_attributes
         self._facts = facts
         self._texts = texts
         # Most recorded values are those of many clients.
@@ -158,19 +173,26 @@ class ReasonTexts:
         effect : float
             See `Reason`.
         """
-        name, value, text, meant = self._cached(place, code, effect > 0)
+        # As NaN is not equal to itself, it would never be found again.
+        name, value, text, meant = self._cached(place, None if code != code else code, effect > 0)
         return Reason(name, value, effect, text, meant)
 
-    def _write(self, place: int, code: float, raises: bool) -> tuple[str, str, str, str]:
-        attribute = _SCORED[place]
-        value = _recorded(attribute, code)
-        shown = f"{int(code):,}" if _is_quantity(attribute) else value
+    def _write(self, place: int, code: float | None, raises: bool) -> tuple[str, str, str, str]:
+        attribute = self._scored[place]
+        if code is None:
+            return attribute.name, "", self._texts[f"{attribute.name} missing"], ""
 
+        value = attribute.recorded(code)
+        shown, behind = attribute.shown(value, self._labels)
+        if attribute.is_quantity:
+            shown = f"{attribute.value(code):,}"
+        elif not attribute.categories and behind and self._labels == "meaning":
+            shown = f"{shown} ({behind})"
         text = self._texts[attribute.name].format(value=shown)
         if comparison := self._comparison(attribute, code, raises):
             text = f"{text}, {comparison}"
 
-        return attribute.name, value, text, meaning(attribute.name, value)
+        return attribute.name, value, text, attribute.meaning(value)
 
     def _comparison(self, attribute: Attribute, code: float, raises: bool) -> str | None:
         """Return how the value compares with accepted clients.
@@ -178,13 +200,13 @@ class ReasonTexts:
         None where it does not differ, or the difference does not explain the effect's direction.
         """
         name = attribute.name
-        if _is_quantity(attribute):
+        if attribute.is_quantity:
             median = self._facts[name]
             if code == median:
                 return None
             return self._texts[f"{name} more" if code > median else f"{name} less"]
 
-        frequency = self._facts[name].get(_recorded(attribute, code), 1.0)
+        frequency = self._facts[name].get(attribute.recorded(code), 1.0)
         if raises and frequency < 1 - NOTABLE:
             return self._texts["seldom"]
         if not raises and frequency > 1 + NOTABLE:
@@ -200,9 +222,9 @@ def reasons(
 
     Parameters
     ----------
-    codes : array of shape (n, 20)
+    codes : array of shape (n, n_attributes)
         Encoded applications.
-    effects : array of shape (n, 17)
+    effects : array of shape (n, n_scored)
         Each scored attribute's log-odds, less its mean over accepted clients.
     red : array of bool, shape (n,)
         Which were refused.
@@ -210,7 +232,7 @@ def reasons(
         Those of the version that decides.
     """
     # As Python numbers: reading single numbers out of arrays takes several times as long.
-    inputs, strengths = codes[:, SCORED_COLUMNS].tolist(), effects.tolist()
+    inputs, strengths = codes[:, texts.scored_columns].tolist(), effects.tolist()
 
     found = []
     for row, strength, refused in zip(inputs, strengths, red, strict=True):
@@ -247,8 +269,8 @@ def sentences(
     # Each recorded value has one text a direction: all are written once, and looked up by place.
     written: list[str] = []
     places = np.empty(effects.shape, dtype=np.int64)
-    for i in range(len(_SCORED)):
-        values, inverse = np.unique(codes[:, SCORED_COLUMNS[i]], return_inverse=True)
+    for i, column in enumerate(texts.scored_columns):
+        values, inverse = np.unique(codes[:, column], return_inverse=True)
         places[:, i] = len(written) + 2 * inverse + red
         for code in values:
             written += [texts.reason(i, code, sign).text for sign in (-1.0, 1.0)]
@@ -272,15 +294,3 @@ def _strongest(
     kept = [i for i in order if sign * effects[i] >= LEAST_EFFECT] or order[:1]
 
     return tuple(texts.reason(i, row[i], effects[i]) for i in kept)
-
-
-def _is_quantity(attribute: Attribute) -> bool:
-    """Whether the attribute's numbers are amounts; other numbers are classes."""
-    return attribute.kind == "number" and attribute.name not in MEANINGS
-
-
-def _recorded(attribute: Attribute, code: float) -> str:
-    return attribute.categories[int(code)] if attribute.kind == "category" else str(int(code))
-
-
-_SCORED = [a for a in ATTRIBUTES if a.name in SCORED]

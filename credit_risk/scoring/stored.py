@@ -20,12 +20,15 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
-from credit_risk.schema.attributes import ATTRIBUTES, BAD, GOOD, NAMES, SCORED
+from credit_risk.schema.attributes import BAD, GOOD, Attribute
+from credit_risk.schema.dataset import Dataset
+from credit_risk.schema.dataset_file import load_dataset
 from credit_risk.scoring.model import CreditScorer
-from credit_risk.scoring.reason_codes import TEXTS
+from credit_risk.scoring.reason_codes import reason_texts
 from credit_risk.scoring.trees import MAX_TREES
 
 MODEL_FILE = "model.skops"
@@ -41,8 +44,6 @@ _SCORER = {
     "__module__": (CreditScorer.__module__, "credit_risk.model"),
     "__loader__": ("ObjectNode",),
 }
-# Attributes whose texts compare an amount with that of most accepted clients.
-_QUANTITIES = {name for name in SCORED if f"{name} more" in TEXTS}
 
 
 class ModelRefused(ValueError):
@@ -86,8 +87,11 @@ def _load_pyfunc(folder: str) -> CreditScorer:
 _ODD_ZIP = (EOFError, RuntimeError, NotImplementedError, OSError)
 
 _Text = Annotated[str, StringConstraints(max_length=200)]
+# Of a definition's label and unit, with their braces doubled.
+_Sentence = Annotated[str, StringConstraints(max_length=1000)]
 _Name = Annotated[str, StringConstraints(max_length=64)]
 _Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
+_Amount = Annotated[float, Field(ge=-1e15, le=1e15)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Rounds = Annotated[int, Field(ge=1, le=MAX_TREES)]
 _Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -126,28 +130,26 @@ class _Member(_Strict):
 
 
 class _Domain(_Strict):
-    ranges: dict[_Name, Annotated[list[int], Field(min_length=2, max_length=2)]]
+    ranges: dict[_Name, Annotated[list[int | float], Field(min_length=2, max_length=2)]]
     categories: dict[_Name, list[_Text]]
+    missing: list[_Name] = []
 
 
 class _Accepted(_Strict):
     share: _Share
-    contributions: Annotated[list[_Finite], Field(min_length=len(SCORED), max_length=len(SCORED))]
-    facts: dict[_Name, _Finite | dict[_Text, Annotated[float, Field(ge=0, le=1e6)]]]
-
-    @field_validator("facts")
-    @classmethod
-    def _of_each(cls, facts: dict[str, Any]) -> dict[str, Any]:
-        wrong_names = set(facts) != set(SCORED)
-        if wrong_names or any(isinstance(facts[n], float) != (n in _QUANTITIES) for n in SCORED):
-            raise ValueError("they are not those of the scored attributes")
-
-        return facts
+    contributions: list[_Finite]
+    facts: dict[_Name, _Amount | dict[_Text, Annotated[float, Field(ge=0, le=1e6)]]]
 
 
 class _State(_Strict):
-    """The attributes of a `CreditScorer`, except `classes_`, which is always the same."""
+    """The attributes of a `CreditScorer`, except `classes_`, which is always the same.
 
+    The definition comes first: the others are checked by it. Versions from before there were
+    definitions have none.
+    """
+
+    definition_: Dataset | None = None
+    definition: None = None
     params: _Params = None
     num_boost_round: _Rounds
     cost_bad: _Cost
@@ -158,35 +160,67 @@ class _State(_Strict):
     model_text_: Annotated[str, StringConstraints(max_length=MAX_BYTES)]
     domain_: _Domain
     bad_share_: Annotated[float, Field(gt=0, lt=1)]
-    n_features_in_: Literal[20]
-    texts_: dict[_Name, _Text]
+    n_features_in_: int
+    texts_: dict[_Name, _Sentence]
+    ranks_: dict[_Name, list[_Finite]] = {}
     accepted_: _Accepted | None
+
+    @field_validator("definition_", mode="before")
+    @classmethod
+    def _defined(cls, text: object) -> object:
+        return Dataset.model_validate_json(text) if isinstance(text, str) else text
 
     @field_validator("domain_")
     @classmethod
-    def _known(cls, domain: _Domain) -> _Domain:
-        for attribute in ATTRIBUTES:
-            name = attribute.name
-            if attribute.kind == "number":
-                given = name in domain.ranges
-                low, high = domain.ranges.get(name, (attribute.minimum, attribute.minimum))
-                known = attribute.minimum <= low <= high <= (attribute.maximum or high)
-            else:
-                given = name in domain.categories
-                known = set(domain.categories.get(name, ())) <= set(attribute.categories)
+    def _known(cls, domain: _Domain, info: ValidationInfo) -> _Domain:
+        dataset = _dataset(info)
+        for attribute in dataset.attributes:
+            if not _within(attribute, domain):
+                raise ValueError(f"that of {attribute.name} is not within the schema's")
 
-            if not known or not (given or attribute.protected):
-                raise ValueError(f"that of {name} is not within the schema's")
-
-        if not {*domain.ranges, *domain.categories} <= set(NAMES):
+        if not {*domain.ranges, *domain.categories, *domain.missing} <= set(dataset.names):
             raise ValueError("there are other attributes than the schema's")
 
         return domain
 
+    @field_validator("n_features_in_")
+    @classmethod
+    def _all(cls, n: int, info: ValidationInfo) -> int:
+        if n != len(_dataset(info).names):
+            raise ValueError("it is not the number of attributes")
+        return n
+
+    @field_validator("ranks_")
+    @classmethod
+    def _ranking(
+        cls, ranks: dict[str, list[float]], info: ValidationInfo
+    ) -> dict[str, list[float]]:
+        ranked = {a.name: a for a in _dataset(info).scored_attributes if a.order == "bad rate"}
+        sizes = {name: len(a.categories) for name, a in ranked.items() if a.categories}
+        if {name: len(one) for name, one in ranks.items()} != sizes or any(
+            sorted(one) != list(range(len(one))) for one in ranks.values()
+        ):
+            raise ValueError("they do not rank the values of each attribute that has none")
+        return ranks
+
+    @field_validator("accepted_")
+    @classmethod
+    def _of_each(cls, accepted: _Accepted | None, info: ValidationInfo) -> _Accepted | None:
+        if accepted is None:
+            return None
+        scored, facts = _dataset(info).scored_attributes, accepted.facts
+        if len(accepted.contributions) != len(scored):
+            raise ValueError("there is not one contribution of each scored attribute")
+        if set(facts) != {a.name for a in scored} or any(
+            isinstance(facts[a.name], float) != a.is_quantity for a in scored
+        ):
+            raise ValueError("the facts are not those of the scored attributes")
+        return accepted
+
     @field_validator("texts_")
     @classmethod
-    def _words(cls, texts: dict[str, str]) -> dict[str, str]:
-        if not set(TEXTS) <= set(texts):
+    def _words(cls, texts: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if not set(reason_texts(_dataset(info))) <= set(texts):
             raise ValueError("some are missing")
 
         for text in texts.values():
@@ -197,10 +231,30 @@ class _State(_Strict):
         return texts
 
 
+def _dataset(info: ValidationInfo) -> Dataset:
+    return info.data.get("definition_") or load_dataset()
+
+
+def _within(attribute: Attribute, domain: _Domain) -> bool:
+    """Return whether what was seen of an attribute is within what it may be."""
+    name = attribute.name
+    if attribute.categories:
+        seen = domain.categories.get(name)
+        known = set(seen or ()) <= set(attribute.categories)
+        return known and (seen is not None or attribute.may_be_absent)
+
+    if name not in domain.ranges:
+        return attribute.may_be_absent
+    low, high = domain.ranges[name]
+    return attribute.minimum <= low <= high <= attribute.maximum
+
+
 def _scorer(state: _State) -> CreditScorer:
     scorer = CreditScorer()
-    for name, value in state.model_dump(exclude_unset=True).items():
+    for name, value in state.model_dump(exclude_unset=True, exclude={"definition_"}).items():
         setattr(scorer, name, value)
+    if state.definition_ is not None:
+        scorer.definition_ = state.definition_.text
 
     n_trees = sum(rounds for _, rounds, _ in scorer.recipes())
     if n_trees > MAX_TREES:

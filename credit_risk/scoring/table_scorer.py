@@ -13,7 +13,8 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from credit_risk.schema.attributes import ATTRIBUTES, NAMES, SCORED, SCORED_COLUMNS, Floats
+from credit_risk.schema.attributes import Attribute, Floats
+from credit_risk.schema.dataset import Dataset
 from credit_risk.scoring._numba import Bytes, Splits, Tables, add_up
 from credit_risk.scoring.tree_text import Tree
 from credit_risk.scoring.trees import MAX_LEAVES
@@ -44,8 +45,10 @@ class Kernel:
     Parameters
     ----------
     trees : sequence of Tree
-        Over the 17 scored attributes, as `credit_risk.scoring.tree_text.parse` returns them: small,
+        Over the scored attributes, as `credit_risk.scoring.tree_text.parse` returns them: small,
         with numerical splits, and with training clients at each node.
+    dataset : Dataset
+        Whose applications they score.
 
     Raises
     ------
@@ -53,25 +56,29 @@ class Kernel:
         When an attribute has more than 255 thresholds.
     """
 
-    def __init__(self, trees: Sequence[Tree]) -> None:
-        self._splits = _splits(trees)
+    def __init__(self, trees: Sequence[Tree], dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._splits = _splits(trees, dataset.scored_columns)
         self._scores, self._contributions = _tables(trees)
         self._bias = sum(_expected(tree) for tree in trees)
 
     def scores(self, codes: Floats) -> Floats:
-        """Return the raw scores, log-odds, shape (n,), of encoded applications, shape (n, 20)."""
+        """Return the raw scores, log-odds, shape (n,).
+
+        Parameters
+        ----------
+        codes : array of shape (n, n_attributes)
+            Encoded applications, as `Inputs.ranked` returns them.
+        """
         return self._sums(codes, self._scores, 1)[:, 0]
 
     def risks(self, codes: Floats) -> Floats:
-        """Return the risks, shape (n,), of encoded applications, shape (n, 20)."""
+        """Return the risks, shape (n,); see `scores`."""
         return np.asarray(1 / (1 + np.exp(-self.scores(codes))))
 
     def contributions(self, codes: Floats) -> Floats:
-        """Return SHAP values, shape (n, 18), for encoded applications, shape (n, 20).
-
-        The last column is the bias.
-        """
-        found = self._sums(codes, self._contributions, len(SCORED) + 1)
+        """Return SHAP values, shape (n, n_scored + 1); see `scores`. The last one is the bias."""
+        found = self._sums(codes, self._contributions, len(self._dataset.scored) + 1)
         found[:, -1] = self._bias
         return found
 
@@ -84,7 +91,7 @@ class Kernel:
             When a risk or a contribution differs by more than a millionth.
         """
         codes = self._probe()
-        inputs = codes[:, SCORED_COLUMNS]
+        inputs = codes[:, self._dataset.scored_columns]
         _same("risks", self.risks(codes), booster.predict(inputs, num_threads=1))
 
         codes, inputs = codes[:_PROBE_EXPLAINED], inputs[:_PROBE_EXPLAINED]
@@ -94,20 +101,27 @@ class Kernel:
     def _probe(self) -> Floats:
         """Return clients, the same each time, with values on either side of every split."""
         random = np.random.default_rng(0)
-        codes = np.empty((_PROBE_ROWS, len(NAMES)))
-        first, thresholds = self._splits.first, self._splits.thresholds
-
-        for place, attribute in enumerate(ATTRIBUTES):
-            low, high = attribute.minimum, attribute.maximum or len(attribute.categories) - 1
-            values = [np.linspace(low, high, 64).round()]
-            for column in np.flatnonzero(self._splits.attribute == place):
-                edges = np.floor(thresholds[first[column] : first[column + 1]])
-                values += [edges, edges + 1]
-
-            choices = np.unique(np.clip(np.concatenate(values), low, high))
+        codes = np.empty((_PROBE_ROWS, len(self._dataset.names)))
+        for place, attribute in enumerate(self._dataset.attributes):
+            choices = self._choices(place, attribute)
             codes[:, place] = random.choice(choices, _PROBE_ROWS)
-
         return codes
+
+    def _choices(self, place: int, attribute: Attribute) -> Floats:
+        """Return values of an attribute that its splits tell apart."""
+        first, thresholds = self._splits.first, self._splits.thresholds
+        low, high = attribute.minimum, attribute.maximum
+        if attribute.categories:
+            high = len(attribute.categories) - 1
+
+        values = [np.linspace(low, high, 64).round(attribute.decimals)]
+        step = 10.0**-attribute.decimals
+        for column in np.flatnonzero(self._splits.attribute == place):
+            edges = np.floor(thresholds[first[column] : first[column + 1]] / step) * step
+            values += [edges, edges + step]
+
+        choices = np.unique(np.clip(np.concatenate(values), low, high))
+        return np.append(choices, np.nan) if attribute.missing else choices
 
     def _sums(self, codes: Floats, tables: Tables, n_sums: int) -> Floats:
         # For arrays that are read-only or of another layout, numba would compile once more.
@@ -138,7 +152,7 @@ def _same(what: str, ours: Floats, theirs: Floats) -> None:
         )
 
 
-def _splits(trees: Sequence[Tree]) -> Splits:
+def _splits(trees: Sequence[Tree], scored_columns: NDArray[np.int64]) -> Splits:
     """Return all trees' splits, with each column's thresholds numbered."""
     # A column is an attribute and the way of its missing values: one column per attribute, unless
     # training saw missing ones.
@@ -165,7 +179,7 @@ def _splits(trees: Sequence[Tree]) -> Splits:
 
     all_thresholds = [threshold for values in thresholds for threshold in values]
     return Splits(
-        attribute=SCORED_COLUMNS[[feature for feature, _ in found]],
+        attribute=scored_columns[[feature for feature, _ in found]],
         at_nan=np.array([_replacement(way) if way & 12 else 0.0 for _, way in found]),
         at_zero=np.array([_replacement(way) if way & 4 else 0.0 for _, way in found]),
         first=np.cumsum([0, *map(len, thresholds)]),

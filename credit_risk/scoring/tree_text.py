@@ -5,25 +5,16 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from credit_risk.schema.attributes import SCORED
 from credit_risk.scoring.trees import MAX_LEAVES, MAX_TREES
+
+# Most attributes that a definition has.
+MAX_FEATURES = 200
 
 # Most characters of a tree's text; typically it has about 1,000.
 MAX_TREE_SIZE = 10_000
 
-# The first lines of a booster's text.
-_HEAD = [
-    "tree",
-    "version=v4",
-    "num_class=1",
-    "num_tree_per_iteration=1",
-    "label_index=0",
-    f"max_feature_idx={len(SCORED) - 1}",
-    "objective=binary sigmoid:1",
-    f"feature_names={' '.join(SCORED)}",
-]
 _INFO = r"(?:none|\[[0-9.e+-]{1,25}:[0-9.e+-]{1,25}\])"
-_INFOS = re.compile(rf"feature_infos={_INFO}(?: {_INFO}){{{len(SCORED) - 1}}}")
+_INFOS = re.compile(rf"feature_infos={_INFO}(?: {_INFO})*")
 # Characters of a number, including `inf`, the threshold where only missing values go right.
 _PLAIN = re.compile(r"[0-9.e+ inf-]*")
 _LARGE = 1e12
@@ -31,7 +22,7 @@ _LARGE = 1e12
 # per split, and the least and largest one allowed. A leaf that adds more than 100 to the log-odds
 # would decide alone, and no honest tree has one.
 _LINES = (
-    ("split_feature", "node", 0, len(SCORED) - 1),
+    ("split_feature", "node", 0, MAX_FEATURES - 1),
     ("split_gain", "node", -_LARGE, _LARGE),
     ("threshold", "node", -1.1e300, math.inf),
     ("decision_type", "node", 0, 10),
@@ -48,7 +39,7 @@ _LINES = (
 _DECISIONS = (0, 2, 4, 6, 8, 10)
 # What LightGBM writes after the trees. It is checked, but not used.
 _TAIL = re.compile(
-    r"end of trees\n\nfeature_importances:\n(?:[a-z_]+=[0-9]+\n)*"
+    r"end of trees\n\nfeature_importances:\n(?:[a-z0-9_]+=[0-9]+\n)*"
     r"(?:\nparameters:\n(?:\[[a-z0-9_]+: [^\n]*\]\n)*\nend of parameters\n)?"
     r"(?:\npandas_categorical:null\n)?"
 )
@@ -74,11 +65,17 @@ class Tree(NamedTuple):
     gain: list[float]
 
 
-def parse(text: str) -> list[Tree]:
+def parse(text: str, names: Sequence[str]) -> list[Tree]:
     """Return the trees of a booster's text, and refuse any text that LightGBM would not write.
 
     LightGBM's own reader trusts its input: wrong sizes or children make it read and write anywhere
     in the process's memory.
+
+    Parameters
+    ----------
+    text : str
+    names : sequence of str
+        The scored attributes.
 
     Raises
     ------
@@ -92,8 +89,8 @@ def parse(text: str) -> list[Tree]:
     head, _, body = text.partition("\n\n")
     trees = []
     start = 0
-    for number, size in enumerate(_sizes(head)):
-        trees.append(_tree(number, body[start : start + size]))
+    for number, size in enumerate(_sizes(head, names)):
+        trees.append(_tree(number, body[start : start + size], len(names)))
         start += size
 
     if not _TAIL.fullmatch(body, start):
@@ -102,26 +99,43 @@ def parse(text: str) -> list[Tree]:
     return trees
 
 
-def write(trees: Sequence[Tree]) -> str:
-    """Return the text that LightGBM reads back as these trees, which `parse` has checked."""
+def write(trees: Sequence[Tree], names: Sequence[str]) -> str:
+    """Return the text that LightGBM reads back as these trees, which `parse` has checked.
+
+    `names` are those of the scored attributes.
+    """
     blocks = [f"Tree={number}\n{_block(tree)}\n\n" for number, tree in enumerate(trees)]
     sizes = " ".join(str(len(block)) for block in blocks)
-    infos = " ".join(["none"] * len(SCORED))
-    head = [*_HEAD, f"feature_infos={infos}", f"tree_sizes={sizes}"]
+    infos = " ".join(["none"] * len(names))
+    head = [*_head(names), f"feature_infos={infos}", f"tree_sizes={sizes}"]
 
     return "\n".join(head) + "\n\n" + "".join(blocks) + "end of trees\n"
 
 
-def _sizes(head: str) -> list[int]:
+def _head(names: Sequence[str]) -> list[str]:
+    """Return the first lines of a booster's text."""
+    return [
+        "tree",
+        "version=v4",
+        "num_class=1",
+        "num_tree_per_iteration=1",
+        "label_index=0",
+        f"max_feature_idx={len(names) - 1}",
+        "objective=binary sigmoid:1",
+        f"feature_names={' '.join(names)}",
+    ]
+
+
+def _sizes(head: str, names: Sequence[str]) -> list[int]:
     """Return the sizes of the trees that the head of a booster's text states."""
-    lines = head.split("\n")
-    monotone = lines.pop(len(_HEAD)) if len(lines) == len(_HEAD) + 3 else None
-    if lines[: len(_HEAD)] != _HEAD or len(lines) != len(_HEAD) + 2:
+    lines, first = head.split("\n"), _head(names)
+    monotone = lines.pop(len(first)) if len(lines) == len(first) + 3 else None
+    if lines[: len(first)] != first or len(lines) != len(first) + 2:
         raise ValueError("the head is not that of a booster over the scored attributes")
 
     if monotone is not None:
-        _numbers(monotone, "monotone_constraints", len(SCORED), -1, 1)
-    if not _INFOS.fullmatch(lines[-2]):
+        _numbers(monotone, "monotone_constraints", len(names), -1, 1)
+    if not _INFOS.fullmatch(lines[-2]) or lines[-2].count(" ") != len(names) - 1:
         raise ValueError("feature_infos is not what LightGBM writes")
 
     n_trees = lines[-1].count(" ") + 1
@@ -131,7 +145,7 @@ def _sizes(head: str) -> list[int]:
     return [int(size) for size in _numbers(lines[-1], "tree_sizes", n_trees, 1, MAX_TREE_SIZE)]
 
 
-def _tree(number: int, block: str) -> Tree:
+def _tree(number: int, block: str, n_features: int) -> Tree:
     """Return the tree that a part of a booster's text describes."""
     lines = block.split("\n")
     if len(lines) != len(_LINES) + 8 or lines[0] != f"Tree={number}" or lines[-3:] != ["", "", ""]:
@@ -141,7 +155,7 @@ def _tree(number: int, block: str) -> Tree:
 
     try:
         tree = _tree_of_lines(lines)
-        _check(tree)
+        _check(tree, n_features)
     except ValueError as error:
         raise ValueError(f"tree {number}: {error}") from None
 
@@ -173,12 +187,14 @@ def _tree_of_lines(lines: list[str]) -> Tree:
     )
 
 
-def _check(tree: Tree) -> None:
-    """Refuse nodes that do not form a tree.
+def _check(tree: Tree, n_features: int) -> None:
+    """Refuse nodes that do not form a tree over so many attributes.
 
     In a tree, each node but the first, and each leaf, is a child exactly once, and a node's parent
     comes before it.
     """
+    if any(feature >= n_features for feature in tree.feature):
+        raise ValueError("a split is of no scored attribute")
     if any(decision not in _DECISIONS for decision in tree.decision):
         raise ValueError("a split is not numerical")
 

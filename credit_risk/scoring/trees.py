@@ -6,29 +6,21 @@ trees, numerical splits.
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import ArrayLike
 
-from credit_risk.schema.attributes import SCORED, Floats
+from credit_risk.schema.attributes import Floats
+from credit_risk.schema.dataset import Dataset
 
 MAX_LEAVES = 8
 MAX_TREES = 1250
 # Bins per attribute, coarse as in a scorecard: finer ones overfit to a thousand clients.
 MAX_BIN = 16
 
-# Attributes of which more means more risk (1) or less (-1), by the corrected meaning of the codes.
-# The parameter `monotone` holds the trees to it: that costs a little AUC, and saves cost where few
-# clients decide a split.
-MONOTONE = {
-    "checking_status": -1,
-    "duration": 1,
-    "credit_history": -1,
-    "savings_status": -1,
-    "employment": -1,
-}
+_DIRECTIONS = {"more": 1, "less": -1, None: 0}
 
 _FIXED: dict[str, Any] = {
     "objective": "binary",
@@ -49,28 +41,58 @@ _FIXED: dict[str, Any] = {
 _SCALED = re.compile(r"^(leaf_value|internal_value)=(.*)$", re.MULTILINE)
 
 
+class Bins(NamedTuple):
+    """Inputs sorted into bins.
+
+    Attributes
+    ----------
+    data : lightgbm.Dataset
+    directions : list of int
+        What `directions` returns for their data set.
+    """
+
+    data: lgb.Dataset
+    directions: list[int]
+
+
 def binned(
-    inputs: Floats, bad: ArrayLike | None = None, reference: lgb.Dataset | None = None
-) -> lgb.Dataset:
+    inputs: Floats,
+    dataset: Dataset,
+    bad: ArrayLike | None = None,
+    reference: Bins | None = None,
+) -> Bins:
     """Return inputs sorted into bins, once for all the trees that grow on them.
 
     Parameters
     ----------
-    inputs : array of shape (n, 17)
-        The scored attributes.
+    inputs : array of shape (n, n_scored)
+        What the trees see, as `Inputs.of` returns it.
     bad : array-like of bool, shape (n,), optional
         Who turned out bad. Not needed for inputs that `path` only scores.
-    reference : lightgbm.Dataset, optional
+    reference : Bins, optional
         The training inputs, if these inputs are to be scored by trees grown on those.
     """
     label = np.zeros(len(inputs)) if bad is None else np.asarray(bad, dtype=np.float64)
     data = lgb.Dataset(
-        inputs, label, reference=reference, feature_name=list(SCORED), params=dict(_FIXED)
+        inputs,
+        label,
+        reference=reference.data if reference else None,
+        feature_name=list(dataset.scored),
+        params=dict(_FIXED),
     )
-    return data.construct()
+    return Bins(data.construct(), directions(dataset))
 
 
-def grow(data: lgb.Dataset, params: dict[str, Any], rounds: int, seed: int) -> lgb.Booster:
+def directions(dataset: Dataset) -> list[int]:
+    """Return 1 for each scored attribute of which more means more risk, -1 for less, 0 for others.
+
+    The parameter `monotone` holds the trees to it: that costs a little AUC, and saves cost where
+    few clients decide a split.
+    """
+    return [_DIRECTIONS[attribute.direction] for attribute in dataset.scored_attributes]
+
+
+def grow(bins: Bins, params: dict[str, Any], rounds: int, seed: int) -> lgb.Booster:
     """Return `rounds` trees grown on binned inputs.
 
     Raises
@@ -78,14 +100,14 @@ def grow(data: lgb.Dataset, params: dict[str, Any], rounds: int, seed: int) -> l
     ValueError
         When the parameters ask for more than 8 leaves a tree.
     """
-    booster = _start(data, params, seed)
+    booster = _start(bins, params, seed)
     for _ in range(rounds):
         booster.update()
     return booster
 
 
 def path(
-    data: lgb.Dataset, others: lgb.Dataset, params: dict[str, Any], rounds: Sequence[int], seed: int
+    bins: Bins, others: Bins, params: dict[str, Any], rounds: Sequence[int], seed: int
 ) -> Floats:
     """Return the risks of other clients for several numbers of trees.
 
@@ -94,8 +116,8 @@ def path(
 
     Parameters
     ----------
-    others : lightgbm.Dataset
-        `binned` with `data` as the reference; n clients.
+    others : Bins
+        `binned` with `bins` as the reference; n clients.
     rounds : sequence of int
         Numbers of trees, ascending.
 
@@ -103,7 +125,7 @@ def path(
     -------
     array of shape (len(rounds), n)
     """
-    booster = _start(data, params, seed).add_valid(others, "others")
+    booster = _start(bins, params, seed).add_valid(others.data, "others")
     found: list[Floats] = []
 
     def keep(risk: Floats, _: lgb.Dataset) -> tuple[str, float, bool]:
@@ -149,16 +171,16 @@ def merge(boosters: Sequence[lgb.Booster]) -> str:
     return f"{head}tree_sizes={sizes}\n\n" + "".join(blocks) + tail
 
 
-def _start(data: lgb.Dataset, params: dict[str, Any], seed: int) -> lgb.Booster:
+def _start(bins: Bins, params: dict[str, Any], seed: int) -> lgb.Booster:
     params = params | _FIXED | {"seed": seed}
     if params.pop("monotone", False):
-        params["monotone_constraints"] = [MONOTONE.get(name, 0) for name in SCORED]
+        params["monotone_constraints"] = bins.directions
     if params["num_leaves"] > MAX_LEAVES:
         raise ValueError(
             f"num_leaves is {params['num_leaves']}; the fast paths take at most {MAX_LEAVES}"
         )
 
-    return lgb.Booster(params, data)
+    return lgb.Booster(params, bins.data)
 
 
 def _split(text: str) -> tuple[str, list[str], str]:

@@ -9,9 +9,8 @@ from credit_risk.decision_log import codec
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
-from credit_risk.schema.attributes import NAMES
 from credit_risk.scoring.model import CreditScorer
-from credit_risk.training_data.data import read_training
+from tests.support.german_credit import NAMES, read_training
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -16,8 +16,8 @@ from credit_risk.registry.errors import ApprovalRejected, DigestMismatch, NoSuch
 from credit_risk.registry.in_force import UNKNOWN, InForce, in_force
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import PRODUCTION, REFERENCE_FILE, Registry
-from credit_risk.schema.attributes import NAMES
 from credit_risk.scoring.stored import ModelRefused
+from tests.support.german_credit import GERMAN_CREDIT, NAMES
 
 pytestmark = pytest.mark.usefixtures("no_trial")
 
@@ -269,10 +269,10 @@ def test_rewritten_reference_cannot_be_approved(registry, logged_with_reference,
 def test_reference_rewritten_after_approval_is_not_read(registry, logged_with_reference, log):
     note_registered(log, registry.register(*logged_with_reference))
     approval = approve(registry, log, "1", "Ada", "fine")
-    assert len(registry.reference("1", approval.reference_digest)) == 3
+    assert len(registry.reference("1", GERMAN_CREDIT, approval.reference_digest)) == 3
     overwrite(registry, "1", REFERENCE_FILE, lambda found: found + b"\0")
     with pytest.raises(DigestMismatch):
-        registry.reference("1", in_force(registry, log).approval.reference_digest)
+        registry.reference("1", GERMAN_CREDIT, in_force(registry, log).approval.reference_digest)
 
 
 def test_version_without_a_note_must_be_adopted_first(registry, evil, log):

@@ -17,9 +17,9 @@ from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.model_cache import ModelCache
 from credit_risk.registry.registry import Registry
 from credit_risk.registry.version import DIGEST, REFERENCE_DIGEST
-from credit_risk.schema.attributes import LABEL, NAMES
-from credit_risk.schema.codec import encode
+from credit_risk.schema.attributes import LABEL
 from credit_risk.scoring.stored import MODEL_FILE, ModelRefused
+from tests.support.german_credit import GERMAN_CREDIT, NAMES, encode
 
 pytestmark = pytest.mark.usefixtures("no_trial")
 
@@ -140,7 +140,7 @@ def test_digest_of_an_earlier_release_stays_valid(registry, store, artifacts, sc
         )
     assert registry.try_out("1", before) == registry.try_out("1", version.digest) == version.digest
     assert registry.version("1").reference_digest is None
-    assert len(registry.reference("1")) == len(client_frame)
+    assert len(registry.reference("1", GERMAN_CREDIT)) == len(client_frame)
     stored.put(MODEL_FILE, b"junk")
     with pytest.raises(DigestMismatch):
         registry.try_out("1", before)
@@ -158,7 +158,7 @@ def test_kept_version_is_loaded_without_mlflow(
     version = store()
     reference = version.reference_digest
     registry.load("1", version.digest, keep=True)
-    registry.reference("1", reference)
+    registry.reference("1", GERMAN_CREDIT, reference)
     stored = artifacts(version)
     if what == "overwritten":
         stored.put(MODEL_FILE, b"junk")
@@ -170,7 +170,7 @@ def test_kept_version_is_loaded_without_mlflow(
     later = Registry(uri, registry.name, ModelCache(tmp_path / "models"))
     codes = encode(client_frame)
     np.testing.assert_array_equal(later.load("1", version.digest).risk(codes), scorer.risk(codes))
-    assert len(later.reference("1", reference)) == len(client_frame)
+    assert len(later.reference("1", GERMAN_CREDIT, reference)) == len(client_frame)
     without = Registry(uri, registry.name, ModelCache(tmp_path / "others"))
     with pytest.raises((DigestMismatch, NoSuchVersion, RegistryUnavailable)):
         without.load("1", version.digest)
@@ -180,7 +180,7 @@ def test_unapproved_version_is_not_kept(registry, store, tmp_path):
     version = store()
     registry.load("1")
     registry.load("1", version.digest)
-    registry.reference("1")
+    registry.reference("1", GERMAN_CREDIT)
     assert not (tmp_path / "models").exists()
 
 
@@ -200,7 +200,7 @@ def test_a_kept_file_that_was_changed_is_loaded_anew(
 def test_a_rewritten_reference_is_refused(registry, store, artifacts, client_frame, tmp_path):
     version = store()
     assert registry.reference_digest("1") == version.reference_digest
-    assert len(registry.reference("1")) == len(client_frame)
+    assert len(registry.reference("1", GERMAN_CREDIT)) == len(client_frame)
     quiet = (
         client_frame[[*NAMES, LABEL]].assign(risk=0.5).head(200)
     )  # which nothing would drift from
@@ -212,16 +212,16 @@ def test_a_rewritten_reference_is_refused(registry, store, artifacts, client_fra
         with pytest.raises(
             DigestMismatch, match="what version 1 was trained on is stored otherwise"
         ):
-            registry.reference("1", digest)
+            registry.reference("1", GERMAN_CREDIT, digest)
     # Whoever edits the tag as well is not helped where the digest is said.
     registry._client.set_model_version_tag(
         registry.name, "1", REFERENCE_DIGEST, registry.reference_digest("1")
     )
     with pytest.raises(DigestMismatch):
-        registry.reference("1", version.reference_digest)
+        registry.reference("1", GERMAN_CREDIT, version.reference_digest)
     with pytest.raises(DigestMismatch):
-        registry.reference("1", "")
-    assert len(registry.reference("1")) == 200
+        registry.reference("1", GERMAN_CREDIT, "")
+    assert len(registry.reference("1", GERMAN_CREDIT)) == 200
 
 
 def test_invalid_reference_is_refused(registry, store, artifacts):
@@ -229,7 +229,7 @@ def test_invalid_reference_is_refused(registry, store, artifacts):
     artifacts(version).put("reference.parquet", b"PAR1junkPAR1", of_run=True)
     registry._client.delete_model_version_tag(registry.name, "1", REFERENCE_DIGEST)
     with pytest.raises(ModelRefused, match="the reference was tried out"):
-        registry.reference("1")
+        registry.reference("1", GERMAN_CREDIT)
 
 
 def test_download_is_limited_to_the_size_of_a_model(registry, store, artifacts):

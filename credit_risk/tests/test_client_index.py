@@ -7,15 +7,17 @@ from zlib import crc32
 
 import pytest
 
-from credit_risk.decision_log import client_index, codec
-from credit_risk.decision_log.batch import Batch, BatchLost
-from credit_risk.decision_log.client_index import index_name
-from credit_risk.decision_log.log import FOUND, DecisionLog, open_log
+from credit_risk.decision_log import codec
+from credit_risk.decision_log.batch import Batch, BatchLost, summary_schema
+from credit_risk.decision_log.files import client_index
+from credit_risk.decision_log.files.client_index import index_name
+from credit_risk.decision_log.log import FOUND, open_log
 from credit_risk.decision_log.proof.errors import LogDamaged
 from credit_risk.decision_log.proof.verify import verify
 from credit_risk.storage.backends import open_blobs, open_documents
 from tests.support.batches import IN_AN_HOUR, batch
 from tests.support.blobs import WatchedBlobs
+from tests.support.german_credit import DecisionLog
 
 BEFORE = Path(__file__).parents[2] / "tests" / "fixtures" / "7adcd5d"
 NOW = datetime.now(UTC)
@@ -139,7 +141,7 @@ def test_a_file_of_an_earlier_version_is_searched_without_an_index(tmp_path):
     log, blobs = watched(DecisionLog(documents, open_blobs(str(where / "bucket"))))
     (record,) = (one for one in log.batches() if one.stored == "parquet")
     assert record.clients_hash is None
-    rows = log.read(record, columns=("id", "client_id")).to_pylist()
+    rows = log.read(record, schema=summary_schema("id", "client_id")).to_pylist()
     blobs.opened.clear()
     assert ids_of(log, rows[7]["client_id"])[0] == rows[7]["id"]
     assert [name for name, _ in blobs.opened] == [codec.parquet_name(record.id)]

@@ -7,12 +7,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from credit_risk.schema.attributes import ATTRIBUTES, GOOD, LABEL, NAMES
+from credit_risk.schema.attributes import GOOD, LABEL
 from credit_risk.schema.faults import InvalidApplications
 from credit_risk.storage.backends import open_blobs
-from credit_risk.training_data.data import data_hash, n_repeated, read_training, split
 from data import make_data
 from data import split as split_script
+from tests.support.german_credit import (
+    ATTRIBUTES,
+    NAMES,
+    data_hash,
+    n_repeated,
+    read_training,
+    split,
+)
 
 DATA = Path(__file__).parents[2] / "data"
 CSV = DATA / "credit-g.csv"

@@ -8,14 +8,22 @@ import skops.io
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
-from credit_risk.schema.attributes import ATTRIBUTE, NAMES, PROTECTED, SCORED
-from credit_risk.schema.code_book import MEANINGS
-from credit_risk.schema.codec import encode
-from credit_risk.scoring.counterfactual import LEVERS, counterfactual
+from credit_risk.scoring.counterfactual import counterfactual
 from credit_risk.scoring.explanation import NotExplainable
 from credit_risk.scoring.model import TRUSTED, CreditScorer
-from credit_risk.scoring.reason_codes import LEAST_EFFECT, MOST, TEXTS
-from credit_risk.training_data.data import read_training, split
+from credit_risk.scoring.reason_codes import LEAST_EFFECT, MOST
+from tests.support.german_credit import (
+    ATTRIBUTE,
+    LEVERS,
+    MEANINGS,
+    NAMES,
+    PROTECTED,
+    SCORED,
+    TEXTS,
+    encode,
+    read_training,
+    split,
+)
 
 AT = {name: NAMES.index(name) for name in NAMES}
 
@@ -112,10 +120,12 @@ def test_a_red_client_gets_only_raising_reasons_a_green_one_both_apart(scorer, e
     assert any(one.lowering for one in found)
 
 
-def test_reasons_are_of_the_strongest_effects_with_what_is_recorded(scorer, encoded_split):
+@pytest.mark.parametrize("labels", ["meaning", "file"])
+def test_reasons_are_of_the_strongest_effects_with_what_is_recorded(scorer, encoded_split, labels):
     codes = encoded_split[2]
     effects = scorer.explain(codes).effects
-    for row, effect, one in zip(codes, effects, scorer.reasons(codes), strict=True):
+    found = scorer.reasons(codes, labels=labels)
+    for row, effect, one in zip(codes, effects, found, strict=True):
         first = one.raising[0] if one.raising else None
         if first is not None:
             assert first.attribute == SCORED[int(np.argmax(effect))]
@@ -123,11 +133,11 @@ def test_reasons_are_of_the_strongest_effects_with_what_is_recorded(scorer, enco
         for reason in (*one.raising, *one.lowering):
             code = row[AT[reason.attribute]]
             attribute = ATTRIBUTE[reason.attribute]
-            value = (
-                attribute.categories[int(code)]
-                if attribute.kind == "category"
-                else f"{int(code):,}"
-            )
+            value = f"{int(code):,}"
+            if attribute.kind == "category":
+                value = attribute.categories[int(code)]
+                if labels == "meaning":
+                    value = MEANINGS[attribute.name][value]
             assert value in reason.text
             assert reason.meaning == MEANINGS.get(reason.attribute, {}).get(reason.value, "")
 

@@ -10,9 +10,8 @@ from credit_risk.schema.faults import (
     first_messages,
     kinds,
 )
-from credit_risk.schema.validation import Validator
-from credit_risk.training_data.data import parse_training
 from tests.support.clients import CLIENT, as_csv
+from tests.support.german_credit import Validator, parse_training
 
 FLOOD, RARE = (
     CLIENT | {"purpose": "yacht", "duration": 0},

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from credit_risk.schema.spelling import ids
-from credit_risk.schema.validation import Validator
 from tests.support.clients import CLIENT, as_csv
+from tests.support.german_credit import Validator
 
 
 def doors(*ids):

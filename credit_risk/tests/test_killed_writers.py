@@ -16,10 +16,11 @@ import pytest
 
 from credit_risk.decision_log.batch import AlreadyCommitted
 from credit_risk.decision_log.chains.position import START
-from credit_risk.decision_log.log import DecisionLog, open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.proof.verify import verify
 from credit_risk.storage.documents import LogUnavailable
 from tests.support.batches import IN_AN_HOUR, batch
+from tests.support.german_credit import DecisionLog
 
 # More calls than any commit makes.
 MOST = 40

@@ -17,19 +17,19 @@ from credit_risk.decision_log.chains.writer import Chain
 from credit_risk.decision_log.codec import plain
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.proof.verify import verify
-from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions
 from credit_risk.storage import sqlite
 from credit_risk.storage.backends import open_documents
 from credit_risk.storage.documents import LogUnavailable
 from tests.support.batches import IN_AN_HOUR, at_once, batch, without_guard
 from tests.support.clients import CLIENT
+from tests.support.german_credit import Validator
 from tests.support.processes import wait_for
 
 
 def open_log_like(log: DecisionLog) -> DecisionLog:
     """Return a log of its own on the same storage, as of another process."""
-    return DecisionLog(log.storage.documents, log.storage.blobs)
+    return DecisionLog(log.storage.documents, log.storage.blobs, log.dataset)
 
 
 def die(*_) -> None:

@@ -14,10 +14,10 @@ import requests
 
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import PRODUCTION, Registry
-from credit_risk.schema.attributes import LABEL, NAMES, PROTECTED
-from credit_risk.schema.codec import encode
+from credit_risk.schema.attributes import LABEL
 from credit_risk.schema.faults import InvalidApplications
 from credit_risk.scoring.model import CreditScorer
+from tests.support.german_credit import NAMES, PROTECTED, encode
 from tests.support.processes import answers, free_port, running, wait_for
 
 TEST = "data/test.csv"

@@ -4,11 +4,10 @@ import skops.io
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
-from credit_risk.schema.attributes import BAD, GOOD, PROTECTED, SCORED
-from credit_risk.schema.codec import encode
+from credit_risk.schema.attributes import BAD, GOOD
 from credit_risk.scoring.decisions import confidence
 from credit_risk.scoring.model import TRUSTED, CreditScorer
-from credit_risk.training_data.data import read_training, split
+from tests.support.german_credit import PROTECTED, SCORED, encode, read_training, split
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.batch import AlreadyCommitted
 from credit_risk.decision_log.history import search
-from credit_risk.decision_log.log import DecisionLog, open_log
+from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import ingest, read_outcomes
 from credit_risk.decision_log.overrides import override, overrides_of_batch
 from credit_risk.decision_log.proof.verify import verify
@@ -20,6 +20,7 @@ from credit_risk.storage.backends import open_blobs
 from credit_risk.storage.documents import INDEXES
 from credit_risk.storage.mongodb import BY_HAND, MongoDocuments
 from tests.support.batches import at_once, batch
+from tests.support.german_credit import DecisionLog
 
 WRITERS = 8
 EACH = 5

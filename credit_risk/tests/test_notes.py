@@ -8,12 +8,20 @@ import pandas as pd
 import pytest
 
 from credit_risk.decision_log.outcome_file import OutcomeFile
-from credit_risk.schema.attributes import ATTRIBUTE, ATTRIBUTES, CLIENT_ID, LABEL, NAMES, PROTECTED
-from credit_risk.schema.codec import decode, encode
+from credit_risk.schema.attributes import CLIENT_ID, LABEL
 from credit_risk.schema.faults import InvalidApplications, MalformedFile
-from credit_risk.schema.validation import Validator
-from credit_risk.training_data.data import parse_training, read_training
 from tests.support.clients import CLIENT, as_csv
+from tests.support.german_credit import (
+    ATTRIBUTE,
+    ATTRIBUTES,
+    NAMES,
+    PROTECTED,
+    Validator,
+    decode,
+    encode,
+    parse_training,
+    read_training,
+)
 
 DOORS = {
     "CSV": lambda *rows: Validator().csv(as_csv(*rows)),
@@ -150,14 +158,12 @@ def test_label_of_another_type_is_left_out_of_json(label):
     assert a.warnings[0].startswith("class: 3 values like ")
 
 
-def test_training_needs_the_label_and_knows_the_code_of_uci():
+def test_training_needs_the_label_as_the_definition_has_it():
     data = training(lambda rows: [rows[0] | {LABEL: "yes"}, rows[1] | {LABEL: "2"}, *rows[2:]])
     with pytest.raises(InvalidApplications) as error:
         parse_training(data, "clients.csv")
     assert "line 2: class 'yes' is not one of good, bad" in str(error.value)
-    assert "line 3: class '2' is a code of UCI's german.data; here that is 'bad'" in str(
-        error.value
-    )
+    assert "line 3: class '2' is not one of good, bad" in str(error.value)
 
 
 # No value
@@ -200,7 +206,7 @@ def test_none_in_lower_case_is_still_a_category():
 def test_words_for_no_value_in_training_data():
     told: list[str] = []
     frame = parse_training(
-        training(lambda rows: [row | {"age": "NA"} for row in rows]), "x.csv", told.append
+        training(lambda rows: [row | {"age": "NA"} for row in rows]), "x.csv", report=told.append
     )
     assert frame["age"].isna().all()
     assert told == ["x.csv: age: 1,000 values like 'NA' taken as no value"]
@@ -275,7 +281,7 @@ def test_training_data_and_outcomes_take_other_column_names():
         ]
     )
     pd.testing.assert_frame_equal(
-        parse_training(data, "x", told.append), read_training("data/credit-g.csv")
+        parse_training(data, "x", report=told.append), read_training("data/credit-g.csv")
     )
     assert len(told) == 1
     assert told[0].startswith(
@@ -338,7 +344,7 @@ def test_literal_quotes_in_training_data_and_outcomes_are_removed():
         lambda rows: [{name: f"'{value}'" for name, value in row.items()} for row in rows]
     )
     pd.testing.assert_frame_equal(
-        parse_training(data, "x", told.append), read_training("data/credit-g.csv")
+        parse_training(data, "x", report=told.append), read_training("data/credit-g.csv")
     )
     assert len(told) == 21
     file = OutcomeFile(b"client_id,outcome,date\nA,'repaid','2026-01-31'\nNA,NULL,NaN\n")
@@ -400,7 +406,7 @@ def test_trailing_separators_of_training_data_are_ignored():
     told: list[str] = []
     header, *rows = training().decode().splitlines()
     data = "\n".join([header, *(row + "," for row in rows)]).encode()
-    assert len(parse_training(data, "x", told.append)) == 1000
+    assert len(parse_training(data, "x", report=told.append)) == 1000
     assert told == ["x: a separator behind the last value of each row left out"]
     file = OutcomeFile(b"client_id;outcome;date\nA;repaid;2026-01-31;\n")
     assert (len(file.rows), file.warnings) == (
@@ -413,7 +419,7 @@ def test_trailing_separators_of_training_data_are_ignored():
 
 
 @door
-def test_uci_code_is_refused_with_its_meaning(read):
+def test_uci_code_is_read_as_what_it_means(read):
     codes = {
         "checking_status": ("A11", "<0"),
         "credit_history": ("A34", "critical/other existing credit"),
@@ -431,8 +437,10 @@ def test_uci_code_is_refused_with_its_meaning(read):
     }
     assert set(codes) == {a.name for a in ATTRIBUTES if a.kind == "category"}
     a = read(CLIENT | {name: code for name, (code, _) in codes.items()})
-    assert len(a) == 0
-    for fault in a.faults:
-        code, word = codes[fault.column]
-        assert f"{code!r} is a code of UCI's german.data; here that is {word!r}" in fault.message
+    assert len(a) == 1
+    read_as = decode(a.codes).select(list(codes)).to_pylist()
+    assert read_as == [{name: word for name, (_, word) in codes.items()}]
+    assert a.warnings == [
+        f"{name}: {code!r} read as {word!r}" for name, (code, word) in codes.items()
+    ]
     assert "is not one of" in read(CLIENT | {"purpose": "A11"}).faults[0].message

@@ -10,11 +10,12 @@ import credit_risk.decision_log.outcome_file
 import credit_risk.decision_log.outcomes
 from credit_risk.decision_log import codec, events
 from credit_risk.decision_log.log import open_log
-from credit_risk.decision_log.outcomes import OUTCOME_SCHEMA, ingest, outcomes, read_outcomes
+from credit_risk.decision_log.outcomes import ingest, outcomes, read_outcomes
 from credit_risk.decision_log.overrides import override
 from credit_risk.schema.faults import MalformedFile
 from credit_risk.storage.documents import LogUnavailable
 from tests.support.batches import IN_AN_HOUR, at_once, batch
+from tests.support.german_credit import OUTCOME_SCHEMA
 from tests.support.outcomes import text
 
 GREEN, RED = 0.1, 0.4

@@ -3,7 +3,7 @@ import pytest
 
 from credit_risk.registry.errors import DigestMismatch, NoSuchVersion, RegistryUnavailable
 from credit_risk.registry.registry import Registry
-from credit_risk.schema.codec import encode
+from tests.support.german_credit import GERMAN_CREDIT, encode
 
 
 def killed(*_arguments, **_fields):
@@ -36,7 +36,7 @@ def test_missing_version_is_reported(registry, register):
     with pytest.raises(NoSuchVersion):
         registry.load("9")
     with pytest.raises(NoSuchVersion):
-        registry.reference("1")
+        registry.reference("1", GERMAN_CREDIT)
 
 
 def test_unreachable_server_is_reported():
@@ -78,6 +78,10 @@ def test_reference_with_another_digest_is_not_read(registry, logged_with_referen
     run_id, uri = logged_with_reference
     number = registry.register(run_id, uri).number
     digest = registry.reference_digest(number)
-    assert len(registry.reference(number, digest)) == len(registry.reference(number)) == 3
+    assert (
+        len(registry.reference(number, GERMAN_CREDIT, digest))
+        == len(registry.reference(number, GERMAN_CREDIT))
+        == 3
+    )
     with pytest.raises(DigestMismatch, match="what version 1 was trained on"):
-        registry.reference(number, "0" * 64)
+        registry.reference(number, GERMAN_CREDIT, "0" * 64)

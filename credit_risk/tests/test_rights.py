@@ -13,11 +13,10 @@ from credit_risk.registry.approval_log import history, note_registered, note_tra
 from credit_risk.registry.approvals import adopt, approve, propose, rollback
 from credit_risk.registry.in_force import in_force
 from credit_risk.schema.attributes import LABEL
-from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions, confidence
 from credit_risk.storage.backends import open_blobs
-from credit_risk.training_data.data import read_training
-from credit_risk.training_data.snapshots import latest_snapshot, make, read
+from credit_risk.training_data.snapshots import latest_snapshot, make
+from tests.support.german_credit import Validator, read_snapshot, read_training
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def test_training_needs_only_its_own_mongodb_rights(settings, log, in_role, regi
         snapshot, new = make(log, open_blobs(settings.bucket), base, settings.data, 12)
         assert new
         assert latest_snapshot(log) == snapshot
-        assert sum(map(len, read(open_blobs(settings.bucket), snapshot))) == len(base) + 30
+        assert sum(map(len, read_snapshot(open_blobs(settings.bucket), snapshot))) == len(base) + 30
         note_registered(log, version)
         assert in_force(registry, log).approval is None
         assert history(log) == []

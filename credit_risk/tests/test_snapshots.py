@@ -15,12 +15,10 @@ from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import ingest
 from credit_risk.decision_log.overrides import override
-from credit_risk.schema.attributes import LABEL, NAMES
-from credit_risk.schema.validation import Validator
+from credit_risk.schema.attributes import LABEL
 from credit_risk.scoring.decisions import Decisions, confidence
 from credit_risk.storage.backends import open_blobs
 from credit_risk.training_data import snapshots
-from credit_risk.training_data.data import data_hash, read_training, split
 from credit_risk.training_data.outcome_maturation import matured
 from credit_risk.training_data.snapshots import (
     NoSuchSnapshot,
@@ -28,9 +26,16 @@ from credit_risk.training_data.snapshots import (
     latest_snapshot,
     make,
     pick,
-    read,
 )
 from tests.support.batches import at_once
+from tests.support.german_credit import (
+    NAMES,
+    Validator,
+    data_hash,
+    read_snapshot,
+    read_training,
+    split,
+)
 from tests.support.outcomes import text
 
 NOW = datetime(2026, 7, 15, 12, tzinfo=UTC)
@@ -157,7 +162,7 @@ def test_a_snapshot_is_base_and_accepted_clients_and_never_written_twice(log, bl
     assert manifest["sha256"] == snapshot.sha256
     assert manifest["cursor"] == 2
 
-    train, test = read(blobs, snapshot)
+    train, test = read_snapshot(blobs, snapshot)
     base_train, base_test = split(base)
     pd.testing.assert_frame_equal(
         train[:800].reset_index(drop=True), base_train.reset_index(drop=True)
@@ -203,7 +208,7 @@ def test_client_equal_to_a_base_row_joins_its_part(log, blobs, base):
     ids = decide(log, datetime(2018, 1, 10, tzinfo=UTC), same)
     tell(log, ids, "repaid")
     snapshot, _ = make(log, blobs, base, DATA, 12)
-    train, test = read(blobs, snapshot)
+    train, test = read_snapshot(blobs, snapshot)
     assert (len(train), len(test)) == (950, 350)
     assert not set(map(tuple, train[list(NAMES)].to_numpy())) & set(
         map(tuple, test[list(NAMES)].to_numpy())
@@ -218,7 +223,7 @@ def test_missing_protected_attributes_stay_missing(log, blobs, base):
     )
     tell(log, ids, "repaid")
     snapshot, _ = make(log, blobs, base, DATA, 12)
-    everyone = pd.concat(read(blobs, snapshot)).sort_index()
+    everyone = pd.concat(read_snapshot(blobs, snapshot)).sort_index()
     assert everyone["age"].isna().sum() == everyone["personal_status"].isna().sum() == 2
 
 
@@ -266,13 +271,13 @@ def test_lost_or_changed_snapshot_is_written_again(log, blobs, base, history):
     snapshot, _ = make(log, blobs, base, DATA, 12)
     blobs.put(snapshot.name, blobs.get(snapshot.name).replace(b",good,", b",bad,"), overwrite=True)
     with pytest.raises(NoSuchSnapshot, match="has been changed"):
-        read(blobs, snapshot)
+        read_snapshot(blobs, snapshot)
     assert make(log, blobs, base, DATA, 12)[1]
     blobs.delete(snapshot.name)
     with pytest.raises(NoSuchSnapshot, match="not in the bucket"):
-        read(blobs, snapshot)
+        read_snapshot(blobs, snapshot)
     assert make(log, blobs, base, DATA, 12)[1]
-    assert len(read(blobs, snapshot)[0]) >= 800
+    assert len(read_snapshot(blobs, snapshot)[0]) >= 800
 
 
 @pytest.fixture

@@ -9,15 +9,22 @@ import numpy as np
 import pytest
 import skops.io
 
-from credit_risk.schema.attributes import ATTRIBUTES, BAD, NAMES, SCORED, SCORED_COLUMNS
-from credit_risk.schema.codec import encode
+from credit_risk.schema.attributes import BAD
 from credit_risk.scoring._numba import BLOCK, _compiled, add_up
 from credit_risk.scoring.ensemble import MANY_ROWS
 from credit_risk.scoring.model import DEFAULT_PARAMS, TRUSTED, CreditScorer
 from credit_risk.scoring.table_scorer import Kernel, UnsupportedModel
 from credit_risk.scoring.tree_text import parse, write
 from credit_risk.scoring.trees import MAX_TREES, binned, grow, merge
-from credit_risk.training_data.data import read_training
+from tests.support.german_credit import (
+    ATTRIBUTES,
+    GERMAN_CREDIT,
+    NAMES,
+    SCORED,
+    SCORED_COLUMNS,
+    encode,
+    read_training,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +37,7 @@ def codes_and_bad():
 def texts(codes_and_bad):
     codes, bad = codes_and_bad
     inputs = codes[:, SCORED_COLUMNS]
-    data = binned(inputs, bad)
+    data = binned(inputs, GERMAN_CREDIT, bad)
 
     def grown(rounds=60, seed=0, **params):
         return grow(data, DEFAULT_PARAMS | {"learning_rate": 0.1} | params, rounds, seed)
@@ -102,9 +109,9 @@ def edges(trees, n, seed=0):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_and_contributions_equal_lightgbms(texts, codes_and_bad, kind):
-    booster, trees = lgb.Booster(model_str=texts[kind]), parse(texts[kind])
-    written = lgb.Booster(model_str=write(trees))
-    kernel = Kernel(trees)
+    booster, trees = lgb.Booster(model_str=texts[kind]), parse(texts[kind], SCORED)
+    written = lgb.Booster(model_str=write(trees, SCORED))
+    kernel = Kernel(trees, GERMAN_CREDIT)
     kernel.check(booster)
     for codes in (codes_and_bad[0], edges(trees, 3 * BLOCK + 17)):
         inputs = codes[:, SCORED_COLUMNS]
@@ -124,7 +131,7 @@ def test_scores_and_contributions_equal_lightgbms(texts, codes_and_bad, kind):
 
 
 def test_sample_models_have_the_intended_features(texts):
-    trees = {kind: parse(text) for kind, text in texts.items()}
+    trees = {kind: parse(text, SCORED) for kind, text in texts.items()}
     assert {len(tree.value) for tree in trees["stumps"]} == {2}
     assert {len(tree.value) for tree in trees["no split"]} == {1}
     assert {len(tree.value) for tree in trees["some without split"]} == {1, 8}
@@ -133,12 +140,12 @@ def test_sample_models_have_the_intended_features(texts):
     assert missing["8 leaves"] == {2}
     assert missing["missing"] >= {8, 10}
     assert missing["0 missing"] >= {4, 6}
-    first = Kernel(trees["fine bins"])._splits.first
+    first = Kernel(trees["fine bins"], GERMAN_CREDIT)._splits.first
     assert np.diff(first).max() > 20
 
 
 def test_scores_of_many_rows_equal_those_of_few(texts, codes_and_bad):
-    kernel = Kernel(parse(texts["five"]))
+    kernel = Kernel(parse(texts["five"], SCORED), GERMAN_CREDIT)
     codes = np.random.default_rng(0).permutation(np.tile(codes_and_bad[0], (70, 1)))
     for score in (kernel.scores, kernel.contributions):
         np.testing.assert_array_equal(
@@ -147,13 +154,13 @@ def test_scores_of_many_rows_equal_those_of_few(texts, codes_and_bad):
 
 
 def test_scores_of_no_rows_are_empty(texts):
-    kernel = Kernel(parse(texts["stumps"]))
+    kernel = Kernel(parse(texts["stumps"], SCORED), GERMAN_CREDIT)
     assert kernel.scores(np.empty((0, 20))).shape == (0,)
     assert kernel.contributions(np.empty((0, 20))).shape == (0, 18)
 
 
 def test_kernel_is_not_recompiled_for_other_arrays(texts, codes_and_bad):
-    kernel, codes = Kernel(parse(texts["five"])), codes_and_bad[0]
+    kernel, codes = Kernel(parse(texts["five"], SCORED), GERMAN_CREDIT), codes_and_bad[0]
     expected = kernel.scores(codes)
     fixed = codes.copy()
     fixed.flags.writeable = False
@@ -235,8 +242,10 @@ def test_lightgbm_scores_where_compiled_code_cannot_be_stored(
 
 
 def test_contributions_that_differ_from_lightgbms_are_refused(texts):
-    booster, trees = lgb.Booster(model_str=texts["stumps"]), parse(texts["stumps"])
-    kernel = Kernel([trees[0]._replace(leaf_count=trees[0].leaf_count[::-1]), *trees[1:]])
+    booster, trees = lgb.Booster(model_str=texts["stumps"]), parse(texts["stumps"], SCORED)
+    kernel = Kernel(
+        [trees[0]._replace(leaf_count=trees[0].leaf_count[::-1]), *trees[1:]], GERMAN_CREDIT
+    )
     with pytest.raises(UnsupportedModel, match="contributions"):
         kernel.check(booster)
 
@@ -245,7 +254,10 @@ def test_contributions_that_differ_from_lightgbms_are_refused(texts):
 def test_kernel_is_ten_times_as_fast_as_lightgbm(texts, codes_and_bad):
     codes = np.tile(codes_and_bad[0], (200, 1))
     inputs = codes[:, SCORED_COLUMNS]
-    booster, kernel = lgb.Booster(model_str=texts["most"]), Kernel(parse(texts["most"]))
+    booster, kernel = (
+        lgb.Booster(model_str=texts["most"]),
+        Kernel(parse(texts["most"], SCORED), GERMAN_CREDIT),
+    )
     kernel.check(booster)
     start = time.perf_counter()
     booster.predict(inputs)

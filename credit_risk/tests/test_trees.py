@@ -9,12 +9,18 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from credit_risk.schema.attributes import BAD, SCORED, SCORED_COLUMNS
-from credit_risk.schema.codec import encode
+from credit_risk.schema.attributes import BAD
 from credit_risk.scoring.model import DEFAULT_PARAMS
 from credit_risk.scoring.tree_text import parse, write
-from credit_risk.scoring.trees import MAX_TREES, MONOTONE, binned, grow, merge, path
-from credit_risk.training_data.data import read_training
+from credit_risk.scoring.trees import MAX_TREES, binned, grow, merge, path
+from tests.support.german_credit import (
+    GERMAN_CREDIT,
+    MONOTONE,
+    SCORED,
+    SCORED_COLUMNS,
+    encode,
+    read_training,
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +32,7 @@ def inputs_and_bad():
 @pytest.fixture(scope="module")
 def boosters(inputs_and_bad):
     inputs, bad = inputs_and_bad
-    data = binned(inputs, bad)
+    data = binned(inputs, GERMAN_CREDIT, bad)
     return [
         grow(
             data,
@@ -69,8 +75,10 @@ def test_merging_one_booster_leaves_it_unchanged(boosters):
 
 def test_path_equals_trees_grown_to_each_number(inputs_and_bad):
     inputs, bad = inputs_and_bad
-    data = binned(inputs[:700], bad[:700])
-    found = path(data, binned(inputs[700:], reference=data), DEFAULT_PARAMS, (5, 30), seed=3)
+    data = binned(inputs[:700], GERMAN_CREDIT, bad[:700])
+    found = path(
+        data, binned(inputs[700:], GERMAN_CREDIT, reference=data), DEFAULT_PARAMS, (5, 30), seed=3
+    )
     for rounds, risks in zip((5, 30), found, strict=True):
         np.testing.assert_array_equal(
             risks, grow(data, DEFAULT_PARAMS, rounds, seed=3).predict(inputs[700:])
@@ -81,7 +89,10 @@ def test_path_equals_trees_grown_to_each_number(inputs_and_bad):
 def test_monotone_trees_keep_to_each_direction(inputs_and_bad, name):
     inputs, bad = inputs_and_bad
     booster = grow(
-        binned(inputs, bad), DEFAULT_PARAMS | {"monotone": True, "learning_rate": 0.2}, 100, seed=0
+        binned(inputs, GERMAN_CREDIT, bad),
+        DEFAULT_PARAMS | {"monotone": True, "learning_rate": 0.2},
+        100,
+        seed=0,
     )
     column = SCORED.index(name)
     risks = []
@@ -95,14 +106,14 @@ def test_monotone_trees_keep_to_each_direction(inputs_and_bad, name):
 
 
 def test_each_booster_has_its_own_seed(inputs_and_bad):
-    data = binned(*inputs_and_bad)
+    data = binned(inputs_and_bad[0], GERMAN_CREDIT, inputs_and_bad[1])
     one, two, again = (grow(data, DEFAULT_PARAMS, 5, seed).model_to_string() for seed in (1, 2, 1))
     assert one == again
     assert one != two
 
 
 def test_too_many_trees_or_leaves_are_refused(inputs_and_bad):
-    data = binned(*inputs_and_bad)
+    data = binned(inputs_and_bad[0], GERMAN_CREDIT, inputs_and_bad[1])
     small = DEFAULT_PARAMS | {"num_leaves": 2}
     with pytest.raises(ValueError, match="1260 trees in all"):
         merge([grow(data, small, 420, seed) for seed in range(3)])
@@ -243,29 +254,29 @@ def test_text_that_lightgbm_would_not_write_is_refused(text, change):
     changed = change(text)
     assert changed != text
     with pytest.raises(ValueError, match=r".") as refused:
-        parse(changed)
+        parse(changed, SCORED)
     assert len(str(refused.value)) < 200
 
 
 def test_written_trees_are_read_back_unchanged(text):
-    trees = parse(text)
-    assert parse(lgb.Booster(model_str=write(trees)).model_to_string()) == trees
+    trees = parse(text, SCORED)
+    assert parse(lgb.Booster(model_str=write(trees, SCORED)).model_to_string(), SCORED) == trees
 
 
 AGREE = """
 import sys
 import lightgbm as lgb
 import numpy as np
-from credit_risk.schema.attributes import NAMES, SCORED_COLUMNS
 from credit_risk.scoring.table_scorer import Kernel
 from credit_risk.scoring.tree_text import parse, write
+from tests.support.german_credit import GERMAN_CREDIT, NAMES, SCORED, SCORED_COLUMNS
 
 codes = np.random.default_rng(0).integers(0, 60, (200, len(NAMES))).astype(float)
 texts = sys.stdin.read().split("\\1")
 for text in texts:
-    trees = parse(text)
-    booster = lgb.Booster(model_str=write(trees))
-    kernel = Kernel(trees)
+    trees = parse(text, SCORED)
+    booster = lgb.Booster(model_str=write(trees, SCORED))
+    kernel = Kernel(trees, GERMAN_CREDIT)
     expected = booster.predict(codes[:, SCORED_COLUMNS], raw_score=True)
     np.testing.assert_array_equal(kernel.scores(codes), expected)
 print(len(texts))
@@ -275,7 +286,7 @@ print(len(texts))
 def test_changed_byte_is_refused_or_lightgbm_scores_the_same(boosters):
     """Where the text is taken, LightGBM reads it in a process of its own, which ends well."""
     text = merge([boosters[0], boosters[2]])
-    text = lgb.Booster(model_str=write(parse(text)[:30])).model_to_string()
+    text = lgb.Booster(model_str=write(parse(text, SCORED)[:30], SCORED)).model_to_string()
     chance = random.Random(0)
     taken = []
     for _ in range(1500):
@@ -285,7 +296,7 @@ def test_changed_byte_is_refused_or_lightgbm_scores_the_same(boosters):
             changed[at] = chance.choice([chance.randrange(128), *b"0123456789 -.e\n="])
         changed = changed.decode()
         try:
-            parse(changed)
+            parse(changed, SCORED)
         except ValueError:
             continue
         taken.append(changed)

@@ -16,10 +16,10 @@ import skops.io
 
 from credit_risk.registry import trial
 from credit_risk.registry.trial import read_reference, try_scorer
-from credit_risk.schema.attributes import LABEL, NAMES
+from credit_risk.schema.attributes import LABEL
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import ModelRefused
-from credit_risk.training_data.data import read_training
+from tests.support.german_credit import GERMAN_CREDIT, NAMES, read_training
 
 
 @pytest.fixture(scope="module")
@@ -138,16 +138,16 @@ def parquet(frame):
 def test_a_reference_is_read_as_it_was_stored(reference):
     data = parquet(reference.assign(age=np.nan, note="x"))
     expected = pd.read_parquet(io.BytesIO(data)).drop(columns="note")
-    pd.testing.assert_frame_equal(read_reference(data), expected)
-    found = read_reference(data)
+    pd.testing.assert_frame_equal(read_reference(data, GERMAN_CREDIT), expected)
+    found = read_reference(data, GERMAN_CREDIT)
     found["risk"] = 0.5  # which is nobody else's
-    pd.testing.assert_frame_equal(read_reference(data), expected)
+    pd.testing.assert_frame_equal(read_reference(data, GERMAN_CREDIT), expected)
 
 
 def refused(data):
     """Return why a reference is refused; in this process, to be quick."""
     with pytest.raises((ValueError, pa.ArrowException)) as error:
-        trial._reference(data)
+        trial._reference(GERMAN_CREDIT.text.encode() + b"\n" + data)
     return str(error.value)
 
 
@@ -180,9 +180,9 @@ def test_a_reference_that_would_take_all_memory_is_refused():
     data = lying(30, 60_000_000)
     assert len(data) < 1_000_000
     with pytest.raises(ModelRefused, match="the reference was tried out"):
-        read_reference(data)
+        read_reference(data, GERMAN_CREDIT)
     with pytest.raises(ModelRefused, match="more than"):
-        read_reference(b"\0" * (trial.MAX_REFERENCE_BYTES + 1))
+        read_reference(b"\0" * (trial.MAX_REFERENCE_BYTES + 1), GERMAN_CREDIT)
 
 
 def test_trial_works_on_a_platform_without_limits(scorer, tmp_path):

@@ -6,13 +6,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_risk.schema.attributes import ATTRIBUTES, NAMES, PROTECTED, SCORED
-from credit_risk.schema.codec import codes_of, decode, encode
 from credit_risk.schema.domain import Domain
 from credit_risk.schema.faults import InvalidApplications, MalformedFile
-from credit_risk.schema.json_schema import json_schema
-from credit_risk.schema.validation import Validator
 from tests.support.clients import CLIENT, as_csv
+from tests.support.german_credit import (
+    ATTRIBUTES,
+    GERMAN_CREDIT,
+    NAMES,
+    PROTECTED,
+    SCORED,
+    Validator,
+    codes_of,
+    decode,
+    encode,
+)
+from tests.support.german_credit import application_schema as json_schema
 
 
 def only_fault(applications):
@@ -252,7 +260,8 @@ def test_ignored_columns_are_handed_back_for_the_valid_rows():
 
 def test_training_domain_warns_about_numbers_and_rejects_unseen_categories():
     domain = Domain.of(
-        Validator().rows([CLIENT, CLIENT | {"duration": 48, "purpose": "repairs"}]).codes
+        Validator().rows([CLIENT, CLIENT | {"duration": 48, "purpose": "repairs"}]).codes,
+        GERMAN_CREDIT,
     )
     assert Domain.from_dict(json.loads(json.dumps(domain.as_dict()))) == domain
     for check in (

@@ -20,6 +20,7 @@ from credit_risk.decision_log.proof.seal import seal
 from credit_risk.decision_log.proof.verify import verify
 from credit_risk.storage.blobs import BlobExists
 from tests.support.batches import batch, without_guard
+from tests.support.german_credit import GERMAN_CREDIT
 
 INLINE, DOCUMENTS, PARQUET = range(3)
 
@@ -189,7 +190,7 @@ def test_record_among_the_old_ones_is_found_after_the_seal(filled, hash):
 def test_what_others_write_during_a_verification_is_no_damage(filled, monkeypatch):
     """Whatever is read, others begin a chain, append an event and erase in between."""
     find = type(filled._documents).find
-    other = DecisionLog(filled.storage.documents, filled.storage.blobs)
+    other = DecisionLog(filled.storage.documents, filled.storage.blobs, GERMAN_CREDIT)
     writing, left = [], list(range(30))
 
     def busy(documents, *arguments, **options):
@@ -197,7 +198,9 @@ def test_what_others_write_during_a_verification_is_no_damage(filled, monkeypatc
         if left and not writing:
             left.pop()
             writing.append(True)
-            DecisionLog(other.storage.documents, other.storage.blobs).commit(batch(1))
+            DecisionLog(other.storage.documents, other.storage.blobs, GERMAN_CREDIT).commit(
+                batch(1)
+            )
             other.append_event("override", "x-9")
             writing.clear()
         return iter(found)

@@ -1,7 +1,6 @@
 """The training data: reading and checking them, splitting them, identifying clients.
 
-Any CSV with the columns of `credit_risk.schema.attributes` and a `class` will do, from a path or a
-bucket.
+Any CSV with the columns of a data set's definition will do, from a path or a bucket.
 """
 
 import hashlib
@@ -15,8 +14,9 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from credit_risk.schema.applications import Applications
-from credit_risk.schema.attributes import BAD, GOOD, LABEL, NAMES
+from credit_risk.schema.attributes import BAD, GOOD, LABEL
 from credit_risk.schema.codec import decode
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.faults import InvalidApplications, InvalidValue, MalformedFile, RowError
 from credit_risk.schema.sheets.csv_table import CsvTable
 from credit_risk.schema.validation import Validator
@@ -32,7 +32,7 @@ MIN_PER_CLASS = 20
 
 
 def read_training(
-    source: str | Path, report: Callable[[str], object] | None = None
+    source: str | Path, dataset: Dataset, report: Callable[[str], object] | None = None
 ) -> pd.DataFrame:
     """Return the labelled clients of a CSV.
 
@@ -41,14 +41,16 @@ def read_training(
     source : str or Path
         A path, or `gs://BUCKET/NAME`. `Validator.csv` describes the forms that a CSV may have.
         Columns that are not part of an application are left out.
+    dataset : Dataset
+        What an application is.
     report : callable, optional
         Called with a sentence for each value form that was converted, and each column left out.
 
     Returns
     -------
-    DataFrame of shape (n, 21)
-        The 20 attributes in the schema's order, then `class`, as text and int64; `NaN` where a
-        protected attribute is absent.
+    DataFrame of shape (n, n_attributes + 1)
+        The attributes in the definition's order, then `class`, as text, int64 and float64; `NaN`
+        where a value is absent.
 
     Raises
     ------
@@ -59,11 +61,11 @@ def read_training(
         names the file, line and column, and what would be valid.
     """
     source = str(source)
-    return parse_training(_read(source), source, report)
+    return parse_training(_read(source), source, dataset, report)
 
 
 def parse_training(
-    data: bytes, source: str, report: Callable[[str], object] | None = None
+    data: bytes, source: str, dataset: Dataset, report: Callable[[str], object] | None = None
 ) -> pd.DataFrame:
     """Return the labelled clients of a CSV in memory; see `read_training`.
 
@@ -73,15 +75,17 @@ def parse_training(
         The CSV.
     source : str
         Its name in messages.
+    dataset : Dataset
+        What an application is.
     report : callable, optional
         See `read_training`.
     """
     try:
-        applications = Validator(labelled=True).csv(data)
+        applications = Validator(dataset, labelled=True).csv(data)
     except MalformedFile as error:
         raise InvalidApplications([RowError(None, None, None, str(error))], source) from None
 
-    if faults := applications.faults or _label_faults(applications, data):
+    if faults := applications.faults or _label_faults(applications, data, dataset):
         raise InvalidApplications(faults, source, applications.reasons)
 
     if report is not None:
@@ -90,21 +94,23 @@ def parse_training(
 
     columns = [
         c.cast(pa.string()) if pa.types.is_dictionary(c.type) else c
-        for c in decode(applications.codes).columns
+        for c in decode(applications.codes, dataset).columns
     ]
-    frame: pd.DataFrame = pa.table(columns, names=list(NAMES)).to_pandas()
+    frame: pd.DataFrame = pa.table(columns, names=list(dataset.names)).to_pandas()
     frame[LABEL] = applications.label
 
     return frame
 
 
-def split(frame: pd.DataFrame, seed: int = SPLIT_SEED) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split(
+    frame: pd.DataFrame, dataset: Dataset, seed: int = SPLIT_SEED
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return (train, test), where test is a fifth of the clients of each class, drawn at random.
 
     Rows with equal inputs are one client, whatever their class, and go to the same part. Both parts
     keep the order and the index of `frame`; the same frame and seed give the same split.
     """
-    clients = client_numbers(frame)
+    clients = client_numbers(frame, dataset)
     first = first_rows(clients)
     labels = frame[LABEL].to_numpy()[first]
 
@@ -114,12 +120,12 @@ def split(frame: pd.DataFrame, seed: int = SPLIT_SEED) -> tuple[pd.DataFrame, pd
     return frame[~in_test], frame[in_test]
 
 
-def client_numbers(frame: pd.DataFrame) -> NDArray[np.intp]:
+def client_numbers(frame: pd.DataFrame, dataset: Dataset) -> NDArray[np.intp]:
     """Return a client number for each row, shape (n,).
 
-    Rows have the same number if their 20 attributes are equal, including absent ones.
+    Rows have the same number if all their attributes are equal, including absent ones.
     """
-    numbers = frame.groupby(list(NAMES), sort=False, dropna=False).ngroup()
+    numbers = frame.groupby(list(dataset.names), sort=False, dropna=False).ngroup()
     return np.asarray(numbers, dtype=np.intp)
 
 
@@ -128,18 +134,18 @@ def first_rows(clients: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.sort(np.unique(clients, return_index=True)[1])
 
 
-def n_repeated(frame: pd.DataFrame) -> int:
+def n_repeated(frame: pd.DataFrame, dataset: Dataset) -> int:
     """Return how many rows have the inputs of an earlier row."""
-    return len(frame) - len(first_rows(client_numbers(frame)))
+    return len(frame) - len(first_rows(client_numbers(frame, dataset)))
 
 
-def data_hash(frame: pd.DataFrame) -> str:
+def data_hash(frame: pd.DataFrame, dataset: Dataset) -> str:
     """Return the SHA-256 of the rows, in their order, as a plain CSV.
 
-    The CSV holds the 20 attributes and `class`. The index, the order of the columns and any further
+    The CSV holds the attributes and `class`. The index, the order of the columns and any further
     columns do not matter.
     """
-    text = frame[[*NAMES, LABEL]].to_csv(index=False, lineterminator="\n")
+    text = frame[[*dataset.names, LABEL]].to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -154,12 +160,13 @@ def _read(source: str) -> bytes:
     return Path(source).read_bytes()
 
 
-def _label_faults(applications: Applications, data: bytes) -> list[RowError]:
+def _label_faults(applications: Applications, data: bytes, dataset: Dataset) -> list[RowError]:
     """Return what is wrong with the classes of applications that are valid otherwise."""
-    classes = [GOOD, BAD]
+    target = dataset.target
+    classes = [*target.good, *target.bad]
     if not any(applications.label):
         text = (
-            f"column {LABEL!r} is missing or empty; "
+            f"column {target.column!r} is missing or empty; "
             f"a model learns from clients known to be {GOOD} or {BAD}"
         )
         return [RowError(None, LABEL, None, text, classes)]
@@ -167,16 +174,18 @@ def _label_faults(applications: Applications, data: bytes) -> list[RowError]:
     labelled = zip(applications.rows, applications.label, strict=True)
     rows = [int(row) for row, label in labelled if label is None]
     if rows:
-        lines = CsvTable(data, (*NAMES, LABEL)).lines(rows)
-        text = f"{LABEL} has no value; write {GOOD} or {BAD}, or leave the client out"
+        lines = CsvTable(data, dataset.headers).lines(rows)
+        either = " or ".join(classes)
+        text = f"{target.column} has no value; write {either}, or leave the client out"
         error = InvalidValue("missing", text, classes)
         return [RowError.of(row, LABEL, None, error, f"line {lines[row]}") for row in rows]
 
-    clients = client_numbers(pd.DataFrame(applications.codes, columns=list(NAMES)))
+    frame = pd.DataFrame(applications.codes, columns=list(dataset.names))
+    clients = client_numbers(frame, dataset)
     labels = [applications.label[row] for row in first_rows(clients)]
 
     faults = []
-    for label in classes:
+    for label in (GOOD, BAD):
         n = labels.count(label)
         if n < MIN_PER_CLASS:
             text = (

@@ -3,9 +3,9 @@
 A default is reported when it happens, a repayment at the end of the loan. Outcomes that are used as
 they come in include the defaults of many loans whose repayments are still ahead, so a model would
 learn from too many bad clients. Therefore neither kind of outcome counts before the client is due.
-That is a number of months (a setting) after the end of the month of the decision, and not before
-the loan's own term is over. So clients of the same month and term are included at the same age,
-which depends on what was asked for and when, never on how the loan went.
+That is a number of months (a setting) after the end of the month of the decision, and, where the
+data set has a term, not before that is over. So clients of the same month and term are included at
+the same age, which depends on what was asked for and when, never on how the loan went.
 
 Clients who become due in the same month are a cohort, and are included together: when at most a
 tenth of them has no outcome yet, because late reports may be mostly of one kind; or, `PATIENCE`
@@ -19,12 +19,14 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED
-from credit_risk.decision_log.outcomes import OUTCOME_SCHEMA, read_outcomes
+from credit_risk.decision_log.outcomes import outcome_schema, read_outcomes
 from credit_risk.months import month_name, month_of, month_start
-from credit_risk.schema.attributes import GREEN
+from credit_risk.schema.attributes import GREEN, Floats
+from credit_risk.schema.dataset import Dataset
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Share of a cohort that may be without an outcome.
@@ -72,7 +74,7 @@ class Matured:
     Attributes
     ----------
     rows : Table
-        Their rows, with the columns of `OUTCOME_SCHEMA`, ordered by id. Each has an outcome.
+        Their rows, with the columns of `outcome_schema`, ordered by id. Each has an outcome.
     cohorts : list of Cohort
         All cohorts that are due, including those that are not used yet.
     """
@@ -101,11 +103,12 @@ def matured(
         When the decision log is.
     """
     today = month_of(now or datetime.now(UTC))
-    tables, dues = [OUTCOME_SCHEMA.empty_table()], [np.empty(0, np.int64)]
+    tables = [outcome_schema(log.dataset).empty_table()]
+    dues = [np.empty(0, np.int64)]
 
     for month in _months(log, until=today - months):
         accepted = _accepted(log, month)
-        due = month + 1 + np.maximum(accepted["duration"].to_numpy(), months)
+        due = month + 1 + np.maximum(_terms(accepted, log.dataset), months)
         is_due = due <= today
         rows = accepted.filter(pa.array(is_due))
         tables.append(rows)
@@ -119,6 +122,14 @@ def matured(
         )
 
     return _settled(pa.concat_tables(tables), np.concatenate(dues), today)
+
+
+def _terms(rows: pa.Table, dataset: Dataset) -> NDArray[np.int64]:
+    """Return the whole months that loans run; 0 where that is unknown."""
+    if not dataset.term:
+        return np.zeros(len(rows), np.int64)
+    terms: Floats = rows[dataset.term].cast(pa.float64()).fill_null(0.0).to_numpy()
+    return np.ceil(terms).astype(np.int64)
 
 
 def _settled(rows: pa.Table, due: np.ndarray, today: int) -> Matured:

@@ -22,7 +22,8 @@ import pandas as pd
 from credit_risk.decision_log.chains.numbered import Conflict, attempts
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED
-from credit_risk.schema.attributes import ATTRIBUTES, BAD, GOOD, LABEL, NAMES
+from credit_risk.schema.attributes import BAD, GOOD, LABEL
+from credit_risk.schema.dataset import Dataset
 from credit_risk.storage.blobs import BlobMissing, Blobs
 from credit_risk.training_data.data import TEST_SHARE, data_hash, parse_training, split
 from credit_risk.training_data.outcome_maturation import Matured, Report, matured
@@ -35,7 +36,6 @@ TRAIN = "train"
 TEST = "test"
 ID = "decision_id"
 PART = "part"
-NUMBERS = [a.name for a in ATTRIBUTES if a.kind == "number"]
 
 
 class NoSuchSnapshot(LookupError):
@@ -140,9 +140,10 @@ def make(
     if not len(found.rows) and before is None:
         return None, False
 
-    clients = _joined(base, found)
+    clients = _joined(base, found, log.dataset, report)
     data = clients.to_csv(index=False, lineterminator="\n").encode()
-    snapshot = _manifest(data, clients, base, source, months, cursor)
+    base_sha256 = data_hash(base, log.dataset)
+    snapshot = _manifest(data, clients, source, base_sha256, len(base), months, cursor)
     if before and before.sha256 == snapshot.sha256 and _is_intact(blobs, before):
         return before, False
 
@@ -195,8 +196,8 @@ def pick(log: DecisionLog, which: str, base_sha256: str) -> Snapshot | None:
     return Snapshot(**found[-1]["manifest"])
 
 
-def read(blobs: Blobs, snapshot: Snapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return (train, test) of a snapshot, the 20 attributes and `class`.
+def read(blobs: Blobs, snapshot: Snapshot, dataset: Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return (train, test) of a snapshot, the attributes and `class`.
 
     Raises
     ------
@@ -204,7 +205,7 @@ def read(blobs: Blobs, snapshot: Snapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
         When it is gone, or no longer what was written.
     """
     data = _data(blobs, snapshot.sha256)
-    clients = parse_training(data, snapshot.name)
+    clients = parse_training(data, snapshot.name, _as_written(dataset))
     test = _column(data, PART) == TEST
 
     return clients[~test], clients[test]
@@ -213,6 +214,14 @@ def read(blobs: Blobs, snapshot: Snapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
 def decision_ids(blobs: Blobs, sha256: str) -> set[str]:
     """Return the ids of the decisions on a snapshot's accepted clients; raises what `read` does."""
     return set(_column(_data(blobs, sha256), ID)) - {""}
+
+
+def _as_written(dataset: Dataset) -> Dataset:
+    """Return the data set with the decimal mark that snapshots have, unlike some files."""
+    words = dataset.model_dump()
+    for attribute in words["attributes"]:
+        attribute["decimal_mark"] = "."
+    return Dataset.model_validate(words)
 
 
 def _data(blobs: Blobs, sha256: str) -> bytes:
@@ -239,25 +248,37 @@ def _name(sha256: str) -> str:
     return f"{SNAPSHOT}/{sha256}.csv"
 
 
-def _joined(base: pd.DataFrame, found: Matured) -> pd.DataFrame:
+def _joined(base: pd.DataFrame, found: Matured, dataset: Dataset, report: Report) -> pd.DataFrame:
     """Return base data and accepted clients, each with its decision, if any, and its part."""
-    rows = found.rows.to_pandas()
+    rows = _complete(found.rows.to_pandas(), dataset, report)
     labels = [BAD if outcome == DEFAULTED else GOOD for outcome in rows["outcome"]]
-    funded = rows[list(NAMES)].assign(**{LABEL: labels, ID: rows["id"]})
+    funded = _plain(rows[list(dataset.names)], dataset)
+    funded[LABEL], funded[ID] = labels, rows["id"]
 
-    whole = pd.concat([_plain(base).assign(**{ID: ""}), _plain(funded)], ignore_index=True)
-    return whole.assign(**{PART: _parts(base, whole)})[[*NAMES, LABEL, ID, PART]]
+    whole = pd.concat([_plain(base, dataset).assign(**{ID: ""}), funded], ignore_index=True)
+    whole[PART] = _parts(base, whole, dataset)
+    return whole[[*dataset.names, LABEL, ID, PART]]
 
 
-def _plain(clients: pd.DataFrame) -> pd.DataFrame:
+def _complete(rows: pd.DataFrame, dataset: Dataset, report: Report) -> pd.DataFrame:
+    """Return the rows without those of an earlier definition that lack what is needed now."""
+    needed = [a.name for a in dataset.attributes if not a.may_be_absent]
+    is_complete = rows[needed].notna().all(axis=1)
+    if n := int((~is_complete).sum()):
+        report(f"{n:,} clients left out: an earlier definition did not ask for all that is needed")
+    return rows[is_complete]
+
+
+def _plain(clients: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     """Return clients whose numbers are written the same whether or not some are missing."""
-    return clients.astype(dict.fromkeys(NUMBERS, "Int64"))
+    numbers = [a for a in dataset.attributes if not a.categories]
+    return clients.astype({a.name: "Float64" if a.decimals else "Int64" for a in numbers})
 
 
-def _parts(base: pd.DataFrame, whole: pd.DataFrame) -> list[str]:
+def _parts(base: pd.DataFrame, whole: pd.DataFrame, dataset: Dataset) -> list[str]:
     """Return the part of each row; the base rows come first."""
-    keys = _keys(whole)
-    _, test = split(base)
+    keys = _keys(whole, dataset)
+    _, test = split(base, dataset)
     base_parts = [TEST if in_test else TRAIN for in_test in base.index.isin(test.index)]
 
     known = dict(zip(keys, base_parts, strict=False))
@@ -266,9 +287,10 @@ def _parts(base: pd.DataFrame, whole: pd.DataFrame) -> list[str]:
     return base_parts + funded_parts
 
 
-def _keys(clients: pd.DataFrame) -> list[str]:
+def _keys(clients: pd.DataFrame, dataset: Dataset) -> list[str]:
     """Return a hash of each row's inputs."""
-    lines = clients[list(NAMES)].to_csv(index=False, header=False, lineterminator="\n").splitlines()
+    inputs = clients[list(dataset.names)]
+    lines = inputs.to_csv(index=False, header=False, lineterminator="\n").splitlines()
     return [hashlib.sha256(line.encode()).hexdigest() for line in lines]
 
 
@@ -278,7 +300,13 @@ def _drawn(key: str) -> str:
 
 
 def _manifest(
-    data: bytes, clients: pd.DataFrame, base: pd.DataFrame, source: str, months: int, cursor: int
+    data: bytes,
+    clients: pd.DataFrame,
+    source: str,
+    base_sha256: str,
+    n_base: int,
+    months: int,
+    cursor: int,
 ) -> Snapshot:
     sha256 = hashlib.sha256(data).hexdigest()
     funded = clients[clients[ID] != ""]
@@ -287,8 +315,8 @@ def _manifest(
         sha256=sha256,
         name=_name(sha256),
         base=source,
-        base_sha256=data_hash(base),
-        n_base=len(base),
+        base_sha256=base_sha256,
+        n_base=n_base,
         n_funded=len(funded),
         n_funded_bad=int((funded[LABEL] == BAD).sum()),
         n_funded_test=int((funded[PART] == TEST).sum()),

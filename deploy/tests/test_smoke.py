@@ -12,13 +12,13 @@ import pytest
 
 from credit_risk import keys
 from credit_risk.scoring.model import CreditScorer
-from credit_risk.training_data.data import read_training
+from tests.support.german_credit import read_training
 from tests.support.processes import free_port
 from tests.support.riskometer import approve_version, register_version, serving
 from tools.paths import ROOT
 
 SMOKE = ROOT / "deploy/scripts/smoke.py"
-SAMPLE = (ROOT / "model_deployment/assets/sample.csv").read_bytes()
+SAMPLE = (ROOT / "data/german_credit/sample.csv").read_bytes()
 
 
 def smoke(*arguments, token=""):

@@ -6,9 +6,10 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.json_schema import json_schema
 from model_deployment.api.operation import Body, Holds, Operation, Schema
-from model_deployment.api.schemas import Problem
+from model_deployment.api.schemas import LoggedDecision, Problem
 from model_deployment.http.problem import CONTENT_TYPE, size_text
 
 VERSION = "1"
@@ -45,7 +46,7 @@ class _Untitled(GenerateJsonSchema):
         return False
 
 
-def document(operations: Sequence[Operation], limit: int) -> dict[str, Any]:
+def document(operations: Sequence[Operation], limit: int, dataset: Dataset) -> dict[str, Any]:
     """Return the description.
 
     Parameters
@@ -53,6 +54,8 @@ def document(operations: Sequence[Operation], limit: int) -> dict[str, Any]:
     operations : sequence of Operation
     limit : int
         Most bytes of a request body.
+    dataset : Dataset
+        What an application is.
     """
     paths: dict[str, Any] = {}
     for operation in operations:
@@ -69,7 +72,7 @@ def document(operations: Sequence[Operation], limit: int) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "security": [{}, {"key": []}],
         "paths": paths,
-        "components": {"schemas": _schemas(operations), "securitySchemes": {"key": key}},
+        "components": {"schemas": _schemas(operations, dataset), "securitySchemes": {"key": key}},
     }
 
 
@@ -134,7 +137,7 @@ def _models(holds: Holds) -> tuple[type[BaseModel], ...]:
     return get_args(holds) or (holds,)
 
 
-def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
+def _schemas(operations: Sequence[Operation], dataset: Dataset) -> dict[str, Any]:
     """Return the schemas of all that comes in and goes out, by name."""
     answers: dict[type[BaseModel], None] = {Problem: None}
     requests: dict[type[BaseModel], None] = {}
@@ -149,5 +152,15 @@ def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     models: list[Any] = [(model, "serialization") for model in answers]
     models += [(model, "validation") for model in requests]
     _, found = models_json_schema(models, ref_template=_REFERENCE, schema_generator=_Untitled)
-    application = {name: value for name, value in json_schema().items() if name != "$schema"}
-    return {"Application": application, **found["$defs"]}
+    application = {name: value for name, value in json_schema(dataset).items() if name != "$schema"}
+    schemas: dict[str, Any] = {"Application": application, **found["$defs"]}
+    _add_inputs(schemas[LoggedDecision.__name__], application, dataset)
+    return schemas
+
+
+def _add_inputs(logged: dict[str, Any], application: dict[str, Any], dataset: Dataset) -> None:
+    """Name the inputs of a logged decision; each may be null, as an earlier definition's."""
+    properties = application["properties"]
+    null = {"type": "null"}
+    logged["properties"] |= {n: {"anyOf": [properties[n], null]} for n in dataset.names}
+    logged["required"] += dataset.names

@@ -4,14 +4,13 @@ Answers on many clients are built as plain dicts, for speed; the tests check the
 models.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from credit_risk.decision_log.batch import Kind as BatchKind
 from credit_risk.decision_log.outcome_file import WORDS
 from credit_risk.decision_log.overrides import MAX_TEXT
-from credit_risk.schema.attributes import ATTRIBUTES, Attribute
 
 Colour = Literal["green", "red"]
 Outcome = Literal[WORDS]  # type: ignore[valid-type]
@@ -36,8 +35,8 @@ class _Answer(BaseModel):
 class Numbers(_Answer):
     """Which numbers are allowed."""
 
-    minimum: int
-    maximum: int
+    minimum: int | float
+    maximum: int | float
     integer: bool
 
 
@@ -194,7 +193,13 @@ class OutcomeEvent(_Answer):
     caller: Caller
 
 
-class _LoggedDecision(_Answer):
+class LoggedDecision(BaseModel):
+    """A decision with its inputs and what followed."""
+
+    # The inputs, by their attributes: those of the definition (`openapi.document` names them), and
+    # of earlier ones.
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
     id: str
     batch: str
     row: Count
@@ -224,20 +229,6 @@ class _LoggedDecision(_Answer):
         description="Null where the version that decided is unavailable."
     )
     what_would_change_it: Change | None
-
-
-def _value(attribute: Attribute) -> Any:
-    value: Any = Literal[attribute.categories] if attribute.categories else int
-    return value | None if attribute.protected else value
-
-
-_INPUTS: dict[str, Any] = {a.name: (_value(a), Field(title=a.label)) for a in ATTRIBUTES}
-LoggedDecision = create_model(
-    "LoggedDecision",
-    __base__=_LoggedDecision,
-    __doc__="A decision with its inputs and what followed.",
-    **_INPUTS,
-)
 
 
 class Model(_Answer):

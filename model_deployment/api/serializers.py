@@ -3,30 +3,32 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow as pa
-
 from credit_risk.decision_log.batch import Batch, decision_schema
+from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcomes import OutcomeImport
+from credit_risk.decision_log.tables import table_of
 from credit_risk.schema.applications import Applications
-from credit_risk.schema.attributes import GREEN, NAMES, RED, Floats
+from credit_risk.schema.attributes import GREEN, RED, Floats, Labels
 from credit_risk.schema.codec import codes_of
+from credit_risk.schema.dataset import Dataset
 from credit_risk.scoring.counterfactual import counterfactual
 from credit_risk.scoring.explanation import NotExplainable
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.reason_codes import Reasons
 from model_deployment.http.problem import Problem
-from model_deployment.scoring.service import REASONS
+from model_deployment.scoring.service import REASONS, Scored
 
 
-def body(batch: Batch, scorer: CreditScorer, extras: frozenset[str]) -> dict[str, Any]:
+def body(scored: Scored, extras: frozenset[str]) -> dict[str, Any]:
     """Return the answer; `extras` is a subset of `REASONS` and `CHANGES`."""
+    batch, scorer, labels = scored
     applications = batch.applications
     found = decisions(batch)
     warnings = list(applications.warnings)
 
     for extra in sorted(extras):
         try:
-            values = explained(scorer, applications.codes, batch.decided.red, extra)
+            values = explained(scorer, applications.codes, batch.decided.red, extra, labels)
         except NotExplainable:
             values = [None] * len(found)
             version = batch.model_version
@@ -113,23 +115,39 @@ def decisions(batch: Batch) -> list[dict[str, Any]]:
     ]
 
 
-def inputs(decision: Mapping[str, Any]) -> Floats:
-    """Return the inputs of a logged decision as codes, shape (1, 20)."""
-    return codes_of(pa.Table.from_pylist([decision], decision_schema(NAMES)))
+def as_decided(decision: dict[str, Any], dataset: Dataset, log: DecisionLog) -> dict[str, Any]:
+    """Return a logged decision by the definition of the version that made it.
+
+    By the stack's, a value that the version saw may be absent: what is a number now may have been a
+    category then.
+    """
+    if dataset.digest == log.dataset.digest:
+        return decision
+    then = DecisionLog(log.storage.documents, log.storage.blobs, dataset)
+    return then.decision(decision["id"]) or decision
 
 
-def explained(scorer: CreditScorer, codes: Floats, red: Any, extra: str) -> list[Any]:
+def inputs(decision: dict[str, Any], dataset: Dataset) -> Floats:
+    """Return the inputs of a logged decision as codes, shape (1, n_attributes)."""
+    return codes_of(table_of([decision], decision_schema(dataset, dataset.names)), dataset)
+
+
+def explained(
+    scorer: CreditScorer, codes: Floats, red: Any, extra: str, labels: Labels
+) -> list[Any]:
     """Return the reasons for decisions, or what would turn the red ones green.
 
     Parameters
     ----------
     scorer : CreditScorer
-    codes : array of shape (n, 20)
+    codes : array of shape (n, n_attributes)
         The inputs of the decisions.
     red : sequence of n bools
         Which of them are red.
     extra : str
         `REASONS`, or `CHANGES`, which are None for a green client.
+    labels : str
+        What people read of a recorded value first.
 
     Raises
     ------
@@ -137,9 +155,9 @@ def explained(scorer: CreditScorer, codes: Floats, red: Any, extra: str) -> list
         When the scorer was fitted without out-of-fold risks.
     """
     if extra == REASONS:
-        return [_reasons(one) for one in scorer.reasons(codes, red)]
+        return [_reasons(one) for one in scorer.reasons(codes, red, labels)]
     clients = zip(codes, red, strict=True)
-    return [_change(scorer, row) if refused else None for row, refused in clients]
+    return [_change(scorer, row, labels) if refused else None for row, refused in clients]
 
 
 def _reasons(found: Reasons) -> dict[str, Any]:
@@ -149,8 +167,8 @@ def _reasons(found: Reasons) -> dict[str, Any]:
     }
 
 
-def _change(scorer: CreditScorer, codes: Floats) -> dict[str, Any]:
-    change = counterfactual(scorer, codes)
+def _change(scorer: CreditScorer, codes: Floats, labels: Labels) -> dict[str, Any]:
+    change = counterfactual(scorer, codes, labels=labels)
     if change is None:
         return {"text": "none found", "attributes": [], "risk": None}
     return {"text": change.text, "attributes": list(change.attributes), "risk": change.risk}

@@ -13,9 +13,9 @@ from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from credit_risk.schema.applications import Applications
-from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES
 from credit_risk.schema.formulas import escape_formulas
 from credit_risk.schema.sheets.csv_table import CsvTable, Data
+from credit_risk.schema.sheets.formats import Formats, Reading
 from model_deployment.files.formats import UploadedFile
 
 WRONG = "what_is_wrong"
@@ -29,7 +29,8 @@ def rejected_rows(sent: UploadedFile, applications: Applications) -> dict[str, s
     """Return the rejected rows of a file in its own format, to be mended there and sent again.
 
     Their values are unchanged, and a last column says what is wrong. Rows that have more or fewer
-    values than the header are left out: which value belongs to which column is not known.
+    values than the header are left out: which value belongs to which column is not known. Of a file
+    without column names, the rows get those of an application, and so its values.
 
     Returns
     -------
@@ -54,7 +55,8 @@ def rejected_rows(sent: UploadedFile, applications: Applications) -> dict[str, s
 
 def _rejected(data: Data, applications: Applications) -> tuple[pa.Table, str]:
     """Return the table of rejected rows, and the separator of the file."""
-    sheet = CsvTable(data, (*NAMES, LABEL, CLIENT_ID))
+    dataset = applications.dataset
+    sheet = CsvTable(data, dataset.headers, formats=Formats(dataset))
     rejected = ~np.isin(sheet.numbers, applications.rows)
 
     wrong: dict[int, list[str]] = {}
@@ -64,12 +66,34 @@ def _rejected(data: Data, applications: Applications) -> tuple[pa.Table, str]:
     texts = ["; ".join(wrong.get(number, [])) for number in sheet.numbers[rejected].tolist()]
 
     columns = sheet.table.filter(pa.array(rejected)).columns
+    if sheet.reading is not None and not sheet.reading.written:
+        columns = _in_our_words(columns, sheet.reading)
+    header = names_in(sheet)
     # A column that says what was wrong with a row before is replaced.
-    kept = [place for place, name in enumerate(sheet.header) if name != WRONG]
-    names = [*(sheet.header[place] for place in kept), WRONG]
+    kept = [place for place, name in enumerate(header) if name != WRONG]
+    names = [*(header[place] for place in kept), WRONG]
     cells = [*(escape_formulas(columns[place]) for place in kept), pa.array(texts, pa.string())]
     table = pa.table(cells, names=escape_formulas(pa.array(names)).to_pylist())
-    return table, sheet.separator
+    # No spreadsheet splits columns at spaces.
+    return table, "," if sheet.separator == " " else sheet.separator
+
+
+def names_in(sheet: CsvTable) -> list[str]:
+    """Return the names of a sheet's columns by which its values are understood again.
+
+    They are the contract's; those of the file where it is in other words, since our names would
+    give its values another meaning.
+    """
+    written = sheet.reading.written if sheet.reading is not None else ()
+    return list(written[: len(sheet.header)]) or sheet.header
+
+
+def _in_our_words(columns: list[pa.ChunkedArray], reading: Reading) -> list[pa.Array]:
+    """Return the columns of a file without names as the definition has them, where it can."""
+    return [
+        pa.array([reading.meant(name, value)[0] for value in column.to_pylist()], pa.string())
+        for name, column in zip(reading.header, columns, strict=True)
+    ]
 
 
 def excel(table: pa.Table, title: str = "Decisions") -> bytes:

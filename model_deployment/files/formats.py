@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from credit_risk.schema.attributes import CLIENT_ID
 from credit_risk.schema.faults import MalformedFile, shown
 from credit_risk.schema.sheets.csv_table import Data
 from credit_risk.schema.spelling.words import named
@@ -90,7 +89,7 @@ class UploadedFile:
         """Whether it is an Excel workbook."""
         return "sheet" in self._read[1]
 
-    def parsed(self, parse: Callable[[Data], _Parsed], names: Collection[str]) -> _Parsed:
+    def parsed(self, parse: Callable[[Data], _Parsed], names: Mapping[str, str]) -> _Parsed:
         """Return the CSV as a parser reads it.
 
         Warnings and refusals say which sheet of a workbook was read.
@@ -99,11 +98,12 @@ class UploadedFile:
         ----------
         parse : callable
             Takes the CSV; may raise `MalformedFile`.
-        names : collection of str
-            Columns that the parser knows; other sheets that have them are named in a warning.
+        names : mapping
+            Names of columns that the parser knows, as `named` takes them; other sheets that have
+            them are named in a warning.
         """
         csv, about = self._read
-        notes = [*_sheets(about, names), *_nested(about, {*names, CLIENT_ID})]
+        notes = [*_sheets(about, names), *_nested(about, names)]
         try:
             parsed = parse(csv)
         except MalformedFile as error:
@@ -145,7 +145,7 @@ def as_csv(data: Data) -> tuple[Data, dict[str, Any]]:
     return memoryview(answer)[end + 1 :], json.loads(answer[:end])
 
 
-def _sheets(about: dict[str, Any], names: Collection[str]) -> list[str]:
+def _sheets(about: dict[str, Any], names: Mapping[str, str]) -> list[str]:
     """Return which sheet was read, and which others have the same columns."""
     if "sheet" not in about:
         return []
@@ -157,8 +157,9 @@ def _sheets(about: dict[str, Any], names: Collection[str]) -> list[str]:
 
     notes = [note]
     for name, visible, header in about["others"]:
-        known = set(named(header, names)) & set(names)
-        if 2 * len(known) < len(names):
+        contract = set(names.values())
+        known = set(named(header, names)) & contract
+        if 2 * len(known) < len(contract):
             continue
         hidden = "" if visible else ", which is hidden,"
         first = "move it" if visible else "unhide and move it"
@@ -169,11 +170,11 @@ def _sheets(about: dict[str, Any], names: Collection[str]) -> list[str]:
     return notes
 
 
-def _nested(about: dict[str, Any], known: Collection[str]) -> list[str]:
+def _nested(about: dict[str, Any], known: Mapping[str, str]) -> list[str]:
     """Return which columns of lists or objects were left out; refuse those that are needed."""
     names = about.get("nested", ())
     for name, meant in zip(names, named(names, known), strict=True):
-        if meant in known:
+        if meant in known.values():
             raise MalformedFile(
                 f"column {shown(name)} holds lists or objects; "
                 "each value is to be a word or a number"

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from credit_risk.decision_log.batch import PART_ROWS, Batch
-from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES
+from credit_risk.decision_log.tables import attribute_names
+from credit_risk.schema.attributes import CLIENT_ID, LABEL
 from credit_risk.schema.formulas import escape_formulas
 from credit_risk.schema.sheets.names import unique_names
 
@@ -40,7 +41,7 @@ class Result:
     Attributes
     ----------
     decisions : pa.Table
-        As in the log, with the columns of `DECISION_SCHEMA`.
+        As in the log, with the columns that `DecisionLog.read` returns.
     time : datetime
         When they were made.
     overrides : mapping of str to mapping
@@ -121,7 +122,7 @@ class Result:
         columns |= {name: pc.round(decisions[name], 6) for name in ("risk", "confidence")}
         columns |= self._override_columns(decisions["id"])
         columns[CLIENT_ID] = escape_formulas(decisions[CLIENT_ID])
-        columns |= {name: decisions[name] for name in NAMES}
+        columns |= {name: decisions[name] for name in attribute_names(decisions.column_names)}
         if self._has_labels:
             columns[LABEL] = decisions["label"]
         columns["reasons"] = escape_formulas(reasons)

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 
 from credit_risk.decision_log.batch import AlreadyCommitted, Batch, BatchRecord
 from credit_risk.decision_log.log import open_log
+from credit_risk.decision_log.tables import attribute_names
 from credit_risk.registry.registry import open_registry
 from credit_risk.schema.applications import Applications
-from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES
+from credit_risk.schema.attributes import CLIENT_ID, LABEL
 from credit_risk.schema.codec import codes_of
 from credit_risk.schema.faults import MalformedFile
 from credit_risk.schema.sheets.names import unique_names
@@ -53,9 +54,11 @@ class PartScorer:
 
     def __init__(self, run: Run, settings: Settings) -> None:
         self._run = run
+        self._labels = settings.labels
         self._log = open_log(settings)
         self._scorer = open_registry(settings).load(run.version, run.digest, keep=True)
-        self._validator = Validator(self._scorer.domain, listed=True)
+        self._dataset = self._scorer.dataset
+        self._validator = Validator(self._dataset, self._scorer.domain, listed=True)
         self._source = Source(run.order.input)
         self._output = open_blobs(run.order.output)
 
@@ -149,12 +152,17 @@ class PartScorer:
         if id:
             columns[id] = self._ids(applications, decisions)
         else:
-            columns = {name: decisions[name] for name in (CLIENT_ID, *NAMES)}
+            columns = {
+                name: decisions[name]
+                for name in (CLIENT_ID, *attribute_names(decisions.column_names))
+            }
             columns[LABEL] = decisions["label"]
 
         columns |= {name: decisions[name] for name in SCORES}
         if self._run.order.reasons:
-            columns["reasons"] = self._scorer.sentences(codes_of(decisions))
+            columns["reasons"] = self._scorer.sentences(
+                codes_of(decisions, self._dataset), self._labels
+            )
         columns["model_version"] = decisions["model_version"]
         columns["decision_id"] = decisions["id"]
         if not id:
@@ -164,7 +172,7 @@ class PartScorer:
 
     def _ids(self, applications: Applications, decisions: pa.Table) -> pa.ChunkedArray | pa.Array:
         id = self._run.order.id_column
-        if id in (CLIENT_ID, *NAMES):
+        if id in (CLIENT_ID, *self._dataset.names):
             return decisions[id]
         if not len(applications):
             return pa.nulls(0, pa.string())

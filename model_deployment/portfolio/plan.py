@@ -20,6 +20,7 @@ from credit_risk.decision_log.log import open_log
 from credit_risk.registry.in_force import approved
 from credit_risk.registry.registry import open_registry
 from credit_risk.schema.attributes import LABEL
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.faults import MalformedFile
 from credit_risk.schema.validation import column_faults
 from credit_risk.settings import Settings
@@ -207,7 +208,8 @@ def _made(order: Order, source: Source, settings: Settings) -> Plan:
         )
 
     version, digest = approval.approval.version, approval.approval.digest
-    if order.reasons and registry.load(version, digest, keep=True).acceptance is None:
+    scorer = registry.load(version, digest, keep=True)
+    if order.reasons and scorer.acceptance is None:
         raise NotScored(f"version {version} gives no reasons: fitted without out-of-fold risks")
 
     now = datetime.now(UTC)
@@ -215,7 +217,7 @@ def _made(order: Order, source: Source, settings: Settings) -> Plan:
     parts: list[Part] = []
     for file in files:
         try:
-            _check_columns(order, source.columns(file.name))
+            _check_columns(order, source.columns(file.name, scorer.dataset), scorer.dataset)
             parts += source.parts(file, order.part_rows)
         except (MalformedFile, NotScored) as error:
             raise NotScored(f"{file.name}: {error}") from None
@@ -224,9 +226,9 @@ def _made(order: Order, source: Source, settings: Settings) -> Plan:
     return Plan(run, files, parts)
 
 
-def _check_columns(order: Order, columns: Sequence[str]) -> None:
+def _check_columns(order: Order, columns: Sequence[str], dataset: Dataset) -> None:
     """Refuse a file before anything of the run is scored."""
-    if faults := column_faults(columns):
+    if faults := column_faults(columns, dataset):
         raise NotScored("; ".join(fault.message for fault in faults))
 
     id = order.id_column

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from credit_risk.schema.applications import Applications
-from credit_risk.schema.attributes import COLUMNS
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.faults import MalformedFile
 from credit_risk.schema.sheets.csv_table import MAX_HEADER, CsvTable, rows_start
 from credit_risk.schema.spelling.words import named
@@ -153,7 +153,7 @@ class Source:
         except BlobMissing:
             raise NotScored(f"there is no {name} in {self._address}") from None
 
-    def columns(self, file: str) -> list[str]:
+    def columns(self, file: str, dataset: Dataset) -> list[str]:
         """Return the names of a file's columns, those of an application as the contract has them.
 
         Raises
@@ -162,9 +162,9 @@ class Source:
             When it has no header.
         """
         if is_csv(file):
-            return CsvTable(self._csv_start(file), COLUMNS).header
+            return CsvTable(self._csv_start(file), dataset.headers).header
         with self._blobs.open(file) as opened:
-            return [meant for _, meant in _flat(_parquet_file(opened).schema_arrow)]
+            return [meant for _, meant in _flat(_parquet_file(opened).schema_arrow, dataset)]
 
     def _csv_start(self, file: str) -> bytes:
         """Return what stands above the rows of a CSV, its last line the header."""
@@ -239,8 +239,11 @@ class Source:
     ) -> Applications:
         with self._blobs.open(part.file) as opened:
             file = _parquet_file(opened)
-            flat = _flat(file.schema_arrow)
-            kept = {meant for _, meant in flat} if extra is None else {*COLUMNS, *extra}
+            dataset = validator.dataset
+            flat = _flat(file.schema_arrow, dataset)
+            kept = {meant for _, meant in flat}
+            if extra is not None:
+                kept = {*dataset.columns, *extra}
             names = [name for name, meant in flat if meant in kept]
 
             groups, first, n = _groups(file.metadata, part)
@@ -281,10 +284,11 @@ def _parquet_file(opened: object) -> pq.ParquetFile:
         raise MalformedFile(f"this is not a Parquet file ({error})") from None
 
 
-def _flat(schema: pa.Schema) -> list[tuple[str, str]]:
+def _flat(schema: pa.Schema, dataset: Dataset) -> list[tuple[str, str]]:
     """Return the columns that hold texts, numbers, dates or truth values: as named, as meant."""
     names = [field.name for field in schema if _is_flat(field.type)]
-    return list(zip(names, named([name.strip() for name in names], COLUMNS), strict=True))
+    meant = named([name.strip() for name in names], dataset.headers)
+    return list(zip(names, meant, strict=True))
 
 
 def _is_flat(type: pa.DataType) -> bool:

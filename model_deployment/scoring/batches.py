@@ -9,16 +9,17 @@ import io
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.batch import BatchRecord, decision_schema
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import overrides_of_batch
 from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
-from credit_risk.schema.attributes import CLIENT_ID, LABEL, NAMES
 from credit_risk.schema.codec import codes_of
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.sheets.csv_table import CsvTable, Data
+from credit_risk.schema.sheets.formats import Formats
 from credit_risk.scoring.explanation import NotExplainable
 from credit_risk.scoring.stored import ModelRefused
-from model_deployment.files.export import MAX_EXCEL_ROWS, excel
+from model_deployment.files.export import MAX_EXCEL_ROWS, excel, names_in
 from model_deployment.files.formats import UploadedFile
 from model_deployment.files.result import Result
 from model_deployment.scoring.errors import AnotherFile, TooManyForExcel
@@ -30,7 +31,6 @@ TYPES = {
 }
 # By which spreadsheets know UTF-8.
 _BOM = b"\xef\xbb\xbf"
-_KNOWN = (*NAMES, LABEL, CLIENT_ID)
 
 
 def exported(
@@ -74,8 +74,8 @@ def exported(
         decisions,
         record.time,
         overrides_of_batch(log, record.id),
-        _reasons(production, record, decisions),
-        None if upload is None else _other_columns(upload.csv, decisions),
+        _reasons(log, production, record, decisions),
+        None if upload is None else _other_columns(upload.csv, decisions, log.dataset),
     )
     if form == "xlsx":
         return excel(result.table())
@@ -85,18 +85,25 @@ def exported(
     return sink.getvalue()
 
 
-def _reasons(production: LiveModel, record: BatchRecord, decisions: pa.Table) -> pa.Array:
+def _reasons(
+    log: DecisionLog, production: LiveModel, record: BatchRecord, decisions: pa.Table
+) -> pa.Array:
     try:
         scorer = production.scorer(record.model_version, record.digest)
-        return scorer.sentences(codes_of(decisions))
+        dataset = scorer.dataset
+        if dataset.digest != log.dataset.digest:
+            # By the stack's definition, a value that the version saw may be absent.
+            decisions = log.read(record, schema=decision_schema(dataset))
+        return scorer.sentences(codes_of(decisions, dataset), production.labels)
     except (RegistryUnavailable, NoSuchVersion, ModelRefused, NotExplainable) as error:
         return pa.repeat(f"unavailable: {error}", len(decisions))
 
 
-def _other_columns(csv: Data, decisions: pa.Table) -> pa.Table:
+def _other_columns(csv: Data, decisions: pa.Table, dataset: Dataset) -> pa.Table:
     """Return the columns of a file that are not part of an application, for the decided rows."""
-    sheet = CsvTable(csv, _KNOWN)
+    sheet = CsvTable(csv, dataset.headers, formats=Formats(dataset))
     places = pc.index_in(decisions["row"], value_set=pa.array(sheet.numbers))
-    others = [place for place, name in enumerate(sheet.header) if name not in _KNOWN]
+    others = [place for place, name in enumerate(sheet.header) if name not in dataset.columns]
     columns = [sheet.table.columns[place].take(places) for place in others]
-    return pa.table(columns, names=[sheet.header[place] for place in others])
+    names = names_in(sheet)
+    return pa.table(columns, names=[names[place] for place in others])

@@ -16,7 +16,8 @@ from credit_risk.registry.approval_log import Approval, decisions
 from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
 from credit_risk.registry.in_force import InForce, approved, in_force
 from credit_risk.registry.registry import Registry
-from credit_risk.schema.attributes import NAMES
+from credit_risk.schema.attributes import Labels
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import ModelRefused
@@ -71,6 +72,8 @@ class LiveModel:
     one_off : bool
         For one file, which should not wait long: MLflow is not asked about its alias, unless that
         is followed, and the kernel is made only where there are rows enough for it.
+    labels : str
+        What people read of a recorded value first.
     """
 
     def __init__(
@@ -81,7 +84,9 @@ class LiveModel:
         *,
         follow_alias: bool = False,
         one_off: bool = False,
+        labels: Labels = "meaning",
     ) -> None:
+        self.labels = labels
         self._registry = registry
         self._log = log
         self._poll_seconds = poll_seconds
@@ -101,6 +106,12 @@ class LiveModel:
     def serving(self) -> Serving | None:
         """The version that serves now, or None."""
         return self._serving
+
+    @property
+    def dataset(self) -> Dataset:
+        """What an application is: to the version that serves, or to the stack where none does."""
+        serving = self._serving
+        return self._log.dataset if serving is None else serving.scorer.dataset
 
     @property
     def status_message(self) -> str:
@@ -212,14 +223,14 @@ class LiveModel:
         scorer = self._registry.load(version, digest, keep=True)
         if not self._one_off:
             scorer.warm_up()  # otherwise the first request would wait for it
-            scorer.decide(np.zeros((1, len(NAMES))))  # shows that it scores
+            scorer.decide(np.zeros((1, len(scorer.dataset.names))))  # shows that it scores
 
         earlier = [one.version for one in decisions(self._log) if one.version != version]
         return Serving(
             version,
             digest,
             scorer,
-            Validator(scorer.domain),
+            Validator(scorer.dataset, scorer.domain),
             approval,
             earlier[-1] if earlier else None,
         )

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from credit_risk.decision_log.batch import AlreadyCommitted, Batch, BatchRecord
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
 from credit_risk.schema.applications import Applications
-from credit_risk.schema.attributes import NAMES, RED
+from credit_risk.schema.attributes import LABEL, RED, Labels
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions
 from credit_risk.scoring.explanation import NotExplainable
@@ -28,10 +27,6 @@ from model_deployment.scoring.errors import DecidedBefore, KeyReused, NoRoom, To
 from model_deployment.scoring.live_model import LiveModel, Serving
 from model_deployment.scoring.metrics import Metrics
 
-# The sample file that the page offers: its decisions concern nobody.
-_SAMPLE = hashlib.sha256(
-    (Path(__file__).parents[1] / "assets" / "sample.csv").read_bytes()
-).hexdigest()
 # What may be requested beside decisions.
 REASONS = "reasons"
 CHANGES = "what_would_change_it"
@@ -41,10 +36,11 @@ PREVIEW = "this is the sample file: a preview, kept out of monitoring and histor
 
 
 class Scored(NamedTuple):
-    """A batch as committed, and the scorer that decided it."""
+    """A batch as committed, the scorer that decided it, and what people read of values first."""
 
     batch: Batch
     scorer: CreditScorer
+    labels: Labels
 
 
 class Scoring:
@@ -60,11 +56,19 @@ class Scoring:
     ----------
     max_explained : int
         Most rows of a request that asks for reasons.
+    sample : bytes
+        The file that the page offers to try: its decisions concern nobody.
     """
 
     def __init__(
-        self, production: LiveModel, log: DecisionLog, metrics: Metrics, max_explained: int
+        self,
+        production: LiveModel,
+        log: DecisionLog,
+        metrics: Metrics,
+        max_explained: int,
+        sample: bytes = b"",
     ) -> None:
+        self._sample = hashlib.sha256(sample).hexdigest() if sample else None
         self._production = production
         self._log = log
         self._metrics = metrics
@@ -115,7 +119,7 @@ class Scoring:
     ) -> Scored:
         """Decide on a CSV, Excel or Parquet file of applications."""
         return self._decide(
-            lambda validator: sent.parsed(validator.csv, NAMES),
+            lambda validator: sent.parsed(validator.csv, _headers(validator)),
             sent.name,
             lambda: sent.sha256,
             caller=caller,
@@ -158,7 +162,7 @@ class Scoring:
 
             hashed = thread.submit(lambda: sent.sha256)  # beside validation
             scored = self._decide(
-                lambda validator: sent.parsed(validator.csv, NAMES),
+                lambda validator: sent.parsed(validator.csv, _headers(validator)),
                 sent.name,
                 hashed.result,
                 caller=caller,
@@ -194,7 +198,7 @@ class Scoring:
             applications = read(serving.validator)
             self._refuse_too_many(len(applications), extras)
             sha256 = digest()
-            sample = sha256 == _SAMPLE
+            sample = sha256 == self._sample
             if sample:
                 applications.warnings.append(PREVIEW)
 
@@ -208,7 +212,7 @@ class Scoring:
                 caller=str(caller),
                 branch=caller.branch,
             )
-            scored = Scored(batch, serving.scorer)
+            scored = Scored(batch, serving.scorer, self._production.labels)
 
             try:
                 if begin is None:
@@ -248,7 +252,7 @@ class Scoring:
             except (RegistryUnavailable, NoSuchVersion, ModelRefused) as error:
                 raise DecidedBefore(record, f"by a version that is unavailable ({error})") from None
             # That version may have known other categories.
-            batch = replace(batch, applications=read(Validator(scorer.domain)))
+            batch = replace(batch, applications=read(Validator(scorer.dataset, scorer.domain)))
 
         table = self._log.read(record)
         # The rules for a row may have changed with our code.
@@ -270,7 +274,12 @@ class Scoring:
             threshold=record.threshold,
             base_rate=record.base_rate,
         )
-        return Scored(batch, scorer)
+        return Scored(batch, scorer, self._production.labels)
+
+
+def _headers(validator: Validator) -> dict[str, str]:
+    """Return the names that columns of an application may have."""
+    return {name: meant for name, meant in validator.dataset.headers.items() if meant != LABEL}
 
 
 def _batch(serving: Serving, applications: Applications, **more: Any) -> Batch:
@@ -288,11 +297,11 @@ def _batch(serving: Serving, applications: Applications, **more: Any) -> Batch:
 
 def _result(scored: Scored, extras: frozenset[str]) -> Result:
     """Return what a client gets of a scored file, with reasons where they were asked for."""
-    batch, scorer = scored
+    batch, scorer, labels = scored
     reasons = None
     if REASONS in extras:
         try:
-            reasons = scorer.sentences(batch.applications.codes)
+            reasons = scorer.sentences(batch.applications.codes, labels)
         except NotExplainable as error:
             reasons = pa.repeat(f"unavailable: {error}", len(batch.applications))
     return Result.of(batch, reasons)

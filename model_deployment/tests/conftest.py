@@ -16,9 +16,9 @@ from werkzeug.test import Client
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
-from credit_risk.training_data.data import read_training
 from model_deployment.app import App, create_app
 from model_deployment.scoring.live_model import LiveModel
+from tests.support.german_credit import read_training
 from tests.support.processes import free_port, wait_for
 from tests.support.riskometer import (
     Server,

@@ -9,12 +9,11 @@ import numpy as np
 import plotly.utils
 import pytest
 
-from credit_risk.schema.attributes import NAMES, SCORED
-from credit_risk.schema.validation import Validator
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.app import create_app
 from model_deployment.scoring.live_model import LiveModel
 from model_deployment.ui import page
+from tests.support.german_credit import NAMES, SCORED, Validator
 from tests.support.problems import is_problem
 from tests.support.riskometer import client_of, decide_for
 

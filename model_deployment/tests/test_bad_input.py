@@ -7,8 +7,6 @@ import pytest
 
 from credit_risk.decision_log.chains.position import START
 from credit_risk.decision_log.log import open_log
-from credit_risk.schema.attributes import ATTRIBUTE
-from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
 from model_deployment.scoring.live_model import LiveModel
@@ -17,6 +15,7 @@ from tests.support.bad_input.csv_files import CSV_FILES
 from tests.support.bad_input.json_bodies import JSON_BODIES
 from tests.support.bad_input.parquet_files import PARQUET_FILES
 from tests.support.bad_input.workbooks import EXCEL_FILES
+from tests.support.german_credit import ATTRIBUTE, Validator
 from tests.support.riskometer import StubRegistry, client_of, decide_for
 
 FILES = [

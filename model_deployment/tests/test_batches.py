@@ -7,8 +7,8 @@ import openpyxl
 import pytest
 
 from credit_risk.decision_log.overrides import override
-from credit_risk.schema.attributes import NAMES
 from model_deployment.scoring import batches
+from tests.support.german_credit import NAMES
 from tests.support.problems import is_problem
 
 

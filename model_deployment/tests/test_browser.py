@@ -12,11 +12,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from credit_risk.schema.attributes import NAMES
+from tests.support.german_credit import NAMES
 from tests.support.processes import wait_for
 from tools.paths import ROOT
 
-ASSETS = ROOT / "model_deployment/assets"
+SAMPLE = ROOT / "data/german_credit/sample.csv"
 AXE = files("axe_playwright_python") / "axe.min.js"
 
 
@@ -392,10 +392,10 @@ def test_sorting_and_filtering_reach_beyond_the_rows_that_are_shown(
     wait_for(lambda: cells(page, "risk")[0][0] == highest, 20, "the highest risk first")
     page.execute_script(
         "dash_ag_grid.getApi('decisions')"
-        ".setFilterModel({purpose: {type: 'equals', filter: 'education'}})"
+        ".setFilterModel({purpose: {type: 'equals', filter: 'repairs (education)'}})"
     )
     wait_for(
-        lambda: {word for word, _ in cells(page, "purpose")} in ({"education"}, set()),
+        lambda: {word for word, _ in cells(page, "purpose")} in ({"repairs (education)"}, set()),
         20,
         "the filter",
     )
@@ -623,7 +623,7 @@ def test_template_and_sample_are_downloaded_and_the_sample_decided(page, server)
     status, template = server.get(links["Empty template"].removeprefix(server.url))
     assert status == 200
     assert template.strip().split(",") == ["client_id", *NAMES]
-    upload(page, str(ASSETS / "sample.csv"))
+    upload(page, str(SAMPLE))
     summary(page, ["10 clients", "0 rejected"])
     assert "This is the sample file: a preview" in text(page, "#result")
     previews = server.decisions().storage.documents.find("previews", {})

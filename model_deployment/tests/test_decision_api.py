@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from credit_risk.scoring.model import CreditScorer
-from credit_risk.training_data.data import read_training
 from model_deployment.api.schemas import LoggedDecision
 from model_deployment.app import create_app
 from tests.support.batches import batch
+from tests.support.german_credit import read_training
 from tests.support.problems import is_problem
 from tests.support.riskometer import client_of
 

@@ -28,11 +28,11 @@ from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.proof.verify import verify
 from credit_risk.registry.registry import PRODUCTION, Registry
-from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
 from model_deployment.http import orphan_cleanup
 from tests.support.files import parquet
+from tests.support.german_credit import Validator
 from tests.support.processes import wait_for
 from tests.support.riskometer import client_of, serving
 

@@ -9,6 +9,7 @@ from credit_risk.access.caller import Caller
 from model_deployment.scoring.metrics import Metrics
 from model_deployment.scoring.service import Scoring
 from model_deployment.ui import form
+from tests.support.german_credit import GERMAN_CREDIT
 
 ANN = Caller("ann", "user")
 
@@ -32,7 +33,7 @@ def typed(client_rows):
 
 
 def test_the_form_has_a_labelled_field_for_each_attribute():
-    text = text_of(form.layout())
+    text = text_of(form.layout(GERMAN_CREDIT, "meaning"))
     for name in ("client_id", "duration", "purpose", "foreign_worker"):
         assert f'"htmlFor": "a-{name}"' in text
         assert f'"id": "a-{name}"' in text

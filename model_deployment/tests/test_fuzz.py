@@ -10,9 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credit_risk.decision_log.log import open_log
-from credit_risk.schema.attributes import ATTRIBUTE, ATTRIBUTES, CLIENT_ID, LABEL
-from credit_risk.schema.codec import decode
-from credit_risk.schema.validation import Validator
+from credit_risk.schema.attributes import CLIENT_ID, LABEL
 from credit_risk.settings import Settings
 from model_deployment.app import create_app
 from model_deployment.scoring.live_model import LiveModel
@@ -22,6 +20,7 @@ from tests.support.bad_input.json_bodies import body
 from tests.support.bad_input.parquet_files import table
 from tests.support.bad_input.workbooks import excel
 from tests.support.files import parquet
+from tests.support.german_credit import ATTRIBUTE, ATTRIBUTES, Validator, decode
 from tests.support.riskometer import StubRegistry, client_of, decide_for
 
 FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

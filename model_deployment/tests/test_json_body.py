@@ -7,9 +7,9 @@ import pytest
 
 from credit_risk.schema import attributes, validation, values
 from credit_risk.schema.faults import MAX_FAULTS, InvalidValue, MalformedFile
-from credit_risk.schema.validation import Validator
 from model_deployment.api.json_body import LIST, MAX_ROWS, SMALL, applications, parse
 from model_deployment.http.problem import Problem
+from tests.support.german_credit import Validator
 from tests.support.problems import is_problem
 
 

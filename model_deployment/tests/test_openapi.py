@@ -6,9 +6,9 @@ import re
 import jsonschema
 import pytest
 
-from credit_risk.schema.json_schema import json_schema
 from model_deployment.api.routes import OPERATIONS
 from model_deployment.api.routes.score import SCORE
+from tests.support.german_credit import application_schema as json_schema
 from tests.support.outcomes import today
 
 

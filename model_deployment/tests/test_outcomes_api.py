@@ -14,13 +14,13 @@ import pytest
 from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import outcomes
-from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions, confidence
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.app import create_app
 from model_deployment.outcomes import main
 from tests.support.bad_input.workbooks import saved
 from tests.support.files import parquet
+from tests.support.german_credit import Validator
 from tests.support.outcomes import today
 from tests.support.problems import is_problem
 from tests.support.riskometer import client_of
@@ -115,7 +115,7 @@ def test_the_result_of_a_file_becomes_its_file_of_outcomes(
 
 
 def test_a_sample_is_a_preview_and_has_no_outcomes(send_file, tell):
-    with open("model_deployment/assets/sample.csv") as file:
+    with open("data/german_credit/sample.csv") as file:
         ids = [d["id"] for d in send_file(file.read()).get_json()["decisions"]]
     body = is_problem(tell(f"{HEADER}{ids[0]},repaid,{today()}\n"), 422)
     assert "preview" in body["detail"]

@@ -13,13 +13,13 @@ from dash_ag_grid import AgGrid
 from credit_risk.decision_log.overrides import override
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.storage.documents import LogUnavailable
-from credit_risk.training_data.data import read_training
 from model_deployment.app import create_app
 from model_deployment.ui import history, page
 from model_deployment.ui.decision_detail import panel
 from model_deployment.ui.grid_query import Rows
 from model_deployment.ui.result import logged, result
 from tests.support.batches import batch
+from tests.support.german_credit import read_training
 from tests.support.problems import is_problem
 from tests.support.riskometer import client_of
 
@@ -99,7 +99,7 @@ def test_the_result_is_read_from_the_log(send_file, client_rows, as_csv, log):
     body = send_file(
         as_csv([row | {"client_id": f"C-{i}"} for i, row in enumerate(client_rows)])
     ).get_json()
-    parts = result(log, Rows(log), upload_of(body), "2")
+    parts = result(log, Rows(log, "meaning"), upload_of(body), "2")
     grid = grid_of(parts)
     fields = [c["field"] for c in grid.columnDefs]
     assert fields[:4] == ["client_id", "prediction", "risk", "confidence"]
@@ -114,7 +114,7 @@ def test_the_result_is_read_from_the_log(send_file, client_rows, as_csv, log):
 
 def test_file_without_a_decision_shows_why(send_file, client_rows, as_csv, log):
     body = send_file(as_csv([client_rows[0] | {"purpose": "<b>yacht</b>"}])).get_json(force=True)
-    text = text_of(result(log, Rows(log), upload_of(body)))
+    text = text_of(result(log, Rows(log, "meaning"), upload_of(body)))
     assert "<b>yacht</b>" in text  # as text: Dash makes no HTML of it
     assert '"id": "decisions"' not in text
     assert "Download" not in text
@@ -126,7 +126,7 @@ def test_logged_batch_is_shown_with_counts_of_rejected_rows(send_file, client_ro
     ).get_json()
     upload = logged(log.batch(body["batch"]))
     assert upload["name"].startswith("two.csv, ")
-    text = text_of(result(log, Rows(log), upload))
+    text = text_of(result(log, Rows(log, "meaning"), upload))
     assert "Rejected: 1 purpose: unknown category" in text
     assert "yacht" not in text
 
@@ -144,7 +144,7 @@ def test_unreachable_log_is_reported(log, monkeypatch):
         "rejected": [],
         "warnings": [],
     }
-    assert "cannot be read now" in text_of(result(log, Rows(log), upload_of(body)))
+    assert "cannot be read now" in text_of(result(log, Rows(log, "meaning"), upload_of(body)))
 
 
 def test_malformed_batch_id_is_not_passed_to_the_database(log):
@@ -156,7 +156,7 @@ def test_malformed_batch_id_is_not_passed_to_the_database(log):
         "rejected": [],
         "warnings": [],
     }
-    assert "AgGrid" not in text_of(result(log, Rows(log), upload_of(body)))
+    assert "AgGrid" not in text_of(result(log, Rows(log, "meaning"), upload_of(body)))
 
 
 @pytest.mark.parametrize("day", ["25.11.2026", "x", "9999-12-31", "10000-01-01"])
@@ -216,7 +216,9 @@ def test_workbook_download_is_offered_up_to_its_row_limit(
     monkeypatch.setattr("model_deployment.ui.result.MAX_EXCEL_ROWS", 3)
     for n, offered in ((3, True), (4, False)):
         text = text_of(
-            result(log, Rows(log), upload_of(send_file(as_csv(client_rows[:n])).get_json()))
+            result(
+                log, Rows(log, "meaning"), upload_of(send_file(as_csv(client_rows[:n])).get_json())
+            )
         )
         assert "Download CSV" in text
         assert ("Download Excel" in text) is offered
@@ -227,13 +229,19 @@ def test_page_says_that_further_faults_may_exist(send_file, client_rows, as_csv,
         body = send_file(
             as_csv([client_rows[0], *[client_rows[1] | {"purpose": "yacht"}] * n])
         ).get_json()
-        assert ("there may be more" in text_of(result(log, Rows(log), upload_of(body)))) is more
+        assert (
+            "there may be more" in text_of(result(log, Rows(log, "meaning"), upload_of(body)))
+        ) is more
 
 
 def test_fault_kinds_come_before_the_faults(send_file, client_rows, as_csv, log):
     wrong = [client_rows[1] | {"purpose": "yacht"}] * 1200 + [client_rows[1] | {"duration": "six"}]
     shown = text_of(
-        result(log, Rows(log), upload_of(send_file(as_csv([client_rows[0], *wrong])).get_json()))
+        result(
+            log,
+            Rows(log, "meaning"),
+            upload_of(send_file(as_csv([client_rows[0], *wrong])).get_json()),
+        )
     )
     many, one = (
         "1,200 times (line 3, 4, 5, 6, 7, ...), the first: purpose",
@@ -242,7 +250,9 @@ def test_fault_kinds_come_before_the_faults(send_file, client_rows, as_csv, log)
     assert shown.index(many) < shown.index(one) < shown.index("there may be more")
     few = text_of(
         result(
-            log, Rows(log), upload_of(send_file(as_csv([client_rows[0], *wrong[:3]])).get_json())
+            log,
+            Rows(log, "meaning"),
+            upload_of(send_file(as_csv([client_rows[0], *wrong[:3]])).get_json()),
         )
     )
     assert "3 times" not in few
@@ -294,7 +304,9 @@ def test_texts_of_people_are_shown_on_one_line(
         text_of(panel(log, production, decision["id"])),
         text_of(history.found(log, FORGED, None, None, None)),
         json.dumps(
-            Rows(log).page(record, {"startRow": 0, "endRow": 9})[0], ensure_ascii=False, default=str
+            Rows(log, "meaning").page(record, {"startRow": 0, "endRow": 9})[0],
+            ensure_ascii=False,
+            default=str,
         ),
     ]
     for text in shown:

@@ -18,12 +18,12 @@ from credit_risk.storage.backends import open_blobs
 from credit_risk.storage.bucket import Bucket
 from credit_risk.storage.documents import LogUnavailable
 from credit_risk.storage.folder import Folder
-from credit_risk.training_data.data import read_training
 from model_deployment.portfolio.__main__ import main
 from model_deployment.portfolio.errors import NotScored
 from model_deployment.portfolio.part import PartScorer
 from model_deployment.portfolio.plan import Order, planned
 from model_deployment.portfolio.run import score_portfolio
+from tests.support.german_credit import read_training
 from tests.support.riskometer import register_version
 from tests.support.services import put_in_service
 from tools.stack.local_stack import variables

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from credit_risk.schema.faults import MalformedFile
-from credit_risk.schema.validation import Validator
 from model_deployment.portfolio.errors import NotScored
 from model_deployment.portfolio.source import Source
+from tests.support.german_credit import GERMAN_CREDIT, Validator
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_file_that_is_not_of_clients_is_refused(tmp_path, name, data, why):
     (tmp_path / name).write_bytes(data)
     source = Source(str(tmp_path))
     with pytest.raises(MalformedFile, match=why):
-        source.columns(name)
+        source.columns(name, GERMAN_CREDIT)
 
 
 @pytest.mark.parametrize("name", ["book.csv", "book.parquet"])

@@ -8,7 +8,6 @@ from pydantic import SecretStr
 
 from credit_risk.decision_log.batch import Batch
 from credit_risk.keys import digest
-from credit_risk.schema.validation import Validator
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.api.problems import problem_of
 from model_deployment.api.routes import OPERATIONS, PUBLIC
@@ -16,6 +15,7 @@ from model_deployment.api.schemas import Problem
 from model_deployment.app import create_app
 from model_deployment.scoring.errors import NotDecided
 from model_deployment.scoring.service import Scoring
+from tests.support.german_credit import GERMAN_CREDIT, Validator
 from tests.support.riskometer import client_of
 
 POSTS = [operation for operation in OPERATIONS if operation.method == "post"]
@@ -175,6 +175,8 @@ def test_404_for_an_id_that_is_not_in_the_log(client, good):
 
 class Away:
     """A log that cannot be reached."""
+
+    dataset = GERMAN_CREDIT
 
     def __getattr__(self, name):
         def fail(*arguments, **more):

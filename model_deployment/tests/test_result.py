@@ -6,7 +6,7 @@ import io
 import openpyxl
 import pytest
 
-from credit_risk.schema.attributes import NAMES
+from tests.support.german_credit import NAMES
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ ROUTES = {
     "/history": READ,
     "/decision": READ,
     "/assets/<path:filename>": KNOWN,
+    "/assets/template.csv": KNOWN,
+    "/assets/sample.csv": KNOWN,
     "/_dash-layout": KNOWN,
     "/_dash-dependencies": KNOWN,
     "/_dash-component-suites/<string:package_name>/<path:fingerprinted_path>": KNOWN,

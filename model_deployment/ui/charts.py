@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from dash import html
 
-from credit_risk.schema.attributes import ATTRIBUTE, SCORED, Floats
+from credit_risk.schema.attributes import Floats
 
 BINS = 25
 # Attributes beyond these are summed up in one bar.
@@ -69,23 +69,20 @@ def _stacked_bar(span: str, red: int, green: int, highest: int) -> Any:
     return html.Div(parts, className="bar", title=f"{span}: {red + green}")
 
 
-def waterfall(effects: Floats, recorded: Sequence[str]) -> Any:
+def waterfall(effects: Floats, labels: Sequence[str]) -> Any:
     """Draw what raised and what lowered a risk, one bar after the other.
 
     The baseline is the risk of accepted clients.
 
     Parameters
     ----------
-    effects : array of shape (17,)
+    effects : array of shape (n_scored,)
         Log-odds that each scored attribute adds.
-    recorded : sequence of str
-        The recorded value of each.
+    labels : sequence of str
+        The name and the recorded value of each.
     """
     order = np.argsort(-np.abs(effects))
-    steps = [
-        (f"{ATTRIBUTE[SCORED[i]].label}: {recorded[i]}", float(effects[i]))
-        for i in order[:MOST_BARS]
-    ]
+    steps = [(labels[i], float(effects[i])) for i in order[:MOST_BARS]]
     others = order[MOST_BARS:]
     steps.append((f"{len(others)} others", float(effects[others].sum())))
 

@@ -8,8 +8,10 @@ from dash import dcc, html
 from credit_risk.decision_log.batch import Batch, BatchRecord, Kind
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import MAX_TEXT, current_prediction, overrides
+from credit_risk.decision_log.tables import attribute_names
 from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
-from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, GREEN, RED, SCORED
+from credit_risk.schema.attributes import CLIENT_ID, GREEN, RED, Attribute, Labels
+from credit_risk.schema.dataset import Dataset
 from credit_risk.scoring.counterfactual import counterfactual
 from credit_risk.scoring.explanation import NotExplainable
 from credit_risk.scoring.model import CreditScorer
@@ -17,7 +19,7 @@ from credit_risk.scoring.reason_codes import Reason
 from credit_risk.scoring.stored import ModelRefused
 from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
-from model_deployment.api.serializers import inputs
+from model_deployment.api.serializers import as_decided, inputs
 from model_deployment.scoring.live_model import LiveModel
 from model_deployment.ui.charts import waterfall
 
@@ -72,7 +74,7 @@ def panel(
     parts = [_close(), _title(f"Client {client}")]
     if stands != decision["prediction"]:
         parts.append(_set_by(overridden[-1], decision["prediction"]))
-    parts += _judged(production, decision, record)
+    parts += _judged(log, production, decision, record)
 
     if is_decision and (overridden or can_override):
         heading = html.H3("Another decision", className=None if overridden else "unprinted")
@@ -81,7 +83,7 @@ def panel(
     elif not is_decision:
         parts += [html.H3("No decision"), html.P(_NO_DECISION[record.kind])]
 
-    parts += [_inputs(decision), _origin(decision, record)]
+    parts += [_inputs(decision, log.dataset, production.labels), _origin(decision, record)]
     if not preview:
         parts.append(_keep(id))
     return parts
@@ -96,7 +98,7 @@ def judged(log: DecisionLog, production: LiveModel, id: str) -> list[Any]:
 
     return [
         html.P("Decision taken.", className="taken"),
-        *_judged(production, decision, record),
+        *_judged(log, production, decision, record),
         _origin(decision, record),
         _keep(id),
     ]
@@ -106,7 +108,7 @@ def previewed(production: LiveModel, batch: Batch) -> list[Any]:
     """Return the model's prediction for a batch's one client, who is not decided on."""
     (decision,) = batch.table.to_pylist()
     hint = html.P("Preview: nothing rests on it until the decision is taken.", className="hint")
-    return [hint, *_judged(production, decision, batch)]
+    return [hint, *_judged(None, production, decision, batch)]
 
 
 def _set_by(event: dict[str, Any], said: str) -> Any:
@@ -115,7 +117,10 @@ def _set_by(event: dict[str, Any], said: str) -> Any:
 
 
 def _judged(
-    production: LiveModel, decision: dict[str, Any], record: Batch | BatchRecord
+    log: DecisionLog | None,
+    production: LiveModel,
+    decision: dict[str, Any],
+    record: Batch | BatchRecord,
 ) -> list[Any]:
     risk = f" Default risk {decision['risk']:.1%}, red from {record.threshold:.1%}."
     confidence = (
@@ -125,17 +130,18 @@ def _judged(
     return [
         html.P([badge(decision["prediction"]), risk]),
         *[html.P(hint, className="hint") for hint in hints],
-        *_explanation(production, decision, record.digest),
+        *_explanation(log, production, decision, record.digest),
     ]
 
 
-def _inputs(decision: dict[str, Any]) -> Any:
+def _inputs(decision: dict[str, Any], dataset: Dataset, labels: Labels) -> Any:
     rows = []
-    for a in ATTRIBUTES:
-        title = f"{a.label} ({a.unit})" if a.unit else a.label
-        value = decision[a.name]
-        text = "" if value is None else str(value)
-        rows.append(html.Tr([html.Th(title, scope="row"), html.Td(text)]))
+    for name in attribute_names(decision):
+        attribute = dataset.by_name.get(name)  # None: an earlier definition's
+        value = "" if decision[name] is None else str(decision[name])
+        first, behind = attribute.shown(value, labels) if attribute else (value, "")
+        title = name if attribute is None else attribute.title
+        rows.append(html.Tr([html.Th(title, scope="row"), html.Td([first, _behind(behind)])]))
     return html.Details([html.Summary("What was recorded"), html.Table(html.Tbody(rows))])
 
 
@@ -171,45 +177,62 @@ def _close() -> Any:
     return html.Button("Close", id="panel-close", type="button", className="quiet")
 
 
-def _explanation(production: LiveModel, decision: dict[str, Any], digest: str) -> list[Any]:
-    codes = inputs(decision)
+def _explanation(
+    log: DecisionLog | None, production: LiveModel, decision: dict[str, Any], digest: str
+) -> list[Any]:
     try:
         scorer: CreditScorer = production.scorer(decision["model_version"], digest)
-        found = scorer.reasons(codes)[0]
+        if log is not None:
+            decision = as_decided(decision, scorer.dataset, log)
+        codes = inputs(decision, scorer.dataset)
+        found = scorer.reasons(codes, labels=production.labels)[0]
         effects = scorer.explain(codes).effects[0]
     except NotExplainable:
         return [html.P("This version was trained without what reasons need.")]
-    except (RegistryUnavailable, NoSuchVersion, ModelRefused) as error:
+    except (RegistryUnavailable, NoSuchVersion, ModelRefused, LogUnavailable) as error:
         return [html.P(f"The reasons are unavailable: {error}.")]
 
     parts: list[Any] = []
     if found.raising:
-        parts += [html.H3("What raises the risk"), _reasons(found.raising)]
+        raising = _reasons(found.raising, production.labels)
+        parts += [html.H3("What raises the risk"), raising]
     if found.lowering:
-        parts += [html.H3("What lowers it"), _reasons(found.lowering)]
+        parts += [html.H3("What lowers it"), _reasons(found.lowering, production.labels)]
     if decision["prediction"] == RED:
-        change = counterfactual(scorer, codes[0])
+        change = counterfactual(scorer, codes[0], labels=production.labels)
         text = f"{change.text}, at a risk of {change.risk:.1%}." if change else "None found."
         parts += [html.H3("What would change it"), html.P(text)]
 
-    recorded = [f"{decision[name]}" for name in SCORED]
+    scored = scorer.dataset.scored_attributes
+    labels = [f"{a.label}: {_recorded(a, decision.get(a.name), production)}" for a in scored]
     note = html.P(
         "Log-odds of class bad that each attribute adds, compared with accepted clients.",
         className="hint",
     )
-    figure = [html.Summary("All of it, as a figure"), waterfall(effects, recorded), note]
+    figure = [html.Summary("All of it, as a figure"), waterfall(effects, labels), note]
     return [*parts, html.Details(figure)]
 
 
-def _reasons(reasons: tuple[Reason, ...]) -> Any:
-    return html.Ul([html.Li(_reason(reason)) for reason in reasons])
+def _recorded(attribute: Attribute, value: object, production: LiveModel) -> str:
+    return "not given" if value is None else attribute.shown(str(value), production.labels)[0]
 
 
-def _reason(reason: Reason) -> list[Any]:
-    if not reason.meaning:
+def _behind(text: str) -> Any:
+    """Return the other words for a value, small; None where there are none."""
+    return html.Span(f" ({text})", className="hint") if text else None
+
+
+def _reasons(reasons: tuple[Reason, ...], labels: Labels) -> Any:
+    return html.Ul([html.Li(_reason(reason, labels)) for reason in reasons])
+
+
+def _reason(reason: Reason, labels: Labels) -> list[Any]:
+    if reason.meaning in ("", reason.value) or f"({reason.meaning})" in reason.text:
         return [reason.text]
-    meant = f" (the label stands for: {reason.meaning})"
-    return [reason.text, html.Span(meant, className="hint")]
+    other = f"in files: {reason.value}"
+    if labels == "file":
+        other = f"the label stands for: {reason.meaning}"
+    return [reason.text, _behind(other)]
 
 
 def _override(event: dict[str, Any]) -> Any:

@@ -12,8 +12,8 @@ from dash import dcc, html
 from credit_risk.access.caller import Caller
 from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, MAX_CLIENT_ID, SCORED, Attribute
-from credit_risk.schema.code_book import meaning
+from credit_risk.schema.attributes import CLIENT_ID, MAX_CLIENT_ID, Attribute, Labels
+from credit_risk.schema.dataset import Dataset
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.api.request_data import key_of
 from model_deployment.http.problem import Problem
@@ -29,7 +29,7 @@ _MAX_LISTED = 10
 _MAX_NAMED = 3
 
 
-def layout() -> list[Any]:
+def layout(dataset: Dataset, labels: Labels) -> list[Any]:
     """Return the form and the place of its result; the script reads the fields by their ids."""
     client = _field(
         CLIENT_ID,
@@ -37,14 +37,16 @@ def layout() -> list[Any]:
         "your name for the client",
         _input(CLIENT_ID, "text", maxLength=MAX_CLIENT_ID),
     )
-    fields = [client, *map(_attribute, ATTRIBUTES)]
+    fields = [client, *(_attribute(attribute, labels) for attribute in dataset.attributes)]
     buttons = [
         html.Button(
             "Take this decision", id="take", type="button", className="primary", disabled=True
         ),
         html.Button("Next client", id="clear", type="button", className="quiet"),
     ]
-    hint = "The lists hold the words of the data; in brackets is what a word stands for."
+    hint = "The lists say what a value means; in brackets is the word that files have for it."
+    if labels == "file":
+        hint = "The lists hold the words of the data; in brackets is what a word stands for."
 
     return [
         html.H2("One client", tabIndex=-1),
@@ -70,7 +72,7 @@ def preview(
     off : bool
         Whether no decision can be taken.
     """
-    missing = _missing(application)
+    missing = _missing(application, production.dataset)
     if missing:
         named = ", ".join(missing[:_MAX_NAMED])
         if len(missing) > _MAX_NAMED:
@@ -119,10 +121,10 @@ def take(
         return [_trouble(str(error))], False, None
 
 
-def _missing(application: dict[str, Any]) -> list[str]:
-    """Return the labels of scored attributes that are not filled in."""
-    scored = [a for a in ATTRIBUTES if a.name in SCORED]
-    return [a.label for a in scored if not str(application.get(a.name) or "").strip()]
+def _missing(application: dict[str, Any], dataset: Dataset) -> list[str]:
+    """Return the labels of attributes that have to be filled in and are not."""
+    needed = [a for a in dataset.attributes if not a.may_be_absent]
+    return [a.label for a in needed if not str(application.get(a.name) or "").strip()]
 
 
 def _row(application: dict[str, Any]) -> dict[str, Any]:
@@ -142,22 +144,23 @@ def _trouble(text: str) -> Any:
     return html.P(f"{text}.".replace("..", "."), role="alert", className="trouble")
 
 
-def _attribute(a: Attribute) -> Any:
-    title = f"{a.label} ({a.unit})" if a.unit else a.label
-    hint = "optional, never scored" if a.protected else ""
-    if a.kind == "number" and a.maximum > _MAX_LISTED:
-        field = _input(a.name, "number", min=a.minimum, max=a.maximum, step=1)
-        return _field(a.name, title, hint, field)
+def _attribute(a: Attribute, labels: Labels) -> Any:
+    hint = "optional, never scored" if a.protected else "optional" if a.missing else ""
+    is_listed = bool(a.categories) or (not a.decimals and a.maximum <= _MAX_LISTED)
+    if not is_listed:
+        step = 10.0**-a.decimals if a.decimals else 1
+        field = _input(a.name, "number", min=a.minimum, max=a.maximum, step=step)
+        return _field(a.name, a.title, hint, field)
 
-    words = a.categories or [str(n) for n in range(a.minimum, a.maximum + 1)]
+    words = a.categories or [str(n) for n in a.classes]
     options = [html.Option("", value="")]
-    options += [html.Option(_choice(a.name, word), value=word) for word in words]
-    return _field(a.name, title, hint, html.Select(options, id=_id(a.name)))
+    options += [html.Option(_choice(a, word, labels), value=word) for word in words]
+    return _field(a.name, a.title, hint, html.Select(options, id=_id(a.name)))
 
 
-def _choice(name: str, word: str) -> str:
-    meant = meaning(name, word)
-    return f"{word} ({meant})" if meant not in ("", word) else word
+def _choice(a: Attribute, word: str, labels: Labels) -> str:
+    first, behind = a.shown(word, labels)
+    return f"{first} ({behind})" if behind else first
 
 
 def _input(name: str, kind: str, **more: Any) -> Any:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from credit_risk.decision_log.batch import BatchRecord
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import overrides_of_batch
+from credit_risk.schema.attributes import Attribute, Labels
 from credit_risk.texts import one_line
 
 # Batches of more rows are read again for each page, so that a process keeps at most some tens of
@@ -60,15 +61,18 @@ class Rows:
     ----------
     log : DecisionLog
         Holds the decisions. Every method may raise `LogUnavailable`.
+    labels : str
+        What people read of a recorded value first. They sort and filter by what they read.
     """
 
-    def __init__(self, log: DecisionLog) -> None:
+    def __init__(self, log: DecisionLog, labels: Labels) -> None:
         self._log = log
+        self._labels = labels
         # A batch never changes once it is committed; its overrides are read each time.
         self._kept = lru_cache(maxsize=4)(self._read)
 
     def table(self, record: BatchRecord) -> pa.Table:
-        """Return a batch's decisions, with the columns of `DECISION_SCHEMA` and `override`.
+        """Return a batch's decisions, as `DecisionLog.read` returns them, with `override`.
 
         Warnings are one text per row, and rows count from 1.
         """
@@ -121,7 +125,22 @@ class Rows:
         }
         for name, column in shown.items():
             table = table.set_column(table.schema.get_field_index(name), name, column)
+        for attribute in self._log.dataset.attributes:
+            if attribute.categories and attribute.has_meanings:
+                column = _in_words(table[attribute.name], attribute, self._labels)
+                place = table.schema.get_field_index(attribute.name)
+                table = table.set_column(place, attribute.name, column)
         return table
+
+
+def _in_words(column: pa.ChunkedArray, attribute: Attribute, labels: Labels) -> pa.Array:
+    """Return recorded values as people read them, what stands behind in brackets."""
+    coded = pc.dictionary_encode(column.combine_chunks())
+    words = []
+    for value in coded.dictionary.to_pylist():
+        first, behind = attribute.shown(value, labels)
+        words.append(f"{first} ({behind})" if behind else first)
+    return pa.array(words, pa.string()).take(coded.indices)
 
 
 def _filtered(table: pa.Table, filters: Mapping[str, Any]) -> pa.Table:

@@ -6,10 +6,12 @@ from dash import dcc, html
 
 from credit_risk.access.caller import Caller
 from credit_risk.access.roles import Permission
-from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, Attribute
+from credit_risk.schema.attributes import CLIENT_ID, Attribute, Labels
+from credit_risk.schema.dataset import Dataset
 from credit_risk.texts import one_line
 from model_deployment.http.problem import size_text
 from model_deployment.ui import form, history
+from model_deployment.ui.offered import SAMPLE, TEMPLATE
 from model_deployment.ui.result import range_text
 
 _BANNER_MS = 5_000
@@ -24,7 +26,7 @@ _VIEWS: tuple[tuple[str, str, Permission], ...] = (
 _STORES = ("view", "shown", "open", "overridden")
 
 
-def layout(limit: int, caller: Caller) -> Any:
+def layout(limit: int, dataset: Dataset, labels: Labels, caller: Caller) -> Any:
     """Return the page, with what a caller may do.
 
     A component that is left out has no callback that would be refused.
@@ -33,6 +35,10 @@ def layout(limit: int, caller: Caller) -> Any:
     ----------
     limit : int
         Most bytes of a file.
+    dataset : Dataset
+        What an application is.
+    labels : str
+        What people read of a recorded value first.
     caller : Caller
     """
     clock = dcc.Interval(id="clock", interval=_BANNER_MS)
@@ -42,7 +48,7 @@ def layout(limit: int, caller: Caller) -> Any:
     return html.Div(
         [
             _header(caller),
-            _main(limit, caller),
+            _main(limit, dataset, labels, caller),
             dcc.Location(id="where", refresh=False),
             *[dcc.Store(id=id) for id in _STORES],
             clock,
@@ -75,13 +81,15 @@ def _who(caller: Caller) -> list[Any]:
     return [html.P(f"{one_line(caller.name)} ({', '.join(caller.rights.roles)})", id="who")]
 
 
-def _main(limit: int, caller: Caller) -> Any:
+def _main(limit: int, dataset: Dataset, labels: Labels, caller: Caller) -> Any:
     can_score = caller.rights.may("score")
-    client = html.Section(form.layout(), id="view-client", className="card", hidden=True)
+    client = html.Section(
+        form.layout(dataset, labels), id="view-client", className="card", hidden=True
+    )
     found = history.layout(all_branches=caller.rights.scope == "all")
     return html.Main(
         [
-            html.Div([*(_drop(limit) if can_score else []), *_results()], id="view-files"),
+            html.Div([*(_drop(limit, dataset) if can_score else []), *_results()], id="view-files"),
             *([client] if can_score else []),
             html.Section(found, id="view-history", className="card", hidden=True),
             html.P(id="spoken", role="status", className="spoken"),
@@ -90,18 +98,20 @@ def _main(limit: int, caller: Caller) -> Any:
     )
 
 
-def _drop(limit: int) -> list[Any]:
+def _drop(limit: int, dataset: Dataset) -> list[Any]:
     formats = f"CSV, Excel or Parquet, one client a row, up to {size_text(limit)} a file."
-    template = html.A("Empty template", href="assets/template.csv", download="template.csv")
-    sample = html.A("Sample file", href="assets/sample.csv", download="sample.csv")
+    links = [html.A("Empty template", href=TEMPLATE[1:], download="template.csv")]
+    if dataset.sample:
+        sample = html.A("Sample file", href=SAMPLE[1:], download="sample.csv")
+        links += [" · ", sample, " of some clients to try"]
     return [
         html.Section(
             [
                 html.H2("Drop a file of clients here", tabIndex=-1),
                 html.Button("Choose files", id="choose", type="button", className="primary"),
                 html.P(formats),
-                html.P([template, " · ", sample, " of ten clients to try"]),
-                _columns_help(),
+                html.P(links),
+                _columns_help(dataset),
             ],
             id="drop",
             **{"data-limit": str(limit), "aria-label": "Upload"},
@@ -117,8 +127,8 @@ def _results() -> list[Any]:
     ]
 
 
-def _columns_help() -> Any:
-    rows = [_column_help(attribute) for attribute in ATTRIBUTES]
+def _columns_help(dataset: Dataset) -> Any:
+    rows = [_column_help(attribute) for attribute in dataset.attributes]
     client_id = html.Th(html.Code(CLIENT_ID), scope="row")
     rows.append(html.Tr([client_id, html.Td("your name for the client"), "optional"]))
 
@@ -133,11 +143,13 @@ def _columns_help() -> Any:
 
 
 def _column_help(a: Attribute) -> Any:
-    words = ", ".join(a.categories) if a.categories else range_text(a.minimum, a.maximum, a.unit)
+    words = range_text(a.minimum, a.maximum, a.unit)
+    if a.categories:
+        words = ", ".join(f"{w} ({m})" if (m := a.shown(w, "file")[1]) else w for w in a.categories)
     return html.Tr(
         [
             html.Th(html.Code(a.name), scope="row"),
             html.Td(words),
-            html.Td("optional, never scored" if a.protected else ""),
+            html.Td("optional, never scored" if a.protected else "optional" if a.missing else ""),
         ]
     )

@@ -26,6 +26,7 @@ from model_deployment.ui.callbacks import PATH, Callbacks, guard
 from model_deployment.ui.decision_detail import panel
 from model_deployment.ui.grid_query import Rows
 from model_deployment.ui.layout import layout
+from model_deployment.ui.offered import SAMPLE, TEMPLATE, offer
 from model_deployment.ui.result import logged, result
 
 # How long a version is called new.
@@ -43,6 +44,8 @@ PERMISSIONS: dict[str, Permission] = {
     "/_dash-dependencies": "model",
     "/_dash-component-suites/<string:package_name>/<path:fingerprinted_path>": "model",
     "/assets/<path:filename>": "model",
+    TEMPLATE: "model",
+    SAMPLE: "model",
 }
 
 # Files come in by the `input`, outside of what React renders: the script empties it after each
@@ -72,8 +75,10 @@ class _Page(Dash):  # type: ignore[misc]
             super()._add_url(name, *rest, **more)
 
 
-def attach(app: Flask, production: LiveModel, log: DecisionLog, scoring: Scoring) -> str:
-    """Put the page at the root of an app.
+def attach(
+    app: Flask, production: LiveModel, log: DecisionLog, scoring: Scoring, sample: bytes = b""
+) -> str:
+    """Put the page at the root of an app. `sample` is a file of clients that it offers to try.
 
     Returns
     -------
@@ -95,7 +100,9 @@ def attach(app: Flask, production: LiveModel, log: DecisionLog, scoring: Scoring
 
     # The table and what is opened from it come with a result.
     dash.config.suppress_callback_exceptions = True
-    dash.layout = lambda: layout(app.config["MAX_CONTENT_LENGTH"], asking())
+    limit = app.config["MAX_CONTENT_LENGTH"]
+    dash.layout = lambda: layout(limit, production.dataset, production.labels, asking())
+    offer(app, production, sample)
     for path in _VIEWS:
         app.add_url_rule(path, f"page-{path.removeprefix('/')}", dash.index)
 
@@ -131,7 +138,7 @@ def _policy(dash: Dash) -> str:
 
 
 def _show_files(page: Callbacks, production: LiveModel, log: DecisionLog) -> None:
-    rows = Rows(log)
+    rows = Rows(log, production.labels)
 
     @page.add(
         "read",

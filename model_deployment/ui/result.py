@@ -8,7 +8,9 @@ from dash import html
 
 from credit_risk.decision_log.batch import BatchRecord
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.schema.attributes import ATTRIBUTES, CLIENT_ID, Attribute
+from credit_risk.decision_log.tables import attribute_names
+from credit_risk.schema.attributes import CLIENT_ID, Attribute
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.faults import MAX_FAULTS
 from credit_risk.storage.documents import LogUnavailable
 from credit_risk.texts import one_line
@@ -21,6 +23,7 @@ from model_deployment.ui.grid_query import Rows
 _BLOCK = 100
 _BLOCKS = 20
 _GRID_ROWS = 15
+_WIDEST_PX = 360
 _HEAD_PX, _ROW_PX = 51, 42
 # Up to this many faults are shown without scrolling.
 _FEW_FAULTS = 6
@@ -77,7 +80,7 @@ def result(
         parts.append(_rejected(answer, upload))
     if record is not None and decisions is not None:
         parts.append(histogram(decisions["risk"].to_numpy(), record.threshold))
-        parts.append(grid(record, decisions))
+        parts.append(grid(record, decisions, log.dataset))
         parts.append(html.P(f"{_CONFIDENCE} Choose a row for its reasons.", className="hint"))
     return parts
 
@@ -228,15 +231,15 @@ def _allowed(allowed: list[str] | dict[str, Any] | None) -> str:
     return ", ".join(allowed or [])
 
 
-def range_text(minimum: int, maximum: int, unit: str) -> str:
+def range_text(minimum: float, maximum: float, unit: str) -> str:
     """Return the range of a number in words."""
     return f"{minimum:,} to {maximum:,} {unit}".rstrip()
 
 
-def grid(record: BatchRecord, decisions: pa.Table) -> Any:
+def grid(record: BatchRecord, decisions: pa.Table, dataset: Dataset) -> Any:
     """Return the table of a batch's decisions.
 
-    It requests its rows as they are scrolled, sorted and filtered.
+    It requests its rows as they are scrolled, sorted and filtered. `dataset` is the stack's.
     """
     named = decisions[CLIENT_ID].null_count < len(decisions)
     warned = decisions["warnings"].to_numpy(zero_copy_only=False).astype(bool).any()
@@ -245,7 +248,10 @@ def grid(record: BatchRecord, decisions: pa.Table) -> Any:
 
     return dash_ag_grid.AgGrid(
         id="decisions",
-        columnDefs=_columns(named=named, warned=bool(warned)),
+        columnDefs=[
+            *_columns(named=named, warned=bool(warned)),
+            *_attribute_columns(decisions, dataset),
+        ],
         rowModelType="infinite",
         getRowId="params.data.id",
         defaultColDef={"sortable": True, "filter": "agTextColumnFilter", "resizable": True},
@@ -306,7 +312,17 @@ def _columns(*, named: bool, warned: bool) -> list[dict[str, Any]]:
     ]
     if warned:
         columns.append(_text_column("warnings", "Warnings", 220))
-    columns += [_attribute_column(attribute) for attribute in ATTRIBUTES]
+    return columns
+
+
+def _attribute_columns(decisions: pa.Table, dataset: Dataset) -> list[dict[str, Any]]:
+    columns = []
+    for name in attribute_names(decisions.column_names):
+        if attribute := dataset.by_name.get(name):
+            columns.append(_attribute_column(attribute))
+        elif name != "override":  # an earlier definition's
+            is_text = pa.types.is_string(decisions.schema.field(name).type)
+            columns.append({"field": name, "headerName": name} if is_text else _number(name, name))
     return columns
 
 
@@ -328,13 +344,15 @@ def _text_column(field: str, title: str, width: int) -> dict[str, Any]:
 
 
 def _attribute_column(a: Attribute) -> dict[str, Any]:
-    title = f"{a.label} ({a.unit})" if a.unit else a.label
-    column = (
-        _number(a.name, title) if a.kind == "number" else {"field": a.name, "headerName": title}
-    )
+    title = a.title
+    column = {"field": a.name, "headerName": title} if a.categories else _number(a.name, title)
     # The grid fetches its rows too late to measure them.
-    longest = max(len(title) + 4, *(len(word) for word in a.categories or ("",)))
-    return {**column, "width": 36 + 8 * longest}
+    longest = max(len(title) + 4, *(_length(a, word) for word in a.categories or ("",)))
+    return {**column, "width": min(36 + 8 * longest, _WIDEST_PX)}
+
+
+def _length(a: Attribute, word: str) -> int:
+    return len(word) + len(a.meaning(word))
 
 
 def _number(field: str, title: str) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from credit_risk.metrics.cost import COST_BAD, COST_GOOD, costs, threshold
+from credit_risk.metrics.cost import costs, threshold
 from credit_risk.schema.attributes import BAD, LABEL, Floats
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.protected_groups import Mask, groups
 
 DRAWS = 1000
@@ -74,8 +75,7 @@ class Slice:
 def slices(
     clients: pd.DataFrame,
     risk: Floats,
-    cost_bad: float = COST_BAD,
-    cost_good: float = COST_GOOD,
+    dataset: Dataset,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> list[Slice]:
@@ -87,7 +87,10 @@ def slices(
         The protected attributes and `class`.
     risk : array of shape (n,) or (repeats, n)
         Out-of-fold risks; decisions of several repeats are pooled.
+    dataset : Dataset
+        Names the groups and the costs.
     """
+    cost_bad, cost_good = dataset.costs.bad, dataset.costs.good
     risks = np.atleast_2d(risk)
     bad = clients[LABEL].to_numpy() == BAD
     green = (risks < threshold(cost_bad, cost_good)).mean(axis=0)
@@ -111,7 +114,7 @@ def slices(
     weights = np.vstack([np.ones(len(bad)), drawn.astype(np.float64)])
 
     found = []
-    for attribute, group, members in groups(clients):
+    for attribute, group, members in groups(clients, dataset):
         sums = weights[:, members] @ parts[members]
         others = weights[:, ~members] @ parts[~members]
         figures = {name: _figure(value) for name, value in _figures(sums, others).items()}

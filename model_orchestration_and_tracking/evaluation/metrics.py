@@ -11,17 +11,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from credit_risk.metrics import cost
 from credit_risk.metrics.calibration import brier
-from credit_risk.metrics.cost import COST_BAD, COST_GOOD, costs, threshold
 from credit_risk.metrics.discrimination import auc
 from credit_risk.schema.attributes import BAD, Floats
+from credit_risk.schema.dataset import Costs
 
 DECISION = "decision_"
 
 
-def metrics(
-    labels: ArrayLike, risk: Floats, cost_bad: float = COST_BAD, cost_good: float = COST_GOOD
-) -> dict[str, float]:
+def metrics(labels: ArrayLike, risk: Floats, costs: Costs) -> dict[str, float]:
     """Return every metric of one set of clients.
 
     Parameters
@@ -30,6 +29,8 @@ def metrics(
         "good" or "bad"; both must occur.
     risk : array of shape (n,)
         Probability of class bad.
+    costs : Costs
+        Of wrong decisions, which give the threshold.
 
     Returns
     -------
@@ -42,7 +43,7 @@ def metrics(
     bad = np.asarray(labels) == BAD
     ranked = auc(risk, bad)
     assert ranked is not None
-    red = risk >= threshold(cost_bad, cost_good)
+    red = risk >= cost.threshold(costs.bad, costs.good)
     at_threshold = {DECISION + name: value for name, value in _shares(bad, red).items()}
 
     return {
@@ -52,7 +53,7 @@ def metrics(
         **_shares(bad, risk >= 0.5),
         **at_threshold,
         DECISION + "acceptance": float(np.mean(~red)),
-        DECISION + "cost": float(costs(~red, bad, cost_bad, cost_good).mean()),
+        DECISION + "cost": float(cost.costs(~red, bad, costs.bad, costs.good).mean()),
     }
 
 

@@ -15,13 +15,12 @@ from joblib import Parallel, delayed
 
 from credit_risk import dask_cluster as module
 from credit_risk.dask_cluster import ClusterFailed
-from credit_risk.schema.codec import encode
-from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking import engine as engine_module
 from model_orchestration_and_tracking.engine import IN_PROCESS, Engine, processes
 from model_orchestration_and_tracking.evaluate import main
 from model_orchestration_and_tracking.tuning import candidates, search
 from tests.support.dask_cluster import dask_cluster
+from tests.support.german_credit import GERMAN_CREDIT, encode, read_training
 
 NOWHERE = "tcp://127.0.0.1:1"
 
@@ -46,7 +45,9 @@ def figures(train):
 def found(train, engine, at=lambda n: None):
     """The outcome of a search of 8 candidates; `at` is called with the number of each."""
     risks = {}
-    for number, validated in enumerate(search(candidates(8, 3), *train, 3, engine), 1):
+    for number, validated in enumerate(
+        search(candidates(8, 3), GERMAN_CREDIT, *train, 3, engine), 1
+    ):
         risks[validated.candidate.summary] = validated.risk
         at(number)
     return risks

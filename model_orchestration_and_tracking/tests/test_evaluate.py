@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking.baselines import BASELINES, WeightOfEvidence
 from model_orchestration_and_tracking.evaluate import MODELS, OURS, evaluate, main, report
 from model_orchestration_and_tracking.evaluation.metrics import mean_se
+from tests.support.german_credit import GERMAN_CREDIT, read_training
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def client_frame():
 
 @pytest.fixture(scope="module")
 def evaluation(client_frame):
-    return evaluate(client_frame, [OURS, "lr"], seed=1, repeats=2, folds=3, n_iter=1)
+    return evaluate(client_frame, GERMAN_CREDIT, [OURS, "lr"], seed=1, repeats=2, folds=3, n_iter=1)
 
 
 def test_every_client_is_scored_once_per_repeat(evaluation):
@@ -32,12 +32,14 @@ def test_every_client_is_scored_once_per_repeat(evaluation):
 
 
 def test_folds_depend_only_on_the_seed(evaluation, client_frame):
-    again = evaluate(client_frame, [OURS], seed=1, repeats=1, folds=3, n_iter=1)
-    other = evaluate(client_frame, [OURS], seed=2, repeats=1, folds=3, n_iter=1)
+    again = evaluate(client_frame, GERMAN_CREDIT, [OURS], seed=1, repeats=1, folds=3, n_iter=1)
+    other = evaluate(client_frame, GERMAN_CREDIT, [OURS], seed=2, repeats=1, folds=3, n_iter=1)
     assert not np.allclose(again.risks[OURS], other.risks[OURS])
     np.testing.assert_array_equal(
         again.risks[OURS],
-        evaluate(client_frame, [OURS], seed=1, repeats=1, folds=3, n_iter=1).risks[OURS],
+        evaluate(client_frame, GERMAN_CREDIT, [OURS], seed=1, repeats=1, folds=3, n_iter=1).risks[
+            OURS
+        ],
     )
 
 
@@ -46,7 +48,7 @@ def test_labels_of_the_held_out_fold_are_never_used(client_frame):
     shuffled = client_frame.assign(
         **{"class": np.random.default_rng(0).permutation(client_frame["class"])}
     )
-    found = evaluate(shuffled, [OURS], seed=0, repeats=1, folds=3, n_iter=2)
+    found = evaluate(shuffled, GERMAN_CREDIT, [OURS], seed=0, repeats=1, folds=3, n_iter=2)
     assert abs(found.scores[OURS]["auc"].mean() - 0.5) < 0.06
 
 
@@ -95,7 +97,7 @@ def test_the_command_writes_json_and_prints_the_table(tmp_path, capsys):
     assert main([*data, "--output", str(output)]) == 0
     found = json.loads(output.read_text())
     assert found["seed"] == 3
-    assert found["protocol"].startswith("1x10-fold")
+    assert found["protocol"].startswith(f"{GERMAN_CREDIT.title}; 1x10-fold")
     assert found["models"][OURS]["auc"]["mean"] > 0.77
     assert {one["attribute"] for one in found["slices"]} == {
         "age",
@@ -115,7 +117,9 @@ def test_command_reports_a_missing_file_in_one_line(capsys):
 @pytest.mark.parametrize("name", BASELINES)
 def test_baselines_separate_good_from_bad(client_frame, name):
     train, test = client_frame[::2], client_frame[1::2]
-    model = BASELINES[name](0).fit(train.drop(columns="class"), train["class"] == "bad")
+    model = BASELINES[name](0, GERMAN_CREDIT).fit(
+        train.drop(columns="class"), train["class"] == "bad"
+    )
     risk = model.predict_proba(test.drop(columns="class"))[:, 1]
     bad = (test["class"] == "bad").to_numpy()
     assert risk[bad].mean() > risk[~bad].mean() + 0.05

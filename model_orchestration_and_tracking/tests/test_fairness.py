@@ -6,6 +6,7 @@ import pytest
 
 from credit_risk.metrics.discrimination import auc
 from model_orchestration_and_tracking.evaluation.fairness import MIN_PER_CLASS, _auc, slices
+from tests.support.german_credit import GERMAN_CREDIT
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def by_group(found):
 
 
 def test_groups_are_by_age_and_by_recorded_values(client_frame):
-    found = by_group(slices(client_frame, np.full(400, 0.1), draws=10))
+    found = by_group(slices(client_frame, np.full(400, 0.1), GERMAN_CREDIT, draws=10))
     assert list(found) == [
         ("age", "25 or younger"),
         ("age", "26 to 59"),
@@ -46,7 +47,7 @@ def test_slice_figures_equal_a_worked_example(client_frame):
     young = (client_frame["age"] <= 25).to_numpy()
     refused = young & (np.arange(400) % 2 == 0)
     risk = np.where(refused, 0.5, 0.1)
-    one = by_group(slices(client_frame, risk, draws=200))["age", "25 or younger"]
+    one = by_group(slices(client_frame, risk, GERMAN_CREDIT, draws=200))["age", "25 or younger"]
     bad = (client_frame["class"] == "bad").to_numpy()
     value = {name: figure.value for name, figure in one.figures.items()}
     assert value["acceptance"] == value["acceptance_ratio"] == 0.5
@@ -65,14 +66,16 @@ def test_slice_figures_equal_a_worked_example(client_frame):
 
 def test_decisions_of_repeats_are_pooled(client_frame):
     one = by_group(
-        slices(client_frame, np.vstack([np.full(400, 0.1), np.full(400, 0.5)]), draws=10)
+        slices(
+            client_frame, np.vstack([np.full(400, 0.1), np.full(400, 0.5)]), GERMAN_CREDIT, draws=10
+        )
     )
     assert one["age", "26 to 59"].figures["acceptance"].value == 0.5
 
 
 def test_slice_has_an_auc_only_with_enough_of_each_class(client_frame):
     client_frame["class"] = np.where(np.arange(400) % 20 == 0, "bad", "good")
-    found = by_group(slices(client_frame, np.linspace(0, 1, 400), draws=20))
+    found = by_group(slices(client_frame, np.linspace(0, 1, 400), GERMAN_CREDIT, draws=20))
     assert found["foreign_worker", "yes"].n_bad == MIN_PER_CLASS
     assert "auc" in found["foreign_worker", "yes"].figures
     assert "auc" not in found["age", "26 to 59"].figures
@@ -92,7 +95,7 @@ def test_auc_interval_equals_that_of_resampled_aucs(client_frame, digits):
 
 
 def test_slice_without_accepted_clients_has_no_bad_rate(client_frame):
-    one = slices(client_frame, np.full(400, 0.9), draws=10)[0]
+    one = slices(client_frame, np.full(400, 0.9), GERMAN_CREDIT, draws=10)[0]
     assert np.isnan(one.figures["bad_rate"].value)
     assert one.as_dict()["bad_rate"] == {"value": None, "low": None, "high": None}
 
@@ -102,6 +105,7 @@ def test_clients_without_the_attributes_are_in_no_group(client_frame):
         slices(
             client_frame.assign(age=np.nan, personal_status=None, foreign_worker=None),
             np.full(400, 0.1),
+            GERMAN_CREDIT,
         )
         == []
     )

@@ -23,25 +23,38 @@ from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import ingest
 from credit_risk.registry.approval_log import history, open_collection
 from credit_risk.registry.approvals import approve
-from credit_risk.registry.errors import ApprovalRejected, DigestMismatch
+from credit_risk.registry.checks import refuse_other_dataset
+from credit_risk.registry.errors import (
+    ApprovalRejected,
+    DigestMismatch,
+    OtherDataset,
+    RegistryUnavailable,
+)
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
-from credit_risk.schema.attributes import NAMES, PROTECTED
-from credit_risk.schema.codec import encode
+from credit_risk.registry.version import DATASET
 from credit_risk.schema.faults import InvalidApplications
-from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions, confidence
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.trees import MAX_LEAVES, MAX_TREES
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs
 from credit_risk.training_data import snapshots
-from credit_risk.training_data.data import data_hash, read_training, split
 from model_orchestration_and_tracking import flow as module
 from model_orchestration_and_tracking import tracking, tuning
 from model_orchestration_and_tracking.flow import credit_risk_training
 from model_orchestration_and_tracking.tuning import Candidate
 from tests.support.dask_cluster import dask_cluster
+from tests.support.german_credit import (
+    GERMAN_CREDIT,
+    NAMES,
+    PROTECTED,
+    Validator,
+    data_hash,
+    encode,
+    read_training,
+    split,
+)
 from tests.support.services import put_in_service
 
 METRICS = ("accuracy", "auc", "recall", "specificity")
@@ -156,7 +169,7 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     assert set(NAMES) == set(model.signature.inputs.input_names())
     assert model.saved_input_example_info is not None
 
-    reference = registry.reference(number)
+    reference = registry.reference(number, GERMAN_CREDIT)
     assert list(reference.columns) == [*NAMES, "class", "risk"]
     assert len(reference) == 800
     assert reference["risk"].between(0, 1).all()
@@ -370,7 +383,7 @@ def test_latest_snapshot_is_used_and_its_bias_is_on_the_card(registry, settings)
         "10",
     )
     n_test = snapshot.n_funded_test
-    assert len(registry.reference(version.number)) == 850 - n_test
+    assert len(registry.reference(version.number, GERMAN_CREDIT)) == 850 - n_test
     card = mlflow.artifacts.load_text(f"runs:/{version.run_id}/model_card.md")
     assert f"{snapshot.name}, SHA-256 {snapshot.sha256}: {850 - n_test} (" in card
     assert f"(10 bad, {n_test} for the test)" in card
@@ -436,7 +449,7 @@ def test_csv_without_protected_columns_can_be_trained_on(registry, tmp_path):
     version = registry.version(number)
     assert version.tags["data"] == str(path)
     assert version.tags["data_hash"] == data_hash(read_training(path))
-    assert registry.reference(number)["age"].isna().all()
+    assert registry.reference(number, GERMAN_CREDIT)["age"].isna().all()
 
 
 def test_faulty_csv_fails_at_once_and_names_the_place(registry, tmp_path):
@@ -456,6 +469,56 @@ def test_missing_file_fails_the_run(registry, tmp_path):
     state = credit_risk_training(data=str(tmp_path / "none.csv"), return_state=True)
     assert state.is_failed()
     assert "none.csv" in state.message
+
+
+def test_a_registry_of_another_data_set_is_refused_at_once_in_one_line(
+    registry, mlflow_server, monkeypatch
+):
+    """A version without the tag is older than definitions, and so is German Credit's."""
+    mlflow.set_tracking_uri(mlflow_server)
+    clients = read_training("data/train.csv")
+    scorer = CreditScorer(num_boost_round=5).fit(clients, clients["class"])
+    with mlflow.start_run() as run:
+        uri = log_scorer(scorer, clients[list(NAMES)].head(2))
+    registry.register(run.info.run_id, uri)
+    refuse_other_dataset(registry, "german_credit")
+    registry.register(run.info.run_id, uri, {DATASET: "credit_data"})
+
+    tries = []
+
+    def counted(*arguments):
+        tries.append(arguments)
+        refuse_other_dataset(*arguments)
+
+    monkeypatch.setattr(module, "refuse_other_dataset", counted)
+    monkeypatch.setattr(module.of_this_dataset, "retry_delay_seconds", 0)
+    state = credit_risk_training(n_iter=1, return_state=True)
+    assert state.is_failed()
+    with pytest.raises(OtherDataset) as refused:
+        state.result()
+    assert str(refused.value) == (
+        "version 2 is in the registry already; it is of the data set credit_data, and this stack "
+        "serves german_credit: set DATASET=credit_data, or start a stack of its own with another "
+        "VAR_DIR"
+    )
+    assert len(tries) == 1
+    assert len(registry.versions()) == 2
+
+
+def test_an_unreachable_registry_is_tried_again(registry, monkeypatch):
+    """Unlike one of another data set."""
+    tries = []
+
+    def away(registry, served):
+        tries.append(served)
+        if len(tries) < 3:
+            raise RegistryUnavailable("away")
+
+    monkeypatch.setattr(module, "refuse_other_dataset", away)
+    monkeypatch.setattr(module.of_this_dataset, "retry_delay_seconds", 0)
+    state = credit_risk_training(data="nowhere.csv", return_state=True)
+    assert tries == ["german_credit"] * 3
+    assert "nowhere.csv" in state.message
 
 
 @pytest.mark.parametrize("n_iter", [0, -1, 1001, "many"])
@@ -484,7 +547,7 @@ def test_search_on_a_cluster_logs_progress_and_finds_the_same(tmp_path, caplog):
 
     @flow
     def tuning_alone(scheduler):
-        return module.tune(train, 3, scheduler)
+        return module.tune(train, GERMAN_CREDIT, 3, scheduler)
 
     with dask_cluster(tmp_path) as cluster, caplog.at_level(logging.INFO, "prefect.task_runs"):
         here, there = tuning_alone(""), tuning_alone(cluster.address)

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from credit_risk.schema.codec import encode
 from credit_risk.scoring.model import CreditScorer
-from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking.evaluation.metrics import metrics
 from model_orchestration_and_tracking.gate import Gate, Ratio, judge
 from model_orchestration_and_tracking.tuning import Average, Candidate, Folds, Validated
+from tests.support.german_credit import GERMAN_CREDIT, encode, read_training
 
 rng = np.random.default_rng(0)
 
@@ -21,7 +20,8 @@ def client_frame():
 def validated(clients, risk):
     labels = clients["class"].to_numpy(str)
     folds = [
-        metrics(labels[part], risk[part]) for part in np.array_split(rng.permutation(len(risk)), 10)
+        metrics(labels[part], risk[part], GERMAN_CREDIT.costs)
+        for part in np.array_split(rng.permutation(len(risk)), 10)
     ]
     return Validated(Average((Candidate(1, {}),)), risk, folds)
 
@@ -44,7 +44,7 @@ def test_gate_without_production_passes_and_says_so():
 
 def test_gate_passes_the_same_recipe(client_frame, good):
     same = validated(client_frame, good)
-    gate = judge(client_frame, same, same, "7")
+    gate = judge(client_frame, GERMAN_CREDIT, same, same, "7")
     assert gate.passed
     assert gate.summary == "nowhere worse than version 7"
     assert [d.value for d in gate.differences] == [0, 0, 0]
@@ -64,20 +64,28 @@ def test_gate_fails_a_worse_recipe_with_its_figures(client_frame, good, made_wor
         validated(client_frame, made_worse(client_frame, good)),
         validated(client_frame, good),
     )
-    gate = judge(client_frame, worse, better, "7")
+    gate = judge(client_frame, GERMAN_CREDIT, worse, better, "7")
     assert not gate.passed
     tags = gate.tags()
     assert tags["gate"] == "failed"
     assert tags["gate_reasons"].startswith("AUC 0.")
     assert gate.table().set_index("compared").loc["AUC", "worse"]
     # The other way round it is better in all of them.
-    assert not any(d.worse for d in judge(client_frame, better, worse, "7").differences)
+    assert not any(
+        d.worse for d in judge(client_frame, GERMAN_CREDIT, better, worse, "7").differences
+    )
 
 
 def test_gate_fails_when_a_group_is_accepted_less(client_frame, good):
     young = (client_frame["age"] <= 25).to_numpy()
     unfair = np.where(young, np.maximum(good, 0.2), good)
-    gate = judge(client_frame, validated(client_frame, unfair), validated(client_frame, good), "7")
+    gate = judge(
+        client_frame,
+        GERMAN_CREDIT,
+        validated(client_frame, unfair),
+        validated(client_frame, good),
+        "7",
+    )
     assert [r.group for r in gate.ratios if r.worse] == ["age 25 or younger"]
     assert "age 25 or younger accepted 0.00 times as often as others" in gate.summary
     assert all(isinstance(r, Ratio) for r in gate.ratios)
@@ -88,7 +96,7 @@ def test_gate_fails_when_a_group_is_accepted_less(client_frame, good):
 def test_gate_without_protected_attributes_compares_figures_only(client_frame, good):
     unknown = client_frame.assign(age=np.nan, personal_status=None, foreign_worker=None)
     same = validated(unknown, good)
-    gate = judge(unknown, same, same, "7")
+    gate = judge(unknown, GERMAN_CREDIT, same, same, "7")
     assert gate.passed
     assert gate.ratios == []
 
@@ -103,22 +111,24 @@ def test_recipe_of_a_registered_scorer_reproduces_it(client_frame):
     recipe = Average(
         (Candidate(3, {"num_leaves": 4}, 20), Candidate(8, {"learning_rate": 0.1}, 30))
     )
-    scorer = recipe.scorer().fit(codes, labels)
+    scorer = recipe.scorer(GERMAN_CREDIT).fit(codes, labels)
     again = Average.of(scorer)
-    np.testing.assert_array_equal(again.scorer().fit(codes, labels).risk(codes), scorer.risk(codes))
+    np.testing.assert_array_equal(
+        again.scorer(GERMAN_CREDIT).fit(codes, labels).risk(codes), scorer.risk(codes)
+    )
     alone = CreditScorer(num_boost_round=20, seed=4).fit(codes, labels)
     np.testing.assert_array_equal(
-        Average.of(alone).scorer().fit(codes, labels).risk(codes), alone.risk(codes)
+        Average.of(alone).scorer(GERMAN_CREDIT).fit(codes, labels).risk(codes), alone.risk(codes)
     )
 
 
 def test_average_on_folds_equals_that_of_fitted_scorers(client_frame):
     codes, labels = encode(client_frame), client_frame["class"].to_numpy(str)
     members = [Candidate(1, {"num_leaves": 4}, 20), Candidate(2, {}, 10)]
-    folds = Folds(codes, labels, 3, seed=5)
+    folds = Folds(GERMAN_CREDIT, codes, labels, 3, seed=5)
     average = folds.average([folds.validate(member) for member in members])
     for test, *_ in folds._folds:
         rest = np.setdiff1d(np.arange(len(codes)), test)
-        scorer = average.candidate.scorer().fit(codes[rest], labels[rest])
+        scorer = average.candidate.scorer(GERMAN_CREDIT).fit(codes[rest], labels[rest])
         np.testing.assert_allclose(average.risk[test], scorer.risk(codes[test]), atol=1e-12)
     assert average.metrics["auc"] == pytest.approx(np.mean([fold["auc"] for fold in average.folds]))

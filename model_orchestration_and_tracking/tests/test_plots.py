@@ -7,13 +7,12 @@ import pytest
 from matplotlib.colors import to_rgba
 from PIL import Image
 
-from credit_risk.schema.codec import encode
 from credit_risk.scoring.explanation import NotExplainable
 from credit_risk.scoring.model import CreditScorer
-from credit_risk.training_data.data import read_training
 from model_orchestration_and_tracking import plots
 from model_orchestration_and_tracking.evaluation import fairness
 from model_orchestration_and_tracking.gate import Difference
+from tests.support.german_credit import GERMAN_CREDIT, encode, read_training
 
 rng = np.random.default_rng(0)
 
@@ -90,8 +89,10 @@ def test_cost_curve_equals_a_worked_example():
 
 
 def test_slices_mark_small_groups(client_frame):
-    found = fairness.slices(client_frame, np.linspace(0, 1, len(client_frame)), draws=10)
-    figure = plots.slices(found)
+    found = fairness.slices(
+        client_frame, np.linspace(0, 1, len(client_frame)), GERMAN_CREDIT, draws=10
+    )
+    figure = plots.slices(found, GERMAN_CREDIT)
     assert pixels(figure).std() > 10
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(names) == len(found) > 5
@@ -105,7 +106,10 @@ def test_slices_plot_skips_missing_figures(client_frame):
     """Nobody is accepted, so there is no share of bad ones among them."""
     assert (
         pixels(
-            plots.slices(fairness.slices(client_frame, np.ones(len(client_frame)), draws=10))
+            plots.slices(
+                fairness.slices(client_frame, np.ones(len(client_frame)), GERMAN_CREDIT, draws=10),
+                GERMAN_CREDIT,
+            )
         ).std()
         > 10
     )

@@ -3,10 +3,7 @@
 import numpy as np
 import pytest
 
-from credit_risk.schema.attributes import SCORED_COLUMNS
-from credit_risk.schema.codec import encode
 from credit_risk.scoring.trees import MAX_LEAVES, MAX_TREES
-from credit_risk.training_data.data import read_training, split
 from model_orchestration_and_tracking.tuning import (
     KEPT,
     ROUNDS,
@@ -21,6 +18,7 @@ from model_orchestration_and_tracking.tuning import (
     search,
     tuned,
 )
+from tests.support.german_credit import GERMAN_CREDIT, SCORED_COLUMNS, encode, read_training, split
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +52,14 @@ def test_zero_candidates_are_an_error(n):
 
 def test_repeated_client_is_never_judged_by_a_scorer_that_saw_it(train):
     codes, labels = train
-    once = cross_validate(quick(leaves=8), codes, labels, n_folds=4, seed=0)
+    once = cross_validate(quick(leaves=8), GERMAN_CREDIT, codes, labels, n_folds=4, seed=0)
     twice = cross_validate(
-        quick(leaves=8), np.vstack([codes, codes]), np.hstack([labels, labels]), n_folds=4, seed=0
+        quick(leaves=8),
+        GERMAN_CREDIT,
+        np.vstack([codes, codes]),
+        np.hstack([labels, labels]),
+        n_folds=4,
+        seed=0,
     )
     assert twice.auc == pytest.approx(once.auc, abs=0.03)
 
@@ -72,17 +75,17 @@ def test_folds_keep_clients_together_and_test_each_row_once():
 
 def test_cross_validation_gives_every_client_an_unseen_risk(train):
     codes, labels = train
-    found = cross_validate(quick(), codes, labels, n_folds=4, seed=0)
+    found = cross_validate(quick(), GERMAN_CREDIT, codes, labels, n_folds=4, seed=0)
     assert len(found.folds) == 4
     assert found.risk.shape == labels.shape
     assert np.all((found.risk > 0) & (found.risk < 1))
     # The clients that a scorer has seen it tells apart better.
-    seen = quick().scorer().fit(codes, labels).risk(codes)
+    seen = quick().scorer(GERMAN_CREDIT).fit(codes, labels).risk(codes)
     assert np.mean((seen - (labels == "bad")) ** 2) < np.mean((found.risk - (labels == "bad")) ** 2)
 
 
 def test_the_same_seed_gives_the_same_figures(train):
-    one, two = (cross_validate(quick(), *train, n_folds=3, seed=5) for _ in range(2))
+    one, two = (cross_validate(quick(), GERMAN_CREDIT, *train, n_folds=3, seed=5) for _ in range(2))
     assert np.array_equal(one.risk, two.risk)
     assert one.metrics == two.metrics
 
@@ -90,17 +93,17 @@ def test_the_same_seed_gives_the_same_figures(train):
 def test_folds_binned_once_score_like_a_scorer(train):
     """To the bit: the shared bins and the path are a matter of speed alone."""
     codes, labels = train
-    found = cross_validate(candidates(3)[2], codes, labels, n_folds=2, seed=0)
-    for fold, data, _ in Folds(codes, labels, 2, seed=0)._folds:
-        assert data.num_data() == len(codes) - len(fold)
+    found = cross_validate(candidates(3)[2], GERMAN_CREDIT, codes, labels, n_folds=2, seed=0)
+    for fold, bins, _ in Folds(GERMAN_CREDIT, codes, labels, 2, seed=0)._folds:
+        assert bins.data.num_data() == len(codes) - len(fold)
         others = np.setdiff1d(np.arange(len(codes)), fold)
-        scorer = candidates(3)[2].scorer().fit(codes[others], labels[others])
+        scorer = candidates(3)[2].scorer(GERMAN_CREDIT).fit(codes[others], labels[others])
         np.testing.assert_array_equal(found.risk[fold], scorer.risk(codes[fold]))
 
 
 def test_the_number_of_trees_is_read_off_the_path(train):
     codes, labels = train
-    folds = Folds(codes, labels, 3, seed=0)
+    folds = Folds(GERMAN_CREDIT, codes, labels, 3, seed=0)
     rounds = (5, 40, 120)
     found = folds.validate(quick(), rounds)
     each = [folds.validate(Candidate(1, {"num_leaves": 4}, n)) for n in rounds]
@@ -112,7 +115,7 @@ def test_the_number_of_trees_is_read_off_the_path(train):
 
 def test_search_yields_each_candidate_with_its_number_of_trees(train):
     tries = [quick(1), quick(2, leaves=2)]
-    found = search(iter(tries), *train)
+    found = search(iter(tries), GERMAN_CREDIT, *train)
     assert next(found).candidate.params == tries[0].params
     (last,) = found
     assert last.candidate.number == 2
@@ -131,10 +134,12 @@ def test_best_ranks_by_log_loss_and_then_by_order():
 def test_the_best_few_are_averaged_on_the_log_odds(train):
     codes, labels = train
     chosen = candidates(3)
-    scorer = Average(tuple(chosen)).scorer().fit(codes, labels)
+    scorer = Average(tuple(chosen)).scorer(GERMAN_CREDIT).fit(codes, labels)
     raw = np.mean(
         [
-            c.scorer().fit(codes, labels).booster.predict(codes[:, SCORED_COLUMNS], raw_score=True)
+            c.scorer(GERMAN_CREDIT)
+            .fit(codes, labels)
+            .booster.predict(codes[:, SCORED_COLUMNS], raw_score=True)
             for c in chosen
         ],
         axis=0,
@@ -143,6 +148,6 @@ def test_the_best_few_are_averaged_on_the_log_odds(train):
 
 
 def test_tuned_scorer_follows_the_whole_recipe(train):
-    scorer = tuned(*train, n_iter=6)
+    scorer = tuned(GERMAN_CREDIT, *train, n_iter=6)
     assert len(scorer.members) == KEPT
     assert scorer.booster.num_trees() == sum(member["num_boost_round"] for member in scorer.members)

@@ -15,14 +15,11 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from credit_risk.schema.attributes import ATTRIBUTE, NAMES
+from credit_risk.schema.attributes import Attribute
+from credit_risk.schema.dataset import Dataset
 from monitoring.log_reader import places_in
 
 RISK = "risk"
-FEATURES = (*NAMES, RISK)
-# Features measured on a scale. The other numbers are codes of classes (1 to 4) and are counted like
-# categories.
-MEASURED = ("duration", "credit_amount", "age", RISK)
 PSI_BINS = 10
 # Integers up to this are placed by a table of all of them, which is faster than a search.
 LISTED = 100_000
@@ -64,6 +61,11 @@ class NumericBins:
             return _looked_up(self._of_integers, column, self.size)
         return self._search(_numbers(column))
 
+    def counts(self, numbers: Floats) -> Counts:
+        """Return how many numbers, none missing, lie in each bin of the PSI."""
+        cells = np.bincount(self._search(numbers), minlength=self.size)
+        return np.bincount(self.bins, weights=cells).astype(np.int64)
+
     def _search(self, numbers: Floats) -> Counts:
         after = np.searchsorted(self.values, numbers, side="right")
         found = (after > 0) & (np.append(self.values, np.nan)[after - 1] == numbers)
@@ -71,13 +73,12 @@ class NumericBins:
 
 
 class CategoryBins:
-    """The cells of one counted feature: the schema's categories, or the codes that it allows."""
+    """The cells of one counted feature: the categories, or the codes of the classes."""
 
-    def __init__(self, feature: str) -> None:
-        attribute = ATTRIBUTE[feature]
+    def __init__(self, attribute: Attribute) -> None:
         self._categories = attribute.categories
-        self._minimum = attribute.minimum
-        self.size = len(attribute.categories) or attribute.maximum - attribute.minimum + 1
+        self._minimum = int(attribute.minimum)
+        self.size = len(attribute.categories) or len(attribute.classes)
         self.bins = np.arange(self.size)
 
     def place(self, column: pa.ChunkedArray) -> Cells:
@@ -94,19 +95,28 @@ class FeatureBins:
 
     Parameters
     ----------
+    dataset : Dataset
+        The serving version's.
     reference : DataFrame
-        What the serving version was trained on: the 20 attributes and `risk`; a column may be
-        missing.
+        What the serving version was trained on: the attributes and `risk`; a column may be missing.
 
     Attributes
     ----------
+    features : tuple of str
+        The attributes and `risk`.
+    measured : frozenset of str
+        Features measured on a scale. The other numbers are codes of classes, and are counted like
+        categories.
     reference : array of shape (size,)
         The counts of the reference.
     """
 
-    def __init__(self, reference: pd.DataFrame) -> None:
-        table = _table(reference)
-        self._scales = [_scale(feature, table[feature]) for feature in FEATURES]
+    def __init__(self, dataset: Dataset, reference: pd.DataFrame) -> None:
+        self.dataset = dataset
+        self.features = (*dataset.names, RISK)
+        self.measured = frozenset((*dataset.quantities, RISK))
+        table = self._table(reference)
+        self._scales = [self._scale(feature, table[feature]) for feature in self.features]
         sizes = [scale.size + 1 for scale in self._scales]
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
         self.size = int(self._starts[-1])
@@ -114,10 +124,13 @@ class FeatureBins:
         self.reference = self.count(self.place(table))
 
     def place(self, decisions: pa.Table | pd.DataFrame) -> NDArray[Any]:
-        """Return the cell of each value, shape (n, 21); an absent column is missing everywhere."""
-        table = _table(decisions) if isinstance(decisions, pd.DataFrame) else decisions
-        placed = np.empty((table.num_rows, len(FEATURES)), self.dtype)
-        for i, (feature, scale) in enumerate(zip(FEATURES, self._scales, strict=True)):
+        """Return the cell of each value, shape (n, n_features).
+
+        An absent column is missing everywhere.
+        """
+        table = self._table(decisions) if isinstance(decisions, pd.DataFrame) else decisions
+        placed = np.empty((table.num_rows, len(self.features)), self.dtype)
+        for i, (feature, scale) in enumerate(zip(self.features, self._scales, strict=True)):
             placed[:, i] = scale.place(table[feature])
         return placed
 
@@ -130,7 +143,7 @@ class FeatureBins:
 
     def of(self, feature: str, counts: Counts) -> Counts:
         """Return one feature's part of the counts, without the missing values."""
-        i = FEATURES.index(feature)
+        i = self.features.index(feature)
         return counts[self._starts[i] : self._starts[i + 1] - 1]
 
     def rows(self, counts: Counts) -> int:
@@ -139,32 +152,39 @@ class FeatureBins:
 
     def missing(self, counts: Counts) -> dict[str, int]:
         """Return how many values of each feature are missing."""
-        return dict(zip(FEATURES, counts[self._starts[1:] - 1].tolist(), strict=True))
+        return dict(zip(self.features, counts[self._starts[1:] - 1].tolist(), strict=True))
 
     def outside(self, counts: Counts) -> dict[str, int]:
         """Return how many values of each number lie below or above all values of the reference."""
         found = {}
-        for feature in NAMES:
-            if ATTRIBUTE[feature].kind == "number":
-                seen = np.flatnonzero(self.of(feature, self.reference))
-                values = self.of(feature, counts)
+        for attribute in self.dataset.attributes:
+            if not attribute.categories:
+                seen = np.flatnonzero(self.of(attribute.name, self.reference))
+                values = self.of(attribute.name, counts)
                 inside = values[seen[0] : seen[-1] + 1] if len(seen) else values
-                found[feature] = int(values.sum() - inside.sum())
+                found[attribute.name] = int(values.sum() - inside.sum())
         return found
 
     def binned(self, feature: str, counts: Counts) -> Counts:
         """Return one feature's counts in the bins of its PSI."""
-        bins = self._scales[FEATURES.index(feature)].bins
+        bins = self._scales[self.features.index(feature)].bins
         values = self.of(feature, counts)
         return np.bincount(bins, weights=values, minlength=int(bins[-1]) + 1).astype(np.int64)
 
+    def _scale(self, feature: str, reference: pa.Array) -> NumericBins | CategoryBins:
+        if feature not in self.measured:
+            return CategoryBins(self.dataset.by_name[feature])
 
-def _scale(feature: str, reference: pa.Array) -> NumericBins | CategoryBins:
-    if feature not in MEASURED:
-        return CategoryBins(feature)
+        numbers = _numbers(reference)
+        return NumericBins(numbers[~np.isnan(numbers)])
 
-    numbers = _numbers(reference)
-    return NumericBins(numbers[~np.isnan(numbers)])
+    def _table(self, frame: pd.DataFrame) -> pa.Table:
+        missing = pa.nulls(len(frame))
+        columns = [
+            pa.array(frame[feature], from_pandas=True) if feature in frame else missing
+            for feature in self.features
+        ]
+        return pa.table(columns, names=list(self.features))
 
 
 def _of_integers(values: Floats, search: Callable[[Floats], Counts]) -> Counts | None:
@@ -185,9 +205,3 @@ def _looked_up(table: Counts, column: pa.ChunkedArray, missing: int) -> Counts:
 
 def _numbers(column: pa.Array) -> Floats:
     return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
-
-
-def _table(frame: pd.DataFrame) -> pa.Table:
-    missing = pa.nulls(len(frame))
-    columns = [pa.array(frame[f], from_pandas=True) if f in frame else missing for f in FEATURES]
-    return pa.table(columns, names=list(FEATURES))

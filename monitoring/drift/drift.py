@@ -2,15 +2,15 @@
 
 Each feature is judged in two ways, because either alone gives false alarms. A test shows whether
 the difference may be chance: Kolmogorov-Smirnov for measured features, a two-sample chi-square for
-counted ones, with Holm's correction for testing 21 features at once. The population stability index
-(PSI) shows whether the difference is big enough to matter; it has to exceed what chance alone gives
-in 99 of 100 windows of that size.
+counted ones, with Holm's correction for testing all features at once. The population stability
+index (PSI) shows whether the difference is big enough to matter; it has to exceed what chance alone
+gives in 99 of 100 windows of that size.
 
 Counts in cells (`monitoring.drift.bins`) are the only input, whether of a few hundred decisions or
 of a million. The exporter and the report flow both use this module.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from monitoring.drift.bins import FEATURES, MEASURED, RISK, Counts, FeatureBins, Floats
+from credit_risk.schema.dataset import Dataset
+from monitoring.drift.bins import RISK, Counts, FeatureBins, Floats
 
 ALPHA = 0.05
 PSI_MATTERS = 0.1
@@ -35,9 +36,9 @@ CONSTANT = "constant"
 TOO_FEW = "too few decisions"
 FAILED = "test failed"
 
-# Returns the p-value of the drift test of each of the named features, given the reference and the
-# window. A feature whose test fails is left out.
-Tester = Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Mapping[str, float]]
+# Returns the p-value of the drift test of each of the named features, given which features are
+# measured, the reference and the window. A feature whose test fails is left out.
+Tester = Callable[[Set[str], pd.DataFrame, pd.DataFrame, Sequence[str]], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ class Drift:
 
 
 def compare(
+    dataset: Dataset,
     reference: pd.DataFrame,
     window: pd.DataFrame,
     minimum: int = MINIMUM,
@@ -123,18 +125,20 @@ def compare(
     Parameters
     ----------
     reference, window : DataFrame
-        The 20 attributes and `risk`; a column may be missing.
+        The attributes and `risk`; a column may be missing.
     minimum : int
         Fewest values of a feature in the window.
     tester : callable, optional
         Computes the p-values; they come from the counts unless given.
     """
-    cells = FeatureBins(reference)
+    cells = FeatureBins(dataset, reference)
     counts = cells.count(cells.place(window))
     if tester is None:
         return judge(cells, counts, minimum)
 
-    return judge(cells, counts, minimum, lambda features: tester(reference, window, features))
+    return judge(
+        cells, counts, minimum, lambda some: tester(cells.measured, reference, window, some)
+    )
 
 
 def judge(
@@ -163,18 +167,18 @@ def judge(
     """
     pairs = {
         feature: (cells.of(feature, cells.reference), cells.of(feature, counts))
-        for feature in FEATURES
+        for feature in cells.features
     }
     few = cells.rows(counts) < minimum
     reasons = {
         feature: TOO_FEW if few else _unjudged(*pair, minimum) for feature, pair in pairs.items()
     }
 
-    testable = [feature for feature in FEATURES if not reasons[feature]]
+    testable = [feature for feature in cells.features if not reasons[feature]]
     if p_values:
         tested = p_values(testable)
     else:
-        tested = {feature: p_value(feature, *pairs[feature]) for feature in testable}
+        tested = {f: p_value(*pairs[f], measured=f in cells.measured) for f in testable}
 
     judged = [feature for feature in testable if feature in tested]
     reasons |= {feature: FAILED for feature in testable if feature not in tested}
@@ -186,7 +190,7 @@ def judge(
         features.append(
             FeatureDrift(
                 feature=feature,
-                test="Kolmogorov-Smirnov" if feature in MEASURED else "chi-square",
+                test="Kolmogorov-Smirnov" if feature in cells.measured else "chi-square",
                 n=int(binned[1].sum()),
                 p_value=float(tested[feature]),
                 adjusted=float(corrected),
@@ -198,13 +202,13 @@ def judge(
     return Drift(tuple(features), {feature: why for feature, why in reasons.items() if why})
 
 
-def p_value(feature: str, reference: Counts, window: Counts) -> float:
+def p_value(reference: Counts, window: Counts, *, measured: bool) -> float:
     """Return the probability of such a difference between two samples of the same population.
 
     The counts are those of the same cells. For a measured feature the cells are in order, with one
     for each value of the reference, so the Kolmogorov-Smirnov statistic is exact.
     """
-    if feature not in MEASURED:
+    if not measured:
         table = np.array(filled(reference, window))
         return float(scipy.stats.chi2_contingency(table, correction=False).pvalue)
 

@@ -6,15 +6,16 @@ seconds.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import scipy.stats
 
 from credit_risk.schema.attributes import GOOD, LABEL
 from monitoring.drift import drift
-from monitoring.drift.bins import MEASURED, RISK, FeatureBins
+from monitoring.drift.bins import RISK, Counts, NumericBins
 from monitoring.drift.drift import Drift
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # read when Evidently is imported
@@ -36,37 +37,42 @@ P_GOOD = "p_good"
 logger = logging.getLogger(__name__)
 
 
-def _test(
+# Evidently hands over the columns without missing values. The p-values are SciPy's, from the values
+# themselves; `monitoring.drift.drift` has to get the same ones from counts.
+
+
+def _of_measured(
     reference: "pd.Series[Any]", window: "pd.Series[Any]", _: ColumnType, threshold: float
 ) -> tuple[float, bool]:
-    """Return a feature's p-value, and whether it drifted.
-
-    Evidently hands over the columns without missing values. The p-value is SciPy's, from the values
-    themselves; `monitoring.drift.drift` has to get the same one from counts.
-    """
-    feature = str(window.name)
-    if feature in MEASURED:
-        # Never the exact form: SciPy gives it up half way through, with a warning, where the
-        # samples are big.
-        p = float(scipy.stats.ks_2samp(reference, window, method="asymp").pvalue)
-    else:
-        both = pd.concat([reference.value_counts(), window.value_counts()], axis=1).fillna(0)
-        p = float(scipy.stats.chi2_contingency(both, correction=False).pvalue)
-    return p, p <= threshold and _big(feature, reference, window)
+    """Return a measured feature's p-value, and whether it drifted."""
+    # Never the exact form: SciPy gives it up half way through, with a warning, where the samples
+    # are big.
+    p = float(scipy.stats.ks_2samp(reference, window, method="asymp").pvalue)
+    bins = NumericBins(reference.to_numpy(np.float64))
+    counts = [bins.counts(column.to_numpy(np.float64)) for column in (reference, window)]
+    return p, p <= threshold and _big(*counts)
 
 
-def _big(feature: str, reference: "pd.Series[Any]", window: "pd.Series[Any]") -> bool:
-    cells = FeatureBins(reference.to_frame())
-    counts = cells.count(cells.place(window.to_frame()))
-    binned = drift.filled(cells.binned(feature, cells.reference), cells.binned(feature, counts))
+def _of_counted(
+    reference: "pd.Series[Any]", window: "pd.Series[Any]", _: ColumnType, threshold: float
+) -> tuple[float, bool]:
+    """Return a counted feature's p-value, and whether it drifted."""
+    both = pd.concat([reference.value_counts(), window.value_counts()], axis=1).fillna(0)
+    p = float(scipy.stats.chi2_contingency(both, correction=False).pvalue)
+    return p, p <= threshold and _big(*both.to_numpy(np.int64).T)
+
+
+def _big(reference: Counts, window: Counts) -> bool:
+    binned = drift.filled(reference, window)
     return drift.psi(*binned) > drift.psi_limit(*binned)
 
 
 register_stattest(
-    StatTest(KS, "Kolmogorov-Smirnov p-value, with PSI", [ColumnType.Numerical]), _test
+    StatTest(KS, "Kolmogorov-Smirnov p-value, with PSI", [ColumnType.Numerical]), _of_measured
 )
 register_stattest(
-    StatTest(CHI_SQUARE, "two-sample chi-square p-value, with PSI", [ColumnType.Categorical]), _test
+    StatTest(CHI_SQUARE, "two-sample chi-square p-value, with PSI", [ColumnType.Categorical]),
+    _of_counted,
 )
 
 
@@ -90,16 +96,19 @@ class DriftReport(NamedTuple):
 
 
 def p_values(
-    reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]
+    measured: Set[str], reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]
 ) -> dict[str, float]:
-    """Return the p-value that Evidently computes for each feature (a `drift.Tester`)."""
+    """Return the p-value that Evidently computes for each feature (a `drift.Tester`).
+
+    `measured` are the features measured on a scale.
+    """
 
     def test(some: Sequence[str]) -> Snapshot:
         metrics = [
-            Score(column=feature, method=_method(feature), threshold=drift.ALPHA)
+            Score(column=feature, method=_method(feature, measured), threshold=drift.ALPHA)
             for feature in some
         ]
-        return _run(metrics, reference, window, some, _columns(some))
+        return _run(metrics, reference, window, some, _columns(some, measured))
 
     snapshot, _ = _without_failed(features, test)
     return {
@@ -107,20 +116,22 @@ def p_values(
     }
 
 
-def drift_report(reference: pd.DataFrame, window: pd.DataFrame, verdict: Drift) -> DriftReport:
+def drift_report(
+    measured: Set[str], reference: pd.DataFrame, window: pd.DataFrame, verdict: Drift
+) -> DriftReport:
     """Return Evidently's report on the features that `drift.compare` judged.
 
-    It calls the same features drifted as the verdict.
+    It calls the same features drifted as the verdict. `measured` are those measured on a scale.
     """
 
     def show(some: Sequence[str]) -> Snapshot:
         preset = DataDriftPreset(
             columns=some,
-            per_column_method={feature: _method(feature) for feature in some},
+            per_column_method={feature: _method(feature, measured) for feature in some},
             threshold=verdict.cutoff,
             drift_share=verdict.dataset_share,
         )
-        return _run([preset], reference, window, some, _columns(some))
+        return _run([preset], reference, window, some, _columns(some, measured))
 
     return _without_failed([f.feature for f in verdict.features], show)
 
@@ -193,14 +204,14 @@ def _fails(feature: str, make: Callable[[Sequence[str]], Snapshot]) -> bool:
     return False
 
 
-def _method(feature: str) -> str:
-    return KS if feature in MEASURED else CHI_SQUARE
+def _method(feature: str, measured: Set[str]) -> str:
+    return KS if feature in measured else CHI_SQUARE
 
 
-def _columns(features: Sequence[str]) -> DataDefinition:
+def _columns(features: Sequence[str], measured: Set[str]) -> DataDefinition:
     return DataDefinition(
-        numerical_columns=[f for f in features if f in MEASURED],
-        categorical_columns=[f for f in features if f not in MEASURED],
+        numerical_columns=[f for f in features if f in measured],
+        categorical_columns=[f for f in features if f not in measured],
     )
 
 

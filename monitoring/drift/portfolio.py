@@ -16,15 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from credit_risk.decision_log.batch import BatchRecord, Kind, run_of
+from credit_risk.decision_log.batch import BatchRecord, Kind, decision_schema, run_of
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.schema.attributes import NAMES
 from monitoring.drift.bins import RISK, FeatureBins
 from monitoring.drift.drift import Drift, judge
 from monitoring.log_reader import read_kept
 
 PORTFOLIOS: tuple[Kind, ...] = ("portfolio",)
-COLUMNS = (*NAMES, RISK)
 # Decisions per call: 50 million of them must not keep today's applications waiting.
 AT_A_TIME = 1_000_000
 
@@ -62,7 +60,7 @@ class PortfolioFigures:
 class Portfolio:
     """Follows the portfolio whose run began last; the log feed hands it records only."""
 
-    columns: Sequence[str] = ()
+    schema = pa.schema([])
 
     def __init__(self) -> None:
         self._runs: set[str] = set()
@@ -115,7 +113,7 @@ class Portfolio:
         if not record.n_decided:
             return 0
 
-        decisions = read_kept(log, [record], COLUMNS)
+        decisions = read_kept(log, [record], decision_schema(cells.dataset, cells.features))
         self._risk += pc.sum(decisions[RISK], min_count=0).as_py()
         self._n_counted += decisions.num_rows
         if record.model_version != self._version:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.drift.bins import FEATURES, FeatureBins
+from monitoring.drift.bins import FeatureBins
 
 Rows = NDArray[Any]
 
@@ -33,7 +33,9 @@ class SlidingCounts:
             ("green", "?"),
             ("shadow", "f8"),
         ]
-        self._rows: Rows = np.empty(1024, [*columns, ("cells", cells.dtype, (len(FEATURES),))])
+        self._rows: Rows = np.empty(
+            1024, [*columns, ("cells", cells.dtype, (len(cells.features),))]
+        )
         self._first = self._start = self._end = 0  # of what is kept, of the window, of both
 
     @property
@@ -47,7 +49,7 @@ class SlidingCounts:
         return self._rows[self._start : self._end]
 
     def append(self, placed: NDArray[Any], **columns: NDArray[Any]) -> None:
-        """Add decisions to the window: their cells, shape (n, 21), and their other columns."""
+        """Add decisions to the window: cells, shape (n, n_features), and their other columns."""
         n = len(placed)
         self._make_room(n)
         rows = self._rows[self._end : self._end + n]

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from credit_risk.decision_log.batch import BatchRecord, decision_schema
 from credit_risk.decision_log.chains.position import START
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.schema.attributes import GREEN, LABEL, NAMES
+from credit_risk.schema.attributes import GREEN, LABEL
+from credit_risk.schema.dataset import Dataset
 from credit_risk.settings import Settings
 from monitoring.challenger import Challenger
 from monitoring.drift.bins import RISK, FeatureBins
@@ -26,7 +27,8 @@ from monitoring.log_feed import LogFeed
 from monitoring.log_reader import places_in
 
 VERSION = "model_version"
-COLUMNS = (*NAMES, "label", RISK, "confidence", "prediction", VERSION, "batch", "time")
+# What is read of a decision beside its attributes.
+BESIDE = ("label", RISK, "confidence", "prediction", VERSION, "batch", "time")
 
 
 class Window:
@@ -39,6 +41,8 @@ class Window:
     ----------
     settings : Settings
         How far the window reaches.
+    dataset : Dataset
+        That of the version; of the stack, where no version decides.
     version : str, optional
         The version that decides.
     reference : DataFrame, optional
@@ -47,11 +51,10 @@ class Window:
         The model that scores the same decisions in shadow.
     """
 
-    columns: Sequence[str] = COLUMNS
-
     def __init__(
         self,
         settings: Settings,
+        dataset: Dataset,
         version: str | None = None,
         reference: pd.DataFrame | None = None,
         challenger: Challenger | None = None,
@@ -61,12 +64,13 @@ class Window:
         self.reference = pd.DataFrame() if reference is None else reference
         self.minimum = settings.drift_min_rows
         self.threshold: float | None = None  # of the serving version, once it has decided
-        self.cells = FeatureBins(self.reference)
+        self.cells = FeatureBins(dataset, self.reference)
+        self.schema = _schema(dataset, challenger)
         self._reach = timedelta(hours=settings.drift_window_hours)
         self._latest = max(settings.drift_window_rows, self.minimum)
         self._shown = max(settings.drift_evidently_rows, self.minimum)
         self._counts = SlidingCounts(self.cells)
-        self._newest = decision_schema(COLUMNS).empty_table()
+        self._newest = self.schema.empty_table()
         self._changed = False
 
     def __len__(self) -> int:
@@ -189,13 +193,13 @@ class Window:
             self.cells,
             counts,
             self.minimum,
-            lambda features: tester(self.reference, self.newest, features),
+            lambda features: tester(self.cells.measured, self.reference, self.newest, features),
         )
 
     def missing(self) -> dict[str, int]:
         """Return how many values of each attribute are missing."""
         found = self.cells.missing(self._counts.counts)
-        return {name: found[name] for name in NAMES}
+        return {name: found[name] for name in self.cells.dataset.names}
 
     def outside(self) -> dict[str, int]:
         """Return how many values of each number lie outside their range in the reference."""
@@ -205,7 +209,7 @@ class Window:
     def newest(self) -> pd.DataFrame:
         """The newest decisions in full, the newest last, as many as Evidently is given.
 
-        The 20 attributes, `class` where the upload had it, `risk` where the serving version scored,
+        The attributes, `class` where the upload had it, `risk` where the serving version scored,
         `model_version`, `batch`, `time`.
         """
         table = self._newest.slice(max(0, self._newest.num_rows - len(self)))
@@ -221,6 +225,7 @@ class Window:
 def read_window(
     log: DecisionLog,
     settings: Settings,
+    dataset: Dataset,
     version: str | None = None,
     reference: pd.DataFrame | None = None,
     now: datetime | None = None,
@@ -232,9 +237,18 @@ def read_window(
     LogUnavailable
         When the decision log is.
     """
-    window = Window(settings, version, reference)
+    window = Window(settings, dataset, version, reference)
     window.advance(LogFeed(log), now or datetime.now(UTC))
     return window
+
+
+def _schema(dataset: Dataset, challenger: Challenger | None) -> pa.Schema:
+    """Return what is read of decisions: the attributes of both models, and what is beside them."""
+    fields = list(decision_schema(dataset, (*dataset.names, *BESIDE)))
+    if challenger is not None:
+        others = [name for name in challenger.dataset.names if name not in dataset.by_name]
+        fields += [decision_schema(challenger.dataset).field(name) for name in others]
+    return pa.schema(fields)
 
 
 def _time(row: np.void) -> datetime:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -174,13 +174,15 @@ class Collector:
             return window
 
         version = reference = None
+        dataset = self._log.dataset
         if approval is not None:
             version = approval.version
-            reference = self._registry.reference(version, approval.reference_digest)
+            dataset = self._registry.load(version, approval.digest).dataset
+            reference = self._registry.reference(version, dataset, approval.reference_digest)
 
         if window is not None:
             self._feed.remove(window)
-        self._window = Window(self._settings, version, reference, challenger)
+        self._window = Window(self._settings, dataset, version, reference, challenger)
         if window is None or self._served != served:
             self._portfolio.compare_with(self._window.cells, version)
         self._served = served
@@ -203,7 +205,7 @@ def _break_glass(entries: Sequence[Approval], now: datetime, *, needs_two: bool)
 
 
 def evidently(
-    reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]
+    measured: Set[str], reference: pd.DataFrame, window: pd.DataFrame, features: Sequence[str]
 ) -> Mapping[str, float]:
     """Return the p-values that Evidently computes (a `drift.Tester`).
 
@@ -211,4 +213,4 @@ def evidently(
     """
     from monitoring.drift import evidently_adapter
 
-    return evidently_adapter.p_values(reference, window, features)
+    return evidently_adapter.p_values(measured, reference, window, features)

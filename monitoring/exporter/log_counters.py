@@ -45,7 +45,7 @@ class Totals:
 class LogCounters:
     """Counts the batches that a log feed hands over, from the first one on."""
 
-    columns: Sequence[str] = ()
+    schema = pa.schema([])
 
     def __init__(self) -> None:
         self._decisions: Counter[tuple[str, str]] = Counter()

@@ -1,10 +1,11 @@
 """The loan book: the decisions of the last years in short, with final decision and outcome.
 
 It is kept by month of decision and read as it grows: decisions first, then overrides and outcomes
-as events. Where a decision has several outcomes, the one with the latest date stands. Some 30 bytes
+as events. Where a decision has several outcomes, the one with the latest date stands. Some 35 bytes
 a decision are kept, and nothing that names a client.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,22 +15,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.batch import BatchRecord, decision_schema
 from credit_risk.decision_log.events import OUTCOMES
 from credit_risk.decision_log.outcome_file import DEFAULTED, REPAID
 from credit_risk.decision_log.overrides import OVERRIDE
 from credit_risk.months import month_of
 from credit_risk.schema.attributes import GREEN
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.protected_groups import groups
 from monitoring.log_feed import LogFeed
 from monitoring.log_reader import places_in
 
+logger = logging.getLogger(__name__)
+
 Rows = NDArray[Any]
 Ints = NDArray[np.int64]
 
-COLUMNS = ("batch", "row", "time", "risk", "prediction", "age", "personal_status", "foreign_worker")
+# What is read of a decision beside the attributes that make groups.
+BESIDE = ("batch", "row", "time", "risk", "prediction")
 # Decisions per call: at the start the log's years must not keep today's drift waiting.
 AT_A_TIME = 100_000
+# As many as there are bits for.
+MAX_GROUPS = 64
 
 # Codes of a client's outcome.
 OPEN, REPAID_CODE, DEFAULTED_CODE = 0, 1, 2
@@ -44,7 +51,7 @@ DTYPE = np.dtype(
         ("final", "?"),  # whether the client was funded, after overrides
         ("outcome", "i1"),
         ("outcome_day", "i4"),
-        ("groups", "u2"),  # one bit for each group that the client belongs to
+        ("groups", "u8"),  # one bit for each group that the client belongs to
     ]
 )
 
@@ -100,6 +107,8 @@ class LoanBook:
 
     Parameters
     ----------
+    dataset : Dataset
+        Names the groups for which fairness is measured.
     reach : int
         How many months before the present one are kept.
 
@@ -113,11 +122,13 @@ class LoanBook:
         When outcomes last came; nothing is known of what happened later.
     """
 
-    columns: Sequence[str] = COLUMNS
-
-    def __init__(self, reach: int) -> None:
+    def __init__(self, dataset: Dataset, reach: int) -> None:
+        self._dataset = dataset
+        self._grouping = list(dict.fromkeys(group.attribute for group in dataset.groups))
+        self.schema = decision_schema(dataset, (*BESIDE, *self._grouping))
         self.months: dict[int, Month] = {}
         self.groups: list[tuple[str, str]] = []
+        self._left_out: set[tuple[str, str]] = set()
         self.outcomes_as_of: datetime | None = None
         self._reach = reach
         self._first = 0  # the oldest month that is kept
@@ -210,13 +221,23 @@ class LoanBook:
             self.outcomes_as_of = datetime.fromisoformat(event["time"])
         self._last_event = event["_id"]
 
-    def _groups_of(self, decisions: pa.Table) -> NDArray[np.uint16]:
-        bits = np.zeros(decisions.num_rows, np.uint16)
-        for attribute, group, members in groups(decisions.select(COLUMNS[-3:]).to_pandas()):
-            if (attribute, group) not in self.groups:
-                self.groups.append((attribute, group))
-            bits[members] |= np.uint16(1 << self.groups.index((attribute, group)))
+    def _groups_of(self, decisions: pa.Table) -> NDArray[np.uint64]:
+        bits = np.zeros(decisions.num_rows, np.uint64)
+        clients = decisions.select(self._grouping).to_pandas()
+        for attribute, group, members in groups(clients, self._dataset):
+            if (bit := self._bit_of((attribute, group))) is not None:
+                bits[members] |= np.uint64(1 << bit)
         return bits
+
+    def _bit_of(self, group: tuple[str, str]) -> int | None:
+        if group not in self.groups:
+            if len(self.groups) == MAX_GROUPS:
+                if group not in self._left_out:
+                    self._left_out.add(group)
+                    logger.warning("no acceptance is given of %s %s: too many groups", *group)
+                return None
+            self.groups.append(group)
+        return self.groups.index(group)
 
     def _alter(self, ids: Sequence[str], **values: Sequence[Any] | Ints) -> None:
         """Alter decisions by their ids; those that are too old for the book are passed over."""

@@ -15,14 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from credit_risk.metrics.cost import costs, threshold
+from credit_risk.metrics import cost
 from credit_risk.metrics.discrimination import auc
 from credit_risk.schema.attributes import BAD, LABEL, Floats
+from credit_risk.schema.dataset import Costs
 
 Mask = NDArray[np.bool_]
-
-# The threshold of the default costs.
-THRESHOLD = threshold()
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Performance:
     accuracy : float
         The share of bad clients refused and good ones accepted.
     cost : float
-        Mean per applicant; a good client refused costs 1, a bad one accepted 5.
+        Mean per applicant, in the unit of the data set's costs.
     """
 
     n: int
@@ -45,12 +43,12 @@ class Performance:
     cost: float
 
 
-def expected(risk: Floats, green: Mask) -> Performance | None:
+def expected(risk: Floats, green: Mask, costs: Costs) -> Performance | None:
     """Return how good decisions are by their own risks, shape (n,); None where there are none."""
-    return performance(risk, green, risk)
+    return performance(risk, green, risk, costs)
 
 
-def performance(risk: Floats, green: Mask, bad: Floats) -> Performance | None:
+def performance(risk: Floats, green: Mask, bad: Floats, costs: Costs) -> Performance | None:
     """Return how good decisions are, given how likely each client is bad.
 
     That is 0 or 1 where it is known.
@@ -60,17 +58,24 @@ def performance(risk: Floats, green: Mask, bad: Floats) -> Performance | None:
     risk, bad : array of shape (n,)
     green : array of bool, shape (n,)
         Who was accepted.
+    costs : Costs
+        Of wrong decisions.
     """
     if not len(risk):
         return None
 
     right = np.where(green, 1 - bad, bad)
-    return Performance(
-        len(risk), auc(risk, bad), float(right.mean()), float(costs(green, bad).mean())
-    )
+    return Performance(len(risk), auc(risk, bad), float(right.mean()), mean_cost(green, bad, costs))
 
 
-def out_of_fold(reference: pd.DataFrame, threshold: float = THRESHOLD) -> Performance | None:
+def mean_cost(green: Mask, bad: Floats, costs: Costs) -> float:
+    """Return what decisions cost, a client; see `performance`."""
+    return float(cost.costs(green, bad, costs.bad, costs.good).mean())
+
+
+def out_of_fold(
+    reference: pd.DataFrame, costs: Costs, threshold: float | None = None
+) -> Performance | None:
     """Return how good a version was on its training clients, out of fold.
 
     Each client was scored by a model that had not been trained on it.
@@ -80,12 +85,15 @@ def out_of_fold(reference: pd.DataFrame, threshold: float = THRESHOLD) -> Perfor
     reference : DataFrame
         `class` and out-of-fold `risk`, as logged with the version; None is returned where either is
         missing.
-    threshold : float
-        The risk from which it refuses.
+    costs : Costs
+        Of wrong decisions.
+    threshold : float, optional
+        The risk from which it refuses; that of the costs by default.
     """
     if not {LABEL, "risk"} <= {*reference.columns}:
         return None
 
     risk = reference["risk"].to_numpy(np.float64)
     bad = (reference[LABEL] == BAD).to_numpy(np.bool_)
-    return performance(risk, risk < threshold, bad.astype(np.float64))
+    cut = cost.threshold(costs.bad, costs.good) if threshold is None else threshold
+    return performance(risk, risk < cut, bad.astype(np.float64), costs)

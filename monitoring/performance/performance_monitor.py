@@ -16,7 +16,7 @@ from monitoring.challenger import Challenger
 from monitoring.drift.window import Window
 from monitoring.log_feed import LogFeed
 from monitoring.performance.loan_book import LoanBook
-from monitoring.performance.performance import THRESHOLD, expected, out_of_fold
+from monitoring.performance.performance import expected, out_of_fold
 from monitoring.performance.quality import PerformanceGauges
 from monitoring.performance.shadow import Matured, shadow
 from monitoring.performance.vintages import Vintages, overridden
@@ -48,8 +48,9 @@ class PerformanceMonitor:
         self._feed = feed
         self._registry = registry
         self._maturity = settings.outcome_maturity_months
-        self._book = LoanBook(settings.vintage_months)
-        self._vintages = Vintages(self._maturity)
+        self._book = LoanBook(feed.log.dataset, settings.vintage_months)
+        self._costs = feed.log.dataset.costs
+        self._vintages = Vintages(self._maturity, self._costs)
         self._matured: Matured | None = None
         self._looked_at: str | None = None
         self._state: Any = None
@@ -91,14 +92,17 @@ class PerformanceMonitor:
         beside = None
         if window.challenger is not None:
             about = window.challenger.version, window.challenger.scorer.threshold
-            beside = shadow(*about, risk, green, rows["shadow"][mine])
+            beside = shadow(*about, risk, green, rows["shadow"][mine], self._costs)
 
         before = None
         if window.version is not None:
-            before = out_of_fold(window.reference, window.threshold or THRESHOLD)
+            before = out_of_fold(window.reference, self._costs, window.threshold)
 
         self.quality = replace(
-            self.quality, estimated=expected(risk, green), out_of_fold=before, shadow=beside
+            self.quality,
+            estimated=expected(risk, green, self._costs),
+            out_of_fold=before,
+            shadow=beside,
         )
 
     def follow(self, now: datetime) -> None:
@@ -133,7 +137,8 @@ class PerformanceMonitor:
     def _load(self, number: str) -> Challenger | None:
         """Return a version to put in shadow, or None where it is unavailable: the rest goes on."""
         try:
-            return Challenger(number, self._registry.load(number), self._registry.reference(number))
+            scorer = self._registry.load(number)
+            return Challenger(number, scorer, self._registry.reference(number, scorer.dataset))
         except (ModelRefused, NoSuchVersion) as error:
             logger.warning("the challenger is not put in shadow: %s", error)
             return None

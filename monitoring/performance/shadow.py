@@ -13,15 +13,16 @@ from datetime import datetime
 
 import numpy as np
 
+from credit_risk.decision_log.batch import decision_schema
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.metrics.cost import costs
 from credit_risk.months import month_of, month_start
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION
-from credit_risk.schema.attributes import NAMES, Floats
+from credit_risk.schema.attributes import Floats
+from credit_risk.schema.dataset import Costs
 from monitoring.challenger import Challenger
 from monitoring.log_reader import read_kept
 from monitoring.performance.loan_book import LoanBook, Month
-from monitoring.performance.performance import Mask
+from monitoring.performance.performance import Mask, mean_cost
 from monitoring.performance.vintages import defaulted
 
 # Decisions of matured vintages that are scored at most, the newest vintages first.
@@ -76,7 +77,7 @@ class Observed:
 
 
 def shadow(
-    version: str, threshold: float, risk: Floats, green: Mask, other: Floats
+    version: str, threshold: float, risk: Floats, green: Mask, other: Floats, costs: Costs
 ) -> Shadow | None:
     """Return how the challenger compares with Production; None where Production decided nothing.
 
@@ -88,6 +89,8 @@ def shadow(
         Production's risks, and whom it accepted.
     other : array of shape (n,)
         The challenger's risks of the same clients.
+    costs : Costs
+        Of wrong decisions.
     """
     if not len(risk):
         return None
@@ -95,7 +98,7 @@ def shadow(
     theirs = other < threshold
     decisions = {PRODUCTION: green, CHALLENGER: theirs}
     risks = {PRODUCTION: risk, CHALLENGER: other}
-    cost = {(d, r): float(costs(decisions[d], risks[r]).mean()) for d in decisions for r in risks}
+    cost = {(d, r): mean_cost(decisions[d], risks[r], costs) for d in decisions for r in risks}
     return Shadow(version, len(risk), float(np.mean(green == theirs)), float(theirs.mean()), cost)
 
 
@@ -133,9 +136,10 @@ class Matured:
 
         theirs = np.concatenate([would_accept for would_accept, _ in found])
         bad = np.concatenate([defaults for _, defaults in found])
+        costs = self._log.dataset.costs
         cost = {
-            CHALLENGER: float(costs(theirs, bad).mean()),
-            PRODUCTION: float(costs(np.full(len(bad), True), bad).mean()),
+            CHALLENGER: mean_cost(theirs, bad, costs),
+            PRODUCTION: mean_cost(np.full(len(bad), True), bad, costs),
         }
         return Observed(self.challenger.version, len(bad), float(theirs.mean()), cost)
 
@@ -162,5 +166,6 @@ class Matured:
     def _score(self, month: int) -> Floats:
         """Return the risks of a month's decisions, in the book's order: that of commit and row."""
         batches = self._log.between(month_start(month), month_start(month + 1))
-        decisions = read_kept(self._log, batches, NAMES)
+        dataset = self.challenger.dataset
+        decisions = read_kept(self._log, batches, decision_schema(dataset, dataset.names))
         return np.where(self.challenger.unseen(decisions), self.challenger.risk(decisions), np.nan)

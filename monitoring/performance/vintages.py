@@ -17,12 +17,12 @@ from datetime import datetime
 import numpy as np
 
 from credit_risk.metrics.calibration import brier, calibration_error
-from credit_risk.metrics.cost import costs
 from credit_risk.metrics.discrimination import auc
 from credit_risk.months import month_name, month_of
 from credit_risk.schema.attributes import Floats
+from credit_risk.schema.dataset import Costs
 from monitoring.performance.loan_book import DEFAULTED_CODE, OPEN, LoanBook, Rows
-from monitoring.performance.performance import Mask
+from monitoring.performance.performance import Mask, mean_cost
 from monitoring.performance.poisson_binomial import upper_bound
 
 # Ages in months at which vintages are compared, apart from the age at which they are mature.
@@ -84,12 +84,12 @@ class Estimate:
     cost: float
 
     @classmethod
-    def of(cls, funded: Mask, bad: Floats) -> "Estimate":
+    def of(cls, funded: Mask, bad: Floats, costs: Costs) -> "Estimate":
         """Return the estimate, given how likely each client is bad."""
         good = 1 - bad
         recall = float(good[funded].sum() / good.sum()) if good.sum() else None
         specificity = float(bad[~funded].sum() / bad.sum()) if bad.sum() else None
-        return cls(recall, specificity, float(costs(funded, bad).mean()))
+        return cls(recall, specificity, mean_cost(funded, bad, costs))
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,9 @@ class OverrideOutcomes:
 class Vintages:
     """The vintages of a loan book; those that neither changed nor aged are not rated again."""
 
-    def __init__(self, maturity: int) -> None:
+    def __init__(self, maturity: int, costs: Costs) -> None:
         self._maturity = maturity
+        self._costs = costs
         self._known: dict[int, tuple[tuple[int, int | None], Vintage]] = {}
 
     def of(self, book: LoanBook, now: datetime) -> tuple[Vintage, ...]:
@@ -169,14 +170,19 @@ class Vintages:
             known = self._known.get(month)
             if known is None or known[0] != state:
                 rows = book.months[month].rows
-                known = state, vintage(month, rows, age, self._maturity, book.groups)
+                known = state, vintage(month, rows, age, self._maturity, self._costs, book.groups)
             found[month] = known
         self._known = found
         return tuple(one for _, one in found.values())
 
 
 def vintage(
-    month: int, rows: Rows, age: int | None, maturity: int, groups: Sequence[tuple[str, str]] = ()
+    month: int,
+    rows: Rows,
+    age: int | None,
+    maturity: int,
+    costs: Costs,
+    groups: Sequence[tuple[str, str]] = (),
 ) -> Vintage:
     """Return one vintage.
 
@@ -190,6 +196,8 @@ def vintage(
         See `Vintage`.
     maturity : int
         The age in months at which a vintage is mature.
+    costs : Costs
+        Of wrong decisions.
     groups : sequence of (attribute, group)
         The meaning of the bits of `groups`, the lowest first.
     """
@@ -208,7 +216,7 @@ def vintage(
         age=age,
         predicted=Rating.of(risk, risk) if enough else None,
         observed={a: Rating.of(risk, bad[a]) for a in reached} if enough else {},
-        estimated={a: estimate(rows, a) for a in reached} if enough else {},
+        estimated={a: estimate(rows, a, costs) for a in reached} if enough else {},
         defaults=int(bad[maturity].sum()) if mature else None,
         defaults_bound=upper_bound(risk) if mature else None,
         acceptance=_acceptance(rows, groups),
@@ -230,9 +238,10 @@ def defaulted(rows: Rows, age: int) -> Mask:
     return within
 
 
-def estimate(rows: Rows, age: int) -> Estimate:
+def estimate(rows: Rows, age: int, costs: Costs) -> Estimate:
     """Return the estimate over all applicants at an age."""
-    return Estimate.of(rows["final"], np.where(rows["final"], defaulted(rows, age), rows["risk"]))
+    bad = np.where(rows["final"], defaulted(rows, age), rows["risk"])
+    return Estimate.of(rows["final"], bad, costs)
 
 
 def overridden(book: LoanBook) -> dict[str, OverrideOutcomes]:
@@ -258,13 +267,13 @@ def overridden(book: LoanBook) -> dict[str, OverrideOutcomes]:
 def _acceptance(rows: Rows, groups: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
     # There are a few hundred combinations of groups: each is counted once, and then they are added
     # up.
-    members = np.bincount(rows["groups"], minlength=1 << len(groups))
-    accepted = np.bincount(rows["groups"][rows["final"]], minlength=1 << len(groups))
-    combinations = np.arange(1 << len(groups))
+    combinations, which = np.unique(rows["groups"], return_inverse=True)
+    members = np.bincount(which, minlength=len(combinations))
+    accepted = np.bincount(which[rows["final"]], minlength=len(combinations))
 
     found = {}
     for bit, group in enumerate(groups):
-        within = (combinations >> bit) & 1 == 1
+        within = combinations & np.uint64(1 << bit) != 0
         if members[within].sum() >= MINIMUM:
             found[group] = float(accepted[within].sum() / members[within].sum())
     return found

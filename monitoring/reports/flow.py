@@ -24,6 +24,7 @@ from credit_risk.registry.approval_log import Approval
 from credit_risk.registry.in_force import InForce, in_force
 from credit_risk.registry.registry import Registry, open_registry
 from credit_risk.schema.attributes import BAD, GOOD, LABEL
+from credit_risk.schema.dataset import Dataset
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs, open_documents
 from credit_risk.storage.blobs import BlobExists
@@ -42,6 +43,14 @@ RETRIES: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
+class TrainedOn:
+    """The clients that a version was trained on, and what an application was to it."""
+
+    dataset: Dataset
+    reference: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Report:
     """A page for people, and its figures as JSON."""
 
@@ -56,15 +65,17 @@ def look_up(registry: Registry, log: DecisionLog, follow_alias: bool) -> InForce
 
 
 @task(**RETRIES)
-def read(log: DecisionLog, settings: Settings, version: str, reference: pd.DataFrame) -> Window:
+def read(log: DecisionLog, settings: Settings, version: str, trained_on: TrainedOn) -> Window:
     """Return the window, against what the version was trained on."""
-    return read_window(log, settings, version, reference)
+    return read_window(log, settings, trained_on.dataset, version, trained_on.reference)
 
 
 @task(**RETRIES)
-def reference_of(registry: Registry, approval: Approval) -> pd.DataFrame:
+def reference_of(registry: Registry, approval: Approval) -> TrainedOn:
     """Return what a version was trained on, as it was approved."""
-    return registry.reference(approval.version, approval.reference_digest)
+    dataset = registry.load(approval.version, approval.digest).dataset
+    reference = registry.reference(approval.version, dataset, approval.reference_digest)
+    return TrainedOn(dataset, reference)
 
 
 @task(**RETRIES)
@@ -84,7 +95,7 @@ def report(window: Window, threshold: float | None) -> Report:
 
     reference, newest = window.reference, window.newest
     shown = window.judge_newest()
-    drift = evidently_adapter.drift_report(reference, newest, shown)
+    drift = evidently_adapter.drift_report(window.cells.measured, reference, newest, shown)
     snapshots = [drift.snapshot]
 
     labelled = window.labelled()

@@ -31,7 +31,7 @@ from prefect.deployments import run_deployment
 from credit_risk.decision_log.chains.numbered import Conflict, attempts
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED
-from credit_risk.decision_log.outcomes import OUTCOME_SCHEMA
+from credit_risk.decision_log.outcomes import outcome_schema
 from credit_risk.registry.registry import CHALLENGER, Registry
 from credit_risk.registry.version import Version
 from credit_risk.settings import Settings
@@ -161,7 +161,7 @@ def _learnt(registry: Registry, version: str) -> Version:
 def _new_outcomes(log: DecisionLog, settings: Settings, learnt: Version) -> pa.Table:
     """Return accepted clients with matured outcomes whom a version was not trained on."""
     if settings.training_snapshot != LATEST:
-        return OUTCOME_SCHEMA.empty_table()  # a training would not learn from them
+        return outcome_schema(log.dataset).empty_table()  # a training would not learn from them
 
     known: set[str] = set()
     if snapshot := learnt.tags.get(SNAPSHOT_TAG):

@@ -31,17 +31,15 @@ from credit_risk.decision_log.outcomes import OutcomeImport, ingest
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
 from credit_risk.schema.applications import Applications
-from credit_risk.schema.attributes import BAD, GREEN, LABEL, NAMES
-from credit_risk.schema.codec import encode
-from credit_risk.schema.validation import Validator
+from credit_risk.schema.attributes import BAD, GREEN, LABEL
 from credit_risk.scoring.decisions import Decisions
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs, open_documents
-from credit_risk.training_data.data import read_training, split
 from monitoring import kinds
 from monitoring.reports import report_store
 from monitoring.reports.report_store import LATEST, page_name
+from tests.support.german_credit import NAMES, Validator, encode, read_training, split
 from tests.support.processes import answers, free_port, running, wait_for
 from tests.support.services import put_in_service
 from tools.stack.local_stack import variables

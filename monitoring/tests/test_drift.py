@@ -4,9 +4,12 @@ import pytest
 import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
-from credit_risk.schema.attributes import NAMES
-from monitoring.drift.bins import FEATURES, MEASURED, FeatureBins
+from monitoring.drift.bins import RISK, FeatureBins
 from monitoring.drift.drift import Drift, FeatureDrift, compare, holm, psi, psi_limit
+from tests.support.german_credit import GERMAN_CREDIT, NAMES
+
+FEATURES = (*NAMES, RISK)
+MEASURED = {*GERMAN_CREDIT.quantities, RISK}
 
 
 def windows(reference, n, count=40, seed=0):
@@ -19,7 +22,7 @@ def windows(reference, n, count=40, seed=0):
 
 @pytest.mark.parametrize("n", [100, 1000])
 def test_without_drift_hardly_a_window_flags_a_feature(reference, n):
-    verdicts = [compare(*pair) for pair in windows(reference, n)]
+    verdicts = [compare(GERMAN_CREDIT, *pair) for pair in windows(reference, n)]
     assert np.mean([bool(v.drifted) for v in verdicts]) <= 0.10
     assert not any(v.dataset for v in verdicts)
 
@@ -29,7 +32,7 @@ def test_without_drift_hardly_a_window_flags_a_feature(reference, n):
 def test_half_a_standard_deviation_is_found(reference, n, feature):
     shift = int(reference[feature].std() / 2)
     found = [
-        feature in compare(a, b.assign(**{feature: b[feature] + shift})).drifted
+        feature in compare(GERMAN_CREDIT, a, b.assign(**{feature: b[feature] + shift})).drifted
         for a, b in windows(reference, n, count=10)
     ]
     assert np.mean(found) >= 0.8
@@ -45,7 +48,7 @@ def test_a_doubled_category_is_found(reference):
         return window.assign(checking_status=status)
 
     found = [
-        "checking_status" in compare(a, double(b)).drifted
+        "checking_status" in compare(GERMAN_CREDIT, a, double(b)).drifted
         for a, b in windows(reference, 200, count=10)
     ]
     assert np.mean(found) >= 0.8
@@ -53,7 +56,7 @@ def test_a_doubled_category_is_found(reference):
 
 def test_only_unlike_clients_are_drift(draw, reference, scorer):
     verdicts = [
-        compare(reference, frame.assign(risk=scorer.predict_proba(frame)[:, 0]))
+        compare(GERMAN_CREDIT, reference, frame.assign(risk=scorer.predict_proba(frame)[:, 0]))
         for frame in (draw(200), draw(200, drifted=True))
     ]
     assert not verdicts[0].drifted
@@ -66,9 +69,9 @@ def test_only_unlike_clients_are_drift(draw, reference, scorer):
 
 
 def test_each_feature_has_the_test_that_suits_it(reference):
-    verdict = compare(reference, reference)
-    assert [f.feature for f in verdict.features] == list(FEATURES) == [*NAMES, "risk"]
-    assert {f.feature for f in verdict.features if f.test == "Kolmogorov-Smirnov"} == set(MEASURED)
+    verdict = compare(GERMAN_CREDIT, reference, reference)
+    assert [f.feature for f in verdict.features] == [*NAMES, "risk"]
+    assert {f.feature for f in verdict.features if f.test == "Kolmogorov-Smirnov"} == MEASURED
     assert all(f.adjusted == 1 and f.psi == 0 and not f.drifted for f in verdict.features)
 
 
@@ -81,7 +84,7 @@ def test_dead_columns_are_named_and_the_others_judged(reference):
     )
     window = window.drop(columns="job")
     same = reference.assign(foreign_worker="yes", housing=None)
-    verdict = compare(same, window)
+    verdict = compare(GERMAN_CREDIT, same, window)
     assert verdict.unjudged == {
         "duration": "empty",
         "purpose": "empty",
@@ -95,18 +98,18 @@ def test_dead_columns_are_named_and_the_others_judged(reference):
 
 def test_a_feature_that_became_constant_has_drifted(reference):
     window = reference.head(200).assign(credit_amount=1000, employment="<1")
-    assert set(compare(reference, window).drifted) == {"credit_amount", "employment"}
+    assert set(compare(GERMAN_CREDIT, reference, window).drifted) == {"credit_amount", "employment"}
 
 
 def test_nothing_to_judge_is_no_drift(reference):
-    verdict = compare(reference, reference.head(50))
+    verdict = compare(GERMAN_CREDIT, reference, reference.head(50))
     assert verdict.unjudged == dict.fromkeys(FEATURES, "too few decisions")
     assert (verdict.features, verdict.drifted, verdict.share, verdict.dataset) == ((), (), 0, False)
 
 
 def test_missing_values_are_left_out(reference):
     holes = reference.assign(age=reference["age"].where(np.arange(len(reference)) % 2 == 0))
-    verdict = {f.feature: f for f in compare(reference, holes).features}
+    verdict = {f.feature: f for f in compare(GERMAN_CREDIT, reference, holes).features}
     assert verdict["age"].n == 400
     assert not verdict["age"].drifted
 
@@ -114,13 +117,13 @@ def test_missing_values_are_left_out(reference):
 def test_a_feature_that_was_constant_and_has_another_value_has_drifted(reference):
     same = reference.assign(age=30, employment="<1")
     window = reference.head(200).assign(age=25, employment=">=7")
-    assert set(compare(same, window).drifted) == {"age", "employment"}
+    assert set(compare(GERMAN_CREDIT, same, window).drifted) == {"age", "employment"}
 
 
 def test_the_p_values_are_those_of_scipy_on_the_values(reference, draw, scorer):
     drawn = draw(300, drifted=True)
     window = drawn.assign(risk=scorer.predict_proba(drawn)[:, 0])
-    for feature in compare(reference, window).features:
+    for feature in compare(GERMAN_CREDIT, reference, window).features:
         a, b = reference[feature.feature], window[feature.feature]
         if feature.feature in MEASURED:
             expected = scipy.stats.ks_2samp(a, b, method="asymp").pvalue
@@ -164,7 +167,7 @@ def test_psi_by_chance_exceeds_its_limit_once_in_a_hundred():
 
 
 def test_measured_features_are_binned_by_tenths_of_the_reference(reference):
-    cells = FeatureBins(reference)
+    cells = FeatureBins(GERMAN_CREDIT, reference)
     window = cells.count(cells.place(reference.head(100)))
     assert cells.binned("credit_amount", cells.reference).tolist() == pytest.approx(
         [80] * 10, abs=3

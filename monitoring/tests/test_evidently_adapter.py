@@ -9,6 +9,9 @@ from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 from credit_risk.schema.attributes import LABEL
 from monitoring.drift import evidently_adapter
 from monitoring.drift.drift import ALPHA, compare
+from tests.support.german_credit import GERMAN_CREDIT
+
+MEASURED = {*GERMAN_CREDIT.quantities, "risk"}
 
 
 @pytest.fixture
@@ -23,8 +26,8 @@ def window(draw, scorer):
 def test_evidently_computes_the_same_figures(reference, window):
     """Evidently's are SciPy's of the values, ours come from counts."""
     theirs, ours = (
-        compare(reference, window, tester=evidently_adapter.p_values),
-        compare(reference, window),
+        compare(GERMAN_CREDIT, reference, window, tester=evidently_adapter.p_values),
+        compare(GERMAN_CREDIT, reference, window),
     )
     assert len(ours.features) == 20
     assert theirs.unjudged == ours.unjudged
@@ -38,9 +41,9 @@ def test_evidently_computes_the_same_figures(reference, window):
 
 
 def test_the_report_calls_drifted_what_the_verdict_does(reference, window):
-    verdict = compare(reference, window)
+    verdict = compare(GERMAN_CREDIT, reference, window)
     assert 0 < len(verdict.drifted) < len(verdict.features)
-    snapshot, _ = evidently_adapter.drift_report(reference, window, verdict)
+    snapshot, _ = evidently_adapter.drift_report(MEASURED, reference, window, verdict)
     count, *columns = evidently_adapter.figures(snapshot)
     assert count["value"] == {"count": len(verdict.drifted), "share": pytest.approx(verdict.share)}
     p_values = {f.feature: pytest.approx(f.p_value, rel=1e-6) for f in verdict.features}
@@ -55,12 +58,12 @@ def test_the_report_calls_drifted_what_the_verdict_does(reference, window):
 def test_the_report_does_not_call_significant_but_small_drifted(reference):
     many = reference.sample(20_000, replace=True, random_state=0, ignore_index=True)
     many["credit_amount"] += 200
-    verdict = compare(reference, many)
+    verdict = compare(GERMAN_CREDIT, reference, many)
     amount = next(f for f in verdict.features if f.feature == "credit_amount")
     assert amount.adjusted < ALPHA
     assert not verdict.drifted
     count, *_ = evidently_adapter.figures(
-        evidently_adapter.drift_report(reference, many, verdict).snapshot
+        evidently_adapter.drift_report(MEASURED, reference, many, verdict).snapshot
     )
     assert count["value"]["count"] == 0
 
@@ -76,7 +79,9 @@ def test_performance_is_that_of_the_decisions_with_good_as_positive(reference, w
 
 
 def test_two_reports_make_one_page_with_one_script(reference, window):
-    drift, _ = evidently_adapter.drift_report(reference, window, compare(reference, window))
+    drift, _ = evidently_adapter.drift_report(
+        MEASURED, reference, window, compare(GERMAN_CREDIT, reference, window)
+    )
     performance = evidently_adapter.performance_report(reference, window, 1 / 6)
     page = evidently_adapter.html(drift, performance, above="<p>what stands above</p>")
     assert "Dataset Drift is detected" in page
@@ -89,11 +94,13 @@ def test_a_feature_on_which_evidently_fails_is_named_and_the_others_shown(
     reference, window, fail_on, caplog
 ):
     fail_on("duration")
-    verdict = compare(reference, window, tester=evidently_adapter.p_values)
+    verdict = compare(GERMAN_CREDIT, reference, window, tester=evidently_adapter.p_values)
     assert verdict.unjudged == {"duration": "test failed", "age": "empty"}
     assert len(verdict.features) == 19
     assert "Evidently fails on duration" in caplog.text
-    report = evidently_adapter.drift_report(reference, window, compare(reference, window))
+    report = evidently_adapter.drift_report(
+        MEASURED, reference, window, compare(GERMAN_CREDIT, reference, window)
+    )
     assert report.failed == ["duration"]
     _, *columns = evidently_adapter.figures(report.snapshot)
     assert [c["column"] for c in columns] == [f.feature for f in verdict.features]
@@ -102,6 +109,8 @@ def test_a_feature_on_which_evidently_fails_is_named_and_the_others_shown(
 
 def test_figures_are_json(reference, window):
     figures = evidently_adapter.figures(
-        evidently_adapter.drift_report(reference, window, compare(reference, window)).snapshot
+        evidently_adapter.drift_report(
+            MEASURED, reference, window, compare(GERMAN_CREDIT, reference, window)
+        ).snapshot
     )
     assert json.loads(json.dumps(figures, allow_nan=False))

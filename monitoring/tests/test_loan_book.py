@@ -9,6 +9,7 @@ import pytest
 import monitoring.log_feed
 import monitoring.performance.loan_book
 from credit_risk.decision_log import codec
+from credit_risk.decision_log.batch import summary_schema
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import ingest, read_outcomes
 from credit_risk.decision_log.overrides import override
@@ -16,9 +17,11 @@ from credit_risk.months import month_of
 from credit_risk.schema.protected_groups import groups
 from monitoring.log_feed import LogFeed
 from monitoring.performance.loan_book import CODES, DTYPE, LoanBook, Month
+from tests.support.german_credit import GERMAN_CREDIT
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=430)
+SHORT = summary_schema("id", "prediction")
 
 
 @pytest.fixture(params=["sqlite", "mongodb + bucket"])
@@ -30,7 +33,7 @@ class Reader:
     """A loan book that reads on in a log."""
 
     def __init__(self, log, reach=24):
-        self.book = LoanBook(reach)
+        self.book = LoanBook(GERMAN_CREDIT, reach)
         self.feed = LogFeed(log)
 
     def advance(self, now=NOW):
@@ -44,7 +47,7 @@ class Reader:
 
 
 def ids(log, record, color):
-    table = log.read(record, columns=["id", "prediction"])
+    table = log.read(record, schema=SHORT)
     return table.filter(pc.equal(table["prediction"], color))["id"].to_pylist()
 
 
@@ -64,7 +67,7 @@ def check(log, reader):
     known = made["outcome"] > 0
     days = [(day - date(1970, 1, 1)).days for day in table["outcome_date"].drop_null().to_pylist()]
     assert made["outcome_day"][known].tolist() == days
-    for attribute, group, members in groups(table.to_pandas()):
+    for attribute, group, members in groups(table.to_pandas(), GERMAN_CREDIT):
         bit = 1 << reader.book.groups.index((attribute, group))
         assert ((made["groups"] & bit) > 0).tolist() == members.tolist()
 
@@ -159,7 +162,7 @@ def test_an_event_about_a_decision_not_yet_read_waits_for_it(log, draw, decide, 
 
     def meanwhile(*arguments):
         done = read(*arguments)
-        id = log.read(decide(log, draw(1), time=NOW), columns=["id", "prediction"]).to_pylist()[0]
+        id = log.read(decide(log, draw(1), time=NOW), schema=SHORT).to_pylist()[0]
         override(
             log, id["id"], "red" if id["prediction"] == "green" else "green", "Ann", "in between"
         )

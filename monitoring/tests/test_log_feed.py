@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 
 from credit_risk.decision_log import codec
+from credit_risk.decision_log.batch import summary_schema
 from credit_risk.decision_log.chains.position import START
-from credit_risk.decision_log.decision_files import DecisionFiles
+from credit_risk.decision_log.files.decision_files import DecisionFiles
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.storage.documents import LogUnavailable
 from monitoring.drift.window import Window
@@ -16,6 +17,7 @@ from monitoring.exporter.log_counters import LogCounters
 from monitoring.log_feed import PAGES_KEPT, LogFeed
 from monitoring.performance.loan_book import LoanBook
 from tests.support.exporter import make_collector
+from tests.support.german_credit import GERMAN_CREDIT
 
 NOW = datetime.now(UTC)
 
@@ -24,7 +26,7 @@ class Collected:
     """A fold that keeps what it is handed."""
 
     def __init__(self, *columns, wants=lambda record: True):
-        self.columns = columns
+        self.schema = summary_schema(*columns)
         self.wants = wants
         self.seqs = []
         self.tables = []
@@ -51,10 +53,10 @@ class Spy:
                 self.records[record.id] += 1
                 yield record
 
-        def spied_read(log, *records, columns=()):
+        def spied_read(log, *records, schema=None):
             self.decisions.update(record.id for record in records)
-            self.columns.add(tuple(columns))
-            return read(log, *records, columns=columns)
+            self.columns.add(tuple(schema.names))
+            return read(log, *records, schema=schema)
 
         def spied_read_file(files, record, schema):
             self.decisions[record.id] += 1
@@ -110,7 +112,11 @@ def test_batches_that_come_during_a_refresh_are_read_once_at_the_next(
     log, feed, draw, decide, settings, spy
 ):
     """Otherwise folds would stand at different positions for as long as the log is busy."""
-    counters, window, book = LogCounters(), Window(settings), LoanBook(24)
+    counters, window, book = (
+        LogCounters(),
+        Window(settings, GERMAN_CREDIT),
+        LoanBook(GERMAN_CREDIT, 24),
+    )
     feed.add(counters)
 
     def refresh():
@@ -138,7 +144,7 @@ def test_a_new_window_is_filled_from_the_recent_part_and_feeds_nobody_else(
     )
     decide(log, draw(30), time=NOW - timedelta(days=50))
     recent = decide(log, draw(15), time=NOW - timedelta(hours=1))
-    counters, book, first = LogCounters(), LoanBook(24), Window(few)
+    counters, book, first = LogCounters(), LoanBook(GERMAN_CREDIT, 24), Window(few, GERMAN_CREDIT)
     feed.add(counters)
     feed.begin()
     feed.advance(counters)
@@ -146,7 +152,7 @@ def test_a_new_window_is_filled_from_the_recent_part_and_feeds_nobody_else(
     assert book.advance(feed, NOW)
     spy.forget()
     feed.remove(first)
-    second = Window(few)
+    second = Window(few, GERMAN_CREDIT)
     second.advance(feed, NOW)
     assert len(second) == 15
     assert spy.decisions == {recent.id: 1}
@@ -163,7 +169,7 @@ def test_each_fold_is_handed_its_own_columns_in_order(log, feed, draw, decide, s
     assert spy.columns == {("batch", "row", "risk")}
     assert first.seqs == second.seqs == [record.seq for record in records]
     for fold in (first, second):
-        expected = log.read(*records, columns=fold.columns)
+        expected = log.read(*records, schema=fold.schema)
         assert fold.rows.cast(expected.schema).equals(expected)
 
 
@@ -246,10 +252,10 @@ def test_what_was_handed_over_before_the_log_went_away_is_not_handed_over_again(
         feed.add(fold)
     read = log.read
 
-    def fail(*batches, columns):
+    def fail(*batches, schema):
         if batches[0].id == records[1].id:
             raise LogUnavailable("away")
-        return read(*batches, columns=columns)
+        return read(*batches, schema=schema)
 
     with monkeypatch.context() as patch:
         patch.setattr(log, "read", fail)

@@ -4,13 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from credit_risk.metrics.cost import threshold
 from credit_risk.metrics.discrimination import auc
 from monitoring.performance.performance import (
-    THRESHOLD,
     expected,
     out_of_fold,
     performance,
 )
+from tests.support.german_credit import GERMAN_CREDIT
+
+COSTS = GERMAN_CREDIT.costs
+THRESHOLD = threshold(COSTS.bad, COSTS.good)
 
 
 def array(*values):
@@ -20,7 +24,7 @@ def array(*values):
 def test_expected_performance_by_hand():
     # Pairs of two clients, bad above good: .5 of the second over the first is bad while that is
     # good: .5 * .9; the other way round .1 * .5. Nobody else is there.
-    found = expected(array(0.1, 0.5), np.array([True, False]))
+    found = expected(array(0.1, 0.5), np.array([True, False]), COSTS)
     assert found.n == 2
     assert found.auc == pytest.approx(0.45 / (0.45 + 0.05))
     assert found.accuracy == pytest.approx((0.9 + 0.5) / 2)
@@ -30,7 +34,7 @@ def test_expected_performance_by_hand():
 def test_realised_performance_by_hand():
     # Of four pairs of a bad and a good client one is the wrong way round and one a tie.
     found = performance(
-        array(0.1, 0.3, 0.3, 0.8), np.array([True, True, False, False]), array(0, 1, 0, 1)
+        array(0.1, 0.3, 0.3, 0.8), np.array([True, True, False, False]), array(0, 1, 0, 1), COSTS
     )
     assert found.auc == pytest.approx((1 + 0.5 + 1 + 1) / 4)
     assert found.accuracy == pytest.approx(2 / 4)
@@ -38,7 +42,7 @@ def test_realised_performance_by_hand():
 
 
 def test_no_decisions_have_no_performance():
-    assert expected(array(), np.empty(0, bool)) is None
+    assert expected(array(), np.empty(0, bool), COSTS) is None
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (2, 2), (4, 12)])
@@ -46,8 +50,8 @@ def test_calibrated_risks_predict_the_realised_performance(shape):
     random = np.random.default_rng(1)
     risk = random.beta(*shape, 100_000)
     green = risk < THRESHOLD
-    realised = performance(risk, green, (random.random(len(risk)) < risk).astype(float))
-    estimate = expected(risk, green)
+    realised = performance(risk, green, (random.random(len(risk)) < risk).astype(float), COSTS)
+    estimate = expected(risk, green, COSTS)
     assert estimate.auc == pytest.approx(realised.auc, abs=0.01)
     assert estimate.accuracy == pytest.approx(realised.accuracy, abs=0.01)
     assert estimate.cost == pytest.approx(realised.cost, abs=0.02)
@@ -68,25 +72,25 @@ def test_other_clients_move_the_estimate_and_concept_drift_does_not():
     random = np.random.default_rng(3)
     risk = random.beta(1, 3, 50_000)
     green = risk < THRESHOLD
-    estimate = expected(risk, green)
+    estimate = expected(risk, green, COSTS)
     drifted = np.clip(0.5 * risk + 0.3, 0, 1)
-    realised = performance(risk, green, (random.random(len(risk)) < drifted).astype(float))
-    assert expected(risk, green) == estimate
+    realised = performance(risk, green, (random.random(len(risk)) < drifted).astype(float), COSTS)
+    assert expected(risk, green, COSTS) == estimate
     assert realised.auc < estimate.auc - 0.1
     assert realised.cost > estimate.cost + 0.3
     others = random.beta(3, 3, 50_000)
-    assert expected(others, others < THRESHOLD).auc < estimate.auc - 0.02
+    assert expected(others, others < THRESHOLD, COSTS).auc < estimate.auc - 0.02
 
 
 def test_out_of_fold_performance_is_that_on_the_training_clients():
     reference = pd.DataFrame(
         {"class": ["good", "bad", "good", "bad"], "risk": [0.1, 0.1, 0.5, 0.5]}
     )
-    found = out_of_fold(reference)
+    found = out_of_fold(reference, COSTS)
     assert (found.n, found.auc, found.accuracy, found.cost) == (4, 0.5, 0.5, (5 + 1) / 4)
 
 
 @pytest.mark.parametrize("missing", ["class", "risk"])
 def test_a_reference_without_labels_or_risks_has_no_performance(missing):
     reference = pd.DataFrame({"class": ["good", "bad"], "risk": [0.1, 0.5]})
-    assert out_of_fold(reference.drop(columns=missing)) is None
+    assert out_of_fold(reference.drop(columns=missing), COSTS) is None

@@ -14,17 +14,18 @@ from credit_risk.decision_log import codec
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import ingest
 from credit_risk.decision_log.overrides import override
+from credit_risk.metrics.cost import threshold
 from credit_risk.registry.registry import REFERENCE_FILE, Registry
 from credit_risk.registry.version import DIGEST, REFERENCE_DIGEST
-from credit_risk.schema.attributes import BAD, LABEL, NAMES
-from credit_risk.schema.codec import encode
+from credit_risk.schema.attributes import BAD, LABEL
 from credit_risk.scoring.stored import MODEL_FILE
 from monitoring.exporter.gauges import page
-from monitoring.performance.performance import THRESHOLD
 from monitoring.performance.quality import PerformanceGauges
 from tests.support.exporter import make_collector, samples
+from tests.support.german_credit import GERMAN_CREDIT, NAMES, encode
 from tests.support.services import put_in_service
 
+THRESHOLD = threshold(GERMAN_CREDIT.costs.bad, GERMAN_CREDIT.costs.good)
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=430)
 VINTAGE = f"{LONG_AGO:%Y-%m}"

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from credit_risk.decision_log import codec
-from credit_risk.decision_log.decision_files import DecisionFiles
+from credit_risk.decision_log.files.decision_files import DecisionFiles
 from credit_risk.schema.attributes import RED
 from credit_risk.storage.documents import LogUnavailable
 from monitoring.drift.drift import compare
 from monitoring.exporter.gauges import page
 from tests.support.exporter import make_collector, samples
+from tests.support.german_credit import GERMAN_CREDIT
 
 NOW = datetime.now(UTC)
 
@@ -52,7 +53,7 @@ def test_figures_are_those_of_all_rows_of_the_run(served, log, score, reference,
     assert found["risk_ratio",] == pytest.approx(rows["risk"].mean())
     assert found["timestamp_seconds",] == pytest.approx(records[-1].time.timestamp())
     psi = {name[1]: value for name, value in found.items() if name[0] == "drift_psi"}
-    expected = compare(reference, rows)
+    expected = compare(GERMAN_CREDIT, reference, rows)
     assert psi == {f.feature: pytest.approx(f.psi) for f in expected.features}
     assert psi["credit_amount"] > 0.25
 
@@ -139,7 +140,7 @@ def test_what_was_counted_before_the_bucket_went_away_is_not_counted_twice(
     found = portfolio_of(collector.refresh())
     rows = log.read(*records).to_pandas()
     assert found["risk_ratio",] == pytest.approx(rows["risk"].mean())
-    psi = {f.feature: f.psi for f in compare(reference, rows).features}
+    psi = {f.feature: f.psi for f in compare(GERMAN_CREDIT, reference, rows).features}
     assert found["drift_psi", "purpose"] == pytest.approx(psi["purpose"])
 
 

@@ -20,11 +20,11 @@ from credit_risk.registry.registry import CHALLENGER, PRODUCTION, Registry
 from credit_risk.schema.attributes import LABEL
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs
-from credit_risk.training_data.data import read_training
 from credit_risk.training_data.snapshots import latest_snapshot, make
 from model_orchestration_and_tracking.flow import credit_risk_training
 from monitoring.reports import retraining
 from monitoring.reports.retraining import DEPLOYMENT, FLOW, RETRAINING, maybe_retrain
+from tests.support.german_credit import GERMAN_CREDIT, read_training
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("prefect_api")]
 
@@ -304,4 +304,4 @@ def test_the_started_training_uses_the_new_outcomes_and_a_person_still_approves(
     assert (registry.alias(CHALLENGER), registry.alias(PRODUCTION)) == (number, "1")
     assert registry.version(number).tags["n_funded"] == str(n)
     assert registry.version(number).tags["snapshot"] == latest_snapshot(log).sha256
-    assert LABEL in registry.reference(number)
+    assert LABEL in registry.reference(number, GERMAN_CREDIT)

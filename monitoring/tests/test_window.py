@@ -5,11 +5,11 @@ import pytest
 
 from credit_risk.decision_log import codec
 from credit_risk.decision_log.log import open_log
-from credit_risk.schema.attributes import NAMES
 from credit_risk.storage.documents import LogUnavailable
 from monitoring.drift.drift import compare
 from monitoring.drift.window import Window, read_window
 from monitoring.log_feed import LogFeed
+from tests.support.german_credit import GERMAN_CREDIT, NAMES
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ def settings(settings):
 
 @pytest.fixture
 def window(settings, reference):
-    return Window(settings, "1", reference)
+    return Window(settings, GERMAN_CREDIT, "1", reference)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_the_window_holds_the_decisions_of_the_last_hours(window, advance, log, 
 def test_the_window_has_no_maximum(settings, log, draw, decide):
     """A window holds all of its hours, however many rows it takes where they hold too few."""
     decide(log, draw(400), time=ago(2))
-    assert len(read_window(log, settings, now=NOW)) == 400
+    assert len(read_window(log, settings, GERMAN_CREDIT, now=NOW)) == 400
 
 
 def test_the_window_holds_the_latest_decisions_where_the_hours_hold_too_few(
@@ -156,7 +156,7 @@ def test_the_figures_equal_those_of_all_rows_as_decisions_come_and_go(
         table = log.read(*log.batches())
         frame = table.slice(table.num_rows - len(window)).to_pandas()
         frame["risk"] = frame["risk"].where(frame["model_version"] == "1")
-        assert window.judge() == compare(reference, frame)
+        assert window.judge() == compare(GERMAN_CREDIT, reference, frame)
         assert window.missing()["age"] == frame["age"].isna().sum()
         assert window.newest["credit_amount"].tolist() == frame["credit_amount"].tolist()
         assert (window.start, window.end) == (frame["time"].iloc[0], frame["time"].iloc[-1])
@@ -170,10 +170,10 @@ def test_the_newest_are_a_part_of_the_window(settings, log, draw, decide, refere
     decide(log, draw(300, drifted=True), time=ago(3))
     decide(log, draw(100), time=ago(2))
     decide(log, draw(50), time=ago(1))
-    window = read_window(log, few, "1", reference, NOW)
+    window = read_window(log, few, GERMAN_CREDIT, "1", reference, NOW)
     assert (len(window), len(window.newest)) == (450, 120)
     assert window.newest["time"].tolist() == [ago(2)] * 70 + [ago(1)] * 50
-    assert window.judge_newest() == compare(reference, window.newest)
+    assert window.judge_newest() == compare(GERMAN_CREDIT, reference, window.newest)
     assert (window.judge().dataset, window.judge_newest().dataset) == (True, False)
 
 
@@ -190,7 +190,7 @@ def test_labelled_decisions_are_those_of_the_version(settings, log, draw, decide
     decide(log, draw(40, labelled=True), version="1", time=ago(3))
     decide(log, draw(30), version="2", time=ago(2))
     decide(log, draw(50, labelled=True), version="2", time=ago(1))
-    labelled = read_window(log, settings, "2", now=NOW).labelled()
+    labelled = read_window(log, settings, GERMAN_CREDIT, "2", now=NOW).labelled()
     assert len(labelled) == 50
     assert set(labelled["class"]) == {"good", "bad"}
     assert labelled["risk"].notna().all()
@@ -225,4 +225,4 @@ def test_an_unreachable_log_raises(settings):
         update={"decision_log": "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"}
     )
     with pytest.raises(LogUnavailable):
-        read_window(open_log(gone), gone, now=NOW)
+        read_window(open_log(gone), gone, GERMAN_CREDIT, now=NOW)

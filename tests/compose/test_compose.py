@@ -186,6 +186,7 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     unset = {
         "BUCKET",
         "DATA",
+        "DATASET",
         "GOOGLE_APPLICATION_CREDENTIALS",
         "MODEL_NAME",
         "STORAGE_EMULATOR_HOST",

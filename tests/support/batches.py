@@ -8,11 +8,11 @@ import numpy as np
 
 from credit_risk.decision_log.batch import Batch
 from credit_risk.decision_log.log import DecisionLog
-from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions, confidence
 from credit_risk.storage.sqlite import SqliteDocuments
 from credit_risk.storage.sqlite_tables import KEPT
 from tests.support.clients import CLIENT
+from tests.support.german_credit import Validator
 
 IN_AN_HOUR = timedelta(hours=-1)
 

@@ -27,8 +27,8 @@ from credit_risk.registry.registry import Registry
 from credit_risk.registry.version import Version
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.settings import Settings
-from credit_risk.training_data.data import read_training
 from model_deployment.app import App
+from tests.support.german_credit import read_training
 from tests.support.processes import free_port, running, wait_for
 from tests.support.services import put_in_service
 from tools.paths import ROOT

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from credit_risk.decision_log.log import DecisionLog, open_log
+from credit_risk.schema.dataset_file import DEFAULT
 from credit_risk.settings import Settings
 from tools.paths import ROOT
 from tools.stack.local_stack import Stack
@@ -25,6 +26,7 @@ def log_of(environment: Mapping[str, str]) -> DecisionLog:
             var_dir=environment["VAR_DIR"],
             decision_log=environment["DECISION_LOG"],
             bucket=environment["BUCKET"],
+            dataset=environment.get("DATASET", DEFAULT),
         )
     )
 

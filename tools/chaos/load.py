@@ -15,6 +15,7 @@ import pandas as pd
 import requests
 
 from credit_risk.schema.attributes import LABEL
+from credit_risk.schema.dataset_file import load_dataset
 from credit_risk.training_data.data import read_training
 from tools.paths import ROOT
 
@@ -229,6 +230,6 @@ def _session() -> requests.Session:
 
 def clients() -> list[dict[str, Any]]:
     """Return the clients of the data as JSON has them, without what became of them."""
-    frame = read_training(ROOT / "data" / "test.csv").drop(columns=LABEL)
+    frame = read_training(ROOT / "data" / "test.csv", load_dataset()).drop(columns=LABEL)
     found: list[dict[str, Any]] = json.loads(frame.to_json(orient="records"))
     return found

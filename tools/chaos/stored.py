@@ -5,6 +5,7 @@ It is also sent to a container's Python by its standard input, where this folder
 
 import json
 
+from credit_risk.decision_log.batch import summary_schema
 from credit_risk.decision_log.log import open_log
 from credit_risk.settings import Settings
 
@@ -13,7 +14,7 @@ def main() -> None:
     """Read every batch with its decisions, and print its key, id and number of rows."""
     log = open_log(Settings())
     for record in log.batches():
-        decided = log.read(record, columns=["row"])
+        decided = log.read(record, schema=summary_schema("row"))
         line = {
             "key": record.idempotency_key,
             "batch": record.id,

@@ -26,25 +26,49 @@ from credit_risk.decision_log.overrides import override
 from credit_risk.registry.in_force import in_force
 from credit_risk.registry.registry import open_registry
 from credit_risk.schema.attributes import BAD, GREEN, LABEL, RED
+from credit_risk.schema.dataset import Dataset
+from credit_risk.schema.dataset_file import load_dataset
 from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import read_training, split
+from credit_risk.training_data.source import training_source
 
 MONTHS_AGO = (15, 14, 13)
 A_MONTH = 150  # clients per month
 OVERRIDES = 6  # overridden decisions per month
 EVERY_SECONDS = 5
 ONE_BY_ONE = 5  # clients sent as JSON each time, beside those in a file
+TERM = 12  # months, where the data do not say
+UNKNOWN = "no such value"
 
 
-def balances_fall(clients: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
-    """Return clients who ask for more, half of whom have less on their accounts."""
-    n = len(clients)
-    return clients.assign(
-        credit_amount=(clients["credit_amount"] * 1.5).astype(int).clip(upper=18_000),
-        checking_status=np.where(random.random(n) < 0.5, "<0", clients["checking_status"]),
-        savings_status=np.where(random.random(n) < 0.5, "<100", clients["savings_status"]),
-    )
+def balances_fall(
+    clients: pd.DataFrame, trained: pd.DataFrame, dataset: Dataset, random: np.random.Generator
+) -> pd.DataFrame:
+    """Return clients who ask for more, half of whom have less of what lowers the risk.
+
+    They ask for no more than the largest amount of those that a model was trained on. Less is the
+    lowest value of a category of which more is known to mean less risk.
+    """
+    shifted = clients.copy()
+    if dataset.amount:
+        asked, most = clients[dataset.amount], trained[dataset.amount].max()
+        decimals = dataset.by_name[dataset.amount].decimals
+        shifted[dataset.amount] = (asked * 1.5).clip(upper=most).round(decimals).astype(asked.dtype)
+
+    for attribute in dataset.scored_attributes:
+        if attribute.categories and attribute.order == "natural" and attribute.direction == "less":
+            less = random.random(len(clients)) < 0.5
+            shifted[attribute.name] = clients[attribute.name].mask(less, attribute.categories[0])
+    return shifted
+
+
+def with_unknown_word(clients: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Return clients of whom one column, if possible a nominal category, has an unknown word."""
+    scored = dataset.scored_attributes
+    nominal = [a for a in scored if a.categories and a.order != "natural"]
+    (broken, *_) = (*nominal, *scored)
+    return clients.assign(**{broken.name: UNKNOWN})
 
 
 def past(settings: Settings, clients: pd.DataFrame) -> None:
@@ -60,7 +84,7 @@ def past(settings: Settings, clients: pd.DataFrame) -> None:
     for months in MONTHS_AGO:
         decided_at = datetime.now(UTC) - timedelta(days=30.4 * months)
         drawn = clients.sample(A_MONTH, random_state=months)
-        applications = Validator(scorer.domain).rows(drawn.to_dict("records"))
+        applications = Validator(scorer.dataset, scorer.domain).rows(drawn.to_dict("records"))
         decided = scorer.decide(applications.codes)
         batch = Batch(applications, decided, version, digest, scorer.threshold, time=decided_at)
         record = log.commit(batch)
@@ -72,7 +96,8 @@ def past(settings: Settings, clients: pd.DataFrame) -> None:
                 override(log, row["id"], final, "tools.dashboards.demo_traffic", "an example")
             if final == GREEN:
                 bad = row["label"] == BAD
-                ended = decided_at + timedelta(days=150 if bad else 30.4 * row["duration"])
+                term = row.get(scorer.dataset.term) or TERM
+                ended = decided_at + timedelta(days=150 if bad else 30.4 * term)
                 if ended < datetime.now(UTC):
                     outcome = "defaulted" if bad else "repaid"
                     lines.append(f"{row['id']},{outcome},{ended:%Y-%m-%d}")
@@ -108,14 +133,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     settings = Settings()
-    _, clients = split(read_training(settings.data))
+    dataset = load_dataset(settings.dataset)
+    trained, clients = split(read_training(training_source(settings), dataset), dataset)
     if options.past:
         past(settings, clients)
         return 0
 
     clients = clients.drop(columns=LABEL)
-    poorer = balances_fall(clients, np.random.default_rng(0))
-    broken = clients.assign(purpose="yacht")
+    poorer = balances_fall(clients, trained, dataset, np.random.default_rng(0))
+    broken = with_unknown_word(clients, dataset)
     phases = (
         ("usual clients", clients, 3, 20),
         ("balances fall while amounts rise", poorer, 5, 60),

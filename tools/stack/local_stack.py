@@ -112,6 +112,7 @@ class Stack:
             **({"ROLES_FILE": _absolute(roles)} if roles else {}),
             "DECISION_LOG": log,
             "BUCKET": _absolute(bucket),
+            "DATASET": _definition(values["DATASET"]),
             "DATA": _absolute(values["DATA"]),
             "PORTFOLIO_FOLDER": _absolute(portfolios),
             "SCRAPE_KEY_FILE": str(ROOT / key),
@@ -236,5 +237,10 @@ def _text(value: object) -> str:
 
 
 def _absolute(place: str) -> str:
-    """Return a path as absolute, from the repository's root; an address as it is."""
-    return place if "://" in place else str(ROOT / place)
+    """Return a path as absolute, from the repository's root; an address, or none, as it is."""
+    return str(ROOT / place) if place and "://" not in place else place
+
+
+def _definition(chosen: str) -> str:
+    """Return a path to a data set as absolute; a name as it is."""
+    return str(ROOT / chosen) if (ROOT / chosen).exists() else chosen

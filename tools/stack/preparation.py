@@ -1,4 +1,4 @@
-"""What has to be in order before the local stack starts: free ports, and Prometheus' files."""
+"""What has to be in order before the local stack starts: data set, ports, Prometheus' files."""
 
 import errno
 import json
@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from credit_risk.schema.dataset_file import InvalidDataset, load_dataset
 from tools.failure import Failed
 from tools.paths import ROOT
 from tools.stack.processes import holder
@@ -15,8 +16,37 @@ from tools.stack.services import Service
 
 SCRAPE_KEY = "/run/secrets/scrape-key"
 """Where prometheus.yml has the key, in containers."""
+SERVED = "dataset"
+"""The file with the name of the data set that a stack serves."""
 ADDRESSED = ("targets", "alertmanagers")
 """Folders with the addresses of what Prometheus scrapes, and of what it reports alerts to."""
+
+
+def check_dataset(chosen: str, var: Path) -> None:
+    """Check that the data set is valid, and the one that the stack has served before.
+
+    Raises
+    ------
+    Failed
+        With one line, when it is not.
+    """
+    try:
+        name = load_dataset(chosen).name
+    except InvalidDataset as error:
+        raise Failed(str(error)) from None
+
+    mark = var / SERVED
+    before = mark.read_text().strip() if mark.is_file() else ""
+    if before and before != name:
+        raise Failed(
+            f"the stack in {var} serves the data set {before}, and a stack serves one: give "
+            f"{name} a folder of its own, VAR_DIR=var-{name} make run DATASET={chosen}"
+        )
+
+
+def remember_dataset(chosen: str, var: Path) -> None:
+    """Note the data set of a stack that has started: from now on it serves no other."""
+    (var / SERVED).write_text(f"{load_dataset(chosen).name}\n")
 
 
 def check_ports(services: Sequence[Service], environment: Mapping[str, str]) -> None:

@@ -16,7 +16,12 @@ from tools.paths import ROOT
 from tools.stack.console import Console
 from tools.stack.health import health
 from tools.stack.local_stack import Stack
-from tools.stack.preparation import check_ports, write_prometheus_files
+from tools.stack.preparation import (
+    check_dataset,
+    check_ports,
+    remember_dataset,
+    write_prometheus_files,
+)
 from tools.stack.processes import STACK, processes_of
 from tools.stack.services import SERVICES, Service
 from tools.stack.shutdown import halt
@@ -82,12 +87,14 @@ class Run:
                 self.console.say("an earlier run was killed: ending what it left")
                 halt(self.stack, self.console)
 
+            check_dataset(self.stack.settings.dataset, self.stack.var)
             check_ports(self.services, self.environment)
             self._prepare()
             try:
                 supervisord = self._supervisord()
                 self._start(supervisord)
                 if not self.stopping:
+                    remember_dataset(self.stack.settings.dataset, self.stack.var)
                     self._present()
                     self._watch(supervisord)
             finally:

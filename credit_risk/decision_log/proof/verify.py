@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from credit_risk.decision_log import codec
-from credit_risk.decision_log.batch import BatchRecord
+from credit_risk.decision_log.batch import BatchRecord, summary_schema
 from credit_risk.decision_log.chains.hashes import document_hash, joint_hash, record_hash
 from credit_risk.decision_log.chains.numbered import linked
 from credit_risk.decision_log.chains.position import chain_and_place, number
@@ -27,6 +27,7 @@ ERASURE = "erasure"
 _PAGE = 1000
 # Decisions between two reports of progress.
 _REPORTED = 100_000
+_PREDICTION = summary_schema("prediction")
 
 
 def _silent(_: str) -> None:
@@ -250,7 +251,7 @@ class _Verification:
         if document["kind"] != "decision":  # previews lose their decisions after a day
             return
         record: BatchRecord = codec.record(document)
-        predictions = self._log.read(record, columns=("prediction",))["prediction"].to_pylist()
+        predictions = self._log.read(record, schema=_PREDICTION)["prediction"].to_pylist()
         n_decided, n_red = len(predictions), predictions.count(RED)
         if (n_decided, n_red) != (record.n_decided, record.n_red):
             raise LogDamaged(

@@ -1,6 +1,6 @@
 """Reads an Arrow table, such as a part of a Parquet file, as columns of text."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +20,8 @@ class ArrowTable:
     ----------
     table : pyarrow.Table
         Its columns hold texts, numbers, dates or truth values, no lists or objects.
-    known : collection of str
-        Column names; one in another spelling is replaced by the known one.
+    known : mapping
+        Names that columns may have (see `named`).
     repetitive : collection of str
         Columns with few distinct values, which are returned dictionary-encoded.
     rows_above : int
@@ -33,13 +33,13 @@ class ArrowTable:
     def __init__(
         self,
         table: pa.Table,
-        known: Collection[str],
+        known: Mapping[str, str],
         repetitive: Collection[str] = (),
         rows_above: int = 0,
     ) -> None:
         self.header = named([name.strip() for name in table.column_names], known)
         pairs = zip(table.column_names, self.header, strict=True)
-        self.notes = renamed_columns([(old, new) for old, new in pairs if old != new])
+        self.notes = renamed_columns([pair for pair in pairs if pair[0] not in (pair[1], *known)])
         columns = [
             _repetitive(column) if name in repetitive else _plain(column)
             for name, column in zip(self.header, table.columns, strict=True)
@@ -83,12 +83,23 @@ def _repetitive(column: pa.ChunkedArray) -> pa.ChunkedArray:
 _REPETITIVE = pa.dictionary(pa.int32(), pa.string())
 
 
+def _values(column: pa.Array) -> pa.Array:
+    """Return values of an attribute as `texts` does, no number of them ambiguous.
+
+    Three digits behind a dot could be thousands, which those of a number are not.
+    """
+    as_text = texts(column)
+    if as_text.type == column.type:
+        return as_text
+    return pc.replace_substring_regex(as_text, r"^(-?[0-9]+\.[0-9]{3})$", r"\10")
+
+
 def _encoded(chunk: pa.Array) -> pa.DictionaryArray:
     if pa.types.is_dictionary(chunk.type):
         if not chunk.null_count and not chunk.dictionary.null_count:
-            words = texts(chunk.dictionary)
+            words = _values(chunk.dictionary)
             return pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), words)
         chunk = chunk.cast(chunk.type.value_type)
     encoded = pc.dictionary_encode(chunk, null_encoding="encode")
-    words = pc.fill_null(texts(encoded.dictionary), "")
+    words = pc.fill_null(_values(encoded.dictionary), "")
     return pa.DictionaryArray.from_arrays(encoded.indices, words)

@@ -9,10 +9,10 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ from credit_risk.schema.sheets.quotes import is_well_quoted, quotes_in
 from credit_risk.schema.spelling.encoding import utf8
 from credit_risk.schema.spelling.notes import renamed_columns
 from credit_risk.schema.spelling.words import named
+
+if TYPE_CHECKING:
+    from credit_risk.schema.sheets.formats import Formats, Reading
 
 MAX_COLUMNS = 1000
 MAX_HEADER = 1_000_000  # bytes
@@ -55,17 +58,21 @@ class CsvTable:
     ----------
     data : bytes or memoryview
         The file.
-    known : collection of str
-        Column names, by which the separator is recognised.
+    known : mapping
+        Names that columns may have (see `named`), by which the separator is recognised.
     repetitive : collection of str
         Columns with few distinct values, which are returned dictionary-encoded.
     lines_above : int
         How many more lines the file has above these rows, where they are a part of it.
+    formats : Formats, optional
+        Recognizes files in other words; without it, a file has the contract's names.
 
     Attributes
     ----------
     separator : str
         The character between values.
+    reading : Reading or None
+        How to read the file, if it is in other words.
 
     Raises
     ------
@@ -78,9 +85,10 @@ class CsvTable:
     def __init__(
         self,
         data: Data,
-        known: Collection[str],
+        known: Mapping[str, str],
         repetitive: Collection[str] = (),
         lines_above: int = 0,
+        formats: "Formats | None" = None,
     ) -> None:
         text = utf8(data)
         start = _found(rb"[^\r\n]", text)
@@ -89,7 +97,10 @@ class CsvTable:
         self._data = self._without_separator_line(text[start:])
 
         self._header_end = _found(rb"[\r\n]", self._data)
-        self.separator, self.header = self._read_header(known)
+        self.reading: Reading | None = None
+        self.separator, self.header = self._read_header(known, formats)
+        # Lines that name the columns: 1 or 0.
+        self._named = int(self._header_end > 0)
 
         quotes = quotes_in(self._data)
         self._check_quotes(quotes)
@@ -101,7 +112,9 @@ class CsvTable:
         table, odd = self._read_fitted() or self._read(self.header)
         self._number_rows(table, odd)
 
-    def _read_header(self, known: Collection[str]) -> tuple[str, list[str]]:
+    def _read_header(
+        self, known: Mapping[str, str], formats: "Formats | None"
+    ) -> tuple[str, list[str]]:
         """Return the separator and the column names."""
         end = self._header_end
         if end > MAX_HEADER:
@@ -110,24 +123,38 @@ class CsvTable:
                 f"this one has {end:,} bytes"
             )
 
-        separator, written = _header(str(self._data[:end], "utf-8"), known)
+        line = str(self._data[:end], "utf-8")
+        separator, written = _header(line, known)
         if len(written) > MAX_COLUMNS:
             raise MalformedFile(
                 f"the header has {len(written)} columns; at most {MAX_COLUMNS} are read"
             )
 
         header = named(written, known)
+        if formats is not None and (reading := formats.of_line(line, header)) is not None:
+            return self._in_other_words(reading)
+
         pairs = zip(written, header, strict=True)
-        self.notes += renamed_columns([(old, new) for old, new in pairs if old != new])
+        self.notes += renamed_columns([pair for pair in pairs if pair[0] not in (pair[1], *known)])
         return separator, header
+
+    def _in_other_words(self, reading: "Reading") -> tuple[str, list[str]]:
+        """Return the separator and the column names of a file in another format."""
+        self.reading = reading
+        self.notes += reading.notes()
+        if reading.separator == " ":  # lines of which may end in spaces
+            self._data = memoryview(re.sub(rb" +(?=[\r\n])", b"", self._data))
+        self._header_end = _found(rb"[\r\n]", self._data) if reading.written else 0
+        return reading.separator, list(reading.header)
 
     def _number_rows(self, table: pa.Table, odd: list[Any]) -> None:
         """Set the table, the numbers of its rows, and the ragged rows, all without blank ones."""
         # pyarrow counts the rows that it skips from 1, including the header.
-        odd_numbers = [row.number - 2 for row in odd]
+        first = 1 + self._named
+        odd_numbers = [row.number - first for row in odd]
         numbers = np.delete(np.arange(table.num_rows + len(odd)), odd_numbers)
         empty = _empty_rows(table)
-        ragged = {row.number - 2: row for row in odd if not self._is_blank(row)}
+        ragged = {row.number - first: row for row in odd if not self._is_blank(row)}
         blank = [number for number in odd_numbers if number not in ragged]
         gone = np.sort(np.concatenate([numbers[empty], blank]))
 
@@ -153,11 +180,12 @@ class CsvTable:
 
     def lines(self, numbers: Collection[int]) -> dict[int, int]:
         """Return the line of the file, from 1, on which each of these rows starts."""
-        found = {number: number + 2 + self._lines_above for number in numbers}
+        first = 1 + self._named + self._lines_above
+        found = {number: number + first for number in numbers}
 
         if found and not self._has_one_line_per_row():
             last = max(numbers)
-            for number, line in enumerate(self._row_lines(strict=False), start=-1):
+            for number, line in enumerate(self._row_lines(strict=False), start=-self._named):
                 if number in found:
                     found[number] = line
                 if number >= last:
@@ -168,7 +196,7 @@ class CsvTable:
         return self._none_gone and not self._quoted and not re.search(rb"[\r\n]\n", self._data)
 
     def _row_lines(self, *, strict: bool) -> Iterator[int]:
-        """Yield the line on which each row that is not blank starts, the header's first."""
+        """Yield the line on which each row that is not blank starts, first the header's if any."""
         text = str(self._data, "utf-8")
         if strict:  # spaces after a quoted value are allowed
             text = re.sub(f'" +(?=[{self.separator}\\r\\n])', '"', text)
@@ -267,7 +295,7 @@ class CsvTable:
             return "skip" if len(ragged) <= MAX_RAGGED else "error"
 
         reading = pa.csv.ReadOptions(
-            use_threads=use_threads, column_names=names, skip_rows=1, block_size=_BLOCK
+            use_threads=use_threads, column_names=names, skip_rows=self._named, block_size=_BLOCK
         )
         parsing = pa.csv.ParseOptions(
             delimiter=self.separator, newlines_in_values=self._quoted, invalid_row_handler=skip
@@ -319,15 +347,16 @@ def _found(pattern: bytes, data: memoryview) -> int:
     return match.start() if match else len(data)
 
 
-def _header(line: str, known: Collection[str]) -> tuple[str, list[str]]:
+def _header(line: str, known: Mapping[str, str]) -> tuple[str, list[str]]:
     """Return the separator that yields most known columns in the first line, and its names."""
     candidates = []
+    contract = set(known.values())
     for separator in (",", ";", "\t"):
         try:
             names = [name.strip() for name in next(csv.reader([line], delimiter=separator))]
         except (csv.Error, StopIteration):
             continue
-        n_known = sum(name in known for name in named(names[:MAX_COLUMNS], known))
+        n_known = sum(name in contract for name in named(names[:MAX_COLUMNS], known))
         candidates.append((n_known, separator, names))
     if not candidates:
         raise MalformedFile("the first line cannot be read as a header")

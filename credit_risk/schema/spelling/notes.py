@@ -7,7 +7,16 @@ from credit_risk.schema.faults import shown
 from credit_risk.schema.spelling.words import plain, unquoted
 
 Form = Literal[
-    "", "absent", "quoted", "left out", "float", "scientific", "apostrophe", "day first", "time"
+    "",
+    "absent",
+    "quoted",
+    "spelled",
+    "left out",
+    "float",
+    "scientific",
+    "apostrophe",
+    "day first",
+    "time",
 ]
 _MAX_NAMED = 20
 _WORDS: dict[Form, str] = {
@@ -40,9 +49,15 @@ class Notes:
 
     def __init__(self) -> None:
         self._counted: dict[tuple[Form, str], tuple[int, object]] = {}
+        self._spelled: dict[str, dict[str, str]] = {}
 
-    def add(self, form: Form, column: str, value: object, times: int = 1) -> None:
-        """Count a value."""
+    def add(
+        self, form: Form, column: str, value: object, times: int = 1, understood: str = ""
+    ) -> None:
+        """Count a value; `understood` is what one that is spelled otherwise was read as."""
+        if form == "spelled":
+            self._spelled.setdefault(column, {})[shown(value)] = understood
+            return
         n, first = self._counted.get((form, column), (0, value))
         self._counted[form, column] = n + times, first
 
@@ -52,7 +67,14 @@ class Notes:
         for (form, column), (n, first) in self._counted.items():
             values = shown(first) if n == 1 else f"{n:,} values like {shown(first)}"
             texts.append(f"{column}: {values} {_WORDS[form]}")
-        return texts
+        return [*texts, *(f"{name}: {_read_as(words)}" for name, words in self._spelled.items())]
+
+
+def _read_as(words: dict[str, str]) -> str:
+    """Return what some spellings were read as."""
+    listed = [f"{value} read as {meant!r}" for value, meant in words.items()]
+    more = [f"and {len(listed) - _MAX_NAMED:,} more"] if len(listed) > _MAX_NAMED else []
+    return ", ".join(listed[:_MAX_NAMED] + more)
 
 
 def renamed_columns(names: Sequence[tuple[str, str]]) -> list[str]:

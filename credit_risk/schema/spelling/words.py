@@ -5,7 +5,7 @@ imports nothing of ours: each file is read by a process that has to start fast.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 # What programs write for an absent value. Lower-case `none` is a category of some attributes.
@@ -29,24 +29,35 @@ def plain(text: str) -> str:
     return "" if text in ABSENT else text
 
 
-def named(names: Sequence[str], known: Collection[str]) -> list[str]:
-    """Return column names with other spellings replaced by the known names.
+def named(names: Sequence[str], known: Mapping[str, str]) -> list[str]:
+    """Return column names with other spellings replaced by the contract's names.
 
-    A spelling may differ from a known name in case, quotes, or what separates words. Where a column
-    has exactly the known name, no other column is taken for it.
+    Where a column has exactly the contract's name, no other column is taken for it.
+
+    Parameters
+    ----------
+    names : sequence of str
+    known : mapping
+        The contract's name by each name that a column may have, including itself. A spelling may
+        differ from these in case, quotes, or what separates words.
     """
     present = set(names)
-    by_squeezed = _squeezed_names(frozenset(known))
+    by_squeezed = _squeezed_names(frozenset(known.items()))
     result: list[str] = []
     for name in names:
-        meant = name if name in known else by_squeezed.get(_squeezed(name), name)
+        meant = known.get(name) or by_squeezed.get(_squeezed(name), name)
         result.append(name if meant in present else meant)
     return result
 
 
+def only(names: Iterable[str]) -> dict[str, str]:
+    """Return names of columns that have no others, as `named` takes them."""
+    return {name: name for name in names}
+
+
 @cache
-def _squeezed_names(known: frozenset[str]) -> dict[str, str]:
-    return {_squeezed(name): name for name in known}
+def _squeezed_names(known: frozenset[tuple[str, str]]) -> dict[str, str]:
+    return {_squeezed(name): meant for name, meant in known}
 
 
 def _squeezed(name: str) -> str:

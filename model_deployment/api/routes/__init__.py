@@ -5,7 +5,7 @@ from flask import Blueprint, Response
 from credit_risk.access.roles import Permission
 from credit_risk.decision_log.log import DecisionLog
 from model_deployment.api.openapi import document
-from model_deployment.api.operation import PRIVATE
+from model_deployment.api.operation import JSON, PRIVATE
 from model_deployment.api.routes import batches, decisions, docs, files, model, outcomes, score
 from model_deployment.scoring.live_model import LiveModel
 from model_deployment.scoring.service import Scoring
@@ -45,7 +45,7 @@ def permissions() -> dict[str, Permission]:
 
 
 def blueprints(
-    scoring: Scoring, production: LiveModel, log: DecisionLog, limit: int
+    scoring: Scoring, production: LiveModel, log: DecisionLog, limit: int, sample: bytes
 ) -> tuple[Blueprint, Blueprint]:
     """Return all routes but `/score`, which is answered without Flask.
 
@@ -53,6 +53,8 @@ def blueprints(
     ----------
     limit : int
         Most bytes of a request body.
+    sample : bytes
+        A file of clients, of which the first is the example of the description.
     """
     api = Blueprint("api", __name__)
     files.register(api, scoring)
@@ -67,5 +69,8 @@ def blueprints(
         return response
 
     description = Blueprint("docs", __name__)
-    docs.register(description, document(OPERATIONS, limit))
+    described = document(OPERATIONS, limit, log.dataset)
+    scored = described["paths"][score.SCORE.path][score.SCORE.method]["requestBody"]
+    scored["content"][JSON]["example"] = [score.example(log.dataset, sample)]
+    docs.register(description, described)
     return api, description

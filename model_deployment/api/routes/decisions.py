@@ -31,7 +31,7 @@ from model_deployment.api.operation import (
 )
 from model_deployment.api.request_data import sent_json
 from model_deployment.api.schemas import LoggedDecision, Overridden, OverrideRequest
-from model_deployment.api.serializers import explained, inputs
+from model_deployment.api.serializers import as_decided, explained, inputs
 from model_deployment.http.asking import asking, note, own, user
 from model_deployment.http.problem import Problem
 from model_deployment.scoring.live_model import LiveModel
@@ -121,20 +121,25 @@ def _logged(log: DecisionLog, production: LiveModel, id: str) -> dict[str, Any]:
         "standing": current_prediction(found, overridden),
         "overrides": [_part(event, _OVERRIDE) for event in overridden],
         "outcomes": [_part(event, _OUTCOME) for event in outcomes(log, id)],
-        **_explained(production, found, record.digest),
+        **_explained(log, production, found, record.digest),
     }
 
 
-def _explained(production: LiveModel, decision: dict[str, Any], digest: str) -> dict[str, Any]:
+def _explained(
+    log: DecisionLog, production: LiveModel, decision: dict[str, Any], digest: str
+) -> dict[str, Any]:
     """Return the reasons for a logged decision and what would change it.
 
     Both are None where its version is unavailable.
     """
     try:
         scorer = production.scorer(decision["model_version"], digest)
-        codes = inputs(decision)
+        codes = inputs(as_decided(decision, scorer.dataset, log), scorer.dataset)
         red = [decision["prediction"] == RED]
-        return {extra: explained(scorer, codes, red, extra)[0] for extra in (REASONS, CHANGES)}
+        labels = production.labels
+        return {
+            extra: explained(scorer, codes, red, extra, labels)[0] for extra in (REASONS, CHANGES)
+        }
     except (RegistryUnavailable, NoSuchVersion, ModelRefused, NotExplainable):
         return {REASONS: None, CHANGES: None}
 

@@ -93,7 +93,7 @@ def register(api: Blueprint, scoring: Scoring) -> None:
         note("files", batch.id)
         if request.args.get("decisions") != "none":
             refuse_empty(batch)
-            return jsonify(body(batch, scored.scorer, extras))
+            return jsonify(body(scored, extras))
 
         # The page reads decisions as it shows them, and offers the rejected rows to be mended.
         again = rejected_rows(sent, batch.applications)

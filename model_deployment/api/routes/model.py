@@ -54,4 +54,4 @@ def register(api: Blueprint, production: LiveModel) -> None:
     @SCHEMA.route(api)
     def schema() -> Response:
         """Return the JSON Schema of one application."""
-        return Response(json.dumps(json_schema()), content_type=_JSON_SCHEMA)
+        return Response(json.dumps(json_schema(production.dataset)), content_type=_JSON_SCHEMA)

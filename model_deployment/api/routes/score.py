@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -11,6 +10,7 @@ from werkzeug.http import parse_options_header
 
 from credit_risk.schema.attributes import CLIENT_ID
 from credit_risk.schema.codec import decode
+from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.validation import Validator
 from model_deployment.api.json_body import LIST, MAX_ROWS, applications, check_size
 from model_deployment.api.operation import (
@@ -33,15 +33,16 @@ from model_deployment.http.workload import Workload
 from model_deployment.scoring.service import Scoring
 
 _HEADERS = encoded({"Content-Type": JSON, **PRIVATE})
-_SAMPLE = Path(__file__).parents[2] / "assets" / "sample.csv"
 _DECISION = {"id": "$response.body#/decisions/0/id"}
 
 
-def _example() -> list[dict[str, Any]]:
-    """Return the first client of the page's sample file."""
-    sample = Validator().csv(_SAMPLE.read_bytes())
-    (client,) = decode(sample.codes[:1]).to_pylist()
-    return [{CLIENT_ID: sample.client_id[0], **client}]
+def example(dataset: Dataset, sample: bytes) -> dict[str, Any]:
+    """Return the first client of the page's sample file, or of none, one who is made up."""
+    if not sample:
+        return {CLIENT_ID: "1", **{a.name: a.example for a in dataset.attributes}}
+    found = Validator(dataset).csv(sample)
+    (client,) = decode(found.codes[:1], dataset).to_pylist()
+    return {CLIENT_ID: found.client_id[0], **client}
 
 
 SCORE = Operation(
@@ -65,7 +66,6 @@ SCORE = Operation(
                 "minItems": 1,
                 "items": {"$ref": "#/components/schemas/Application"},
             },
-            _example(),
         )
     },
     NothingDecided,
@@ -135,7 +135,7 @@ class Endpoint:
         )
         request.entry.id = scored.batch.id
         refuse_empty(scored.batch)
-        return f"{self._dumps(body(scored.batch, scored.scorer, extras))}\n".encode()
+        return f"{self._dumps(body(scored, extras))}\n".encode()
 
 
 def _is_json(type: str | None) -> bool:

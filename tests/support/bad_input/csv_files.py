@@ -133,7 +133,12 @@ CSV_FILES = [
         (None, "housing"),
         (None, "job"),
     ),
-    refused("no header", lines(*LINES), "must name the columns"),
+    fine("no header", lines(*LINES), says="a file without column names, as checking_status"),
+    refused(
+        "no header, and another order",
+        lines(*(",".join(reversed(line.split(","))) for line in LINES)),
+        "must name the columns",
+    ),
     fine(
         "Excel's own first line",
         lines("sep=;", *text_of(CLIENTS, ";").splitlines()),

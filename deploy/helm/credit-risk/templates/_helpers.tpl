@@ -154,7 +154,7 @@ livenessProbe:
 {{- define "credit-risk.mlflow" -}}
 - {name: MLFLOW_TRACKING_URI, value: "http://mlflow:5051"}
 - {name: VAR_DIR, value: {{ last . }}}
-{{- include "credit-risk.settings" (list (first .) "MODEL_NAME") }}
+{{- include "credit-risk.settings" (list (first .) "MODEL_NAME" "DATASET") }}
 {{- end }}
 
 {{- define "credit-risk.prefect" -}}

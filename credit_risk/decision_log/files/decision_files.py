@@ -24,21 +24,22 @@ from credit_risk.decision_log.batch import (
     BatchLost,
     BatchRecord,
     DecisionSummary,
-    decision_schema,
+    summary_schema,
 )
-from credit_risk.decision_log.client_index import (
+from credit_risk.decision_log.files.client_index import (
     Rows,
     client_index,
     index_name,
     row_groups,
     rows_of_clients,
 )
+from credit_risk.decision_log.tables import with_schema
 from credit_risk.schema.attributes import CLIENT_ID
 from credit_risk.storage.blobs import BlobMissing, Blobs
 from credit_risk.storage.documents import LogUnavailable
 
 _MAX_DIGITS = 18  # of a row's number: no row has more
-_SUMMARY = decision_schema(("id", "time", "client_id", "prediction"))
+_SUMMARY = summary_schema("id", "time", "client_id", "prediction")
 
 
 class Written(NamedTuple):
@@ -104,8 +105,20 @@ class DecisionFiles:
         BatchLost
             When the file is gone.
         """
-        with self._opened(record) as file:
-            return _with_schema(pq.read_table(file, columns=schema.names), schema)
+        with self._opened(record) as opened:
+            file = pq.ParquetFile(opened)
+            return with_schema(file.read(_present(file, schema)), schema)
+
+    def schema(self, record: BatchRecord) -> pa.Schema:
+        """Return the columns of a batch's file.
+
+        Raises
+        ------
+        BatchLost
+            When the file is gone.
+        """
+        with self._opened(record) as opened:
+            return _plain(pq.ParquetFile(opened).schema_arrow)
 
     def with_ids(self, record: BatchRecord, ids: Collection[str], schema: pa.Schema) -> pa.Table:
         """Return those of a batch's decisions that have one of these ids, by row.
@@ -222,8 +235,8 @@ class DecisionFiles:
                 # One column first: most parts that are looked at in vain end here.
                 is_wanted = pc.is_in(file.read_row_group(group, [column])[column], wanted)
                 if pc.any(is_wanted).as_py():
-                    part = file.read_row_group(group, schema.names)
-                    found.append(_with_schema(part.filter(is_wanted), schema))
+                    part = file.read_row_group(group, _present(file, schema))
+                    found.append(with_schema(part.filter(is_wanted), schema))
         return pa.concat_tables(found)
 
     @contextmanager
@@ -247,8 +260,18 @@ def _summaries(table: pa.Table, record: BatchRecord) -> Iterator[DecisionSummary
     return (DecisionSummary(**row, kind=record.kind) for row in table.to_pylist())
 
 
-def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    return table.select(schema.names).cast(schema)
+def _present(file: pq.ParquetFile, schema: pa.Schema) -> list[str]:
+    """Return the columns of a schema that a file has."""
+    names = set(file.schema_arrow.names)
+    return [name for name in schema.names if name in names]
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Return a schema with the values themselves where a file has them dictionary-encoded."""
+    return pa.schema(
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        for field in schema
+    )
 
 
 def _lost(name: str) -> BatchLost:
