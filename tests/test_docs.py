@@ -11,6 +11,8 @@ import yaml
 
 from credit_risk.access import roles
 from credit_risk.access.policy import REASONS
+from credit_risk.schema.attributes import Attribute, Category
+from credit_risk.schema.dataset import Costs, Dataset, Format, Group, Lever, Target
 from credit_risk.settings import Settings
 from model_deployment.api.routes import OPERATIONS
 from model_deployment.api.schemas import Decided
@@ -168,6 +170,19 @@ def test_the_page_on_settings_has_the_variables_of_make():
     assert used - own - settings <= listed
     targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
     assert {name for row in rows for name in re.findall(r"`([a-z-]+)`", row[1])} <= targets
+
+
+@pytest.mark.parametrize(
+    ("n", "part"),
+    list(enumerate((Dataset, Target, Costs, Attribute, Category, Group, Lever, Format))),
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_page_on_own_data_has_every_field_of_a_definition(n, part):
+    rows = table(DOCS / "bring-your-own-data.md", "Reference", n=n)
+    assert [row[0].strip("`") for row in rows] == list(part.model_fields)
+    for (name, default, meaning), field in zip(rows, part.model_fields.values(), strict=True):
+        assert (default == "required") == field.is_required(), name
+        assert meaning.startswith(field.description or ""), name
 
 
 def test_the_page_on_the_api_has_every_route():
