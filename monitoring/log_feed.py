@@ -27,6 +27,7 @@ import pyarrow as pa
 from credit_risk.decision_log.batch import COMMITTED, ONLY_DECISIONS, BatchRecord
 from credit_risk.decision_log.chains.position import START, Position
 from credit_risk.decision_log.log import DecisionLog, Kinds
+from credit_risk.decision_log.tables import wider
 from monitoring.log_reader import as_coded, coded, parts, read_kept
 
 # Batch records per page, and how many pages are kept: more than come in between two refreshes.
@@ -192,13 +193,11 @@ class LogFeed:
 
 
 def _joint(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """Return all columns of some schemas: as text, where it is a number in one and not in another.
+    """Return all columns of some schemas, each in a type that holds the values of all.
 
-    That is so while an attribute becomes another kind, for two versions know it differently.
+    They differ while an attribute becomes another kind, for two versions know it differently.
     """
     fields: dict[str, pa.Field] = {}
     for field in (field for schema in schemas for field in schema):
-        known = fields.setdefault(field.name, field)
-        if known.type != field.type:
-            fields[field.name] = pa.field(field.name, pa.string())
+        fields[field.name] = wider(fields.get(field.name, field), field)
     return pa.schema(fields.values())

@@ -432,3 +432,11 @@ def test_the_command_says_what_to_do_next(tmp_path):
     assert "\n1. " in done.stdout
     assert (tmp_path / "own" / load_dataset(str(tmp_path / "own")).file).samefile(GERMAN)
     assert Path(done.stdout.partition(":")[0]) == tmp_path / "own" / "dataset.toml"
+
+
+def test_values_that_a_spreadsheet_would_run_are_put_aside(drafted):
+    place = "place", lambda i: "=1+1" if i % 2 else "home"
+    table = rows(40, place, ("income", some(20, 60)), ("outcome", outcome))
+    dataset, text, *_ = drafted(table)
+    assert dataset.names == ("income",)
+    assert "would run as a formula, such as '=1+1'" in " ".join(text.replace("#", " ").split())

@@ -14,7 +14,10 @@ from credit_risk.decision_log.batch import BEFORE, BEHIND
 from credit_risk.storage.documents import Document
 
 _WHOLE = r"^-?[0-9]{1,18}$"
-_NUMBER = r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$"
+_NUMBER = r"^-?[0-9]{1,18}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?$"
+_LONGEST = 2**63  # of the whole numbers that Arrow holds
+# Up to here floats hold every whole number.
+_EXACT = 2.0**53
 _NO_ATTRIBUTES = frozenset([*BEFORE.names, *BEHIND.names])
 
 
@@ -30,13 +33,15 @@ def with_others(schema: pa.Schema, others: Iterable[pa.Field]) -> pa.Schema:
     for field in others:
         if field.name not in taken:
             known = further.get(field.name)
-            further[field.name] = field if known is None else _wider(known, field)
+            further[field.name] = field if known is None else wider(known, field)
     fields, end = list(schema), len(schema) - len(BEHIND)
     return pa.schema([*fields[:end], *further.values(), *fields[end:]])
 
 
-def _wider(one: pa.Field, other: pa.Field) -> pa.Field:
+def wider(one: pa.Field, other: pa.Field) -> pa.Field:
     """Return the field that holds the values of both: text where nothing else does."""
+    if one.type == other.type:
+        return one
     schemas = [pa.schema([one]), pa.schema([other])]
     try:
         return pa.unify_schemas(schemas, promote_options="permissive").field(0)
@@ -75,6 +80,8 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     if not pa.types.is_integer(kind) or not any(isinstance(value, float) for value in values):
         try:
             return pa.array(values, kind)
+        except OverflowError:
+            values = [None if isinstance(v, int) and abs(v) >= _LONGEST else v for v in values]
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             pass  # an attribute has become another kind, such as a number a category
     return _cast(pa.array(values), kind)
@@ -88,7 +95,10 @@ def _cast(column: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array | p
         pattern = _WHOLE if pa.types.is_integer(kind) else _NUMBER
         column = _where(pc.match_substring_regex(column, pattern), column)
     elif pa.types.is_integer(kind) and pa.types.is_floating(column.type):
-        column = _where(pc.equal(pc.floor(column), column), column)
+        is_whole = pc.equal(pc.floor(column), column)
+        column = _where(pc.and_(is_whole, pc.less(pc.abs(column), _EXACT)), column)
+    elif pa.types.is_floating(kind) and pa.types.is_integer(column.type):
+        return column.cast(kind, safe=False)  # beyond 2^53, to the nearest
     try:
         return column.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from credit_risk.schema.attributes import BAD, GOOD, LABEL, Floats
 from credit_risk.schema.codec import encode
 from credit_risk.schema.dataset import Dataset
+from credit_risk.scoring.counterfactual import counterfactual
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import ModelRefused, read
 
@@ -167,6 +168,7 @@ def _scorer(data: bytes) -> None:
         raise ModelRefused("its risks are not numbers")
     if scorer.accepted_ is not None:
         scorer.sentences(codes[:1])
+    counterfactual(scorer, codes[0])
 
 
 def _example(scorer: CreditScorer) -> Floats:

@@ -5,6 +5,7 @@ through `Attribute.look`, wherever it comes from, so a row gets the same verdict
 """
 
 import math
+import re
 import string
 from collections import Counter
 from functools import cached_property
@@ -30,6 +31,8 @@ MAX_CLIENT_ID = 64
 # What a flag's two values may also be called.
 FLAG = {"no": ("0", "false", "False", "FALSE", "n"), "yes": ("1", "true", "True", "TRUE", "y")}
 _MAX_VALUES = 1000
+# What a spreadsheet runs, also behind what may separate cells (`schema.formulas`).
+_FORMULA = re.compile(r"""(^\s*|;[\s"]*)[=+\-@＝＋－＠]""")
 
 Floats = NDArray[np.float64]
 # What people read of a recorded value first: what it means, or the word of the file.
@@ -49,6 +52,21 @@ LongText = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
+# Beyond, whole numbers and floats are not the same.
+Bound = Annotated[int | float, Field(ge=-1e15, le=1e15)]
+
+
+def is_formula(value: str) -> bool:
+    """Return whether a spreadsheet would run a text; plain numbers begin alike and do no harm."""
+    if not _FORMULA.search(value):
+        return False
+    try:
+        float(value.replace(",", "."))
+    except ValueError:
+        return True
+    return False
+
+
 class Definition(BaseModel):
     """A part of a data set's definition: immutable, and without unknown fields."""
 
@@ -63,6 +81,13 @@ class Category(Definition):
     )
     meaning: Text = Field("", description="What it means, where the file's word does not say so")
     spellings: tuple[Text, ...] = Field((), description="Other spellings, accepted with a warning")
+
+    @model_validator(mode="after")
+    def _harmless(self) -> Self:
+        # Exports have it as it is, so that they can be read again.
+        if is_formula(self.value):
+            raise ValueError(f"a spreadsheet would run {self.value!r} as a formula")
+        return self
 
 
 class Attribute(Definition):
@@ -80,9 +105,11 @@ class Attribute(Definition):
         (), description="Other names that its column has in files, beside `name`"
     )
     unit: Text = Field("", description="Unit of a number, such as DM or months")
-    minimum: int | float = Field(0, description="Hard lower bound of a number, inclusive")
-    maximum: int | float = Field(0, description="Hard upper bound of a number, inclusive")
-    decimals: int = Field(0, ge=0, le=9, description="Decimal places of a number; 0: whole")
+    minimum: Bound = Field(0, description="Hard lower bound of a number, inclusive")
+    maximum: Bound = Field(0, description="Hard upper bound of a number, inclusive")
+    decimals: int = Field(
+        0, ge=0, le=9, description="Decimal places of a number, as the form steps; 0: whole"
+    )
     decimal_mark: Literal[".", ","] = Field(".", description="What files write before decimals")
     values: tuple[Category, ...] = Field(
         (), max_length=_MAX_VALUES, description="The values of a category, in their order"
@@ -118,8 +145,9 @@ class Attribute(Definition):
             self._check_number()
         else:
             self._check_category()
-        for text in (self.text, self.text_more, self.text_less):
-            check_fields(text, {"value"})
+        check_fields(self.text, {"value"})
+        for text in (self.text_more, self.text_less):
+            check_fields(text, set())
         return self
 
     def _check_number(self) -> None:
@@ -129,6 +157,8 @@ class Attribute(Definition):
             raise ValueError(f"the minimum of {self.name} is not below its maximum")
         if not self.decimals and (self.minimum % 1 or self.maximum % 1):
             raise ValueError(f"{self.name} is whole, but its bounds are not; give it `decimals`")
+        if self.meanings and len(self.meanings) != len(self.classes):
+            raise ValueError(f"the meanings of {self.name} are not those of its whole numbers")
         if self.meanings and set(self.meanings) != set(map(str, self.classes)):
             raise ValueError(f"the meanings of {self.name} are not those of its whole numbers")
 

@@ -8,15 +8,18 @@ documentation and its JSON Schema.
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from credit_risk.schema.attributes import (
+    BAD,
     CLIENT_ID,
+    GOOD,
     LABEL,
     Attribute,
     Definition,
@@ -25,6 +28,7 @@ from credit_risk.schema.attributes import (
     Text,
     check_fields,
 )
+from credit_risk.schema.spelling.words import plain
 
 # Columns and keys that results, answers, logs and training snapshots have beside the attributes.
 RESERVED = frozenset(
@@ -37,6 +41,8 @@ RESERVED = frozenset(
         *("override_by", "override_reason", "override_time", "decided_at", "base_rate", "branch"),
         *("caller", "kind", "outcomes", "overrides", "source", "standing", "threshold"),
         "what_would_change_it",
+        # Keys of a version's texts, beside the attributes.
+        *("often", "seldom", "version"),
     }
 )
 MAX_ATTRIBUTES = 200
@@ -53,8 +59,10 @@ class Target(Definition):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        if both := set(self.bad) & set(self.good):
+        if both := {*self.bad, BAD} & {*self.good, GOOD}:
             raise ValueError(f"{sorted(both)[0]!r} cannot mean both bad and good")
+        if absent := [word for word in (*self.bad, *self.good) if plain(word) != word]:
+            raise ValueError(f"{absent[0]!r} is read as another value, or as none")
         return self
 
 
@@ -129,7 +137,9 @@ class Dataset(Definition):
     name: Name = Field(description="Its folder's name")
     title: Text = Field(min_length=1, description="As people call it")
     file: Text = Field("", description="Training data, relative to the definition; a CSV file")
-    sample: Text = Field("", description="A file of clients to try, relative to the definition")
+    sample: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$")] = Field(
+        "", description="A CSV of made-up clients beside the definition, which anybody may read"
+    )
     meanings_from: Text = Field("", description="Who says what the values mean")
     target: Target = Target()
     costs: Costs = Costs()
@@ -157,6 +167,8 @@ class Dataset(Definition):
         self._check_columns()
         if not self.scored:
             raise ValueError("every attribute is protected; there is nothing to score")
+        if self.sample and self.sample == self.file.rpartition("/")[2]:
+            raise ValueError("the sample is the training file, which must not be published")
         for name in (self.amount, self.term):
             if name and not self._named(name).is_quantity:
                 raise ValueError(f"{name} is not a number, so it is no amount or term")
@@ -174,10 +186,7 @@ class Dataset(Definition):
     def _check_columns(self) -> None:
         columns = [(header, a.name) for a in self.attributes for header in (a.name, *a.headers)]
         columns += [(CLIENT_ID, CLIENT_ID), (LABEL, LABEL), (self.target.column, LABEL)]
-        owners: dict[str, str] = {}
-        for column, name in columns:
-            if (other := owners.setdefault(column, name)) != name:
-                raise ValueError(f"{column!r} is a column of {other} and of {name}")
+        _check_distinct(columns)
 
     def _named(self, name: str) -> Attribute:
         if name not in self.by_name:
@@ -208,6 +217,7 @@ class Dataset(Definition):
                 raise ValueError(f"the lever of {lever.attribute} does not say what to set it `to`")
 
     def _check_format(self, form: Format) -> None:
+        _check_distinct(form.columns.items())
         for name in {*form.columns.values(), *form.values} - {LABEL}:
             self._named(name)
         for name in {*form.values} - {LABEL}:
@@ -272,3 +282,11 @@ class Dataset(Definition):
     def digest(self) -> str:
         """The SHA-256 of the definition."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def _check_distinct(columns: Iterable[tuple[str, str]]) -> None:
+    """Refuse names of columns, with what each means, of which one means two things."""
+    owners: dict[str, str] = {}
+    for column, name in columns:
+        if (other := owners.setdefault(column, name)) != name:
+            raise ValueError(f"{column!r} is a column of {other} and of {name}")

@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -34,8 +35,9 @@ def dataset_path(chosen: str) -> Path:
         When there is none.
     """
     for path in (Path(chosen), Path(chosen) / FILE, FOLDER / chosen / FILE):
-        if path.is_file():
-            return path
+        with suppress(OSError, ValueError):  # too long for a path, or with a NUL
+            if path.is_file():
+                return path
 
     known = ", ".join(sorted(path.parent.name for path in FOLDER.glob(f"*/{FILE}")))
     raise InvalidDataset(
@@ -78,9 +80,18 @@ def training_file(chosen: str = DEFAULT) -> Path:
 
 
 def read_sample(chosen: str = DEFAULT) -> bytes:
-    """Return the file of clients to try that a data set comes with; empty where it has none."""
-    name = load_dataset(chosen).sample
-    return (dataset_path(chosen).parent / name).read_bytes() if name else b""
+    """Return the file of clients to try that a data set comes with; empty where it has none.
+
+    Raises
+    ------
+    InvalidDataset
+        When the definition names one that cannot be read.
+    """
+    name, path = load_dataset(chosen).sample, dataset_path(chosen)
+    try:
+        return (path.parent / name).read_bytes() if name else b""
+    except OSError as error:
+        raise InvalidDataset(f"{path} names a sample that cannot be read: {error}") from None
 
 
 def _faults(error: ValidationError) -> str:

@@ -69,5 +69,7 @@ class Domain:
 
     def warning(self, name: str, value: float) -> str:
         """Return the warning about a number outside the training range."""
+        if name not in self.ranges:
+            return f"{name} {value:.15g}: no client had a value in training"
         low, high = self.ranges[name]
         return f"{name} {value:.15g} is outside {low} to {high}, the range seen in training"

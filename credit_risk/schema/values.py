@@ -21,7 +21,8 @@ from credit_risk.schema.spelling import ids
 from credit_risk.schema.spelling.notes import Form, form_of
 from credit_risk.schema.spelling.words import plain
 
-_CACHE_SIZE = 100_000
+# Distinct values that are remembered, of all attributes together.
+_CACHE_SIZE = 2_000_000
 _CACHED_LENGTH = 40
 
 
@@ -47,6 +48,7 @@ class Values:
         self.dataset = dataset
         self._reading = reading
         self._domain = domain
+        self._cache_size = _CACHE_SIZE // len(dataset.names)
         self._labelled = labelled
         self._caches: dict[str, dict[Hashable, tuple[float, bool, str, Form]]] = {
             name: {} for name in dataset.names
@@ -73,7 +75,7 @@ class Values:
                 code = math.nan
 
         form = "" if reason else self._form(attribute, value, meant)
-        if cacheable and not reason and len(cache) < _CACHE_SIZE:
+        if cacheable and not reason and len(cache) < self._cache_size:
             cache[value] = code, outside, "", form  # type: ignore[index]
         return code, outside, reason, form
 
@@ -104,11 +106,11 @@ class Values:
         if reason != "unseen_category" or self._domain is None:
             return attribute.invalid(value, reason)
 
-        seen = self._domain.categories[attribute.name]
+        seen = self._domain.categories.get(attribute.name, ())
         category = attribute.understood(value) or plain(str(value))
         message = (
             f"{attribute.name} {category!r} was never seen in training; "
-            f"the model knows {', '.join(seen)}"
+            f"the model knows {', '.join(seen) or 'no value of it'}"
         )
         return InvalidValue(reason, message, list(seen))
 
@@ -153,12 +155,14 @@ def _unseen(attribute: Attribute, code: float, domain: Domain) -> tuple[bool, st
         refused = not attribute.protected and attribute.name not in domain.missing
         return False, "unseen_missing" if refused else ""
     if not attribute.categories:
+        # An attribute of which no client had a value has no range.
+        nothing = attribute.name not in domain.ranges and attribute.name in domain.missing
         low, high = domain.ranges.get(attribute.name, (code, code))
-        return not low <= code <= high, ""
+        return nothing or not low <= code <= high, ""
 
-    seen = domain.categories.get(attribute.name)
-    unseen = seen is not None and attribute.categories[int(code)] not in seen
-    return False, "unseen_category" if unseen else ""
+    everything = () if attribute.name in domain.missing else attribute.categories
+    seen = domain.categories.get(attribute.name, everything)
+    return False, "" if attribute.categories[int(code)] in seen else "unseen_category"
 
 
 def _parse_client_id(value: object) -> tuple[str | None, Form]:

@@ -180,7 +180,7 @@ class ReasonTexts:
     def _write(self, place: int, code: float | None, raises: bool) -> tuple[str, str, str, str]:
         attribute = self._scored[place]
         if code is None:
-            return attribute.name, "", self._texts[f"{attribute.name} missing"], ""
+            return attribute.name, "", self._texts[f"{attribute.name} missing"].format(), ""
 
         value = attribute.recorded(code)
         shown, behind = attribute.shown(value, self._labels)

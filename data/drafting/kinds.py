@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from credit_risk.schema.attributes import FLAG
+from credit_risk.schema.attributes import FLAG, is_formula
 from credit_risk.schema.faults import shown
 from credit_risk.schema.spelling.dates import day_of
 from credit_risk.schema.spelling.words import plain
@@ -94,6 +94,12 @@ def _unreadable(values: Sequence[str]) -> str:
         return (
             f"{_times(len(quoted), 'value')} with quotes within quotes, such as "
             f"{shown(quoted[0])}. Remove the inner quotes in the file, and draft again."
+        )
+    formulas = [value for value in values if is_formula(value)]
+    if formulas:
+        return (
+            f"{_times(len(formulas), 'value')} that a spreadsheet would run as a formula, such as "
+            f"{shown(formulas[0])}. Write them otherwise in the file, and draft again."
         )
     return ""
 

@@ -75,7 +75,9 @@ def exported(
         record.time,
         overrides_of_batch(log, record.id),
         _reasons(log, production, record, decisions),
-        None if upload is None else _other_columns(upload.csv, decisions, log.dataset),
+        None
+        if upload is None
+        else _other_columns(upload.csv, decisions, _dataset(log, production, record)),
     )
     if form == "xlsx":
         return excel(result.table())
@@ -83,6 +85,14 @@ def exported(
     sink.write(_BOM)
     result.write_csv(sink)
     return sink.getvalue()
+
+
+def _dataset(log: DecisionLog, production: LiveModel, record: BatchRecord) -> Dataset:
+    """Return what an application was to the version that decided, or is to the stack."""
+    try:
+        return production.scorer(record.model_version, record.digest).dataset
+    except (RegistryUnavailable, NoSuchVersion, ModelRefused):
+        return log.dataset
 
 
 def _reasons(

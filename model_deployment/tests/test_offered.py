@@ -43,10 +43,10 @@ def test_example_of_the_description_is_an_application(sample):
     assert json.loads(json.dumps(found)) == found
 
 
-@pytest.mark.parametrize("sample", ["", "sample.csv"])
+@pytest.mark.parametrize("sample", [True, False])
 def test_page_links_a_sample_where_there_is_one(sample):
-    dataset = GERMAN_CREDIT.model_copy(update={"sample": sample})
-    page = layout(1_000_000, dataset, "meaning", Caller("ann", "user", ANYBODY))
+    caller = Caller("ann", "user", ANYBODY)
+    page = layout(1_000_000, GERMAN_CREDIT, "meaning", caller, sample=sample)
     text = json.dumps(page, cls=plotly.utils.PlotlyJSONEncoder)
     assert "assets/template.csv" in text
-    assert ("assets/sample.csv" in text) is bool(sample)
+    assert ("assets/sample.csv" in text) is sample

@@ -23,7 +23,7 @@ from model_deployment.scoring.service import Scoring
 from model_deployment.ui.decision_detail import judged, previewed
 
 SOURCE = "One client by hand"
-# Numbers up to this one are chosen from a list.
+# As many numbers are chosen from a list.
 _MAX_LISTED = 10
 # Missing attributes that are named in a hint.
 _MAX_NAMED = 3
@@ -146,7 +146,8 @@ def _trouble(text: str) -> Any:
 
 def _attribute(a: Attribute, labels: Labels) -> Any:
     hint = "optional, never scored" if a.protected else "optional" if a.missing else ""
-    is_listed = bool(a.categories) or (not a.decimals and a.maximum <= _MAX_LISTED)
+    is_short = not a.decimals and a.maximum - a.minimum < _MAX_LISTED
+    is_listed = bool(a.categories) or is_short
     if not is_listed:
         step = 10.0**-a.decimals if a.decimals else 1
         field = _input(a.name, "number", min=a.minimum, max=a.maximum, step=step)

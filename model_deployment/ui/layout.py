@@ -26,7 +26,9 @@ _VIEWS: tuple[tuple[str, str, Permission], ...] = (
 _STORES = ("view", "shown", "open", "overridden")
 
 
-def layout(limit: int, dataset: Dataset, labels: Labels, caller: Caller) -> Any:
+def layout(
+    limit: int, dataset: Dataset, labels: Labels, caller: Caller, *, sample: bool = False
+) -> Any:
     """Return the page, with what a caller may do.
 
     A component that is left out has no callback that would be refused.
@@ -40,6 +42,8 @@ def layout(limit: int, dataset: Dataset, labels: Labels, caller: Caller) -> Any:
     labels : str
         What people read of a recorded value first.
     caller : Caller
+    sample : bool
+        Whether there is a file of clients to try.
     """
     clock = dcc.Interval(id="clock", interval=_BANNER_MS)
     if not caller.rights.may("read"):
@@ -48,7 +52,7 @@ def layout(limit: int, dataset: Dataset, labels: Labels, caller: Caller) -> Any:
     return html.Div(
         [
             _header(caller),
-            _main(limit, dataset, labels, caller),
+            _main(limit, dataset, labels, caller, sample=sample),
             dcc.Location(id="where", refresh=False),
             *[dcc.Store(id=id) for id in _STORES],
             clock,
@@ -81,15 +85,16 @@ def _who(caller: Caller) -> list[Any]:
     return [html.P(f"{one_line(caller.name)} ({', '.join(caller.rights.roles)})", id="who")]
 
 
-def _main(limit: int, dataset: Dataset, labels: Labels, caller: Caller) -> Any:
+def _main(limit: int, dataset: Dataset, labels: Labels, caller: Caller, *, sample: bool) -> Any:
     can_score = caller.rights.may("score")
     client = html.Section(
         form.layout(dataset, labels), id="view-client", className="card", hidden=True
     )
     found = history.layout(all_branches=caller.rights.scope == "all")
+    drop = _drop(limit, dataset, sample=sample) if can_score else []
     return html.Main(
         [
-            html.Div([*(_drop(limit, dataset) if can_score else []), *_results()], id="view-files"),
+            html.Div([*drop, *_results()], id="view-files"),
             *([client] if can_score else []),
             html.Section(found, id="view-history", className="card", hidden=True),
             html.P(id="spoken", role="status", className="spoken"),
@@ -98,12 +103,12 @@ def _main(limit: int, dataset: Dataset, labels: Labels, caller: Caller) -> Any:
     )
 
 
-def _drop(limit: int, dataset: Dataset) -> list[Any]:
+def _drop(limit: int, dataset: Dataset, *, sample: bool) -> list[Any]:
     formats = f"CSV, Excel or Parquet, one client a row, up to {size_text(limit)} a file."
     links = [html.A("Empty template", href=TEMPLATE[1:], download="template.csv")]
-    if dataset.sample:
-        sample = html.A("Sample file", href=SAMPLE[1:], download="sample.csv")
-        links += [" · ", sample, " of some clients to try"]
+    if sample:
+        file = html.A("Sample file", href=SAMPLE[1:], download="sample.csv")
+        links += [" · ", file, " of some clients to try"]
     return [
         html.Section(
             [

@@ -29,8 +29,7 @@ from model_deployment.ui.layout import layout
 from model_deployment.ui.offered import SAMPLE, TEMPLATE, offer
 from model_deployment.ui.result import logged, result
 
-# How long a version is called new.
-_NEW = timedelta(hours=24)
+_NEW = timedelta(hours=24)  # how long a version is called new
 
 # What the addresses of the views other than the root take.
 _VIEWS: dict[str, Permission] = {"/client": "score", "/history": "read", "/decision": "read"}
@@ -101,7 +100,8 @@ def attach(
     # The table and what is opened from it come with a result.
     dash.config.suppress_callback_exceptions = True
     limit = app.config["MAX_CONTENT_LENGTH"]
-    dash.layout = lambda: layout(limit, production.dataset, production.labels, asking())
+    offers = {"sample": bool(sample)}
+    dash.layout = lambda: layout(limit, production.dataset, production.labels, asking(), **offers)
     offer(app, production, sample)
     for path in _VIEWS:
         app.add_url_rule(path, f"page-{path.removeprefix('/')}", dash.index)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from credit_risk.schema.dataset_file import InvalidDataset, load_dataset
+from credit_risk.schema.dataset_file import InvalidDataset, load_dataset, read_sample
 from tools.failure import Failed
 from tools.paths import ROOT
 from tools.stack.processes import holder
@@ -32,6 +32,7 @@ def check_dataset(chosen: str, var: Path) -> None:
     """
     try:
         name = load_dataset(chosen).name
+        read_sample(chosen)
     except InvalidDataset as error:
         raise Failed(str(error)) from None
 

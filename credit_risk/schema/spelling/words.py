@@ -39,7 +39,7 @@ def named(names: Sequence[str], known: Mapping[str, str]) -> list[str]:
     names : sequence of str
     known : mapping
         The contract's name by each name that a column may have, including itself. A spelling may
-        differ from these in case, quotes, or what separates words.
+        differ from these in case, quotes, or what separates words, where it can mean one only.
     """
     present = set(names)
     by_squeezed = _squeezed_names(frozenset(known.items()))
@@ -57,7 +57,11 @@ def only(names: Iterable[str]) -> dict[str, str]:
 
 @cache
 def _squeezed_names(known: frozenset[tuple[str, str]]) -> dict[str, str]:
-    return {_squeezed(name): meant for name, meant in known}
+    """Return what a name means that is spelled otherwise, unless it can mean several things."""
+    meanings: dict[str, set[str]] = {}
+    for name, meant in known:
+        meanings.setdefault(_squeezed(name), set()).add(meant)
+    return {name: only_one for name, (only_one, *others) in meanings.items() if not others}
 
 
 def _squeezed(name: str) -> str:

@@ -38,9 +38,9 @@ _DECISION = {"id": "$response.body#/decisions/0/id"}
 
 def example(dataset: Dataset, sample: bytes) -> dict[str, Any]:
     """Return the first client of the page's sample file, or of none, one who is made up."""
-    if not sample:
+    found = Validator(dataset).csv(sample) if sample else ()
+    if not found:
         return {CLIENT_ID: "1", **{a.name: a.example for a in dataset.attributes}}
-    found = Validator(dataset).csv(sample)
     (client,) = decode(found.codes[:1], dataset).to_pylist()
     return {CLIENT_ID: found.client_id[0], **client}
 
