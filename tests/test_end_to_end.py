@@ -113,12 +113,12 @@ def test_a_clerk_uploads_clients_and_sees_green_and_red(stack, chromium, tmp_pat
     assert re.search(r"120\s+clients", summary)
     assert re.search(r"Model version\s+1", summary, re.I)
     cells = ".ag-cell[col-id=prediction]"
-    shown = wait_for(
-        lambda: [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, cells)],
-        30,
-        "the table",
-    )
-    assert set(shown) == {"green", "red"}
+
+    def drawn() -> list[str] | None:
+        texts = [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, cells)]
+        return texts if all(texts) else None  # a cell is there before its text
+
+    assert set(wait_for(drawn, 30, "the table")) == {"green", "red"}
     browser.save_screenshot(str(tmp_path / "risk-o-meter.png"))
 
 

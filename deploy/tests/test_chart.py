@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from credit_risk.access.roles import read_roles
+from credit_risk.schema.dataset_file import load_dataset
 from credit_risk.settings import Settings
 from model_deployment.api.openapi import document
 from model_deployment.api.routes import OPERATIONS
@@ -650,7 +651,7 @@ def test_probes_name_routes_that_are_there() -> None:
     paths = set(re.findall(r"/api/v1/[\w.]+", script))
     assert paths == {"/api/v1/openapi.json", "/api/v1/score"}
     assert paths <= {operation.path for operation in OPERATIONS}
-    assert "/api/v1/score" in document(OPERATIONS, 1)["paths"]
+    assert "/api/v1/score" in document(OPERATIONS, 1, load_dataset())["paths"]
     compile(script, "helm-test", "exec")
 
 

@@ -133,6 +133,7 @@ def decide_many(scorer, draw) -> Callable[[DecisionLog, int], BatchRecord]:
         again = np.arange(n) % len(some)
         decided = scorer.decide(some.codes)
         many = Applications(
+            dataset=some.dataset,
             codes=some.codes[again],
             rows=np.arange(n),
             client_id=[None] * n,
