@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import t
 
 from credit_risk.metrics.calibration import calibration_error, error_by_chance, slope_intercept
+from credit_risk.metrics.cost import weights
 from credit_risk.registry.registry import UNSIGNED
 from credit_risk.schema.attributes import BAD, LABEL
 from credit_risk.schema.dataset import Costs
@@ -31,7 +32,7 @@ REPORTED = {
     "decision_accuracy": "accuracy there",
     "decision_recall": "recall there",
     "decision_specificity": "specificity there",
-    "decision_cost": "cost per client there",
+    "decision_cost": "cost there",
 }
 # Whatever the data are.
 LIMIT = (
@@ -78,8 +79,7 @@ def _decision(average: Trained[Average]) -> str:
     scorer = average.scorer
     origin = "that of training" if scorer.base_rate is None else "as set"
     return (
-        f"Red from a risk of {scorer.threshold:.4f}: a bad client accepted costs "
-        f"{scorer.cost_bad:g}, a good one refused {scorer.cost_good:g}. "
+        f"Red from a risk of {scorer.threshold:.4f}: {scorer.costs}. "
         f"**Of 10 clients like those in training it accepts about {10 * accepted:.0f}.** "
         f"Base rate {scorer.prior:.2f}, {origin}. "
         "Calibration needs no step of its own: it is checked below."
@@ -90,9 +90,10 @@ def _figures(average: Trained[Average]) -> str:
     folds = average.validated.folds
     labels, risk = average.parts["test"]
     reach = float(t.ppf(0.975, len(folds) - 1))
-    costs = average.scorer.dataset.costs
-    tested = metrics(labels, risk, costs)
-    drawn = _bootstrap(np.asarray(labels), risk, costs)
+    dataset = average.scorer.dataset
+    weight = weights(average.test, dataset)
+    tested = metrics(labels, risk, dataset.costs, weight)
+    drawn = _bootstrap(np.asarray(labels), risk, dataset.costs, weight)
 
     lines = [
         f"95 % intervals: over {len(folds)} folds (Nadeau-Bengio), "
@@ -105,19 +106,23 @@ def _figures(average: Trained[Average]) -> str:
         found = mean_se([fold[name] for fold in folds], len(folds))
         low, high = np.quantile(drawn[name], [0.025, 0.975])
         validated = f"{found['mean']:.3f} ± {reach * found['se']:.3f}"
+        title += f" per {dataset.costs.unit}" * (name == "decision_cost")
         lines.append(f"| {title} | {validated} | {tested[name]:.3f} [{low:.3f}, {high:.3f}] |")
 
     return "\n".join(lines)
 
 
-def _bootstrap(labels: np.ndarray, risk: np.ndarray, costs: Costs) -> dict[str, list[float]]:
+def _bootstrap(
+    labels: np.ndarray, risk: np.ndarray, costs: Costs, weight: np.ndarray
+) -> dict[str, list[float]]:
     random = np.random.default_rng(0)
     found: dict[str, list[float]] = {name: [] for name in REPORTED}
 
     while len(found["auc"]) < DRAWS:
         drawn = random.integers(0, len(labels), len(labels))
         if 0 < np.sum(labels[drawn] == BAD) < len(labels):
-            for name, value in metrics(labels[drawn], risk[drawn], costs).items():
+            sample = labels[drawn], risk[drawn], costs, weight[drawn]
+            for name, value in metrics(*sample).items():
                 if name in found:
                     found[name].append(value)
 

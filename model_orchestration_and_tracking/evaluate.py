@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from credit_risk.dask_cluster import ClusterFailed
 from credit_risk.metrics.calibration import calibration_error, error_by_chance, slope_intercept
+from credit_risk.metrics.cost import weights
 from credit_risk.schema.attributes import BAD, LABEL, Floats
 from credit_risk.schema.codec import encode
 from credit_risk.schema.dataset import Dataset
@@ -129,12 +130,13 @@ def evaluate(
         name: {figure: np.full(len(tasks), np.nan) for figure in FIGURES} for name in models
     }
 
+    labels, weight = clients[LABEL].to_numpy(), weights(clients, dataset)
     work = partial(_fold, dataset=dataset, models=models, n_iter=n_iter)
     for number, found in enumerate(engine.each(work, clients, tasks)):
         repeat, test = tasks[number].repeat, tasks[number].test
         for name, risk in found.items():
             risks[name][repeat, test] = risk
-            measured = metrics(clients[LABEL].to_numpy()[test], risk, dataset.costs)
+            measured = metrics(labels[test], risk, dataset.costs, weight[test])
             for figure, source in FIGURES.items():
                 scores[name][figure][number] = measured[source]
         progress(number + 1, len(tasks))
@@ -329,7 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{dataset.title}; {options.repeats}x{options.folds}-fold stratified; "
         f"in each training part: search of {options.n_iter} candidates "
         f"over {TUNING_FOLDS} folds by log loss, best {KEPT} averaged; "
-        "threshold from the costs; Nadeau-Bengio errors"
+        f"threshold from the costs, per {dataset.costs.unit}; Nadeau-Bengio errors"
     )
     groups = []
     if OURS in options.models:

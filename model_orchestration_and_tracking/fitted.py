@@ -8,6 +8,7 @@ from typing import Any, Generic
 import pandas as pd
 import skops.io
 
+from credit_risk.metrics.cost import weights
 from credit_risk.schema.attributes import LABEL
 from credit_risk.schema.codec import encode
 from credit_risk.schema.dataset import Dataset
@@ -63,7 +64,8 @@ class Trained(Generic[Tried]):
     def metrics(self) -> dict[str, float]:
         """Every metric, under its name in MLflow."""
         labels, risk = self.parts["test"]
-        tested = metrics(labels, risk, self.scorer.dataset.costs)
+        dataset = self.scorer.dataset
+        tested = metrics(labels, risk, dataset.costs, weights(self.test, dataset))
         return named("validation", self.validated.metrics) | named("test", tested)
 
     @cached_property

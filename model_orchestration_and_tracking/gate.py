@@ -24,7 +24,7 @@ from model_orchestration_and_tracking.tuning import Average, Validated
 COMPARED = {
     "auc": ("AUC", True),
     "brier": ("Brier score", False),
-    "decision_cost": ("cost per client", False),
+    "decision_cost": ("cost", False),
 }
 
 
@@ -182,6 +182,8 @@ def judge(
     differences = []
     for name, (title, more_is_better) in COMPARED.items():
         values = ([fold[name] for fold in v.folds] for v in (challenger, production))
+        if name == "decision_cost":
+            title = f"cost per {dataset.costs.unit}"
         differences.append(_difference(title, more_is_better, *values))
 
     ours, theirs = (slices(clients, v.risk, dataset) for v in (challenger, production))

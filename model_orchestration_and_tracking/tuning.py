@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.model_selection import StratifiedKFold
 
+from credit_risk.metrics.cost import weights
 from credit_risk.schema.attributes import BAD, Floats
 from credit_risk.schema.dataset import Dataset
 from credit_risk.scoring.inputs import Inputs
@@ -222,7 +223,9 @@ class Folds:
         self._labels = labels
         self._costs = dataset.costs
         bad = labels == BAD
-        clients = client_numbers(pd.DataFrame(codes, columns=list(dataset.names)), dataset)
+        frame = pd.DataFrame(codes, columns=list(dataset.names))
+        self._weight = weights(frame, dataset)
+        clients = client_numbers(frame, dataset)
 
         self._folds = []
         for train, test in client_folds(clients, bad, n_folds, seed):
@@ -266,7 +269,10 @@ class Folds:
         return self._validated(Average(tuple(member.candidate for member in members)), risk)
 
     def _validated(self, candidate: Tried, risk: Floats) -> Validated[Tried]:
-        scores = [metrics(self._labels[test], risk[test], self._costs) for test, *_ in self._folds]
+        scores = [
+            metrics(self._labels[test], risk[test], self._costs, self._weight[test])
+            for test, *_ in self._folds
+        ]
         return Validated(candidate, risk, scores)
 
 

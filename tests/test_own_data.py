@@ -186,6 +186,13 @@ def change(folder: Path, *changes: tuple[str, str]) -> None:
     file.write_text(text)
 
 
+def out_of_fold_cost(stack) -> float:
+    """Return what the exporter says of the version that decides; 0 while it says nothing."""
+    page = stack.get("EXPORTER", "/metrics").text
+    found = re.search(r"^credit_risk_out_of_fold_cost (\S+)$", page, re.M)
+    return float(found[1]) if found else 0.0
+
+
 def without(text: str, name: str) -> str:
     """Return a definition without one attribute."""
     blocks = text.split("[[attributes]]\n")
@@ -206,17 +213,24 @@ def test_attributes_come_go_and_change_their_name_on_a_running_stack(new_stack, 
     stack.wait_until_ready()
     rows = first("credit_data", 150)
     old = upload(stack, as_csv(rows), "old.csv")
+    wait_for(lambda: out_of_fold_cost(stack) > 0.2, 60, "the cost per client")
     assert old["model_version"] == "1"
     assert any("Assets" in warning for warning in old["warnings"]), "it is not asked for yet"
 
-    # One attribute is added, one is removed, and one is called otherwise.
+    # One attribute is added, one is removed, and one is called otherwise; costs grow with the loan.
     file.write_text(without(whole, "expenses"))
-    change(folder, ('name = "seniority"\n', 'name = "years_in_job"\n'))
+    change(
+        folder,
+        ('name = "seniority"\n', 'name = "years_in_job"\n'),
+        ("bad = 5\ngood = 1\n", 'bad = 0.5\ngood = 0.1\nby = "amount"\n'),
+    )
     stack.make("model-train-flow")
     stack.make("approve", VERSION="2", BY="Test Person", REASON="other attributes")
     wait_for(lambda: serves(stack) == "2", 60, "the new version in service")
     new = upload(stack, as_csv(rows), "new.csv")
     assert (new["model_version"], new["n_decided"]) == ("2", 150)
+
+    wait_for(lambda: 0 < out_of_fold_cost(stack) < 0.12, 60, "the cost per unit of amount")
 
     # What was decided before stays readable, as it was recorded.
     id = old["decisions"][0]["id"]

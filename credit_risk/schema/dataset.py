@@ -67,10 +67,24 @@ class Target(Definition):
 
 
 class Costs(Definition):
-    """What wrong decisions cost; only their ratio matters."""
+    """What wrong decisions cost; the threshold follows from the ratio."""
 
     bad: float = Field(5.0, gt=0, le=1e9, description="Cost of accepting a client who turns bad")
     good: float = Field(1.0, gt=0, le=1e9, description="Cost of refusing a good client")
+    by: Literal["client", "amount"] = Field(
+        "client",
+        description="`amount`: both are times the attribute `amount` of the client. Mean costs are "
+        "then per unit of it, so that a large loan counts for more than a small one",
+    )
+
+    @property
+    def unit(self) -> str:
+        """What a mean cost is per, in words."""
+        return "client" if self.by == "client" else "unit of amount"
+
+    def __str__(self) -> str:
+        times = "" if self.by == "client" else ", each times the amount"
+        return f"a bad client accepted costs {self.bad:g}, a good one refused {self.good:g}{times}"
 
 
 class Group(Definition):
@@ -172,6 +186,8 @@ class Dataset(Definition):
         for name in (self.amount, self.term):
             if name and not self._named(name).is_quantity:
                 raise ValueError(f"{name} is not a number, so it is no amount or term")
+        if self.costs.by == "amount":
+            self._check_weight()
         for group in self.groups:
             self._check_group(group)
         levers = Counter(lever.attribute for lever in self.levers)
@@ -192,6 +208,15 @@ class Dataset(Definition):
         if name not in self.by_name:
             raise ValueError(f"there is no attribute {name!r}")
         return self.by_name[name]
+
+    def _check_weight(self) -> None:
+        if not self.amount:
+            raise ValueError("costs are by amount, but no attribute is said to be the `amount`")
+        attribute = self.by_name[self.amount]
+        if attribute.may_be_absent:
+            raise ValueError(f"costs are by {self.amount}, which an application may leave out")
+        if attribute.minimum <= 0:
+            raise ValueError(f"costs are by {self.amount}, so its minimum must be above 0")
 
     def _check_group(self, group: Group) -> None:
         has_ends = group.minimum is not None or group.maximum is not None
@@ -265,6 +290,11 @@ class Dataset(Definition):
         """The contract's name by each name that a column may have, for `spelling.words.named`."""
         others = {header: a.name for a in self.attributes for header in a.headers}
         return {**others, self.target.column: LABEL, **{name: name for name in self.columns}}
+
+    @cached_property
+    def cost_columns(self) -> tuple[str, ...]:
+        """The attributes that the cost of a decision depends on."""
+        return (self.amount,) if self.costs.by == "amount" else ()
 
     @cached_property
     def quantities(self) -> tuple[str, ...]:

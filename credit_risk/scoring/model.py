@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from credit_risk.metrics.cost import COST_BAD, COST_GOOD, threshold
 from credit_risk.schema.attributes import BAD, GOOD, GREEN, RED, Floats, Labels
 from credit_risk.schema.codec import encode
-from credit_risk.schema.dataset import Dataset
+from credit_risk.schema.dataset import Costs, Dataset
 from credit_risk.schema.dataset_file import load_dataset
 from credit_risk.schema.domain import Domain
 from credit_risk.scoring.decisions import Decisions, confidence
@@ -228,6 +228,11 @@ class CreditScorer(TreeEnsemble, ClassifierMixin, BaseEstimator):  # type: ignor
     def shift(self) -> float:
         """What the correction for the base rate adds to the trees' log-odds."""
         return 0.0 if self.base_rate is None else _logit(self.base_rate) - _logit(self.bad_share_)
+
+    @property
+    def costs(self) -> Costs:
+        """What wrong decisions cost."""
+        return Costs(bad=self.cost_bad, good=self.cost_good, by=self.dataset.costs.by)
 
     @property
     def threshold(self) -> float:

@@ -86,6 +86,16 @@ WRONG = {
     "bad is good": ({"target": {"bad": ["1"], "good": ["1"]}}, "cannot mean both bad and good"),
     "no bad": ({"target": {"bad": []}}, "at least 1 item"),
     "free mistakes": ({"costs": {"bad": 0}}, "greater than 0"),
+    "by no amount": ({"costs": {"by": "amount"}}, "no attribute is said to be the `amount`"),
+    "by an amount that may be missing": (
+        {"amount": "amount", "costs": {"by": "amount"}, **with_amount(missing=True, minimum=1)},
+        "costs are by amount, which an application may leave out",
+    ),
+    "by an amount of nothing": (
+        {"amount": "amount", "costs": {"by": "amount"}, **with_amount(minimum=0)},
+        "costs are by amount, so its minimum must be above 0",
+    ),
+    "by another": ({"costs": {"by": "term"}}, "'client' or 'amount'"),
     "endless cost": ({"costs": {"bad": float("inf")}}, "finite number"),
     "number with values": (with_amount(values=[{"value": "1"}]), "has no `values`"),
     "no range": (with_amount(minimum=100), "the minimum of amount is not below its maximum"),

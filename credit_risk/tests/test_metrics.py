@@ -1,11 +1,14 @@
 """AUC and cost: by hand, and beside scikit-learn."""
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from credit_risk.metrics.cost import COST_BAD, COST_GOOD, costs, threshold
+from credit_risk.metrics.cost import COST_BAD, COST_GOOD, costs, mean_cost, threshold, weights
 from credit_risk.metrics.discrimination import MANY, auc
+from tests.support.german_credit import BY_AMOUNT, GERMAN_CREDIT
 
 RANDOM = np.random.default_rng(0)
 
@@ -44,6 +47,27 @@ def test_costs_equal_a_worked_example():
     green, bad = np.array([True, True, False, False]), np.array([False, True, False, True])
     assert costs(green, bad).tolist() == [0, COST_BAD, COST_GOOD, 0]
     assert costs(green, bad, cost_bad=3, cost_good=2).tolist() == [0, 3, 2, 0]
+
+
+def test_mean_cost_by_amount_equals_a_worked_example():
+    # Of 300 that were lent to a good and a bad client and 700 that were not, 200 are lost.
+    clients = pd.DataFrame({"credit_amount": [100, 200, 700]})
+    definition = BY_AMOUNT.costs
+    green, bad = [True, True, False], [0, 1, 0]
+    found = mean_cost(green, bad, definition, weights(clients, BY_AMOUNT))
+    assert found == pytest.approx((200 * 0.6 + 700 * 0.1) / 1000)
+    assert mean_cost(green, bad, definition) == pytest.approx((0.6 + 0.1) / 3)
+
+
+@pytest.mark.parametrize("made", [pd.DataFrame, pa.table])
+def test_client_of_unknown_amount_counts_for_nothing(made):
+    found = weights(made({"credit_amount": [100, None, 300]}), BY_AMOUNT)
+    assert found.tolist() == [100, 0, 300]
+    assert weights(made({"age": [20, 30]}), GERMAN_CREDIT).tolist() == [1, 1]
+
+
+def test_nobody_who_counts_has_no_mean_cost():
+    assert np.isnan(mean_cost([True], [0], BY_AMOUNT.costs, [0.0]))
 
 
 def test_costs_of_shares_are_those_of_their_decisions():

@@ -105,7 +105,11 @@ def _target(outcome: Outcome) -> list[str]:
     costs = toml.table(
         "[costs]",
         {"bad": 5, "good": 1},
-        ["What a wrong decision costs: accepting a bad client, refusing a good one. Yours to say."],
+        [
+            "What a wrong decision costs: accepting a bad client, refusing a good one. Yours to "
+            "say.",
+            'With by = "amount" both are times the amount of the loan.',
+        ],
     )
     return [*toml.table("[target]", fields, [f"{note}."]), "", *costs]
 

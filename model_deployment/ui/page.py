@@ -389,11 +389,7 @@ def banner(production: LiveModel) -> Any:
             f"It accepts about {10 * scorer.acceptance:.0f} of 10 clients like those it was "
             "trained on"
         )
-        costs = (
-            f"a bad client accepted costs {scorer.cost_bad:g}, a good one refused "
-            f"{scorer.cost_good:g}"
-        )
-        lines.append(html.P(f"{accepted}: {costs}.", className="hint"))
+        lines.append(html.P(f"{accepted}: {scorer.costs}.", className="hint"))
     if trouble:
         lines.append(html.P(f"{trouble} Version {version} serves on.", className="note"))
     return lines

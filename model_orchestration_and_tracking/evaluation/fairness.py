@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from credit_risk.metrics.cost import costs, threshold
+from credit_risk.metrics.cost import costs, threshold, weights
 from credit_risk.schema.attributes import BAD, LABEL, Floats
 from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.protected_groups import Mask, groups
@@ -84,7 +84,7 @@ def slices(
     Parameters
     ----------
     clients : DataFrame of n rows
-        The protected attributes and `class`.
+        The protected attributes and `class`, and the amount where costs depend on it.
     risk : array of shape (n,) or (repeats, n)
         Out-of-fold risks; decisions of several repeats are pooled.
     dataset : Dataset
@@ -95,6 +95,8 @@ def slices(
     bad = clients[LABEL].to_numpy() == BAD
     green = (risks < threshold(cost_bad, cost_good)).mean(axis=0)
 
+    weight = weights(clients, dataset)
+
     # A client's share of each figure; a group's figures are sums of them, so that resampling only
     # takes counts.
     parts = np.column_stack(
@@ -104,19 +106,20 @@ def slices(
             ~bad,
             green * ~bad,
             green * bad,
-            costs(green, bad, cost_bad, cost_good),
+            weight * costs(green, bad, cost_bad, cost_good),
+            weight,
             bad - risks.mean(axis=0),
         ]
     )
 
     random = np.random.default_rng(seed)
     drawn = random.multinomial(len(bad), np.full(len(bad), 1 / len(bad)), size=draws)
-    weights = np.vstack([np.ones(len(bad)), drawn.astype(np.float64)])
+    times = np.vstack([np.ones(len(bad)), drawn.astype(np.float64)])
 
     found = []
     for attribute, group, members in groups(clients, dataset):
-        sums = weights[:, members] @ parts[members]
-        others = weights[:, ~members] @ parts[~members]
+        sums = times[:, members] @ parts[members]
+        others = times[:, ~members] @ parts[~members]
         figures = {name: _figure(value) for name, value in _figures(sums, others).items()}
         if min(bad[members].sum(), (~bad)[members].sum()) >= MIN_PER_CLASS:
             figures["auc"] = _auc(bad[members], risks.mean(axis=0)[members], random, draws)
@@ -167,13 +170,13 @@ def slice_table(found: Sequence[Slice]) -> str:
 def _figures(sums: Floats, others: Floats) -> dict[str, Floats]:
     """Return each figure for each row of sums: the clients as they are, then each sample."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        n, green, good, green_good, green_bad, cost, gap = sums.T
+        n, green, good, green_good, green_bad, cost, weight, gap = sums.T
         return {
             "acceptance": green / n,
             "acceptance_ratio": (green / n) / (others[:, 1] / others[:, 0]),
             "recall": green_good / good,
             "bad_rate": green_bad / green,
-            "cost": cost / n,
+            "cost": cost / weight,
             "calibration": gap / n,
         }
 

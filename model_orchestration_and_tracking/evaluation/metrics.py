@@ -20,7 +20,9 @@ from credit_risk.schema.dataset import Costs
 DECISION = "decision_"
 
 
-def metrics(labels: ArrayLike, risk: Floats, costs: Costs) -> dict[str, float]:
+def metrics(
+    labels: ArrayLike, risk: Floats, costs: Costs, weight: Floats | None = None
+) -> dict[str, float]:
     """Return every metric of one set of clients.
 
     Parameters
@@ -31,13 +33,15 @@ def metrics(labels: ArrayLike, risk: Floats, costs: Costs) -> dict[str, float]:
         Probability of class bad.
     costs : Costs
         Of wrong decisions, which give the threshold.
+    weight : array of shape (n,), optional
+        What each client counts for in the mean cost, see `credit_risk.metrics.cost.weights`.
 
     Returns
     -------
     dict
         `accuracy`, `auc`, `recall`, `specificity`, `brier`, `log_loss`; `decision_accuracy`,
         `decision_recall`, `decision_specificity`, `decision_acceptance` (share called green) and
-        `decision_cost` (mean per client, in the unit of the costs). All but the cost and the log
+        `decision_cost` (mean, in the unit of the costs). All but the cost and the log
         loss lie in [0, 1].
     """
     bad = np.asarray(labels) == BAD
@@ -53,7 +57,7 @@ def metrics(labels: ArrayLike, risk: Floats, costs: Costs) -> dict[str, float]:
         **_shares(bad, risk >= 0.5),
         **at_threshold,
         DECISION + "acceptance": float(np.mean(~red)),
-        DECISION + "cost": float(cost.costs(~red, bad, costs.bad, costs.good).mean()),
+        DECISION + "cost": cost.mean_cost(~red, bad, costs, weight),
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from model_orchestration_and_tracking.baselines import BASELINES, WeightOfEvidence
 from model_orchestration_and_tracking.evaluate import MODELS, OURS, evaluate, main, report
 from model_orchestration_and_tracking.evaluation.metrics import mean_se
-from tests.support.german_credit import GERMAN_CREDIT, read_training
+from tests.support.german_credit import BY_AMOUNT, GERMAN_CREDIT, read_training
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,16 @@ def test_folds_depend_only_on_the_seed(evaluation, client_frame):
             OURS
         ],
     )
+
+
+def test_cost_is_by_amount_where_the_definition_says_so(client_frame):
+    found = evaluate(client_frame, BY_AMOUNT, ["lr"], seed=1, repeats=1, folds=2, n_iter=1)
+    bad, green = client_frame["class"] == "bad", found.risks["lr"][0] < 1 / 7
+    amounts = client_frame["credit_amount"]
+    lost = amounts * (0.6 * (bad & green) + 0.1 * (~bad & ~green))
+    # Both folds have half of the clients, and about half of the amounts.
+    cost = lost.sum() / amounts.sum()
+    assert found.scores["lr"]["cost"].mean() == pytest.approx(cost, rel=0.02)
 
 
 def test_labels_of_the_held_out_fold_are_never_used(client_frame):

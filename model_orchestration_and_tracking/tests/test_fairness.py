@@ -6,7 +6,7 @@ import pytest
 
 from credit_risk.metrics.discrimination import auc
 from model_orchestration_and_tracking.evaluation.fairness import MIN_PER_CLASS, _auc, slices
-from tests.support.german_credit import GERMAN_CREDIT
+from tests.support.german_credit import BY_AMOUNT, GERMAN_CREDIT
 
 
 @pytest.fixture
@@ -57,6 +57,14 @@ def test_slice_figures_equal_a_worked_example(client_frame):
         (5 * np.sum(bad & young & ~refused) + np.sum(~bad & refused)) / 120
     )
     assert value["calibration"] == pytest.approx(np.mean(bad[young]) - 0.3)
+
+    # Nobody of them borrows as much as another.
+    lent = np.arange(1, 401)
+    paid = client_frame.assign(credit_amount=lent)
+    weighted = by_group(slices(paid, risk, BY_AMOUNT, draws=200))["age", "25 or younger"]
+    lost = lent[bad & young & ~refused].sum() * 0.6 + lent[~bad & refused].sum() * 0.1
+    assert weighted.figures["cost"].value == pytest.approx(lost / lent[young].sum())
+    assert weighted.figures["recall"] == one.figures["recall"]
     for figure in one.figures.values():
         assert figure.low <= figure.value <= figure.high
     assert (

@@ -7,7 +7,7 @@ from credit_risk.scoring.model import CreditScorer
 from model_orchestration_and_tracking.evaluation.metrics import metrics
 from model_orchestration_and_tracking.gate import Gate, Ratio, judge
 from model_orchestration_and_tracking.tuning import Average, Candidate, Folds, Validated
-from tests.support.german_credit import GERMAN_CREDIT, encode, read_training
+from tests.support.german_credit import BY_AMOUNT, GERMAN_CREDIT, encode, read_training
 
 rng = np.random.default_rng(0)
 
@@ -48,6 +48,9 @@ def test_gate_passes_the_same_recipe(client_frame, good):
     assert gate.passed
     assert gate.summary == "nowhere worse than version 7"
     assert [d.value for d in gate.differences] == [0, 0, 0]
+    assert gate.differences[-1].name == "cost per client"
+    by_amount = judge(client_frame, BY_AMOUNT, same, same, "7")
+    assert by_amount.differences[-1].name == "cost per unit of amount"
 
 
 def noise(clients, good):

@@ -43,6 +43,14 @@ def test_client_at_the_threshold_is_refused():
     assert metrics(["good", "bad"], np.array([1 / 6, 1 / 6]), COSTS)["decision_acceptance"] == 0
 
 
+def test_weights_change_the_cost_alone():
+    plain, found = metrics(LABELS, RISK, COSTS), metrics(LABELS, RISK, COSTS, np.arange(4.0))
+    # Only the second client, a good one, is wrongly refused.
+    assert found.pop("decision_cost") == pytest.approx(1 / 6)
+    assert plain.pop("decision_cost") == pytest.approx(1 / 4)
+    assert found == plain
+
+
 def test_another_cost_matrix_moves_the_threshold():
     assert metrics(LABELS, RISK, Costs(bad=1, good=1))["decision_recall"] == 1 / 2
     assert metrics(LABELS, RISK, Costs(bad=1, good=4))["decision_recall"] == 1

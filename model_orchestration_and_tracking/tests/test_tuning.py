@@ -18,7 +18,15 @@ from model_orchestration_and_tracking.tuning import (
     search,
     tuned,
 )
-from tests.support.german_credit import GERMAN_CREDIT, SCORED_COLUMNS, encode, read_training, split
+from tests.support.german_credit import (
+    BY_AMOUNT,
+    GERMAN_CREDIT,
+    NAMES,
+    SCORED_COLUMNS,
+    encode,
+    read_training,
+    split,
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +107,22 @@ def test_folds_binned_once_score_like_a_scorer(train):
         others = np.setdiff1d(np.arange(len(codes)), fold)
         scorer = candidates(3)[2].scorer(GERMAN_CREDIT).fit(codes[others], labels[others])
         np.testing.assert_array_equal(found.risk[fold], scorer.risk(codes[fold]))
+
+
+def test_costs_by_amount_change_the_cost_of_each_fold_alone(train):
+    codes, labels = train
+    amounts = codes[:, NAMES.index("credit_amount")]
+    plain = cross_validate(quick(), GERMAN_CREDIT, codes, labels, n_folds=2, seed=0)
+    found = cross_validate(quick(), BY_AMOUNT, codes, labels, n_folds=2, seed=0)
+    np.testing.assert_array_equal(found.risk, plain.risk)
+
+    bad, green = labels == "bad", found.risk < 1 / 7
+    lost = amounts * (0.6 * (bad & green) + 0.1 * (~bad & ~green))
+    for fold, _, _ in Folds(BY_AMOUNT, codes, labels, 2, seed=0)._folds:
+        assert any(
+            scores["decision_cost"] == pytest.approx(lost[fold].sum() / amounts[fold].sum())
+            for scores in found.folds
+        )
 
 
 def test_the_number_of_trees_is_read_off_the_path(train):

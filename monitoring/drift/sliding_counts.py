@@ -1,6 +1,6 @@
 """Counts of a sliding window in each cell: decisions are added as they come, and subtracted later.
 
-Only the cells of each decision are kept, some 70 bytes, so that a window of a million fits into the
+Only the cells of each decision are kept, some 80 bytes, so that a window of a million fits into the
 memory of a small process, and moving it takes time for what moves and not for what stays.
 """
 
@@ -32,6 +32,7 @@ class SlidingCounts:
             ("confidence", "f8"),
             ("green", "?"),
             ("shadow", "f8"),
+            ("weight", "f8"),
         ]
         self._rows: Rows = np.empty(
             1024, [*columns, ("cells", cells.dtype, (len(cells.features),))]

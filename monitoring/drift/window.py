@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from credit_risk.decision_log.batch import BatchRecord, decision_schema
 from credit_risk.decision_log.chains.position import START
 from credit_risk.decision_log.log import DecisionLog
+from credit_risk.metrics.cost import weights
 from credit_risk.schema.attributes import GREEN, LABEL
 from credit_risk.schema.dataset import Dataset
 from credit_risk.settings import Settings
@@ -149,6 +150,7 @@ class Window:
             confidence=decisions["confidence"].to_numpy(),
             green=places_in([GREEN], decisions["prediction"]) == 0,
             shadow=shadow,
+            weight=weights(decisions, self.cells.dataset),
         )
 
         newest = decisions.slice(max(0, decisions.num_rows - self._shown))

@@ -1,7 +1,7 @@
 """The loan book: the decisions of the last years in short, with final decision and outcome.
 
 It is kept by month of decision and read as it grows: decisions first, then overrides and outcomes
-as events. Where a decision has several outcomes, the one with the latest date stands. Some 35 bytes
+as events. Where a decision has several outcomes, the one with the latest date stands. Some 45 bytes
 a decision are kept, and nothing that names a client.
 """
 
@@ -19,6 +19,7 @@ from credit_risk.decision_log.batch import BatchRecord, decision_schema
 from credit_risk.decision_log.events import OUTCOMES
 from credit_risk.decision_log.outcome_file import DEFAULTED, REPAID
 from credit_risk.decision_log.overrides import OVERRIDE
+from credit_risk.metrics.cost import weights
 from credit_risk.months import month_of
 from credit_risk.schema.attributes import GREEN
 from credit_risk.schema.dataset import Dataset
@@ -51,6 +52,7 @@ DTYPE = np.dtype(
         ("final", "?"),  # whether the client was funded, after overrides
         ("outcome", "i1"),
         ("outcome_day", "i4"),
+        ("weight", "f8"),  # what the client counts for in a mean cost
         ("groups", "u8"),  # one bit for each group that the client belongs to
     ]
 )
@@ -125,7 +127,8 @@ class LoanBook:
     def __init__(self, dataset: Dataset, reach: int) -> None:
         self._dataset = dataset
         self._grouping = list(dict.fromkeys(group.attribute for group in dataset.groups))
-        self.schema = decision_schema(dataset, (*BESIDE, *self._grouping))
+        names = dict.fromkeys((*BESIDE, *self._grouping, *dataset.cost_columns))
+        self.schema = decision_schema(dataset, tuple(names))
         self.months: dict[int, Month] = {}
         self.groups: list[tuple[str, str]] = []
         self._left_out: set[tuple[str, str]] = set()
@@ -189,6 +192,7 @@ class LoanBook:
         rows["day"] = decisions["time"].cast(pa.date32()).cast(pa.int32()).to_numpy()
         rows["risk"] = decisions["risk"].to_numpy()
         rows["green"] = rows["final"] = places_in([GREEN], decisions["prediction"]) == 0
+        rows["weight"] = weights(decisions, self._dataset)
         rows["groups"] = self._groups_of(decisions)
 
         for month in np.unique(months).tolist():

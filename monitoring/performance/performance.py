@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from credit_risk.metrics import cost
 from credit_risk.metrics.discrimination import auc
 from credit_risk.schema.attributes import BAD, LABEL, Floats
-from credit_risk.schema.dataset import Costs
+from credit_risk.schema.dataset import Costs, Dataset
 
 Mask = NDArray[np.bool_]
 
@@ -34,7 +34,7 @@ class Performance:
     accuracy : float
         The share of bad clients refused and good ones accepted.
     cost : float
-        Mean per applicant, in the unit of the data set's costs.
+        Mean, in the unit of the data set's costs.
     """
 
     n: int
@@ -43,12 +43,16 @@ class Performance:
     cost: float
 
 
-def expected(risk: Floats, green: Mask, costs: Costs) -> Performance | None:
+def expected(
+    risk: Floats, green: Mask, costs: Costs, weight: Floats | None = None
+) -> Performance | None:
     """Return how good decisions are by their own risks, shape (n,); None where there are none."""
-    return performance(risk, green, risk, costs)
+    return performance(risk, green, risk, costs, weight)
 
 
-def performance(risk: Floats, green: Mask, bad: Floats, costs: Costs) -> Performance | None:
+def performance(
+    risk: Floats, green: Mask, bad: Floats, costs: Costs, weight: Floats | None = None
+) -> Performance | None:
     """Return how good decisions are, given how likely each client is bad.
 
     That is 0 or 1 where it is known.
@@ -60,21 +64,19 @@ def performance(risk: Floats, green: Mask, bad: Floats, costs: Costs) -> Perform
         Who was accepted.
     costs : Costs
         Of wrong decisions.
+    weight : array of shape (n,), optional
+        What each client counts for in the mean cost.
     """
     if not len(risk):
         return None
 
     right = np.where(green, 1 - bad, bad)
-    return Performance(len(risk), auc(risk, bad), float(right.mean()), mean_cost(green, bad, costs))
-
-
-def mean_cost(green: Mask, bad: Floats, costs: Costs) -> float:
-    """Return what decisions cost, a client; see `performance`."""
-    return float(cost.costs(green, bad, costs.bad, costs.good).mean())
+    mean_cost = cost.mean_cost(green, bad, costs, weight)
+    return Performance(len(risk), auc(risk, bad), float(right.mean()), mean_cost)
 
 
 def out_of_fold(
-    reference: pd.DataFrame, costs: Costs, threshold: float | None = None
+    reference: pd.DataFrame, dataset: Dataset, threshold: float | None = None
 ) -> Performance | None:
     """Return how good a version was on its training clients, out of fold.
 
@@ -85,8 +87,8 @@ def out_of_fold(
     reference : DataFrame
         `class` and out-of-fold `risk`, as logged with the version; None is returned where either is
         missing.
-    costs : Costs
-        Of wrong decisions.
+    dataset : Dataset
+        Says what wrong decisions cost.
     threshold : float, optional
         The risk from which it refuses; that of the costs by default.
     """
@@ -95,5 +97,6 @@ def out_of_fold(
 
     risk = reference["risk"].to_numpy(np.float64)
     bad = (reference[LABEL] == BAD).to_numpy(np.bool_)
+    costs, weight = dataset.costs, cost.weights(reference, dataset)
     cut = cost.threshold(costs.bad, costs.good) if threshold is None else threshold
-    return performance(risk, risk < cut, bad.astype(np.float64), costs)
+    return performance(risk, risk < cut, bad.astype(np.float64), costs, weight)

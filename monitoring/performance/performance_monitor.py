@@ -49,8 +49,7 @@ class PerformanceMonitor:
         self._registry = registry
         self._maturity = settings.outcome_maturity_months
         self._book = LoanBook(feed.log.dataset, settings.vintage_months)
-        self._costs = feed.log.dataset.costs
-        self._vintages = Vintages(self._maturity, self._costs)
+        self._vintages = Vintages(self._maturity, feed.log.dataset.costs)
         self._matured: Matured | None = None
         self._looked_at: str | None = None
         self._state: Any = None
@@ -87,20 +86,21 @@ class PerformanceMonitor:
         rows = window.rows if enough else window.rows[:0]
         mine = ~np.isnan(rows["risk"])
         # Column by column: the rows hold much else.
-        risk, green = rows["risk"][mine], rows["green"][mine]
+        risk, green, weight = rows["risk"][mine], rows["green"][mine], rows["weight"][mine]
+        dataset = window.cells.dataset
 
         beside = None
         if window.challenger is not None:
             about = window.challenger.version, window.challenger.scorer.threshold
-            beside = shadow(*about, risk, green, rows["shadow"][mine], self._costs)
+            beside = shadow(*about, risk, green, rows["shadow"][mine], dataset.costs, weight)
 
         before = None
         if window.version is not None:
-            before = out_of_fold(window.reference, self._costs, window.threshold)
+            before = out_of_fold(window.reference, dataset, window.threshold)
 
         self.quality = replace(
             self.quality,
-            estimated=expected(risk, green, self._costs),
+            estimated=expected(risk, green, dataset.costs, weight),
             out_of_fold=before,
             shadow=beside,
         )

@@ -11,6 +11,9 @@ from monitoring.performance.performance import Performance
 from monitoring.performance.shadow import Observed, Shadow
 from monitoring.performance.vintages import OverrideOutcomes, Rating, Vintage
 
+# The unit of every figure of cost.
+COST = "Per applicant, or per unit of amount where costs are by amount, as the definition has costs"
+
 Labels = tuple[str, ...]
 
 
@@ -111,7 +114,7 @@ def metrics(quality: PerformanceGauges) -> Iterable[Metric]:
 def _performance(name: str, how: str, found: Performance) -> Iterable[Metric]:
     yield _gauge(f"{name}_auc_ratio", f"Area under the ROC curve. {how}", {(): found.auc})
     yield _gauge(f"{name}_accuracy_ratio", f"Share of right decisions. {how}", {(): found.accuracy})
-    yield _gauge(f"{name}_cost", f"Per applicant, in refused good clients. {how}", {(): found.cost})
+    yield _gauge(f"{name}_cost", f"{COST}. {how}", {(): found.cost})
 
 
 def _shadow(shadow: Shadow) -> Iterable[Metric]:
@@ -124,7 +127,7 @@ def _shadow(shadow: Shadow) -> Iterable[Metric]:
     yield _gauge("shadow_green_ratio", "Share of them that it would accept", {(): shadow.green})
     yield _gauge(
         "shadow_expected_cost",
-        "Per applicant: of whose decisions, by whose risks",
+        f"{COST}: of whose decisions, by whose risks",
         shadow.cost,
         "decisions",
         "risks",
@@ -144,7 +147,7 @@ def _observed(observed: Observed) -> Iterable[Metric]:
     )
     yield _gauge(
         "shadow_observed_cost",
-        "What the decisions on them cost, per client",
+        f"{COST}, of the decisions on them",
         {(whose,): cost for whose, cost in observed.cost.items()},
         "decisions",
     )
@@ -238,7 +241,7 @@ def _estimates(vintages: Sequence[Vintage]) -> Iterable[Metric]:
     for name, meaning in (
         ("recall", "Share of good applicants that was accepted"),
         ("specificity", "Share of bad applicants that was refused"),
-        ("cost", "Per applicant, in refused good clients"),
+        ("cost", COST),
     ):
         yield _gauge(
             f"vintage_estimated_{name}{'' if name == 'cost' else '_ratio'}",

@@ -15,6 +15,7 @@ import numpy as np
 
 from credit_risk.decision_log.batch import decision_schema
 from credit_risk.decision_log.log import DecisionLog
+from credit_risk.metrics.cost import mean_cost
 from credit_risk.months import month_of, month_start
 from credit_risk.registry.registry import CHALLENGER, PRODUCTION
 from credit_risk.schema.attributes import Floats
@@ -22,7 +23,7 @@ from credit_risk.schema.dataset import Costs
 from monitoring.challenger import Challenger
 from monitoring.log_reader import read_kept
 from monitoring.performance.loan_book import LoanBook, Month
-from monitoring.performance.performance import Mask, mean_cost
+from monitoring.performance.performance import Mask
 from monitoring.performance.vintages import defaulted
 
 # Decisions of matured vintages that are scored at most, the newest vintages first.
@@ -44,7 +45,7 @@ class Shadow:
     green : float
         The share that the challenger would accept.
     cost : mapping of (decisions, risks) to float
-        Expected per applicant: whose decisions, by whose risks.
+        Expected on average: whose decisions, by whose risks.
     """
 
     version: str
@@ -67,7 +68,7 @@ class Observed:
     agreement : float
         The share that the challenger would accept too.
     cost : mapping of str to float
-        Whose decisions, per client.
+        Whose decisions, on average.
     """
 
     version: str
@@ -77,7 +78,13 @@ class Observed:
 
 
 def shadow(
-    version: str, threshold: float, risk: Floats, green: Mask, other: Floats, costs: Costs
+    version: str,
+    threshold: float,
+    risk: Floats,
+    green: Mask,
+    other: Floats,
+    costs: Costs,
+    weight: Floats | None = None,
 ) -> Shadow | None:
     """Return how the challenger compares with Production; None where Production decided nothing.
 
@@ -91,6 +98,8 @@ def shadow(
         The challenger's risks of the same clients.
     costs : Costs
         Of wrong decisions.
+    weight : array of shape (n,), optional
+        What each client counts for in the mean cost.
     """
     if not len(risk):
         return None
@@ -98,7 +107,9 @@ def shadow(
     theirs = other < threshold
     decisions = {PRODUCTION: green, CHALLENGER: theirs}
     risks = {PRODUCTION: risk, CHALLENGER: other}
-    cost = {(d, r): mean_cost(decisions[d], risks[r], costs) for d in decisions for r in risks}
+    cost = {
+        (d, r): mean_cost(decisions[d], risks[r], costs, weight) for d in decisions for r in risks
+    }
     return Shadow(version, len(risk), float(np.mean(green == theirs)), float(theirs.mean()), cost)
 
 
@@ -131,22 +142,23 @@ class Matured:
             (book.months[m], self._risks[m]) for m in self._months(book, now) if m in self._risks
         ]
         found = [self._of(month, risk) for month, risk in pairs if len(month.rows) == len(risk)]
-        if not found or not sum(len(bad) for _, bad in found):
+        if not found or not sum(len(bad) for _, bad, _ in found):
             return None
 
-        theirs = np.concatenate([would_accept for would_accept, _ in found])
-        bad = np.concatenate([defaults for _, defaults in found])
+        theirs, bad, weight = (np.concatenate(parts) for parts in zip(*found, strict=True))
         costs = self._log.dataset.costs
         cost = {
-            CHALLENGER: mean_cost(theirs, bad, costs),
-            PRODUCTION: mean_cost(np.full(len(bad), True), bad, costs),
+            CHALLENGER: mean_cost(theirs, bad, costs, weight),
+            PRODUCTION: mean_cost(np.full(len(bad), True), bad, costs, weight),
         }
         return Observed(self.challenger.version, len(bad), float(theirs.mean()), cost)
 
-    def _of(self, month: Month, risk: Floats) -> tuple[Mask, Floats]:
+    def _of(self, month: Month, risk: Floats) -> tuple[Mask, Floats, Floats]:
+        """Return whom the challenger would accept, who is bad, and what each counts for."""
         counted = month.rows["final"] & ~np.isnan(risk)
-        bad = defaulted(month.rows[counted], self._maturity).astype(np.float64)
-        return risk[counted] < self.challenger.scorer.threshold, bad
+        rows = month.rows[counted]
+        bad = defaulted(rows, self._maturity).astype(np.float64)
+        return risk[counted] < self.challenger.scorer.threshold, bad, rows["weight"]
 
     def _months(self, book: LoanBook, now: datetime) -> list[int]:
         """Return the matured months, the newest first, as many as are scored."""

@@ -17,12 +17,13 @@ from datetime import datetime
 import numpy as np
 
 from credit_risk.metrics.calibration import brier, calibration_error
+from credit_risk.metrics.cost import mean_cost
 from credit_risk.metrics.discrimination import auc
 from credit_risk.months import month_name, month_of
 from credit_risk.schema.attributes import Floats
 from credit_risk.schema.dataset import Costs
 from monitoring.performance.loan_book import DEFAULTED_CODE, OPEN, LoanBook, Rows
-from monitoring.performance.performance import Mask, mean_cost
+from monitoring.performance.performance import Mask
 from monitoring.performance.poisson_binomial import upper_bound
 
 # Ages in months at which vintages are compared, apart from the age at which they are mature.
@@ -76,7 +77,7 @@ class Estimate:
     specificity : float or None
         The share of bad clients that was refused.
     cost : float
-        Mean per applicant.
+        Mean, in the unit of the costs.
     """
 
     recall: float | None
@@ -84,12 +85,12 @@ class Estimate:
     cost: float
 
     @classmethod
-    def of(cls, funded: Mask, bad: Floats, costs: Costs) -> "Estimate":
+    def of(cls, funded: Mask, bad: Floats, costs: Costs, weight: Floats) -> "Estimate":
         """Return the estimate, given how likely each client is bad."""
         good = 1 - bad
         recall = float(good[funded].sum() / good.sum()) if good.sum() else None
         specificity = float(bad[~funded].sum() / bad.sum()) if bad.sum() else None
-        return cls(recall, specificity, mean_cost(funded, bad, costs))
+        return cls(recall, specificity, mean_cost(funded, bad, costs, weight))
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ def defaulted(rows: Rows, age: int) -> Mask:
 def estimate(rows: Rows, age: int, costs: Costs) -> Estimate:
     """Return the estimate over all applicants at an age."""
     bad = np.where(rows["final"], defaulted(rows, age), rows["risk"])
-    return Estimate.of(rows["final"], bad, costs)
+    return Estimate.of(rows["final"], bad, costs, rows["weight"])
 
 
 def overridden(book: LoanBook) -> dict[str, OverrideOutcomes]:

@@ -17,7 +17,7 @@ from credit_risk.months import month_of
 from credit_risk.schema.protected_groups import groups
 from monitoring.log_feed import LogFeed
 from monitoring.performance.loan_book import CODES, DTYPE, LoanBook, Month
-from tests.support.german_credit import GERMAN_CREDIT
+from tests.support.german_credit import BY_AMOUNT, GERMAN_CREDIT
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=430)
@@ -32,8 +32,8 @@ def log(request, settings, on_servers):
 class Reader:
     """A loan book that reads on in a log."""
 
-    def __init__(self, log, reach=24):
-        self.book = LoanBook(GERMAN_CREDIT, reach)
+    def __init__(self, log, reach=24, dataset=GERMAN_CREDIT):
+        self.book = LoanBook(dataset, reach)
         self.feed = LogFeed(log)
 
     def advance(self, now=NOW):
@@ -70,6 +70,13 @@ def check(log, reader):
     for attribute, group, members in groups(table.to_pandas(), GERMAN_CREDIT):
         bit = 1 << reader.book.groups.index((attribute, group))
         assert ((made["groups"] & bit) > 0).tolist() == members.tolist()
+
+
+def test_the_book_has_the_amounts_where_costs_are_by_amount(log, draw, decide):
+    record = decide(log, draw(30))
+    amounts = log.read(record)["credit_amount"].to_pylist()
+    assert Reader(log, dataset=BY_AMOUNT).rows()["weight"].tolist() == amounts
+    assert Reader(log).rows()["weight"].tolist() == [1] * 30
 
 
 def test_the_book_agrees_with_the_log_event_by_event(log, draw, decide, become):

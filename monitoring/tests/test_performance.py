@@ -11,7 +11,7 @@ from monitoring.performance.performance import (
     out_of_fold,
     performance,
 )
-from tests.support.german_credit import GERMAN_CREDIT
+from tests.support.german_credit import BY_AMOUNT, GERMAN_CREDIT
 
 COSTS = GERMAN_CREDIT.costs
 THRESHOLD = threshold(COSTS.bad, COSTS.good)
@@ -86,11 +86,18 @@ def test_out_of_fold_performance_is_that_on_the_training_clients():
     reference = pd.DataFrame(
         {"class": ["good", "bad", "good", "bad"], "risk": [0.1, 0.1, 0.5, 0.5]}
     )
-    found = out_of_fold(reference, COSTS)
+    found = out_of_fold(reference, GERMAN_CREDIT)
     assert (found.n, found.auc, found.accuracy, found.cost) == (4, 0.5, 0.5, (5 + 1) / 4)
+
+
+def test_out_of_fold_cost_is_by_amount_where_costs_are():
+    reference = pd.DataFrame(
+        {"class": ["good", "bad"], "risk": [0.01, 0.01], "credit_amount": [300, 100]}
+    )
+    assert out_of_fold(reference, BY_AMOUNT).cost == pytest.approx(0.6 * 100 / 400)
 
 
 @pytest.mark.parametrize("missing", ["class", "risk"])
 def test_a_reference_without_labels_or_risks_has_no_performance(missing):
     reference = pd.DataFrame({"class": ["good", "bad"], "risk": [0.1, 0.5]})
-    assert out_of_fold(reference.drop(columns=missing), COSTS) is None
+    assert out_of_fold(reference.drop(columns=missing), GERMAN_CREDIT) is None

@@ -26,6 +26,7 @@ JANUARY = month_of(datetime(2025, 1, 1, tzinfo=UTC))
 def rows(*clients):
     """Return decisions: day, risk, what the model said, what holds, outcome, its day."""
     made = np.zeros(len(clients), DTYPE)
+    made["weight"] = 1
     for one, (day, risk, green, final, *outcomes) in zip(made, clients, strict=True):
         outcome, when = outcomes or (0, day)
         one["day"], one["outcome_day"] = (np.datetime64(d, "D").astype(int) for d in (day, when))
@@ -128,6 +129,9 @@ def test_refused_clients_are_estimated_from_their_risks():
     assert found.recall == pytest.approx(1 / (1 + 0.6 + 0.4))
     assert found.specificity == pytest.approx(1 / (1 + 1))
     assert found.cost == pytest.approx((0 + 5 + 0.6 + 0.4) / 4)
+    # The one who defaulted has borrowed four times as much as each other.
+    made["weight"][1] = 4
+    assert estimate(made, 3, COSTS).cost == pytest.approx((0 + 4 * 5 + 0.6 + 0.4) / 7)
 
 
 def test_few_clients_are_not_rated():

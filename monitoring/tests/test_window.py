@@ -9,7 +9,7 @@ from credit_risk.storage.documents import LogUnavailable
 from monitoring.drift.drift import compare
 from monitoring.drift.window import Window, read_window
 from monitoring.log_feed import LogFeed
-from tests.support.german_credit import GERMAN_CREDIT, NAMES
+from tests.support.german_credit import BY_AMOUNT, GERMAN_CREDIT, NAMES
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -58,6 +58,14 @@ def test_the_window_has_no_maximum(settings, log, draw, decide):
     """A window holds all of its hours, however many rows it takes where they hold too few."""
     decide(log, draw(400), time=ago(2))
     assert len(read_window(log, settings, GERMAN_CREDIT, now=NOW)) == 400
+
+
+def test_decisions_count_by_amount_where_costs_do(settings, log, draw, decide):
+    record = decide(log, draw(30), time=ago(2))
+    amounts = log.read(record)["credit_amount"].to_pylist()
+    assert read_window(log, settings, BY_AMOUNT, now=NOW).rows["weight"].tolist() == amounts
+    plain = read_window(log, settings, GERMAN_CREDIT, now=NOW)
+    assert plain.rows["weight"].tolist() == [1] * 30
 
 
 def test_the_window_holds_the_latest_decisions_where_the_hours_hold_too_few(
