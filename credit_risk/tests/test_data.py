@@ -23,6 +23,7 @@ from tests.support.german_credit import (
 
 DATA = Path(__file__).parents[2] / "data"
 CSV = DATA / "credit-g.csv"
+WILD = Path(__file__).with_name("wild")
 
 ARFF = """\
 % a comment
@@ -204,4 +205,13 @@ def test_training_data_are_read_from_a_bucket(gcs_url, frame):
 def test_a_fault_names_file_line_column_and_remedy(tmp_path, lines, change, message):
     path = written(tmp_path / "clients.csv", change(lines))
     with pytest.raises(InvalidApplications, match=re.escape(f"{path}: {message}")):
+        read_training(path)
+
+
+def test_a_fault_s_line_is_that_of_a_file_without_a_header(tmp_path):
+    lines = (WILD / "german.data").read_text().splitlines()
+    lines[2] = lines[2].rpartition(" ")[0] + ' ""'
+    path = written(tmp_path / "german.data", lines)
+    message = re.escape(f"{path}: line 3: class has no value")
+    with pytest.raises(InvalidApplications, match=message):
         read_training(path)

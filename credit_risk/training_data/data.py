@@ -19,6 +19,7 @@ from credit_risk.schema.codec import decode
 from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.faults import InvalidApplications, InvalidValue, MalformedFile, RowError
 from credit_risk.schema.sheets.csv_table import CsvTable
+from credit_risk.schema.sheets.formats import Formats
 from credit_risk.schema.validation import Validator
 from credit_risk.storage.backends import open_blobs
 from credit_risk.storage.blobs import BlobMissing
@@ -174,7 +175,7 @@ def _label_faults(applications: Applications, data: bytes, dataset: Dataset) -> 
     labelled = zip(applications.rows, applications.label, strict=True)
     rows = [int(row) for row, label in labelled if label is None]
     if rows:
-        lines = CsvTable(data, dataset.headers).lines(rows)
+        lines = CsvTable(data, dataset.headers, formats=Formats(dataset)).lines(rows)
         either = " or ".join(classes)
         text = f"{target.column} has no value; write {either}, or leave the client out"
         error = InvalidValue("missing", text, classes)
