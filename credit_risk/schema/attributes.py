@@ -5,7 +5,6 @@ through `Attribute.look`, wherever it comes from, so a row gets the same verdict
 """
 
 import math
-import re
 import string
 from collections import Counter
 from functools import cached_property
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from credit_risk.schema.faults import InvalidValue, shown
+from credit_risk.schema.formulas import is_formula
 from credit_risk.schema.spelling import numerals
 from credit_risk.schema.spelling.words import plain, unquoted
 
@@ -31,8 +31,6 @@ MAX_CLIENT_ID = 64
 # What a flag's two values may also be called.
 FLAG = {"no": ("0", "false", "False", "FALSE", "n"), "yes": ("1", "true", "True", "TRUE", "y")}
 _MAX_VALUES = 1000
-# What a spreadsheet runs, also behind what may separate cells (`schema.formulas`).
-_FORMULA = re.compile(r"""(^\s*|;[\s"]*)[=+\-@＝＋－＠]""")
 
 Floats = NDArray[np.float64]
 # What people read of a recorded value first: what it means, or the word of the file.
@@ -54,17 +52,6 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 # Beyond, whole numbers and floats are not the same.
 Bound = Annotated[int | float, Field(ge=-1e15, le=1e15)]
-
-
-def is_formula(value: str) -> bool:
-    """Return whether a spreadsheet would run a text; plain numbers begin alike and do no harm."""
-    if not _FORMULA.search(value):
-        return False
-    try:
-        float(value.replace(",", "."))
-    except ValueError:
-        return True
-    return False
 
 
 class Definition(BaseModel):

@@ -5,6 +5,8 @@ blanks. We cannot know where a cell starts: where the list separator is `;`, as 
 tab, a text that contains one becomes several cells.
 """
 
+import re
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,6 +17,9 @@ _START = rf"^[\pZ\pC]*{_SIGN}|^[\t\r]"
 _WITHIN = rf'([;\t\r\n\v\f\x{{85}}\x{{2028}}\x{{2029}}][\pZ\pC"]*)({_SIGN})'
 # Plain numbers start like this too (-5, +1.5) and do no harm.
 _NUMBER = r"^[\pZ\pC]*[+-]?[0-9]+([.,][0-9]+)?[\pZ\s]*$"
+# The same for single texts without characters that cannot be printed. pyarrow compiles a pattern
+# anew each time, which takes a thousand times as long.
+_PRINTABLE = re.compile(rf'(^\s*|;[\s"]*){_SIGN}')
 
 
 def escape_formulas(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -36,3 +41,14 @@ def escape_formulas(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedA
 def escape_formula(text: str) -> str:
     """Return one cell, escaped by `escape_formulas`."""
     return str(escape_formulas(pa.array([text]))[0].as_py())
+
+
+def is_formula(text: str) -> bool:
+    """Return whether a spreadsheet would run a printable text; plain numbers do no harm."""
+    if not _PRINTABLE.search(text):
+        return False
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return True
+    return False

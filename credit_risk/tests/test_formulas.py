@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from credit_risk.schema.formulas import escape_formula, escape_formulas
+from credit_risk.schema.formulas import escape_formula, escape_formulas, is_formula
 
 SIGNS = "=+-@＝＋－＠"
 HARMLESS = [
@@ -96,3 +96,13 @@ def test_no_separator_turns_a_text_into_a_formula(text, separator):
 def test_columns_keep_their_blanks():
     assert escape_formulas(pa.array(["=1", None, "a"])).to_pylist() == ["'=1", None, "a"]
     assert escape_formulas(pa.chunked_array([["a"], ["b;=1"]])).to_pylist() == ["a", "b;'=1"]
+
+
+@given(st.text(st.sampled_from("=+-@; \"'a＝"), max_size=8))
+def test_a_printable_text_is_a_formula_if_it_would_be_escaped(text):
+    assert is_formula(text) is (escape_formula(text) != text)
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_plain_numbers_and_text_are_no_formulas(text):
+    assert not is_formula(text)

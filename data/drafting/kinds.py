@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from credit_risk.schema.attributes import FLAG, is_formula
+from credit_risk.schema.attributes import FLAG
 from credit_risk.schema.faults import shown
+from credit_risk.schema.formulas import is_formula
 from credit_risk.schema.spelling.dates import day_of
 from credit_risk.schema.spelling.words import plain
 from data.drafting import names, orders
