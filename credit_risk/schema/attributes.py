@@ -48,8 +48,6 @@ Text = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 LongText = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
 # Names are columns of files, keys of documents, and names of LightGBM's features.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-
-
 # Beyond, whole numbers and floats are not the same.
 Bound = Annotated[int | float, Field(ge=-1e15, le=1e15)]
 
@@ -144,9 +142,11 @@ class Attribute(Definition):
             raise ValueError(f"the minimum of {self.name} is not below its maximum")
         if not self.decimals and (self.minimum % 1 or self.maximum % 1):
             raise ValueError(f"{self.name} is whole, but its bounds are not; give it `decimals`")
-        if self.meanings and len(self.meanings) != len(self.classes):
-            raise ValueError(f"the meanings of {self.name} are not those of its whole numbers")
-        if self.meanings and set(self.meanings) != set(map(str, self.classes)):
+        # The lengths first: the classes of a wide range are too many to write out.
+        if self.meanings and (
+            len(self.meanings) != len(self.classes)
+            or set(self.meanings) != set(map(str, self.classes))
+        ):
             raise ValueError(f"the meanings of {self.name} are not those of its whole numbers")
 
     def _check_category(self) -> None:
