@@ -8,12 +8,14 @@ The values stay as in the ARFF, without its quotes, and numbers are written with
 
 import argparse
 import hashlib
-import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pandas as pd
 from scipy.io import arff
+
+from data import debian
 
 CSV = Path(__file__).with_name("credit-g.csv")
 IN_PACKAGE = "usr/share/doc/weka/examples/credit-g.arff"
@@ -29,18 +31,10 @@ def fetch_arff(folder: Path) -> Path:
 
     Raises
     ------
-    subprocess.CalledProcessError
-        When apt does not know the package (`apt-get update` may help) or cannot reach its mirror.
+    NotMade
+        When apt-get or dpkg-deb is missing or fails.
     """
-    # apt gives up its privileges for a user who may not write into a folder of root's, and then
-    # only warns.
-    subprocess.run(
-        ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", "weka"],
-        cwd=folder,
-        check=True,
-    )
-    (package,) = folder.glob("weka_*.deb")
-    subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
+    debian.unpack(debian.fetch("weka", folder), folder)
     return folder / IN_PACKAGE
 
 
@@ -69,7 +63,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     with tempfile.TemporaryDirectory() as folder:
-        frame = read_arff(args.arff or fetch_arff(Path(folder)))
+        try:
+            path = args.arff or fetch_arff(Path(folder))
+        except debian.NotMade as error:
+            sys.exit(f"{error}")
+        frame = read_arff(path)
     frame.to_csv(args.out, index=False, lineterminator="\n")
     digest = hashlib.sha256(args.out.read_bytes()).hexdigest()
     print(f"{args.out}: {len(frame)} rows, {frame.shape[1]} columns, SHA-256 {digest}")

@@ -12,13 +12,15 @@ import argparse
 import hashlib
 import io
 import lzma
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from data import debian
+from data.debian import NotMade
 
 HERE = Path(__file__).parent
 PACKAGE = "r-cran-modeldata"
@@ -28,29 +30,6 @@ IN_PACKAGE = "usr/lib/R/site-library/modeldata/data"
 FRAMES = ("credit_data", "lending_club")
 # R's own filter: it writes LZMA2 without the container that a .xz file has.
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6}]
-
-
-class NotMade(Exception):
-    """The files cannot be made; the message says what to do."""
-
-
-def fetch_package(folder: Path) -> Path:
-    """Download the Debian package into a folder, without installing it.
-
-    Raises
-    ------
-    NotMade
-        When apt-get is missing, does not know this version or cannot reach its mirror.
-    """
-    # apt gives up its privileges for a user who may not write into a folder of root's, and then
-    # only warns.
-    _run(
-        ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", f"{PACKAGE}={VERSION}"],
-        folder,
-        f"run `apt-get update` on Debian 12, or name a copy of {PACKAGE}_{VERSION}_all.deb",
-    )
-    (package,) = folder.glob(f"{PACKAGE}_*.deb")
-    return package
 
 
 def unpack(package: Path, folder: Path) -> Path:
@@ -65,17 +44,8 @@ def unpack(package: Path, folder: Path) -> Path:
     if digest != SHA256:
         raise NotMade(f"{package} has the SHA-256 {digest}, which is not {VERSION}'s: {SHA256}")
     print(f"{package.name}: SHA-256 {digest}")
-    _run(["dpkg-deb", "-x", str(package.absolute()), "."], folder, "install Debian's package dpkg")
+    debian.unpack(package, folder)
     return folder / IN_PACKAGE
-
-
-def _run(command: list[str], folder: Path, remedy: str) -> None:
-    try:
-        subprocess.run(command, cwd=folder, check=True)
-    except FileNotFoundError:
-        raise NotMade(f"{command[0]} is missing; {remedy}") from None
-    except subprocess.CalledProcessError as error:
-        raise NotMade(f"{command[0]} ended with {error.returncode}; {remedy}") from None
 
 
 def read_frames(folder: Path) -> dict[str, pd.DataFrame]:
@@ -155,7 +125,8 @@ def make(package: Path | None, out: Path) -> None:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        frames = read_frames(unpack(package or fetch_package(folder), folder))
+        package = package or debian.fetch(PACKAGE, folder, VERSION)
+        frames = read_frames(unpack(package, folder))
     for name, frame in frames.items():
         path = out / name / f"{name}.csv"
         write_csv(frame, path)
