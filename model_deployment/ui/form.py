@@ -21,6 +21,7 @@ from model_deployment.scoring.errors import NotDecided
 from model_deployment.scoring.live_model import LiveModel, ScoringOff
 from model_deployment.scoring.service import Scoring
 from model_deployment.ui.decision_detail import judged, previewed
+from model_deployment.ui.wording import in_words, optional
 
 SOURCE = "One client by hand"
 # As many numbers are chosen from a list.
@@ -145,23 +146,17 @@ def _trouble(text: str) -> Any:
 
 
 def _attribute(a: Attribute, labels: Labels) -> Any:
-    hint = "optional, never scored" if a.protected else "optional" if a.missing else ""
     is_short = not a.decimals and a.maximum - a.minimum < _MAX_LISTED
     is_listed = bool(a.categories) or is_short
     if not is_listed:
         step = 10.0**-a.decimals if a.decimals else 1
         field = _input(a.name, "number", min=a.minimum, max=a.maximum, step=step)
-        return _field(a.name, a.title, hint, field)
+        return _field(a.name, a.title, optional(a), field)
 
     words = a.categories or [str(n) for n in a.classes]
     options = [html.Option("", value="")]
-    options += [html.Option(_choice(a, word, labels), value=word) for word in words]
-    return _field(a.name, a.title, hint, html.Select(options, id=_id(a.name)))
-
-
-def _choice(a: Attribute, word: str, labels: Labels) -> str:
-    first, behind = a.shown(word, labels)
-    return f"{first} ({behind})" if behind else first
+    options += [html.Option(in_words(a, word, labels), value=word) for word in words]
+    return _field(a.name, a.title, optional(a), html.Select(options, id=_id(a.name)))
 
 
 def _input(name: str, kind: str, **more: Any) -> Any:

@@ -16,6 +16,7 @@ from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import overrides_of_batch
 from credit_risk.schema.attributes import Attribute, Labels
 from credit_risk.texts import one_line
+from model_deployment.ui.wording import in_words
 
 # Batches of more rows are read again for each page, so that a process keeps at most some tens of
 # MB of them.
@@ -136,10 +137,7 @@ class Rows:
 def _in_words(column: pa.ChunkedArray, attribute: Attribute, labels: Labels) -> pa.Array:
     """Return recorded values as people read them, what stands behind in brackets."""
     coded = pc.dictionary_encode(column.combine_chunks())
-    words = []
-    for value in coded.dictionary.to_pylist():
-        first, behind = attribute.shown(value, labels)
-        words.append(f"{first} ({behind})" if behind else first)
+    words = [in_words(attribute, value, labels) for value in coded.dictionary.to_pylist()]
     return pa.array(words, pa.string()).take(coded.indices)
 
 

@@ -13,6 +13,7 @@ from model_deployment.http.problem import size_text
 from model_deployment.ui import form, history
 from model_deployment.ui.offered import SAMPLE, TEMPLATE
 from model_deployment.ui.result import range_text
+from model_deployment.ui.wording import in_words, optional
 
 _BANNER_MS = 5_000
 
@@ -150,11 +151,11 @@ def _columns_help(dataset: Dataset) -> Any:
 def _column_help(a: Attribute) -> Any:
     words = range_text(a.minimum, a.maximum, a.unit)
     if a.categories:
-        words = ", ".join(f"{w} ({m})" if (m := a.shown(w, "file")[1]) else w for w in a.categories)
+        words = ", ".join(in_words(a, word, "file") for word in a.categories)
     return html.Tr(
         [
             html.Th(html.Code(a.name), scope="row"),
             html.Td(words),
-            html.Td("optional, never scored" if a.protected else "optional" if a.missing else ""),
+            html.Td(optional(a)),
         ]
     )
