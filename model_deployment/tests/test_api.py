@@ -12,7 +12,7 @@ import pytest
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.app import create_app
 from model_deployment.scoring.live_model import LiveModel
-from model_deployment.ui import page
+from model_deployment.ui.banner import banner
 from tests.support.german_credit import NAMES, SCORED, Validator
 from tests.support.problems import is_problem
 from tests.support.riskometer import client_of, decide_for
@@ -345,11 +345,11 @@ def test_alias_on_a_version_without_a_digest_is_reported(
         .get("/api/v1/model")
         .get_json()
     )
-    banner = json.dumps(page.banner(production), cls=plotly.utils.PlotlyJSONEncoder)
+    said = json.dumps(banner(production), cls=plotly.utils.PlotlyJSONEncoder)
     assert (found["version"], found["alias_agrees"]) == ("1", False)
     assert "registered without a digest" in found["notice"]
-    assert "registered without a digest" in banner
-    assert "Version 1 serves on." in banner
+    assert "registered without a digest" in said
+    assert "Version 1 serves on." in said
 
 
 def test_refused_approved_version_is_reported(client, production, registry, appoint):

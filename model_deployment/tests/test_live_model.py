@@ -14,7 +14,7 @@ from credit_risk.registry.errors import ApprovalRejected
 from credit_risk.registry.registry import PRODUCTION, Registry
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.scoring.live_model import LiveModel, ScoringOff
-from model_deployment.ui import page
+from model_deployment.ui.banner import banner
 from tests.support.processes import wait_for
 from tests.support.riskometer import decide_for
 from tests.support.services import put_in_service
@@ -71,7 +71,7 @@ def test_alias_moved_by_hand_changes_nothing_and_is_reported(production, registr
     assert production.require().version == "1"
     assert "points at version 2" in production.status_message
     assert "make approve VERSION=2" in production.status_message
-    text = json.dumps(page.banner(production), cls=plotly.utils.PlotlyJSONEncoder)
+    text = json.dumps(banner(production), cls=plotly.utils.PlotlyJSONEncoder)
     assert "points at version 2" in text
     assert "Version 1 serves on." in text
 
@@ -272,6 +272,4 @@ def test_changed_file_on_mlflow_is_served_by_no_approval(stored, looked, log):
     with pytest.raises(ScoringOff) as off:
         started.require()
     assert str(off.value) == old.status_message
-    assert "Version 1 serves on." in json.dumps(
-        page.banner(old), cls=plotly.utils.PlotlyJSONEncoder
-    )
+    assert "Version 1 serves on." in json.dumps(banner(old), cls=plotly.utils.PlotlyJSONEncoder)

@@ -14,7 +14,8 @@ from credit_risk.decision_log.overrides import override
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.app import create_app
-from model_deployment.ui import history, page
+from model_deployment.ui import history
+from model_deployment.ui.banner import banner
 from model_deployment.ui.decision_detail import panel
 from model_deployment.ui.grid_query import Rows
 from model_deployment.ui.result import logged, result
@@ -30,7 +31,7 @@ def text_of(component):
 
 def banner_after_a_look(production):
     production.refresh()
-    return text_of(page.banner(production))
+    return text_of(banner(production))
 
 
 def upload_of(body, name="clients.csv"):
@@ -92,7 +93,7 @@ def test_banner_announces_a_new_version_for_a_day(production, appoint, log):
     serving = production.serving
     yesterday = serving.approval.time - timedelta(days=1, seconds=1)
     production._serving = replace(serving, approval=replace(serving.approval, time=yesterday))
-    assert "took over" not in text_of(page.banner(production))
+    assert "took over" not in text_of(banner(production))
 
 
 def test_the_result_is_read_from_the_log(send_file, client_rows, as_csv, log):

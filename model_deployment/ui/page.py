@@ -5,11 +5,11 @@ integrator does, and passes the answer to Dash. Dash reads the decisions from th
 that the page shows what is stored, and nothing else.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
-from dash import ClientsideFunction, Dash, Input, Output, State, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, no_update
 from flask import Flask
 
 from credit_risk.access.roles import Permission
@@ -17,19 +17,17 @@ from credit_risk.decision_log.batch import PREVIEWS_KEPT
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.overrides import NoSuchDecision, NotAllowed, override
 from credit_risk.storage.documents import LogUnavailable
-from credit_risk.texts import one_line
 from model_deployment.http.asking import asking, note, own, user
 from model_deployment.scoring.live_model import LiveModel
 from model_deployment.scoring.service import Scoring
 from model_deployment.ui import form, history
+from model_deployment.ui.banner import banner
 from model_deployment.ui.callbacks import PATH, Callbacks, guard
 from model_deployment.ui.decision_detail import panel
 from model_deployment.ui.grid_query import Rows
 from model_deployment.ui.layout import layout
 from model_deployment.ui.offered import SAMPLE, TEMPLATE, offer
 from model_deployment.ui.result import logged, result
-
-_NEW = timedelta(hours=24)  # how long a version is called new
 
 # What the addresses of the views other than the root take.
 _VIEWS: dict[str, Permission] = {"/client": "score", "/history": "read", "/decision": "read"}
@@ -100,8 +98,9 @@ def attach(
     # The table and what is opened from it come with a result.
     dash.config.suppress_callback_exceptions = True
     limit = app.config["MAX_CONTENT_LENGTH"]
-    offers = {"sample": bool(sample)}
-    dash.layout = lambda: layout(limit, production.dataset, production.labels, asking(), **offers)
+    dash.layout = lambda: layout(
+        limit, production.dataset, production.labels, asking(), sample=bool(sample)
+    )
     offer(app, production, sample)
     for path in _VIEWS:
         app.add_url_rule(path, f"page-{path.removeprefix('/')}", dash.index)
@@ -367,29 +366,3 @@ def _show_views(page: Callbacks, production: LiveModel) -> None:
 def _asked(search: str | None, name: str) -> str | None:
     """Return a value of an address's query: `?name=...`."""
     return parse_qs((search or "").removeprefix("?")).get(name, [None])[0]
-
-
-def banner(production: LiveModel) -> Any:
-    """Return which model serves, or why none does."""
-    serving, trouble = production.serving, production.status_message
-    if serving is None or production.log_away:
-        return html.P([html.Strong("Scoring is off."), f" {trouble}"], className="off")
-
-    version, approval = serving.version, serving.approval
-    when = f", {approval.time:%d %b %Y, %H:%M} UTC" if approval.time else ""
-    approved = html.Span(f"approved by {one_line(approval.by)}{when}")
-    lines = [html.P([html.Strong(f"Model version {version}"), approved], className="on")]
-
-    if serving.before and approval.time and datetime.now(UTC) - approval.time < _NEW:
-        text = f"New: version {version} took over from version {serving.before}."
-        lines.append(html.P(text, className="new"))
-    scorer = serving.scorer
-    if scorer.acceptance is not None:
-        accepted = (
-            f"It accepts about {10 * scorer.acceptance:.0f} of 10 clients like those it was "
-            "trained on"
-        )
-        lines.append(html.P(f"{accepted}: {scorer.costs}.", className="hint"))
-    if trouble:
-        lines.append(html.P(f"{trouble} Version {version} serves on.", className="note"))
-    return lines
