@@ -143,7 +143,7 @@ def make(
     clients = _joined(base, found, log.dataset, report)
     data = clients.to_csv(index=False, lineterminator="\n").encode()
     base_sha256 = data_hash(base, log.dataset)
-    snapshot = _manifest(data, clients, source, base_sha256, len(base), months, cursor)
+    snapshot = _manifest(data, clients, source, base_sha256, months, cursor)
     if before and before.sha256 == snapshot.sha256 and _is_intact(blobs, before):
         return before, False
 
@@ -304,7 +304,6 @@ def _manifest(
     clients: pd.DataFrame,
     source: str,
     base_sha256: str,
-    n_base: int,
     months: int,
     cursor: int,
 ) -> Snapshot:
@@ -316,7 +315,7 @@ def _manifest(
         name=_name(sha256),
         base=source,
         base_sha256=base_sha256,
-        n_base=n_base,
+        n_base=len(clients) - len(funded),
         n_funded=len(funded),
         n_funded_bad=int((funded[LABEL] == BAD).sum()),
         n_funded_test=int((funded[PART] == TEST).sum()),
