@@ -61,7 +61,7 @@ def _squeezed_names(known: frozenset[tuple[str, str]]) -> dict[str, str]:
     meanings: dict[str, set[str]] = {}
     for name, meant in known:
         meanings.setdefault(_squeezed(name), set()).add(meant)
-    return {name: only_one for name, (only_one, *others) in meanings.items() if not others}
+    return {name: meant for name, (meant, *others) in meanings.items() if not others}
 
 
 def _squeezed(name: str) -> str:
