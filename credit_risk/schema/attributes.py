@@ -93,7 +93,11 @@ class Attribute(Definition):
     minimum: Bound = Field(0, description="Hard lower bound of a number, inclusive")
     maximum: Bound = Field(0, description="Hard upper bound of a number, inclusive")
     decimals: int = Field(
-        0, ge=0, le=9, description="Decimal places of a number, as the form steps; 0: whole"
+        0,
+        ge=0,
+        le=9,
+        description="0 for whole numbers; else the decimal places by which the form steps, of "
+        "which files and JSON may have more",
     )
     decimal_mark: Literal[".", ","] = Field(".", description="What files write before decimals")
     values: tuple[Category, ...] = Field(

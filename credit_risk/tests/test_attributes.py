@@ -75,6 +75,11 @@ def test_decimals_with_either_mark(value, with_dot, with_comma):
             assert (code, reason) == (expected, "")
 
 
+@pytest.mark.parametrize("value", [0.12345, "0.12345"])
+def test_more_decimals_than_the_form_steps_by_stay(value):
+    assert DOT.look(value) == (0.12345, "")
+
+
 @given(st.integers(-5_000, 10**9).map(lambda n: n / 1000), st.sampled_from([DOT, COMMA]))
 def test_what_a_decimal_is_written_as_is_read_back(number, attribute):
     text = f"{number:.4f}".replace(".", attribute.decimal_mark)
