@@ -187,11 +187,20 @@ def _parse_label(value: object, dataset: Dataset) -> str | None:
         return str(value)
 
     target = dataset.target
-    word = str(value)
-    if word in target.bad:
-        return BAD
-    if word in target.good:
-        return GOOD
+    for word in _written(value):
+        if word in target.bad:
+            return BAD
+        if word in target.good:
+            return GOOD
     words = [*target.good, *target.bad]
     message = f"{target.column} {shown(value)} is not one of {', '.join(words)}"
     raise InvalidValue("unknown_category", message, words)
+
+
+def _written(value: object) -> tuple[str, ...]:
+    """Return the words that files may have for a value of JSON: True and true, 1.0 and 1."""
+    if isinstance(value, bool):
+        return str(value), str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(value), str(int(value))
+    return (str(value),)

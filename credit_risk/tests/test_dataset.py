@@ -13,6 +13,7 @@ from credit_risk.schema.dataset_file import (
     load_dataset,
     training_file,
 )
+from credit_risk.schema.validation import Validator
 from tests.support.german_credit import GERMAN_CREDIT
 
 AMOUNT = {"name": "amount", "label": "Amount", "kind": "number", "minimum": 1, "maximum": 100}
@@ -310,3 +311,20 @@ def test_a_definition_without_a_file_says_what_to_set(tmp_path):
 
 def test_the_text_of_a_definition_is_json():
     assert json.loads(defined().text)["attributes"][0]["name"] == "amount"
+
+
+@pytest.mark.parametrize(
+    ("bad", "good", "values", "labels"),
+    [
+        (["1"], ["0"], [1, 1.0, "1", 0.0], ["bad", "bad", "bad", "good"]),
+        (["1.0"], ["0.0"], [1.0, 0.0], ["bad", "good"]),
+        (["1"], ["1.0"], [1, 1.0], ["bad", "good"]),
+        (["true"], ["false"], [True, False, "true"], ["bad", "good", "bad"]),
+        (["True"], ["False"], [True, False], ["bad", "good"]),
+        (["1"], ["0"], [True, False, 1.5, 1e300, [1.0]], [None] * 5),
+    ],
+)
+def test_an_outcome_of_json_is_the_word_that_files_have_for_it(bad, good, values, labels):
+    dataset = defined(target={"bad": bad, "good": good})
+    rows = [{"amount": 5, "purpose": "car", "class": value} for value in values]
+    assert Validator(dataset).rows(rows).label == labels
