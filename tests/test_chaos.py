@@ -10,6 +10,8 @@ from threading import Thread
 
 import pytest
 
+from credit_risk.schema.dataset_file import DEFAULT, load_dataset
+from credit_risk.schema.validation import Validator
 from tests.support.processes import wait_for
 from tools.chaos import alerts, docker, load, verdict
 from tools.chaos.load import FILE, SCORE, Ask, Attempt, Load
@@ -57,6 +59,7 @@ def test_a_stack_that_loses_services_loses_nothing_that_it_accepted():
     ("arguments", "variables", "hint"),
     [
         (("--faults", "flood"), {}, "no such fault: flood; there are kill, pause, cut"),
+        ((), {"DATASET": "none"}, "DATASET=none: there is no definition here"),
         ((), {"STACK": "cloud"}, "STACK=cloud: it can be local or compose"),
         (("--stack", "compose"), {"PATH": "/nowhere"}, "no docker on this machine"),
     ],
@@ -122,7 +125,7 @@ def decided(path, key):
 def under_load(server, script, until):
     """Send until a condition on the load holds, and return the load when it has stopped."""
     server.script = script
-    sent = Load(f"http://127.0.0.1:{server.server_port}")
+    sent = Load(f"http://127.0.0.1:{server.server_port}", DEFAULT)
     sent.start()
     try:
         wait_for(lambda: until(sent), 20)
@@ -169,7 +172,7 @@ def test_an_answer_without_json_is_no_answer(server):
 
 
 def test_a_connection_that_is_refused_counts_as_such():
-    sent = Load(f"http://127.0.0.1:{free_ports(['PORT'])['PORT']}")
+    sent = Load(f"http://127.0.0.1:{free_ports(['PORT'])['PORT']}", DEFAULT)
     sent.start()
     try:
         wait_for(lambda: everything(sent), 20)
@@ -349,8 +352,20 @@ def test_a_container_is_up_when_it_runs_in_a_new_start(changes, up):
     assert docker.is_up({"State": state}, not_since="before") is up
 
 
-def test_the_load_reads_clients_without_their_class():
-    clients = load.clients()
+@pytest.mark.parametrize("name", [DEFAULT, "credit_data", "lending_club"])
+def test_the_load_is_clients_of_the_data_set_without_their_class(name):
+    dataset = load_dataset(name)
+    clients = load.clients(name)
     assert len(clients) > 100
-    assert all("class" not in client and len(client) == 20 for client in clients)
-    assert isinstance(clients[0]["duration"], int)
+    assert all(set(client) == set(dataset.names) for client in clients)
+    read = Validator(dataset).rows(clients)
+    assert (len(read), read.faults) == (len(clients), [])
+
+
+def test_the_stack_has_the_data_set_that_is_chosen(monkeypatch):
+    monkeypatch.delenv("DATASET", raising=False)
+    assert defaults()["DATASET"] == DEFAULT
+    monkeypatch.setenv("DATASET", "credit_data")
+    monkeypatch.setenv("DATA", "elsewhere.csv")
+    assert {inherited()["DATASET"], defaults()["DATASET"]} == {"credit_data"}
+    assert "elsewhere.csv" not in {**inherited(), **defaults()}.values()

@@ -20,11 +20,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from credit_risk.schema.dataset_file import InvalidDataset, training_file
 from tools.chaos.compose_target import ComposeTarget
 from tools.chaos.experiment import Experiment, Times, say
 from tools.chaos.local_target import LocalTarget
 from tools.chaos.report import conclusion, table
-from tools.chaos.target import FAULTS, Target, ordered
+from tools.chaos.target import FAULTS, Target, dataset, ordered
 from tools.failure import Failed
 
 TARGETS = {"local": LocalTarget, "compose": ComposeTarget}
@@ -52,7 +53,7 @@ def run(
     Raises
     ------
     Failed
-        When there is no such stack, service or fault, or the stack does not start.
+        When there is no such stack, service, fault or data set, or the stack does not start.
     """
     _check(stack, faults)
     target: Target = TARGETS[stack]()
@@ -85,6 +86,10 @@ def _check(stack: str, faults: Sequence[str]) -> None:
         raise Failed(f"STACK={stack}: it can be {' or '.join(TARGETS)}")
     if unknown := set(faults) - set(FAULTS):
         raise Failed(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
+    try:
+        training_file(dataset())
+    except InvalidDataset as error:
+        raise Failed(str(error)) from None
 
 
 def _parser() -> argparse.ArgumentParser:

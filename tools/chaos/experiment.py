@@ -17,7 +17,7 @@ from tools.chaos.load import (
     longest_wait,
 )
 from tools.chaos.report import Row
-from tools.chaos.target import KILL, Target
+from tools.chaos.target import KILL, Target, dataset
 from tools.chaos.training import Trainings
 from tools.chaos.verdict import Verdict
 
@@ -68,7 +68,7 @@ class Experiment:
     def __init__(self, target: Target, folder: Path, times: Times, candidates: int = 2) -> None:
         self._target = target
         self._times = times
-        self._load = Load(target.riskometer)
+        self._load = Load(target.riskometer, dataset())
         self._alerts = AlertWatch(target.prometheus)
         self._trainings = Trainings(target, candidates, folder)
 

@@ -15,9 +15,8 @@ import pandas as pd
 import requests
 
 from credit_risk.schema.attributes import LABEL
-from credit_risk.schema.dataset_file import load_dataset
-from credit_risk.training_data.data import read_training
-from tools.paths import ROOT
+from credit_risk.schema.dataset_file import load_dataset, training_file
+from credit_risk.training_data.data import read_training, split
 
 SCORE, FILE = "score", "file"
 ANSWERED, UNAVAILABLE = "answered", 503
@@ -67,15 +66,17 @@ class Load:
     ----------
     address : str
         The address of the Risk-O-Meter.
+    dataset : str
+        The data set that it serves; the clients are from it.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, dataset: str) -> None:
         self._address = address
         self._attempts: list[Attempt] = []
         self._asks: list[Ask] = []
         self._no_more = threading.Event()
         self._gives_up = threading.Event()
-        self._clients = clients()
+        self._clients = clients(dataset)
         scorers = [
             threading.Thread(target=self._score, args=(number,), name=f"score-{number}")
             for number in range(SCORERS)
@@ -228,8 +229,9 @@ def _session() -> requests.Session:
     return session
 
 
-def clients() -> list[dict[str, Any]]:
-    """Return the clients of the data as JSON has them, without what became of them."""
-    frame = read_training(ROOT / "data" / "test.csv", load_dataset()).drop(columns=LABEL)
-    found: list[dict[str, Any]] = json.loads(frame.to_json(orient="records"))
+def clients(dataset: str) -> list[dict[str, Any]]:
+    """Return clients of a data set whom no model is trained on, without what became of them."""
+    definition = load_dataset(dataset)
+    _, others = split(read_training(training_file(dataset), definition), definition)
+    found: list[dict[str, Any]] = json.loads(others.drop(columns=LABEL).to_json(orient="records"))
     return found

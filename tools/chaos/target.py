@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from credit_risk.schema.dataset_file import DEFAULT
 from credit_risk.settings import Settings
 from tools.stack.local_stack import variables
 
@@ -80,19 +81,24 @@ class Target(Protocol):
         """Return the environment for `command`."""
 
 
+def dataset() -> str:
+    """Return the data set that the stack serves: DATASET, the one setting that counts here."""
+    return os.environ.get("DATASET") or DEFAULT
+
+
 def defaults() -> dict[str, str]:
-    """Return every setting at its default, as variables.
+    """Return every setting but DATASET at its default, as variables.
 
     They go before a `.env`: an alert must not be sent to whom a real stack tells, nor a decision
     written into its log.
     """
     unset = {name.upper(): "" for name in Settings.model_fields}
-    return unset | variables(Settings.model_construct())
+    return unset | variables(Settings.model_construct(dataset=dataset()))
 
 
 def inherited() -> dict[str, str]:
     """Return this process's environment without what belongs to another stack."""
-    ours = {name.upper() for name in Settings.model_fields}
+    ours = {name.upper() for name in Settings.model_fields} - {"DATASET"}
     foreign = ("CREDIT_RISK_", "SUPERVISOR_")
     return {
         name: value
