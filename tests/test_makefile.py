@@ -15,6 +15,8 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 def make(*arguments, cwd=ROOT, **variables):
     unset = {"VERSION", "BY", "REASON", "CONFIRM", "FROM", "TO", "STACK", "MAKEFLAGS", "MAKELEVEL"}
     unset |= {"BAD", "DATASET", "FOLDS", "GOOD", "NAME", "REPEATS", "SEED"}
+    # `make test ARGS=-q` hands its variables on through the environment.
+    unset |= {"ARGS", "MAKEOVERRIDES", "MFLAGS"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
