@@ -13,14 +13,17 @@ from credit_risk.prefect_api import PrefectAPI
 from credit_risk.storage.backends import open_documents
 from monitoring.exporter import dependencies
 from monitoring.exporter.prefect_runs import FLOWS, FlowRuns, FlowsUnknown, flow_runs
+from monitoring.reports import flow as report
 from tests.support.services import PREFECT_LOGIN
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_runs_are_counted_by_how_they_ended(
-    served, log, draw, decide, run_report, settings, prefect_api
+    served, log, draw, decide, run_report, settings, prefect_api, monkeypatch
 ):
+    for task in (report.look_up, report.read, report.store_figures, report.clear):
+        monkeypatch.setattr(task, "retry_delay_seconds", 0)  # or a run takes 42 s to fail
     decide(log, draw(99))
     api = PrefectAPI(prefect_api, PREFECT_LOGIN)
     began = datetime.now(UTC)
