@@ -47,10 +47,18 @@ def prefect_server(folder: Path, *, schedules: bool = False) -> Iterator[str]:
 def flows_under(api: str) -> Iterator[str]:
     """Have this process run its flows under a Prefect API."""
     from prefect.context import refresh_global_settings_context
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_API_URL", api)
         patch.setenv("PREFECT_API_AUTH_STRING", PREFECT_LOGIN)
         refresh_global_settings_context()  # all threads', as in a worker
-        yield api
+        try:
+            yield api
+        finally:
+            # What is still to be sent is sent while the server is there, or the end of this
+            # process would try it again and again.
+            EventsWorker.drain_all(timeout=10)
+            APILogWorker.drain_all(timeout=10)
     refresh_global_settings_context()
