@@ -41,6 +41,7 @@ def test_a_floor_writes_what_it_read(tmp_path, way, kind):
     assert pyarrow.csv.read_csv(target).equals(pyarrow.csv.read_csv(plain))
 
 
+@pytest.mark.slow
 def test_the_pipeline_behind_fastapi_scores_and_validates(tmp_path):
     client = one_client()
     expected = fitted().predict_proba(pd.DataFrame(client))[:, 1]

@@ -25,6 +25,21 @@ from tests.support.german_credit import DecisionLog
 # More calls than any commit makes.
 MOST = 40
 
+# Which forms there are does not depend on the store, so the slower one takes only one at first.
+STORES, SERVERS = "sqlite + folder", "mongodb + bucket"
+EACH_FORM = pytest.mark.parametrize(
+    ("stores", "form"),
+    [
+        (STORES, "inline"),
+        (STORES, "documents"),
+        (STORES, "parquet"),
+        (SERVERS, "inline"),
+        pytest.param(SERVERS, "documents", marks=pytest.mark.slow),
+        pytest.param(SERVERS, "parquet", marks=pytest.mark.slow),
+    ],
+    indirect=True,
+)
+
 
 class DeadlyCalls:
     """Passes calls on to a storage, and kills the process before one of them.
@@ -89,6 +104,7 @@ def retried(log, key, time) -> str:
         return error.record.id
 
 
+@EACH_FORM
 def test_nothing_answered_is_lost_and_nothing_is_there_twice(stores, form, tmp_path):
     began = batch(1).time
     for n_calls in range(MOST):
@@ -154,6 +170,7 @@ class FailingCalls(DeadlyCalls):
         return call
 
 
+@EACH_FORM
 @pytest.mark.parametrize("done", [False, True], ids=["request lost", "answer lost"])
 def test_a_storage_that_fails_at_any_step_loses_nothing_and_is_used_again(stores, form, done):
     for n_calls in range(MOST):

@@ -77,7 +77,7 @@ RAW = (
         ("tree_sizes=", "tree_sizes=99999999 ", "that process crashed"),
         ("num_leaves=8", "num_leaves=0", "that process crashed"),
         ("num_leaves=8", "num_leaves=100000000", "that process crashed"),
-        ("left_child=1", "left_child=0", "and not done within"),
+        pytest.param("left_child=1", "left_child=0", "and not done within", marks=pytest.mark.slow),
     ],
 )
 def test_trial_contains_what_a_hostile_text_does_to_lightgbm(
@@ -176,6 +176,7 @@ def lying(texts, length):
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_a_reference_that_would_take_all_memory_is_refused():
     data = lying(30, 60_000_000)
     assert len(data) < 1_000_000

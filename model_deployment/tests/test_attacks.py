@@ -103,6 +103,7 @@ def slowest(server, clients, seconds=2.0):
 
 
 @pytest.mark.alone
+@pytest.mark.slow  # the next test has them all at once
 @pytest.mark.parametrize("kind", HOLDS)
 def test_held_connections_delay_nobody(server, client_rows, kind, record_property):
     for attempt in range(2):  # a machine that is busy with other things may be slow once

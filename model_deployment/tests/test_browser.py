@@ -185,6 +185,7 @@ def test_the_result_is_downloaded_with_the_ignored_columns(page, write, client_r
     ] == [[row["prediction"]] for row in rows]
 
 
+@pytest.mark.slow
 def test_the_same_file_can_be_uploaded_twice_and_each_keeps_its_result(page, write, client_rows):
     twice, other = write(client_rows[:2]), write(client_rows[:5], "other.csv")
     upload(page, twice)
@@ -277,6 +278,7 @@ def test_narrow_screen_shows_the_client_first(page, write, client_rows):
     assert left == sorted(left)
 
 
+@pytest.mark.slow
 def test_lost_request_is_reported_and_retried(page, write, client_rows):
     upload(page, write([row | {"client_id": f"C-{i}"} for i, row in enumerate(client_rows * 5)]))
     summary(page, ["1,000 clients"])

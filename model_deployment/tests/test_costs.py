@@ -105,6 +105,7 @@ class Cost:
             self.waited = max(self.waited, time.monotonic() - began)
 
 
+@pytest.mark.slow
 def test_many_large_uploads_cost_no_more_than_a_few(server):
     body, type = form(honest_csv())
     answers = []

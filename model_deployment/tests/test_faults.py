@@ -120,6 +120,7 @@ def full_disk(server):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
 
 
+@pytest.mark.slow
 def test_full_disk_withholds_answers_until_there_is_room(
     serve, register, approve_on, mlflow_server, scorers, client_rows, as_csv
 ):

@@ -49,6 +49,7 @@ def registry(mlflow_server, request):
     return Registry(mlflow_server, request.node.name)
 
 
+@pytest.mark.slow
 def test_hostile_version_is_refused_and_the_old_one_serves_on(
     registry, register, scorers, serve, client_rows
 ):
@@ -85,6 +86,7 @@ def test_hostile_version_is_refused_and_the_old_one_serves_on(
     assert server.workers() == workers
 
 
+@pytest.mark.slow
 def test_approved_version_survives_a_restart_without_mlflow(
     registry, register, approve_on, scorers, client_rows, relay, tmp_path
 ):

@@ -180,6 +180,7 @@ def big_batch(n: int) -> Batch:
     )
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_outcomes_are_taken_and_a_correction_found(settings, production, log):
     record = log.commit(big_batch(100_000))
     client = client_of(create_app(settings, production=production, log=log))

@@ -65,6 +65,7 @@ def test_a_cluster_gives_the_scores_of_one_process(score, cluster, settings):
     verify(open_log(settings))
 
 
+@pytest.mark.slow
 def test_no_score_is_lost_or_made_twice_when_a_worker_is_killed(score, cluster, settings):
     killed = threading.Event()
 
@@ -83,6 +84,7 @@ def test_no_score_is_lost_or_made_twice_when_a_worker_is_killed(score, cluster, 
     verify(open_log(settings))
 
 
+@pytest.mark.slow
 def test_a_lost_scheduler_is_named_and_the_same_command_goes_on(score, cluster, settings):
     def say(line):
         if " of 12 parts" in line:

@@ -73,7 +73,7 @@ def workers(server):
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("uploads", [8, 24])
+@pytest.mark.parametrize("uploads", [8, pytest.param(24, marks=pytest.mark.slow)])
 def test_slow_uploads_leave_probe_and_score_within_a_second(server, client_rows, as_csv, uploads):
     start = as_csv(client_rows[:2])
     with ExitStack() as stack:

@@ -514,7 +514,10 @@ def test_override_of_a_signed_in_user_bears_their_name(door, north, headers_of):
     assert (event["by"], event["caller"]) == ("rita@bank.example", "user: rita@bank.example")
 
 
-@pytest.mark.parametrize("who", ["clerk", "auditor", "approver"])
+@pytest.mark.parametrize(
+    "who",
+    ["clerk", *(pytest.param(who, marks=pytest.mark.slow) for who in ("auditor", "approver"))],
+)
 def test_page_in_a_browser_asks_for_nothing_that_is_refused(door, north, headers_of, chromium, who):
     name = f"{who}-{uuid.uuid4().hex}"
     browser = chromium()

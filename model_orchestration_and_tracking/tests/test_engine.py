@@ -148,6 +148,7 @@ def _sum(data, number):
     return os.getpid(), data.sum() + number
 
 
+@pytest.mark.slow
 def test_a_lost_scheduler_ends_the_search_with_its_address(tmp_path):
     with dask_cluster(tmp_path) as cluster:
         threading.Timer(1, cluster.scheduler.kill).start()

@@ -527,6 +527,7 @@ def test_n_iter_out_of_range_is_refused(n_iter):
         credit_risk_training(n_iter=n_iter)
 
 
+@pytest.mark.slow
 def test_each_candidate_of_the_default_n_iter_logs_progress(
     registry, mlflow_server, monkeypatch, caplog
 ):
@@ -591,6 +592,7 @@ def test_run_that_dies_while_logging_registers_nothing(
     ]  # the parent, its child
 
 
+@pytest.mark.slow
 def test_run_that_dies_before_registering_registers_nothing(registry, monkeypatch):
     def dies(*_args):
         raise KeyboardInterrupt
@@ -603,6 +605,7 @@ def test_run_that_dies_before_registering_registers_nothing(registry, monkeypatc
     assert credit_risk_training(n_iter=1) == "1"
 
 
+@pytest.mark.slow
 def test_registry_away_for_a_moment_gets_one_version(registry, monkeypatch):
     set_alias = Registry.set_alias
     tries = []

@@ -98,6 +98,7 @@ def alertmanager(alertmanager_binary, tmp_path) -> Iterator[Callable[..., int]]:
         yield start
 
 
+@pytest.mark.slow
 def test_an_alert_reaches_a_webhook_and_a_mailbox(alertmanager, webhook, mailbox, watch, settings):
     server = Server("127.0.0.1", free_port(), settings)
     whom = {
@@ -174,7 +175,9 @@ def test_mail_without_a_mail_server_is_one_line(tmp_path):
     )
 
 
-@pytest.mark.parametrize(("key", "up"), [("s" * 32, "1"), ("x" * 32, "0")])
+@pytest.mark.parametrize(
+    ("key", "up"), [("s" * 32, "1"), pytest.param("x" * 32, "0", marks=pytest.mark.slow)]
+)
 def test_prometheus_reads_closed_figures_with_its_key(watch, settings, tmp_path, key, up):
     (tmp_path / "its-key").write_text("s" * 32)
     keys = SecretStr(f"ops:{digest('k' * 32)}")

@@ -41,6 +41,7 @@ def texts(figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text)]
 
 
+@pytest.mark.slow
 def test_a_whole_dashboard_is_drawn_with_what_is_known_of_it(asked):
     for dashboard in DASHBOARDS:
         drawn = texts(picture(dashboard, asked))

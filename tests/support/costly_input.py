@@ -290,7 +290,7 @@ INPUTS = [
         (422,),
     ),
     Input("10 MB of NUL", lambda: bytes(SIZE), (400,)),
-    Input("2 million distinct words", lambda: distinct(0), (422,), quick=True),
+    Input("2 million distinct words", lambda: distinct(0), (422,)),
     Input("distinct words of 40 letters", lambda: distinct(0, word="{:x<40x}"), (422,)),
     Input(
         "distinct ways to write 6",
@@ -361,9 +361,7 @@ INPUTS = [
         ),
         (400,),
     ),
-    Input(
-        "30 columns of 60 MB that say 1,000 bytes", lambda: liar(30, 60_000_000), (400,), quick=True
-    ),
+    Input("30 columns of 60 MB that say 1,000 bytes", lambda: liar(30, 60_000_000), (400,)),
     Input("2 columns of 400 MB that say 1,000 bytes", lambda: liar(2, 400_000_000), (400,)),
     Input(
         "a million rows of NULL",
