@@ -24,6 +24,16 @@ from credit_risk.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("no_trial")
 
+# The log is the same on both, as its own tests show; what is written at the same time may not be.
+ON_BOTH = pytest.mark.parametrize("stores", ["sqlite + folder", "mongodb + bucket"], indirect=True)
+
+
+@pytest.fixture(
+    params=["sqlite + folder", pytest.param("mongodb + bucket", marks=pytest.mark.slow)]
+)
+def stores(request, settings, on_servers):
+    return settings if request.param == "sqlite + folder" else on_servers(settings)
+
 
 def signed_in(name: str) -> Caller:
     return Caller(name, "user", is_proven=True)
@@ -262,6 +272,7 @@ def test_proposal_and_approval_of_a_number_that_was_used_again_do_not_count(
 # At once
 
 
+@ON_BOTH
 def test_of_two_approvals_at_the_same_time_the_second_decides(registry, stores, log, train):
     number = train()
     start = log.last_approval()
@@ -281,6 +292,7 @@ def test_of_two_approvals_at_the_same_time_the_second_decides(registry, stores, 
     assert start == 0
 
 
+@ON_BOTH
 def test_one_person_in_many_requests_at_once_stays_one(registry, stores, log, train):
     number = train()
 

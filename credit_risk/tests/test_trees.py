@@ -283,6 +283,7 @@ print(len(texts))
 """
 
 
+@pytest.mark.slow
 def test_changed_byte_is_refused_or_lightgbm_scores_the_same(boosters):
     """Where the text is taken, LightGBM reads it in a process of its own, which ends well."""
     text = merge([boosters[0], boosters[2]])

@@ -190,10 +190,10 @@ def until_closed(connection, n=0, patience=10.0):
 def ask(server, *parts, n=0):
     """Send parts in turn; return the statuses, all that is answered, and if the server hung up."""
     with connect(server) as connection:
-        for part in parts:
+        for n_sent, part in enumerate(parts):
+            time.sleep(0.1 if n_sent else 0)  # so that each comes by itself
             with suppress(OSError):
                 connection.sendall(part)
-            time.sleep(0.1)
         came, closed = until_closed(connection, n)
     return [int(status) for status in STATUS.findall(came)], came, closed
 

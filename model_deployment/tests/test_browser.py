@@ -158,6 +158,7 @@ def test_file_without_a_decision_shows_why(page, write, client_rows):
     assert "column 'duration' is missing" in faults(page)[0]
 
 
+@pytest.mark.slow
 def test_a_thousand_rejected_rows_do_not_hold_the_page_up(page, write, client_rows):
     upload(
         page, write([client_rows[0], *[client_rows[1] | {"purpose": "yacht"}] * 1500], "many.csv")
@@ -371,6 +372,7 @@ def test_a_row_opens_its_reasons_and_takes_an_override(page, server, write, clie
     assert name == "Ann", "a name is entered once"
 
 
+@pytest.mark.slow
 def test_sorting_and_filtering_reach_beyond_the_rows_that_are_shown(
     page, server, write, client_rows
 ):
@@ -462,6 +464,7 @@ def test_one_client_is_judged_while_it_is_typed_and_decided_on_request(page, ser
     assert page.find_element(By.ID, "a-duration").get_attribute("value") == ""
 
 
+@pytest.mark.slow
 def test_past_files_and_decisions_are_found_opened_and_printed(page, server, write, client_rows):
     upload(
         page,
@@ -568,6 +571,7 @@ def accessible(browser):
     assert serious == {}
 
 
+@pytest.mark.slow
 def test_keyboard_reaches_everything_in_visual_order(page, write, client_rows):
     upload(page, write(client_rows[:2]))
     summary(page, ["2 clients"])

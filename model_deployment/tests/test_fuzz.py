@@ -236,6 +236,7 @@ def no_score_for_what_is_not_there(ask, source, edits):
         assert set(found["inputs"]) <= there(data)
 
 
+@pytest.mark.slow
 @BYTES
 @FEW
 def test_arbitrary_bytes_get_an_answer_and_no_invented_score(ask, source, edits):

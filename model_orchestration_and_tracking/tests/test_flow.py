@@ -398,6 +398,7 @@ def test_latest_snapshot_is_used_and_its_bias_is_on_the_card(registry, settings)
     assert len(open_log(settings).events("training-data")) == 1
 
 
+@pytest.mark.slow
 def test_explicit_data_are_used_without_a_snapshot(
     registry, settings, monkeypatch, tmp_path, caplog
 ):
@@ -426,6 +427,7 @@ def test_missing_snapshot_fails_the_run_at_once(registry, settings, monkeypatch)
     assert "TRAINING_SNAPSHOT=abcdef: there is no snapshot" in state.message
 
 
+@pytest.mark.slow
 def test_fresh_run_updates_the_snapshot_first(registry, settings):
     snapshot = accepted_long_ago(settings, 10)
     again = f"decision_id,outcome,date\n{first_decision(settings)},repaid,2024-10-01\n"
@@ -439,6 +441,7 @@ def first_decision(settings):
     return next(open_log(settings).latest_batches()).id + "-0"
 
 
+@pytest.mark.slow
 def test_csv_without_protected_columns_can_be_trained_on(registry, tmp_path):
     clients = (
         read_training("data/credit-g.csv").drop(columns=list(PROTECTED)).sample(300, random_state=0)
@@ -571,6 +574,7 @@ def test_cluster_that_is_away_fails_the_run_and_is_named(registry, monkeypatch):
     assert registry.versions() == []
 
 
+@pytest.mark.slow
 def test_run_that_dies_while_logging_registers_nothing(
     registry, mlflow_server, monkeypatch, tmp_path
 ):

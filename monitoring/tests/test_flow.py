@@ -67,6 +67,7 @@ def test_a_dead_column_is_named_in_the_report(served, log, draw, decide, run_rep
     assert not document["body"]["performance"]
 
 
+@pytest.mark.slow
 def test_a_column_that_evidently_fails_on_does_not_lose_the_report(
     served, log, draw, decide, run_report, fail_on
 ):
@@ -144,6 +145,7 @@ def test_a_second_report_leaves_the_first_and_replaces_the_latest(
     assert len(names) == 3
 
 
+@pytest.mark.slow
 def test_old_reports_are_removed_by_the_next_run(served, log, draw, decide, run_report):
     decide(log, draw(120))
     run_report(served)
