@@ -21,7 +21,7 @@ from model_orchestration_and_tracking.gate import Gate
 from model_orchestration_and_tracking.tuning import Average
 
 DRAWS = 500
-# The metrics that a card reports, and what it calls them.
+# The metrics that a card reports, and what it calls them (with the unit of costs).
 REPORTED = {
     "auc": "AUC",
     "brier": "Brier score",
@@ -32,7 +32,7 @@ REPORTED = {
     "decision_accuracy": "accuracy there",
     "decision_recall": "recall there",
     "decision_specificity": "specificity there",
-    "decision_cost": "cost there",
+    "decision_cost": "cost per {unit} there",
 }
 # Whatever the data are.
 LIMIT = (
@@ -106,7 +106,7 @@ def _figures(average: Trained[Average]) -> str:
         found = mean_se([fold[name] for fold in folds], len(folds))
         low, high = np.quantile(drawn[name], [0.025, 0.975])
         validated = f"{found['mean']:.3f} ± {reach * found['se']:.3f}"
-        title += f" per {dataset.costs.unit}" * (name == "decision_cost")
+        title = title.format(unit=dataset.costs.unit)
         lines.append(f"| {title} | {validated} | {tested[name]:.3f} [{low:.3f}, {high:.3f}] |")
 
     return "\n".join(lines)

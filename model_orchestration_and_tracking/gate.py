@@ -20,11 +20,12 @@ from model_orchestration_and_tracking.evaluation.fairness import MIN_GATED, Slic
 from model_orchestration_and_tracking.evaluation.metrics import mean_se
 from model_orchestration_and_tracking.tuning import Average, Validated
 
-# The metrics that are compared, what they are called, and whether more is better.
+# The metrics that are compared, what they are called (with the unit of costs), and whether more is
+# better.
 COMPARED = {
     "auc": ("AUC", True),
     "brier": ("Brier score", False),
-    "decision_cost": ("cost", False),
+    "decision_cost": ("cost per {unit}", False),
 }
 
 
@@ -182,8 +183,7 @@ def judge(
     differences = []
     for name, (title, more_is_better) in COMPARED.items():
         values = ([fold[name] for fold in v.folds] for v in (challenger, production))
-        if name == "decision_cost":
-            title = f"cost per {dataset.costs.unit}"
+        title = title.format(unit=dataset.costs.unit)
         differences.append(_difference(title, more_is_better, *values))
 
     ours, theirs = (slices(clients, v.risk, dataset) for v in (challenger, production))

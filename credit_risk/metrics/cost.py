@@ -47,8 +47,8 @@ def weights(clients: pd.DataFrame | pa.Table, dataset: Dataset) -> Floats:
     Parameters
     ----------
     clients : DataFrame or Table of n rows
-        With the column of the amount where costs depend on it. A client whose amount is unknown, as
-        in a log of before it was asked for, counts for nothing.
+        With the column of the amount where costs depend on it. A client whose amount is unknown,
+        because it was not asked for yet, counts for nothing.
     dataset : Dataset
         Says what costs depend on.
     """
@@ -58,7 +58,7 @@ def weights(clients: pd.DataFrame | pa.Table, dataset: Dataset) -> Floats:
 
 
 def mean_cost(
-    green: ArrayLike, bad: ArrayLike, definition: Costs, weight: ArrayLike | None = None
+    green: ArrayLike, bad: ArrayLike, matrix: Costs, weight: ArrayLike | None = None
 ) -> float:
     """Return what decisions cost on average, in the unit of the costs.
 
@@ -66,8 +66,8 @@ def mean_cost(
     ----------
     green, bad : array-like of shape (n,)
         As in `costs`.
-    definition : Costs
-        Of wrong decisions.
+    matrix : Costs
+        What wrong decisions cost.
     weight : array-like of shape (n,), optional
         What each client counts for, see `weights`; all the same by default.
 
@@ -81,7 +81,7 @@ def mean_cost(
     Bahnsen, Aouada and Ottersten, Example-dependent cost-sensitive logistic regression for credit
     scoring, ICMLA 2014: the loss of a loan grows with its amount, so clients do not count alike.
     """
-    each = costs(green, bad, definition.bad, definition.good)
+    each = costs(green, bad, matrix.bad, matrix.good)
     weight = np.ones(len(each)) if weight is None else np.asarray(weight, np.float64)
     total = weight.sum()
 

@@ -14,7 +14,7 @@ from credit_risk.schema.dataset_file import (
     training_file,
 )
 from credit_risk.schema.validation import Validator
-from tests.support.german_credit import GERMAN_CREDIT
+from tests.support.german_credit import BY_AMOUNT, GERMAN_CREDIT
 
 AMOUNT = {"name": "amount", "label": "Amount", "kind": "number", "minimum": 1, "maximum": 100}
 PURPOSE = {
@@ -307,6 +307,13 @@ def test_a_definition_without_a_file_says_what_to_set(tmp_path):
     (tmp_path / "dataset.toml").write_text(TOML.format(maximum=100))
     with pytest.raises(InvalidDataset, match="set DATA to the training data"):
         training_file(str(tmp_path))
+
+
+def test_costs_are_said_as_people_read_them():
+    assert f"{defined().costs}" == "a bad client accepted costs 5, a good one refused 1"
+    assert f"{BY_AMOUNT.costs}" == (
+        "a bad client accepted costs 0.6, a good one refused 0.1, each times the amount"
+    )
 
 
 def test_the_text_of_a_definition_is_json():

@@ -50,7 +50,7 @@ def test_costs_equal_a_worked_example():
 
 
 def test_mean_cost_by_amount_equals_a_worked_example():
-    # Of 300 that were lent to a good and a bad client and 700 that were not, 200 are lost.
+    # 60 % of the 200 are lost, and 10 % of the 700 are not earned.
     clients = pd.DataFrame({"credit_amount": [100, 200, 700]})
     definition = BY_AMOUNT.costs
     green, bad = [True, True, False], [0, 1, 0]

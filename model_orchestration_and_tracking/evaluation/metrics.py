@@ -41,8 +41,8 @@ def metrics(
     dict
         `accuracy`, `auc`, `recall`, `specificity`, `brier`, `log_loss`; `decision_accuracy`,
         `decision_recall`, `decision_specificity`, `decision_acceptance` (share called green) and
-        `decision_cost` (mean, in the unit of the costs). All but the cost and the log
-        loss lie in [0, 1].
+        `decision_cost` (mean, in the unit of the costs). All but the cost and the log loss lie in
+        [0, 1].
     """
     bad = np.asarray(labels) == BAD
     ranked = auc(risk, bad)

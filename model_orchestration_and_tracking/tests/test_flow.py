@@ -195,6 +195,9 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     ):
         assert told in card
     assert f"{parent.data.metrics['validation_auc']:.3f} ±" in card
+    cost = parent.data.metrics["decision_validation_cost"]
+    assert f"| cost per client there | {cost:.3f} ±" in card
+    assert ": a bad client accepted costs 5, a good one refused 1." in card
     assert version.tags["gate"] == "passed"
     assert version.tags["gate_reasons"] == "no Production version to compare with"
 

@@ -118,11 +118,9 @@ def test_costs_by_amount_change_the_cost_of_each_fold_alone(train):
 
     bad, green = labels == "bad", found.risk < 1 / 7
     lost = amounts * (0.6 * (bad & green) + 0.1 * (~bad & ~green))
-    for fold, _, _ in Folds(BY_AMOUNT, codes, labels, 2, seed=0)._folds:
-        assert any(
-            scores["decision_cost"] == pytest.approx(lost[fold].sum() / amounts[fold].sum())
-            for scores in found.folds
-        )
+    folds = Folds(BY_AMOUNT, codes, labels, 2, seed=0)._folds
+    for scores, (fold, _, _) in zip(found.folds, folds, strict=True):
+        assert scores["decision_cost"] == pytest.approx(lost[fold].sum() / amounts[fold].sum())
 
 
 def test_the_number_of_trees_is_read_off_the_path(train):

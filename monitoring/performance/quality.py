@@ -11,8 +11,8 @@ from monitoring.performance.performance import Performance
 from monitoring.performance.shadow import Observed, Shadow
 from monitoring.performance.vintages import OverrideOutcomes, Rating, Vintage
 
-# The unit of every figure of cost.
-COST = "Per applicant, or per unit of amount where costs are by amount, as the definition has costs"
+# What every figure of cost is.
+COST = "Mean cost per applicant, or per unit of amount where the definition's costs are by amount"
 
 Labels = tuple[str, ...]
 
@@ -147,7 +147,7 @@ def _observed(observed: Observed) -> Iterable[Metric]:
     )
     yield _gauge(
         "shadow_observed_cost",
-        f"{COST}, of the decisions on them",
+        f"{COST}: whose decisions on them",
         {(whose,): cost for whose, cost in observed.cost.items()},
         "decisions",
     )

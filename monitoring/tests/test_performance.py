@@ -11,6 +11,7 @@ from monitoring.performance.performance import (
     out_of_fold,
     performance,
 )
+from monitoring.performance.shadow import shadow
 from tests.support.german_credit import BY_AMOUNT, GERMAN_CREDIT
 
 COSTS = GERMAN_CREDIT.costs
@@ -29,6 +30,18 @@ def test_expected_performance_by_hand():
     assert found.auc == pytest.approx(0.45 / (0.45 + 0.05))
     assert found.accuracy == pytest.approx((0.9 + 0.5) / 2)
     assert found.cost == pytest.approx((5 * 0.1 + 1 * 0.5) / 2)
+
+
+def test_costs_are_weighted_before_outcomes_and_in_shadow():
+    risk, green, weight = array(0.1, 0.5), np.array([True, False]), array(300, 100)
+    plain, found = (expected(risk, green, COSTS, w) for w in (None, weight))
+    assert found.cost == pytest.approx((300 * 5 * 0.1 + 100 * 1 * 0.5) / 400)
+    assert (found.auc, found.accuracy) == (plain.auc, plain.accuracy)
+
+    # The challenger refuses both.
+    beside = shadow("2", 0.05, risk, green, risk, COSTS, weight)
+    assert beside.cost["production", "production"] == pytest.approx(found.cost)
+    assert beside.cost["challenger", "production"] == pytest.approx((300 * 0.9 + 100 * 0.5) / 400)
 
 
 def test_realised_performance_by_hand():
