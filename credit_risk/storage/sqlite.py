@@ -5,7 +5,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ MERGED_AT = 10_000
 # Seconds between two attempts to begin a transaction while another process writes, which takes a
 # fraction of a millisecond.
 _RETRY_SECONDS = 0.0002
+# The bits of SQLite's codes for errors that name the kind; the others say more of it.
+_PRIMARY = 0xFF
 _OPERATORS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
@@ -82,8 +84,8 @@ class SqliteDocuments:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=SQLITE_PATIENCE)
         connection.create_function("contains", 2, _contains, deterministic=True)
-        _write_ahead(connection)
-        create_tables(connection)
+        _patiently(connection, _write_ahead)
+        _patiently(connection, create_tables)
 
         # From here on a transaction survives this process, but not a power cut: `flush` sees to
         # that, once for all earlier transactions, and without blocking other writers meanwhile.
@@ -267,20 +269,26 @@ def _begin(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA busy_timeout={SQLITE_PATIENCE * 1000}")
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to the mode in which readers never wait for the writer.
-
-    When two processes switch at once, SQLite rejects one of them, which then tries again.
-    """
+def _patiently(
+    connection: sqlite3.Connection, change: Callable[[sqlite3.Connection], None]
+) -> None:
+    """Make a change for which SQLite does not wait: of two processes it refuses one at once."""
     end = time.monotonic() + SQLITE_PATIENCE
     while True:
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            change(connection)
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+            connection.rollback()
+            is_busy = error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > end:
                 raise
             time.sleep(0.01)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the mode in which readers never wait for the writer."""
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _where(*terms: str) -> str:

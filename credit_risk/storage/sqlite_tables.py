@@ -12,7 +12,11 @@ KEPT = ("batches", *NUMBERED)
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
-    """Create what is missing: a table for each collection, indexes, and triggers."""
+    """Create what is missing: a table for each collection, indexes, and triggers.
+
+    All of it is one transaction, for each waits for the disk.
+    """
+    connection.execute("BEGIN")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS numbers_given (name TEXT PRIMARY KEY, number INTEGER NOT NULL)"
     )

@@ -442,6 +442,17 @@ def test_sqlite_opens_while_another_process_creates_it(settings):
         timer.join()
 
 
+def test_sqlite_file_of_an_earlier_version_is_opened_by_many_at_once(settings, tmp_path):
+    for turn in range(10):
+        path = tmp_path / f"{turn}.db"
+        with closing(sqlite3.connect(path)) as earlier:
+            earlier.execute("PRAGMA journal_mode=WAL")
+            earlier.execute("CREATE TABLE numbers_given (name TEXT PRIMARY KEY, number INTEGER)")
+        mine = settings.model_copy(update={"decision_log": f"sqlite:///{path}"})
+        at_once(8, lambda mine=mine: open_log(mine).commit(batch(1)))
+        assert len(open_log(mine).batches()) == 8
+
+
 def test_sqlite_answers_frequent_queries_from_an_index(settings):
     log = open_log(settings)
     records = [log.commit(batch(2, idempotency_key=f"key {n}")) for n in range(3)]
