@@ -14,6 +14,8 @@ from credit_risk.schema.dataset_file import DEFAULT, load_dataset
 from credit_risk.schema.validation import Validator
 from tests.support.processes import wait_for
 from tools.chaos import alerts, docker, load, verdict
+from tools.chaos.__main__ import TARGETS, run
+from tools.chaos.experiment import Times
 from tools.chaos.load import FILE, SCORE, Ask, Attempt, Load
 from tools.chaos.report import NOT_BACK, Row, conclusion, table
 from tools.chaos.target import REPLICA, RISKOMETER, defaults, free_ports, inherited
@@ -55,12 +57,62 @@ def test_a_stack_that_loses_services_loses_nothing_that_it_accepted():
     assert accepted > 100
 
 
+class TwoServices:
+    """A stack whose second service is not broken, as somebody presses Ctrl-C."""
+
+    riskometer, prometheus, place = "http://127.0.0.1:1", "", "nowhere"
+
+    def start(self):
+        self.stopped = False
+
+    def stop(self, *, keep):
+        self.stopped = True
+
+    def services(self):
+        return ["first", "second"]
+
+    def impossible(self, fault):
+        return ""
+
+    def inject(self, service, fault):
+        if service == "second":
+            raise KeyboardInterrupt
+
+    def heal(self):
+        pass
+
+    def is_well(self, service, since):
+        return True
+
+    def command(self, *arguments):
+        return [sys.executable, "-c", "print('Running...', flush=True); input()"]
+
+    def environment(self):
+        return {}
+
+
+def test_what_was_found_before_an_interruption_is_printed(monkeypatch, capsys):
+    target = TwoServices()
+    monkeypatch.setitem(TARGETS, "local", lambda: target)
+    with pytest.raises(KeyboardInterrupt):
+        run("local", [], ["kill"], Times(back=0.1, settle=0))
+    out, told = capsys.readouterr()
+    assert target.stopped
+    assert [line.split(" | ")[0] for line in out.splitlines()[2:]] == ["| first"]
+    assert "what clients sent was not compared" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "variables", "hint"),
     [
         (("--faults", "flood"), {}, "no such fault: flood; there are kill, pause, cut"),
-        ((), {"DATASET": "none"}, "DATASET=none: there is no definition here"),
-        ((), {"STACK": "cloud"}, "STACK=cloud: it can be local or compose"),
+        *(
+            pytest.param((), variables, hint, marks=pytest.mark.slow)
+            for variables, hint in (
+                ({"DATASET": "none"}, "DATASET=none: there is no definition here"),
+                ({"STACK": "cloud"}, "STACK=cloud: it can be local or compose"),
+            )
+        ),
         (("--stack", "compose"), {"PATH": "/nowhere"}, "no docker on this machine"),
     ],
 )

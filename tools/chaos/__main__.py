@@ -69,9 +69,14 @@ def run(
 
         with tempfile.TemporaryDirectory(prefix="credit-risk-training-") as folder:
             experiment = Experiment(target, Path(folder), times)
-            rows, verdict = experiment.run(list(ordered(found, services)), faults)
-            print(f"{table(rows)}\n\n{conclusion(verdict)}", flush=True)
-        holds = verdict.holds and all(row.holds for row in rows)
+            try:
+                verdict = experiment.run(list(ordered(found, services)), faults)
+            except (Failed, KeyboardInterrupt):
+                say("cut short: this was found so far, and what clients sent was not compared")
+                print(table(experiment.rows), flush=True)
+                raise
+            print(f"{table(experiment.rows)}\n\n{conclusion(verdict)}", flush=True)
+        holds = verdict.holds and all(row.holds for row in experiment.rows)
         keep = keep or not verdict.holds  # whoever looks for the cause needs the log as it is
     finally:
         say("stopping the stack")

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from tools.chaos import verdict
@@ -63,29 +64,36 @@ class Experiment:
     times : Times
     candidates : int
         How many candidates each training run tries.
+
+    Attributes
+    ----------
+    rows : list of Row
+        What was found so far, for an experiment may be cut short.
     """
 
     def __init__(self, target: Target, folder: Path, times: Times, candidates: int = 2) -> None:
+        self.rows: list[Row] = []
         self._target = target
         self._times = times
         self._load = Load(target.riskometer, dataset())
         self._alerts = AlertWatch(target.prometheus)
         self._trainings = Trainings(target, candidates, folder)
 
-    def run(self, services: Sequence[str], faults: Sequence[str]) -> tuple[list[Row], Verdict]:
-        """Return a row for each fault of each service, and the verdict on the log."""
+    def run(self, services: Sequence[str], faults: Sequence[str]) -> Verdict:
+        """Fill a row for each fault of each service, and return the verdict on the log."""
         self._alerts.start()
         self._load.start()
         patience = 0.0
         try:
-            rows = [self._row(service, fault) for fault in faults for service in services]
+            for fault, service in product(faults, services):
+                self.rows.append(self._row(service, fault))
             patience = self._times.drain
             say("waiting for what is under way")
         finally:
             self._load.stop(patience)
             self._trainings.stop(patience)
             self._alerts.stop()
-        return rows, self._judge()
+        return self._judge()
 
     def _row(self, service: str, fault: str) -> Row:
         if reason := self._target.impossible(fault):
