@@ -95,7 +95,7 @@ upgrade: ## After an upgrade of uv.lock: back up (TO=backups/before-upgrade-TIME
 
 ### Checks
 test: $(ENVIRONMENT) ## All tests that take seconds, and the whole stack once (arguments: ARGS="-k drift"; one at a time: ARGS=-n0)
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not compose and not alone" $(ARGS)
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not compose and not alone" $(ARGS)
 	@$(PY) -m pytest -m "alone and not slow" model_deployment $(ARGS) || test $$? -eq 5 # which is pytest's word for none
 test-slow: $(ENVIRONMENT) ## Only the slow ones; some measure, so the machine is theirs
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not compose and not alone" $(ARGS)

@@ -114,6 +114,7 @@ def test_setting_up_makes_every_index(server):
     assert there == wanted
 
 
+@pytest.mark.slow
 def test_earlier_approvals_are_copied_and_later_events_do_not_count(server):
     """Others who may write events cannot approve, even before the first flow of a start runs."""
     prepare(server)

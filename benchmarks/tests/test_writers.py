@@ -13,7 +13,7 @@ from credit_risk.decision_log.log import open_log
 from tools.paths import ROOT
 
 
-@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("keyed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_writers_commit_to_one_log(settings, keyed):
     with open("data/credit-g.csv", newline="") as file:
         client = next(csv.DictReader(file))
@@ -34,6 +34,7 @@ def test_the_rate_is_that_of_all_from_the_first_start_to_the_last_end():
     assert rate([Done(10, 12, commits=30), Done(11, 15, commits=20, failed=1)]) == 10
 
 
+@pytest.mark.slow
 def test_writers_benchmark_has_a_line_for_each_log_and_says_what_it_left_out(monkeypatch):
     monkeypatch.setattr(writing, "WRITERS", (1, 2))
     for server in ("ferretdb", "mongo_java"):

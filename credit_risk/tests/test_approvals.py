@@ -266,6 +266,7 @@ def test_rewritten_reference_cannot_be_approved(registry, logged_with_reference,
         approve(registry, log, "1", "Ada", "fine", forced=True)
 
 
+@pytest.mark.slow
 def test_reference_rewritten_after_approval_is_not_read(registry, logged_with_reference, log):
     note_registered(log, registry.register(*logged_with_reference))
     approval = approve(registry, log, "1", "Ada", "fine")
@@ -499,7 +500,12 @@ def test_approval_of_a_version_deleted_meanwhile_stands(registry, train, log, mo
 
 
 @pytest.mark.parametrize(
-    ("cut", "decides"), [("append_approval", "1"), ("set_alias", "2"), ("sign", "2")]
+    ("cut", "decides"),
+    [
+        ("append_approval", "1"),
+        ("set_alias", "2"),
+        pytest.param("sign", "2", marks=pytest.mark.slow),
+    ],
 )
 def test_approval_cut_off_counts_once_it_is_in_the_log(
     registry, train, log, monkeypatch, cut, decides

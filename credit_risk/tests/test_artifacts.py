@@ -111,7 +111,15 @@ def test_digest_covers_every_file_and_is_stable(registry, store, artifacts, clie
 
 
 @pytest.mark.parametrize(
-    "name", [MODEL_FILE, "MLmodel", "requirements.txt", "code/credit_risk/__init__.py", "code/a.py"]
+    "name",
+    [
+        MODEL_FILE,
+        "code/a.py",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("MLmodel", "requirements.txt", "code/credit_risk/__init__.py")
+        ),
+    ],
 )
 def test_a_changed_or_added_file_is_another_version(registry, store, artifacts, name):
     version = store()
@@ -151,7 +159,9 @@ def test_digest_of_an_earlier_release_stays_valid(registry, store, artifacts, sc
         Registry(registry._uri, registry.name).load("1", before)
 
 
-@pytest.mark.parametrize("what", ["overwritten", "deleted", "away"])
+@pytest.mark.parametrize(
+    "what", [*(pytest.param(w, marks=pytest.mark.slow) for w in ("overwritten", "deleted")), "away"]
+)
 def test_kept_version_is_loaded_without_mlflow(
     registry, store, artifacts, scorer, client_frame, tmp_path, what
 ):
@@ -224,6 +234,7 @@ def test_a_rewritten_reference_is_refused(registry, store, artifacts, client_fra
     assert len(registry.reference("1", GERMAN_CREDIT)) == 200
 
 
+@pytest.mark.slow
 def test_invalid_reference_is_refused(registry, store, artifacts):
     version = store()
     artifacts(version).put("reference.parquet", b"PAR1junkPAR1", of_run=True)

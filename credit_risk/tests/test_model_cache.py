@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from credit_risk.registry.model_cache import MAX_FILES, ModelCache
 
 
@@ -79,6 +81,7 @@ def test_cache_without_a_writable_folder_is_skipped(tmp_path, caplog, monkeypatc
     assert list((tmp_path / "models").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_cache_lock_admits_one_process_at_a_time(tmp_path):
     program = """
 import sys, time

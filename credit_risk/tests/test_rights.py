@@ -49,7 +49,8 @@ def test_training_needs_only_its_own_mongodb_rights(settings, log, in_role, regi
         assert history(log) == []
 
 
-@pytest.mark.parametrize("n", [200, 10_001])  # as documents, in a file
+# As documents, and in a file.
+@pytest.mark.parametrize("n", [200, pytest.param(10_001, marks=pytest.mark.slow)])
 def test_scoring_needs_only_its_own_mongodb_rights(
     settings, log, in_role, mongodb_url, registry, register, n
 ):

@@ -256,7 +256,13 @@ COSTLY = {
 }
 
 
-@pytest.mark.parametrize("schema", COSTLY.values(), ids=COSTLY)
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param(schema, id=name, marks=[] if name == "lists" else pytest.mark.slow)
+        for name, schema in COSTLY.items()
+    ],
+)
 def test_stored_file_has_bounded_cost(schema):
     """Seconds and 150 MB were measured; on a busy machine a test can rely on memory only."""
     data = repacked(schema, compression=zipfile.ZIP_DEFLATED)

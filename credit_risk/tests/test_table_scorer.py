@@ -107,7 +107,9 @@ def edges(trees, n, seed=0):
     return codes
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.slow) if k == "most" else k for k in KINDS]
+)
 def test_scores_and_contributions_equal_lightgbms(texts, codes_and_bad, kind):
     booster, trees = lgb.Booster(model_str=texts[kind]), parse(texts[kind], SCORED)
     written = lgb.Booster(model_str=write(trees, SCORED))

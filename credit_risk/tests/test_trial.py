@@ -75,9 +75,14 @@ RAW = (
     ("old", "new", "ends"),
     [
         ("tree_sizes=", "tree_sizes=99999999 ", "that process crashed"),
-        ("num_leaves=8", "num_leaves=0", "that process crashed"),
-        ("num_leaves=8", "num_leaves=100000000", "that process crashed"),
-        pytest.param("left_child=1", "left_child=0", "and not done within", marks=pytest.mark.slow),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("num_leaves=8", "num_leaves=0", "that process crashed"),
+                ("num_leaves=8", "num_leaves=100000000", "that process crashed"),
+                ("left_child=1", "left_child=0", "and not done within"),
+            )
+        ),
     ],
 )
 def test_trial_contains_what_a_hostile_text_does_to_lightgbm(
@@ -96,6 +101,7 @@ def test_trial_contains_what_a_hostile_text_does_to_lightgbm(
 LIMITED = "import sys; sys.path.insert(0, '.'); from credit_risk.registry import trial; "
 
 
+@pytest.mark.slow
 def test_trial_that_takes_all_memory_or_time_is_ended(in_its_place):
     in_its_place(LIMITED + "trial._limit(); bytearray(3 * 10**9)")
     with pytest.raises(ModelRefused, match="that process crashed"):

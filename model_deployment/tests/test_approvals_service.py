@@ -362,6 +362,7 @@ def test_break_glass_writes_the_log_and_says_so(service, train, monkeypatch, cap
         assert said.json()["kind"] == kind
 
 
+@pytest.mark.slow
 def test_a_version_that_training_did_not_register_is_adopted_first(service, mlflow_server, scorers):
     number = register_version(mlflow_server, MODEL, scorers[1])
     assert "adopted" in service.version(number)["missing"]
@@ -452,6 +453,7 @@ def test_a_training_without_its_deployment_is_not_started(settings, prefect_api,
 # What is away
 
 
+@pytest.mark.slow
 def test_without_mlflow_and_log_it_starts_and_says_so(alone):
     assert alone.ask(None, "GET", "/healthz").json() == {"status": "ok"}
     for method, path in (("GET", "/"), ("GET", "/api/v1/versions")):

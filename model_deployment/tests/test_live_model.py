@@ -233,6 +233,7 @@ def looked(stored, log):
     return look
 
 
+@pytest.mark.slow
 def test_failed_gate_on_mlflow_needs_a_forced_approval(stored, looked, log):
     old = looked()
     assert old.require().approval.by == "Ann"

@@ -276,7 +276,9 @@ STEPS = ["rejected/", "commit", "scored/", "parts/", "manifest"]
 
 
 @BOTH_STORES
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "after", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["before", "after"]
+)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_run_that_died_anywhere_goes_on_without_loss_or_repetition(
     score, die, log, read, step, after

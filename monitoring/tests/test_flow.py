@@ -134,6 +134,7 @@ def test_a_report_is_stored_in_mongodb_and_a_bucket(
     assert open_blobs(gcs_url).names("reports/") == [document["body"]["page"], LATEST]
 
 
+@pytest.mark.slow
 def test_a_second_report_leaves_the_first_and_replaces_the_latest(
     served, log, draw, decide, run_report
 ):

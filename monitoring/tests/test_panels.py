@@ -53,6 +53,7 @@ def test_a_whole_dashboard_is_drawn_with_what_is_known_of_it(asked):
             )  # the exporter, the Risk-O-Meter; a legend
 
 
+@pytest.mark.slow
 def test_all_types_of_panels_are_drawn(asked):
     panels = []
     for y, panel in enumerate(FIRST_OF_TYPE.values()):

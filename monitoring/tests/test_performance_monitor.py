@@ -222,6 +222,7 @@ def test_the_challenger_is_compared_on_clients_with_outcomes(
     }
 
 
+@pytest.mark.slow
 def test_an_unavailable_challenger_stops_nothing(
     served, log, draw, decide, register, other, caplog
 ):
@@ -249,7 +250,11 @@ def put(registry, address, data):
             "version 2 is not taken: it is not one of our scorers: "
             "tree 2: a node or a leaf is not reached",
         ),
-        ("reference", "the reference was tried out, and it was refused"),
+        pytest.param(
+            "reference",
+            "the reference was tried out, and it was refused",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["trees", "reference"],
 )
