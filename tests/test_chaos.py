@@ -16,7 +16,7 @@ from tests.support.processes import wait_for
 from tools.chaos import alerts, docker, load, verdict
 from tools.chaos.__main__ import TARGETS, run
 from tools.chaos.experiment import Times
-from tools.chaos.load import FILE, SCORE, Ask, Attempt, Load
+from tools.chaos.load import FILE, SCORE, SCORERS, Ask, Attempt, Load
 from tools.chaos.report import NOT_BACK, Row, conclusion, table
 from tools.chaos.target import REPLICA, RISKOMETER, defaults, free_ports, inherited
 from tools.paths import ROOT
@@ -188,6 +188,18 @@ def under_load(server, script, until):
 
 def everything(sent):
     return sent.attempts(0, time.monotonic())
+
+
+def test_slower_clients_pause_longer(server):
+    server.script = decided
+    sent = Load(f"http://127.0.0.1:{server.server_port}", DEFAULT, slower=1000)
+    sent.start()
+    try:
+        wait_for(lambda: sum(ask.answered is not None for ask in sent.asks) == SCORERS, 20)
+        time.sleep(0.5)
+    finally:
+        sent.stop(0.5)
+    assert [ask.what for ask in sent.asks] == [SCORE] * SCORERS
 
 
 def test_a_client_sends_the_same_key_until_it_is_answered(server):

@@ -35,7 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    times = Times(fault=options.seconds, back=options.patience, settle=options.settle)
+    times = Times(
+        fault=options.seconds,
+        back=options.patience,
+        settle=options.settle,
+        slower=options.slower,
+    )
     try:
         return run(options.stack, options.services, options.faults, times, keep=options.keep)
     except Failed as failed:
@@ -135,6 +140,12 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=Times.settle,
         help="seconds to watch after each fault, so that Prometheus sees it (%(default)s)",
+    )
+    parser.add_argument(
+        "--slower",
+        type=float,
+        default=Times.slower,
+        help="how many times as long clients pause (%(default)s); for a slow database",
     )
     parser.add_argument("--keep", action="store_true", help="keep the stack's state at the end")
     return parser

@@ -44,6 +44,8 @@ class Times:
         How long a training run has to begin before something is broken all the same.
     drain : float
         How long clients and training have at the end.
+    slower : float
+        How many times as long clients pause as they do otherwise.
     """
 
     fault: float = 10.0
@@ -51,6 +53,7 @@ class Times:
     settle: float = 20.0
     begin: float = 45.0
     drain: float = 240.0
+    slower: float = 1.0
 
 
 class Experiment:
@@ -75,7 +78,7 @@ class Experiment:
         self.rows: list[Row] = []
         self._target = target
         self._times = times
-        self._load = Load(target.riskometer, dataset())
+        self._load = Load(target.riskometer, dataset(), times.slower)
         self._alerts = AlertWatch(target.prometheus)
         self._trainings = Trainings(target, candidates, folder)
 

@@ -68,15 +68,18 @@ class Load:
         The address of the Risk-O-Meter.
     dataset : str
         The data set that it serves; the clients are from it.
+    slower : float
+        How many times as long each pauses between what it asks.
     """
 
-    def __init__(self, address: str, dataset: str) -> None:
+    def __init__(self, address: str, dataset: str, slower: float = 1.0) -> None:
         self._address = address
         self._attempts: list[Attempt] = []
         self._asks: list[Ask] = []
         self._no_more = threading.Event()
         self._gives_up = threading.Event()
         self._clients = clients(dataset)
+        self._slower = slower
         scorers = [
             threading.Thread(target=self._score, args=(number,), name=f"score-{number}")
             for number in range(SCORERS)
@@ -124,13 +127,13 @@ class Load:
                 if self._no_more.is_set():
                     return
                 self._ask(session, SCORE, 1, json=[client])
-                time.sleep(SCORE_PAUSE)
+                self._no_more.wait(SCORE_PAUSE * self._slower)
 
     def _send_files(self, rows: int, pause: float) -> None:
         chosen = itertools.islice(itertools.cycle(self._clients), rows)
         content = pd.DataFrame(chosen).to_csv(index=False).encode()
         with _session() as session:
-            while not self._no_more.wait(pause):
+            while not self._no_more.wait(pause * self._slower):
                 self._ask(session, FILE, rows, files={"file": (f"{rows}.csv", content)})
 
     def _ask(self, session: requests.Session, what: str, rows: int, **body: Any) -> None:
