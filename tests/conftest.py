@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from credit_risk.decision_log.log import DecisionLog
+from tests.support.cases import slow
 from tests.support.processes import free_port, wait_for
 from tests.support.stacks import log_of
 from tools.stack import processes
@@ -170,7 +171,7 @@ OF_A_DAY = {
 
 @pytest.fixture(
     scope="module",
-    params=["sqlite-and-folder", pytest.param("mongodb-and-gcs", marks=pytest.mark.slow)],
+    params=["sqlite-and-folder", *slow("mongodb-and-gcs")],
 )
 def stack(request, new_stack):
     """A stack that runs, for all tests of a module."""

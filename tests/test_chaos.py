@@ -12,6 +12,7 @@ import pytest
 
 from credit_risk.schema.dataset_file import DEFAULT, load_dataset
 from credit_risk.schema.validation import Validator
+from tests.support.cases import slow
 from tests.support.processes import wait_for
 from tools.chaos import alerts, docker, load, verdict
 from tools.chaos.__main__ import TARGETS, run
@@ -106,12 +107,9 @@ def test_what_was_found_before_an_interruption_is_printed(monkeypatch, capsys):
     ("arguments", "variables", "hint"),
     [
         (("--faults", "flood"), {}, "no such fault: flood; there are kill, pause, cut"),
-        *(
-            pytest.param((), variables, hint, marks=pytest.mark.slow)
-            for variables, hint in (
-                ({"DATASET": "none"}, "DATASET=none: there is no definition here"),
-                ({"STACK": "cloud"}, "STACK=cloud: it can be local or compose"),
-            )
+        *slow(
+            ((), {"DATASET": "none"}, "DATASET=none: there is no definition here"),
+            ((), {"STACK": "cloud"}, "STACK=cloud: it can be local or compose"),
         ),
         (("--stack", "compose"), {"PATH": "/nowhere"}, "no docker on this machine"),
     ],

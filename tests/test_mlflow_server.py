@@ -15,6 +15,7 @@ import pytest
 import requests
 from mlflow.tracking import MlflowClient
 
+from tests.support.cases import slow
 from tests.support.mlflow_login import (
     MODEL,
     NETWORK,
@@ -28,7 +29,7 @@ from tests.support.mlflow_login import (
 )
 from tools.servers.mlflow_server import EXPERIMENT, hosts_and_origins
 
-READERS = ("people", pytest.param("serving", marks=pytest.mark.slow))
+READERS = ["people", *slow("serving")]
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +142,7 @@ def test_another_spelling_of_a_path_does_not_reach_an_artifact(
     assert state(closed, trained) == before
 
 
-@pytest.mark.parametrize(
-    "ends", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["changes", "removals"]
-)
+@pytest.mark.parametrize("ends", [False, *slow(True)], ids=["changes", "removals"])
 def test_ambiguous_requests_do_not_pass_the_login(
     closed: Server, trained: Trained, *, ends: bool
 ) -> None:
@@ -306,7 +305,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("door", [pytest.param("opened", marks=pytest.mark.slow), "closed"])
+@pytest.mark.parametrize("door", [*slow("opened"), "closed"])
 def test_the_server_runs_no_commands_and_calls_no_language_models(
     door: str, request: pytest.FixtureRequest
 ) -> None:

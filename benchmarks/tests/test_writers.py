@@ -10,10 +10,11 @@ from benchmarks.log.writer import WARM_UP, Done, Task
 from benchmarks.log.writers import rate, together, writers_of
 from benchmarks.scenarios import SMOKE, Place
 from credit_risk.decision_log.log import open_log
+from tests.support.cases import slow
 from tools.paths import ROOT
 
 
-@pytest.mark.parametrize("keyed", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("keyed", [*slow(False), True])
 def test_writers_commit_to_one_log(settings, keyed):
     with open("data/credit-g.csv", newline="") as file:
         client = next(csv.DictReader(file))

@@ -17,6 +17,7 @@ from credit_risk.registry.in_force import UNKNOWN, InForce, in_force
 from credit_risk.registry.logged import log_scorer
 from credit_risk.registry.registry import PRODUCTION, REFERENCE_FILE, Registry
 from credit_risk.scoring.stored import ModelRefused
+from tests.support.cases import slow
 from tests.support.german_credit import GERMAN_CREDIT, NAMES
 
 pytestmark = pytest.mark.usefixtures("no_trial")
@@ -504,7 +505,7 @@ def test_approval_of_a_version_deleted_meanwhile_stands(registry, train, log, mo
     [
         ("append_approval", "1"),
         ("set_alias", "2"),
-        pytest.param("sign", "2", marks=pytest.mark.slow),
+        *slow(("sign", "2")),
     ],
 )
 def test_approval_cut_off_counts_once_it_is_in_the_log(

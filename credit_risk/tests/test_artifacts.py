@@ -19,6 +19,7 @@ from credit_risk.registry.registry import Registry
 from credit_risk.registry.version import DIGEST, REFERENCE_DIGEST
 from credit_risk.schema.attributes import LABEL
 from credit_risk.scoring.stored import MODEL_FILE, ModelRefused
+from tests.support.cases import slow
 from tests.support.german_credit import GERMAN_CREDIT, NAMES, encode
 
 pytestmark = pytest.mark.usefixtures("no_trial")
@@ -115,10 +116,7 @@ def test_digest_covers_every_file_and_is_stable(registry, store, artifacts, clie
     [
         MODEL_FILE,
         "code/a.py",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("MLmodel", "requirements.txt", "code/credit_risk/__init__.py")
-        ),
+        *slow("MLmodel", "requirements.txt", "code/credit_risk/__init__.py"),
     ],
 )
 def test_a_changed_or_added_file_is_another_version(registry, store, artifacts, name):
@@ -159,9 +157,7 @@ def test_digest_of_an_earlier_release_stays_valid(registry, store, artifacts, sc
         Registry(registry._uri, registry.name).load("1", before)
 
 
-@pytest.mark.parametrize(
-    "what", [*(pytest.param(w, marks=pytest.mark.slow) for w in ("overwritten", "deleted")), "away"]
-)
+@pytest.mark.parametrize("what", [*slow("overwritten", "deleted"), "away"])
 def test_kept_version_is_loaded_without_mlflow(
     registry, store, artifacts, scorer, client_frame, tmp_path, what
 ):

@@ -21,6 +21,7 @@ from credit_risk.registry.errors import ApprovalRejected
 from credit_risk.registry.in_force import in_force
 from credit_risk.registry.registry import PRODUCTION, Registry
 from credit_risk.settings import Settings
+from tests.support.cases import slow
 
 pytestmark = pytest.mark.usefixtures("no_trial")
 
@@ -28,9 +29,7 @@ pytestmark = pytest.mark.usefixtures("no_trial")
 ON_BOTH = pytest.mark.parametrize("stores", ["sqlite + folder", "mongodb + bucket"], indirect=True)
 
 
-@pytest.fixture(
-    params=["sqlite + folder", pytest.param("mongodb + bucket", marks=pytest.mark.slow)]
-)
+@pytest.fixture(params=["sqlite + folder", *slow("mongodb + bucket")])
 def stores(request, settings, on_servers):
     return settings if request.param == "sqlite + folder" else on_servers(settings)
 

@@ -20,6 +20,7 @@ from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.proof.verify import verify
 from credit_risk.storage.documents import LogUnavailable
 from tests.support.batches import IN_AN_HOUR, batch
+from tests.support.cases import slow
 from tests.support.german_credit import DecisionLog
 
 # More calls than any commit makes.
@@ -31,11 +32,9 @@ EACH_FORM = pytest.mark.parametrize(
     ("stores", "form"),
     [
         (STORES, "inline"),
-        pytest.param(STORES, "documents", marks=pytest.mark.slow),
         (STORES, "parquet"),
-        pytest.param(SERVERS, "inline", marks=pytest.mark.slow),
-        pytest.param(SERVERS, "documents", marks=pytest.mark.slow),
-        pytest.param(SERVERS, "parquet", marks=pytest.mark.slow),
+        *slow((STORES, "documents")),
+        *slow(*((SERVERS, form) for form in ("inline", "documents", "parquet"))),
     ],
     indirect=True,
 )

@@ -16,6 +16,7 @@ from credit_risk.schema.attributes import LABEL
 from credit_risk.scoring.decisions import Decisions, confidence
 from credit_risk.storage.backends import open_blobs
 from credit_risk.training_data.snapshots import latest_snapshot, make
+from tests.support.cases import slow
 from tests.support.german_credit import Validator, read_snapshot, read_training
 
 
@@ -50,7 +51,7 @@ def test_training_needs_only_its_own_mongodb_rights(settings, log, in_role, regi
 
 
 # As documents, and in a file.
-@pytest.mark.parametrize("n", [200, pytest.param(10_001, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [200, *slow(10_001)])
 def test_scoring_needs_only_its_own_mongodb_rights(
     settings, log, in_role, mongodb_url, registry, register, n
 ):

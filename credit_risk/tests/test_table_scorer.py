@@ -16,6 +16,7 @@ from credit_risk.scoring.model import DEFAULT_PARAMS, TRUSTED, CreditScorer
 from credit_risk.scoring.table_scorer import Kernel, UnsupportedModel
 from credit_risk.scoring.tree_text import parse, write
 from credit_risk.scoring.trees import MAX_TREES, binned, grow, merge
+from tests.support.cases import slow
 from tests.support.german_credit import (
     ATTRIBUTES,
     GERMAN_CREDIT,
@@ -80,7 +81,6 @@ KINDS = (
     "no split",
     "some without split",
     "five",
-    "most",
     "fine bins",
     "missing",
     "0 missing",
@@ -107,9 +107,7 @@ def edges(trees, n, seed=0):
     return codes
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=pytest.mark.slow) if k == "most" else k for k in KINDS]
-)
+@pytest.mark.parametrize("kind", [*KINDS, *slow("most")])
 def test_scores_and_contributions_equal_lightgbms(texts, codes_and_bad, kind):
     booster, trees = lgb.Booster(model_str=texts[kind]), parse(texts[kind], SCORED)
     written = lgb.Booster(model_str=write(trees, SCORED))

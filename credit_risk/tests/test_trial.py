@@ -19,6 +19,7 @@ from credit_risk.registry.trial import read_reference, try_scorer
 from credit_risk.schema.attributes import LABEL
 from credit_risk.scoring.model import CreditScorer
 from credit_risk.scoring.stored import ModelRefused
+from tests.support.cases import slow
 from tests.support.german_credit import GERMAN_CREDIT, NAMES, read_training
 
 
@@ -75,13 +76,10 @@ RAW = (
     ("old", "new", "ends"),
     [
         ("tree_sizes=", "tree_sizes=99999999 ", "that process crashed"),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in (
-                ("num_leaves=8", "num_leaves=0", "that process crashed"),
-                ("num_leaves=8", "num_leaves=100000000", "that process crashed"),
-                ("left_child=1", "left_child=0", "and not done within"),
-            )
+        *slow(
+            ("num_leaves=8", "num_leaves=0", "that process crashed"),
+            ("num_leaves=8", "num_leaves=100000000", "that process crashed"),
+            ("left_child=1", "left_child=0", "and not done within"),
         ),
     ],
 )

@@ -16,6 +16,7 @@ import pytest
 
 from credit_risk.decision_log.overrides import overrides
 from credit_risk.keys import digest
+from tests.support.cases import slow
 from tests.support.door import PROXY, STRANGER, Answer, Door, Headers, bearer, named
 from tests.support.processes import wait_for
 from tests.support.riskometer import approve_version, register_version, serving
@@ -342,7 +343,7 @@ def test_keys_are_stored_nowhere_in_plain_text(door):
         ),
     ],
 )
-@pytest.mark.parametrize("service", ["model_deployment.server", "monitoring.exporter"])
+@pytest.mark.parametrize("service", ["model_deployment.server", *slow("monitoring.exporter")])
 def test_service_with_insecure_settings_does_not_start(tmp_path, settings, said, service):
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | settings
     command = [sys.executable, "-m", service]

@@ -23,6 +23,7 @@ from model_deployment.portfolio.errors import NotScored
 from model_deployment.portfolio.part import PartScorer
 from model_deployment.portfolio.plan import Order, planned
 from model_deployment.portfolio.run import score_portfolio
+from tests.support.cases import slow
 from tests.support.german_credit import read_training
 from tests.support.riskometer import register_version
 from tests.support.services import put_in_service
@@ -276,9 +277,7 @@ STEPS = ["rejected/", "commit", "scored/", "parts/", "manifest"]
 
 
 @BOTH_STORES
-@pytest.mark.parametrize(
-    "after", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["before", "after"]
-)
+@pytest.mark.parametrize("after", [False, *slow(True)], ids=["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_run_that_died_anywhere_goes_on_without_loss_or_repetition(
     score, die, log, read, step, after

@@ -5,6 +5,7 @@ import pytest
 from credit_risk.decision_log.log import open_log
 from credit_risk.registry.registry import Registry
 from model_deployment.portfolio.flow import batch_score
+from tests.support.cases import slow
 from tests.support.riskometer import register_version
 from tests.support.services import put_in_service
 from tools.stack.local_stack import variables
@@ -42,13 +43,7 @@ def test_flow_scores_a_book_and_says_so(folder, settings, client_rows, as_csv):
     assert again.message == state.message
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../outside.csv",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("/etc/passwd.csv", "")),
-    ],
-)
+@pytest.mark.parametrize("name", ["../outside.csv", *slow("/etc/passwd.csv", "")])
 @pytest.mark.parametrize("place", ["input", "output"])
 def test_flow_reads_and_writes_nowhere_else(folder, client_rows, as_csv, name, place):
     (folder / "book.csv").write_text(as_csv(client_rows[:3]))

@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.cases import slow
 from tests.support.processes import free_port, wait_for
 
 PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
@@ -73,7 +74,7 @@ def workers(server):
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("uploads", [8, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("uploads", [8, *slow(24)])
 def test_slow_uploads_leave_probe_and_score_within_a_second(server, client_rows, as_csv, uploads):
     start = as_csv(client_rows[:2])
     with ExitStack() as stack:

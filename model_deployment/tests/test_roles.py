@@ -21,6 +21,7 @@ from credit_risk.decision_log.overrides import overrides
 from credit_risk.keys import digest
 from model_deployment.app import PERMISSIONS, UNLOCKED
 from model_deployment.ui.callbacks import PATH
+from tests.support.cases import slow
 from tests.support.door import Answer, Door, Headers, bearer
 from tests.support.issuer import AUDIENCE, Issuer, issuing
 from tests.support.processes import wait_for
@@ -516,7 +517,7 @@ def test_override_of_a_signed_in_user_bears_their_name(door, north, headers_of):
 
 @pytest.mark.parametrize(
     "who",
-    ["clerk", *(pytest.param(who, marks=pytest.mark.slow) for who in ("auditor", "approver"))],
+    ["clerk", *slow("auditor", "approver")],
 )
 def test_page_in_a_browser_asks_for_nothing_that_is_refused(door, north, headers_of, chromium, who):
     name = f"{who}-{uuid.uuid4().hex}"

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from credit_risk.keys import digest
 from monitoring.exporter.server import Server, serving
+from tests.support.cases import slow
 from tests.support.processes import answers, free_port, running, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -175,9 +176,7 @@ def test_mail_without_a_mail_server_is_one_line(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("key", "up"), [("s" * 32, "1"), pytest.param("x" * 32, "0", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("key", "up"), [("s" * 32, "1"), *slow(("x" * 32, "0"))])
 def test_prometheus_reads_closed_figures_with_its_key(watch, settings, tmp_path, key, up):
     (tmp_path / "its-key").write_text("s" * 32)
     keys = SecretStr(f"ops:{digest('k' * 32)}")

@@ -21,6 +21,7 @@ from credit_risk.schema.attributes import BAD, LABEL
 from credit_risk.scoring.stored import MODEL_FILE
 from monitoring.exporter.gauges import page
 from monitoring.performance.quality import PerformanceGauges
+from tests.support.cases import slow
 from tests.support.exporter import make_collector, samples
 from tests.support.german_credit import GERMAN_CREDIT, NAMES, encode
 from tests.support.services import put_in_service
@@ -250,11 +251,7 @@ def put(registry, address, data):
             "version 2 is not taken: it is not one of our scorers: "
             "tree 2: a node or a leaf is not reached",
         ),
-        pytest.param(
-            "reference",
-            "the reference was tried out, and it was refused",
-            marks=pytest.mark.slow,
-        ),
+        *slow(("reference", "the reference was tried out, and it was refused")),
     ],
     ids=["trees", "reference"],
 )
