@@ -164,7 +164,7 @@ def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
 OF_A_DAY = {
     "N_ITER": "5",
     "RISKOMETER_PROCESSES": "2",
-    "EXPORTER_INTERVAL_SECONDS": "1",
+    "EXPORTER_INTERVAL_SECONDS": "3",
     "MODEL_POLL_SECONDS": "2",
 }
 
