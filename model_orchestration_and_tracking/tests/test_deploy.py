@@ -2,11 +2,21 @@
 
 import ast
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import prefect
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_RETRY_EXTRA_CODES,
+    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+    temporary_settings,
+)
 
 from model_orchestration_and_tracking import deploy as module
 from model_orchestration_and_tracking.deploy import (
@@ -40,6 +50,36 @@ def test_crash_rule_waits_two_heartbeats_and_acts_in_two_minutes():
     assert 3 * int(RUNS["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) < SILENCE.total_seconds()
     # The server looks every 5 s.
     assert SILENCE.total_seconds() + 10 < 120
+
+
+class Recovering(BaseHTTPRequestHandler):
+    """Prefect's API after its database did not answer once."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        self.send_response(500 if len(self.asked) == 1 else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.slow  # the pause between the two
+def test_a_run_asks_again_what_its_server_could_not_answer():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Recovering) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        at = {
+            PREFECT_API_URL: f"http://127.0.0.1:{server.server_port}/api",
+            PREFECT_CLIENT_RETRY_EXTRA_CODES: RUNS["PREFECT_CLIENT_RETRY_EXTRA_CODES"],
+            PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
+        }
+        with temporary_settings(at), get_client(sync_client=True) as client:
+            assert client.hello().status_code == 200
+        server.shutdown()
+    assert Recovering.asked == ["/api/hello"] * 2
 
 
 OVER = {f"prefect.flow-run.{s}" for s in ("Completed", "Failed", "Crashed", "Cancelled")}

@@ -39,6 +39,8 @@ RUNS = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # Seconds between two batches of log lines: a person who follows a run sees it move.
     "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
+    # Prefect's server answers so while its database does not answer.
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
     # A run can wait, and MLflow may be restarting.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",

@@ -171,6 +171,7 @@ livenessProbe:
 {{- define "credit-risk.runs" -}}
 - {name: PREFECT_FLOWS_HEARTBEAT_FREQUENCY, value: "30"}
 - {name: PREFECT_LOGGING_TO_API_BATCH_INTERVAL, value: "0.5"}
+- {name: PREFECT_CLIENT_RETRY_EXTRA_CODES, value: "500"}
 - {name: MLFLOW_HTTP_REQUEST_MAX_RETRIES, value: "5"}
 - {name: MLFLOW_HTTP_REQUEST_TIMEOUT, value: "60"}
 - {name: MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, value: "false"}
