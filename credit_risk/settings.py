@@ -141,7 +141,8 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field(
         "localhost,127.0.0.1,::1,risk-o-meter",
         description="Host names that the Risk-O-Meter, the reports and MLflow answer to, "
-        "besides HOST's own, separated by commas (Host and Origin are checked)",
+        "besides HOST's own, separated by commas (Host and Origin are checked); `own-addresses` "
+        "stands for those of the machine, MLflow aside",
     )
     api_keys: SecretStr = Field(
         SecretStr(""),

@@ -12,9 +12,10 @@ token, trusted proxy or key identifies, and who have no role for it. Rate limits
 import hmac
 import logging
 import re
+import socket
 from collections.abc import Collection, Iterable
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from credit_risk import keys
@@ -49,6 +50,9 @@ REASONS = (
 _NAME = f"1 to {MAX_NAME} printable characters"
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+# In ALLOWED_HOSTS, stands for the addresses that the machine has when it is asked: those of a
+# container change when it is put on a network again.
+OWN_ADDRESSES = "own-addresses"
 
 Header = tuple[str, str]
 
@@ -107,6 +111,8 @@ class AccessPolicy:
         verifier: TokenVerifier | None = None,
     ) -> None:
         self._hosts = {host.lower() for host in (*split_words(settings.allowed_hosts), *hosts)}
+        self._own_addresses = OWN_ADDRESSES in self._hosts
+        self._hosts.discard(OWN_ADDRESSES)
         self._keys = keys.parse(settings.api_keys.get_secret_value())
         self._user_header = settings.user_header.lower()
         self._proxies = networks(settings.trusted_proxies)
@@ -173,13 +179,16 @@ class AccessPolicy:
     def _check_host(self, headers: Iterable[Header]) -> str:
         host = (_only("host", headers, 400) or "").lower()
         match = _HOST.fullmatch(host)
-        if match is None or match[1].strip("[]") not in self._hosts:
+        if match is None or not self._is_known(match[1].strip("[]")):
             detail = (
                 "This service is not known by that name. "
                 "ALLOWED_HOSTS lists the names that it answers to."
             )
             raise AccessDenied(400, "unknown-host", detail)
         return host
+
+    def _is_known(self, host: str) -> bool:
+        return host in self._hosts or (self._own_addresses and _is_own_address(host))
 
     def _check_page(self, method: str, headers: Collection[Header], host: str) -> None:
         origin = _only("origin", headers, 403)
@@ -282,13 +291,32 @@ class AccessPolicy:
 
 @lru_cache(maxsize=1024)
 def _lies_in(peer: str, proxies: tuple[Network, ...]) -> bool:
-    try:
-        address = ip_address(peer)
-    except ValueError:
+    address = _address(peer)
+    return address is not None and any(address in network for network in proxies)
+
+
+def _is_own_address(host: str) -> bool:
+    """Return whether others reach this machine at an address: one that a socket can have here."""
+    address = _address(host)
+    if address is None or address.is_loopback or address.is_unspecified or address.is_multicast:
         return False
-    if isinstance(address, IPv6Address):
-        address = address.ipv4_mapped or address
-    return any(address in network for network in proxies)
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return an address, as IPv4 where it is one written as IPv6; None where it is none."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
 def _only(name: str, headers: Iterable[Header], status: int) -> str | None:

@@ -1,5 +1,8 @@
 """Who is let in, decided from a request's headers and peer alone."""
 
+from socket import AF_INET
+
+import psutil
 import pytest
 from pydantic import SecretStr, ValidationError
 
@@ -85,6 +88,48 @@ def test_allowed_host_names_are_answered(policy, host):
 )
 def test_other_host_names_are_refused(policy, host):
     assert refused(policy(), method="GET", path="/healthz", host=("host", host)) == (
+        400,
+        "unknown-host",
+    )
+
+
+@pytest.fixture
+def own_address() -> str:
+    """An address of this machine that others reach."""
+    found = [
+        a.address for each in psutil.net_if_addrs().values() for a in each if a.family == AF_INET
+    ]
+    outside = [address for address in found if not address.startswith("127.")]
+    return outside[0] if outside else pytest.skip("this machine is on no network")
+
+
+def test_own_addresses_are_answered_only_where_they_are_allowed(policy, own_address):
+    host = ("host", f"{own_address}:9696")
+    allowed = policy(allowed_hosts="localhost,own-addresses")
+    assert allowed.caller("GET", "/", [host], STRANGER)
+    assert allowed.caller("GET", "/", [HOST], STRANGER)
+    assert refused(policy(), host=host) == (400, "unknown-host")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "own-addresses",
+        "192.0.2.1",
+        "0.0.0.0",
+        "[::]",
+        "127.0.0.1",
+        "127.8.8.8",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:192.0.2.1]",
+        "224.0.0.1",
+        "[fe80::1]",
+        "2130706433",
+    ],
+)
+def test_own_addresses_are_those_that_others_reach(policy, host):
+    assert refused(policy(allowed_hosts="own-addresses"), host=("host", host)) == (
         400,
         "unknown-host",
     )

@@ -28,6 +28,7 @@ from tests.support.issuer import AUDIENCE, issuing_at
 from tests.support.processes import free_port, wait_for
 from tests.support.secure_door import DOMAIN, NAMES, SERVICES, Client
 from tools.access import handout
+from tools.chaos import docker
 from tools.state import archive
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -526,6 +527,24 @@ def test_three_replicas_are_one_service(stack: Stack, replicas: tuple[int, ...])
     up = stack.series('up{job="risk-o-meter"}')
     assert list(up.values()) == [1.0] * len(replicas)
     assert set(stack.series(f"{requested} > 0")) == set(up)
+
+
+@pytest.mark.usefixtures("replicas")
+def test_replicas_are_scraped_at_the_addresses_that_they_come_back_with(stack: Stack) -> None:
+    ids = stack.compose("ps", "--quiet", "risk-o-meter").split()[:2]
+    network, before = f"{PROJECT}_metrics", {}
+    for id in ids:
+        (before[id],) = json.loads(stack.run("docker", "inspect", id))
+        stack.run(*docker.disconnect(network, id))
+    for id in reversed(ids):  # so that neither gets the address that it had
+        stack.run(*docker.connect(network, id, docker.networks(before[id])[network]))
+    for id in ids:
+        (now,) = json.loads(stack.run("docker", "inspect", id))
+        had, has = (one["NetworkSettings"]["Networks"][network] for one in (before[id], now))
+        assert had["IPAddress"] != has["IPAddress"]
+
+    scraped = f'timestamp(up{{job="risk-o-meter"}} == 1) > {time.time()}'
+    wait_for(lambda: len(stack.series(scraped)) == 3, 60, "a scrape of each replica")
 
 
 @pytest.mark.usefixtures("replicas")

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from dask.utils import parse_timedelta
 
+from credit_risk.access.policy import OWN_ADDRESSES
 from credit_risk.settings import Settings
 from tools.access import handout
 from tools.access.exposure import LOGINS
@@ -334,11 +335,11 @@ def test_the_risk_o_meter_believes_its_proxy_alone() -> None:
 
 def test_defaults_of_the_proxy_and_the_risk_o_meter_are_those_of_the_settings() -> None:
     default = {name.upper(): field.default for name, field in Settings.model_fields.items()}
-    for service, name in (("proxy", "MAX_UPLOAD_MB"), ("risk-o-meter", "ALLOWED_HOSTS")):
-        value = SERVICES[service]["environment"][name]
-        assert value == f"${{{name}:-{default[name]}}}"
-    hosts = SERVICES["evidently-exporter"]["environment"]["ALLOWED_HOSTS"]
-    assert hosts == f"${{ALLOWED_HOSTS:-{default['ALLOWED_HOSTS']}}},reports.{DOMAIN}"
+    size = SERVICES["proxy"]["environment"]["MAX_UPLOAD_MB"]
+    assert size == f"${{MAX_UPLOAD_MB:-{default['MAX_UPLOAD_MB']}}}"
+    for name in ("risk-o-meter", "evidently-exporter"):
+        hosts = SERVICES[name]["environment"]["ALLOWED_HOSTS"]
+        assert hosts.startswith(f"${{ALLOWED_HOSTS:-{default['ALLOWED_HOSTS']}}},")
 
 
 def test_only_the_profile_secure_starts_the_door_and_what_is_behind_it_alone() -> None:
@@ -385,11 +386,22 @@ def test_services_answer_to_the_names_that_people_know_them_by() -> None:
         ("prefect-server", "prefect"),
         ("evidently-exporter", "reports"),
         ("approvals", "approvals"),
+        ("risk-o-meter", "riskometer"),
+        ("risk-o-meter", "api"),
     ):
         assert f"{name}.{DOMAIN}" in SERVICES[service]["environment"]["ALLOWED_HOSTS"].split(",")
-    command = SERVICES["risk-o-meter"]["command"][-1]
-    assert "riskometer.$$DOMAIN,api.$$DOMAIN" in command
-    assert SERVICES["risk-o-meter"]["environment"]["DOMAIN"] == DOMAIN
+
+
+def test_those_answer_to_their_addresses_whom_prometheus_finds_by_them() -> None:
+    found = {
+        name
+        for name, service in SERVICES.items()
+        if OWN_ADDRESSES in service.get("environment", {}).get("ALLOWED_HOSTS", "").split(",")
+    }
+    prometheus = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text())
+    (scraped,) = prometheus["scrape_configs"]
+    names = {each["names"][0].partition(".")[0] for each in scraped["dns_sd_configs"]}
+    assert found == names == {"risk-o-meter", "approvals"}
 
 
 def test_grafana_shows_dashboards_without_a_login_only_where_people_sign_in() -> None:
