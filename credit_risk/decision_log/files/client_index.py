@@ -21,6 +21,7 @@ _GROUP = 16_384
 _BITS = np.uint64(32)
 
 Rows = NDArray[np.int64]
+Checksums = NDArray[np.uint64]
 
 
 def index_name(id: str) -> str:
@@ -57,9 +58,15 @@ def client_index(applications: Applications) -> bytes | None:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def rows_of_clients(index: BinaryIO, ids: Collection[str]) -> Rows:
-    """Return the rows that clients may be in, in ascending order."""
-    sums = np.sort(_checksums(ids))
+def rows_of_clients(index: BinaryIO, sums: Checksums) -> Rows:
+    """Return the rows that clients may be in, in ascending order.
+
+    Parameters
+    ----------
+    index : file
+    sums : array
+        The clients' checksums, as `sorted_checksums` returns them.
+    """
     file = pq.ParquetFile(index)
     found = file.read_row_groups(row_groups(file, "checksum", sums))
     is_theirs = np.isin(found["checksum"].to_numpy(), sums)
@@ -87,5 +94,10 @@ def row_groups(file: pq.ParquetFile, column: str, values: NDArray[np.generic]) -
     return chosen
 
 
-def _checksums(ids: Collection[str]) -> NDArray[np.uint64]:
+def sorted_checksums(ids: Collection[str]) -> Checksums:
+    """Return the checksums of clients' ids, in ascending order."""
+    return np.sort(_checksums(ids))
+
+
+def _checksums(ids: Collection[str]) -> Checksums:
     return np.fromiter(map(crc32, map(str.encode, ids)), np.uint64, len(ids))

@@ -27,11 +27,13 @@ from credit_risk.decision_log.batch import (
     summary_schema,
 )
 from credit_risk.decision_log.files.client_index import (
+    Checksums,
     Rows,
     client_index,
     index_name,
     row_groups,
     rows_of_clients,
+    sorted_checksums,
 )
 from credit_risk.decision_log.tables import with_schema
 from credit_risk.schema.attributes import CLIENT_ID
@@ -142,8 +144,7 @@ class DecisionFiles:
         BatchLost
             When the file is gone.
         """
-        rows = self._rows_of_clients(record, client_ids)
-        return self._find(record, CLIENT_ID, client_ids, schema, rows)
+        return self._of_clients(record, client_ids, sorted_checksums(client_ids), schema)
 
     def summaries(
         self, records: Iterable[BatchRecord], ids: Collection[str]
@@ -159,8 +160,11 @@ class DecisionFiles:
         self, records: Iterable[BatchRecord], client_ids: Collection[str]
     ) -> Iterator[DecisionSummary]:
         """Yield the decisions on clients that are in these batches, those of a batch by row."""
+        # Once: a file of outcomes may name half a million clients, and a log has many files.
+        sums = sorted_checksums(client_ids)
         for record in records:
-            yield from _summaries(self.of_clients(record, client_ids, _SUMMARY), record)
+            found = self._of_clients(record, client_ids, sums, _SUMMARY)
+            yield from _summaries(found, record)
 
     def newest_of(
         self, records: Iterable[BatchRecord], client_id: str, limit: int, schema: pa.Schema
@@ -199,7 +203,13 @@ class DecisionFiles:
         with _bucket_errors():
             self._blobs.tidy(before)
 
-    def _rows_of_clients(self, record: BatchRecord, client_ids: Collection[str]) -> Rows | None:
+    def _of_clients(
+        self, record: BatchRecord, client_ids: Collection[str], sums: Checksums, schema: pa.Schema
+    ) -> pa.Table:
+        rows = self._rows_of_clients(record, sums)
+        return self._find(record, CLIENT_ID, client_ids, schema, rows)
+
+    def _rows_of_clients(self, record: BatchRecord, sums: Checksums) -> Rows | None:
         """Return the rows that clients may be in; None where there is no index that tells."""
         # No client has an id, or the batch is of an earlier version. An index that is there all
         # the same is not of the log.
@@ -207,7 +217,7 @@ class DecisionFiles:
             return None
         try:
             with _bucket_errors(), self._blobs.open(index_name(record.id)) as index:
-                return rows_of_clients(index, client_ids)
+                return rows_of_clients(index, sums)
         # What it says can be found without it; verification reports the loss.
         except (BlobMissing, pa.ArrowException):
             return None
@@ -224,10 +234,10 @@ class DecisionFiles:
 
         Only the parts of the file that have one of `rows` are looked at; all where it is None.
         """
-        wanted = pa.array(values, pa.string())
         found = [schema.empty_table()]
         if rows is not None and not len(rows):
             return found[0]
+        wanted = pa.array(values, pa.string())
         with self._opened(record) as opened:
             file = pq.ParquetFile(opened)
             every = range(file.num_row_groups)
