@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         "localhost,127.0.0.1,::1,risk-o-meter",
         description="Host names that the Risk-O-Meter, the reports and MLflow answer to, "
         "besides HOST's own, separated by commas (Host and Origin are checked); `own-addresses` "
-        "stands for those of the machine, MLflow aside",
+        "stands for the machine's own addresses, though not for MLflow",
     )
     api_keys: SecretStr = Field(
         SecretStr(""),

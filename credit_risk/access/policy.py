@@ -50,8 +50,8 @@ REASONS = (
 _NAME = f"1 to {MAX_NAME} printable characters"
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
-# In ALLOWED_HOSTS, stands for the addresses that the machine has when it is asked: those of a
-# container change when it is put on a network again.
+# In ALLOWED_HOSTS, stands for the addresses that the machine has when a request comes. A container
+# gets others when it is put back on a network.
 OWN_ADDRESSES = "own-addresses"
 
 Header = tuple[str, str]
@@ -296,7 +296,10 @@ def _lies_in(peer: str, proxies: tuple[Network, ...]) -> bool:
 
 
 def _is_own_address(host: str) -> bool:
-    """Return whether others reach this machine at an address: one that a socket can have here."""
+    """Return whether an address is one of this machine's now, loopback aside.
+
+    No socket can be bound to any other.
+    """
     address = _address(host)
     if address is None or address.is_loopback or address.is_unspecified or address.is_multicast:
         return False

@@ -272,7 +272,10 @@ def _begin(connection: sqlite3.Connection) -> None:
 def _patiently(
     connection: sqlite3.Connection, change: Callable[[sqlite3.Connection], None]
 ) -> None:
-    """Make a change for which SQLite does not wait: of two processes it refuses one at once."""
+    """Make a change, and try again for as long as another process makes it at the same time.
+
+    SQLite then refuses one of the two without waiting.
+    """
     end = time.monotonic() + SQLITE_PATIENCE
     while True:
         try:

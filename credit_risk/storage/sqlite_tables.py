@@ -14,7 +14,7 @@ KEPT = ("batches", *NUMBERED)
 def create_tables(connection: sqlite3.Connection) -> None:
     """Create what is missing: a table for each collection, indexes, and triggers.
 
-    All of it is one transaction, for each waits for the disk.
+    They share one transaction, because SQLite waits for the disk at the end of each.
     """
     connection.execute("BEGIN")
     connection.execute(
