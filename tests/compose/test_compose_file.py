@@ -337,9 +337,10 @@ def test_defaults_of_the_proxy_and_the_risk_o_meter_are_those_of_the_settings() 
     default = {name.upper(): field.default for name, field in Settings.model_fields.items()}
     size = SERVICES["proxy"]["environment"]["MAX_UPLOAD_MB"]
     assert size == f"${{MAX_UPLOAD_MB:-{default['MAX_UPLOAD_MB']}}}"
-    for name in ("risk-o-meter", "evidently-exporter"):
-        hosts = SERVICES[name]["environment"]["ALLOWED_HOSTS"]
-        assert hosts.startswith(f"${{ALLOWED_HOSTS:-{default['ALLOWED_HOSTS']}}},")
+    given = f"${{ALLOWED_HOSTS:-{default['ALLOWED_HOSTS']}}}"
+    more = f"riskometer.{DOMAIN},api.{DOMAIN},{OWN_ADDRESSES}"
+    for name, added in (("risk-o-meter", more), ("evidently-exporter", f"reports.{DOMAIN}")):
+        assert SERVICES[name]["environment"]["ALLOWED_HOSTS"] == f"{given},{added}"
 
 
 def test_only_the_profile_secure_starts_the_door_and_what_is_behind_it_alone() -> None:
