@@ -23,7 +23,8 @@ from monitoring.kinds import REFRESH, REPORT
 COLLECTION = "reports"
 FOLDER = "reports/"
 LATEST = f"{FOLDER}latest.html"
-_NAME = f"{FOLDER}%Y-%m-%dT%H%M%SZ.html"
+_NAME = f"{FOLDER}%Y-%m-%dT%H%M%S.%fZ.html"
+_NAME_BEFORE = f"{FOLDER}%Y-%m-%dT%H%M%SZ.html"  # of pages that an earlier version wrote
 _ID = re.compile("[0-9A-HJKMNP-TV-Z]{26}")  # a ULID, as the decision log numbers its documents
 
 
@@ -117,7 +118,10 @@ class ReportStore:
 
 
 def page_name(time: datetime) -> str:
-    """Return the name in the bucket of a report's page that is made at a time."""
+    """Return the name in the bucket of a report's page that is made at a time.
+
+    It has the microseconds, so that two runs in one second do not share a page.
+    """
     return time.strftime(_NAME)
 
 
@@ -165,6 +169,7 @@ def written(time: datetime) -> str:
 
 
 def _made(name: str) -> datetime | None:
-    with suppress(ValueError):
-        return datetime.strptime(name, _NAME).replace(tzinfo=UTC)
+    for form in (_NAME, _NAME_BEFORE):
+        with suppress(ValueError):
+            return datetime.strptime(name, form).replace(tzinfo=UTC)
     return None

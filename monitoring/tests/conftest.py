@@ -275,7 +275,7 @@ def put_report(stores):
         if name:
             blobs.put(name, html.encode())
             blobs.put(LATEST, html.encode(), overwrite=True)
-        id = f"01K{int(made.timestamp()):023d}"
+        id = f"01K{int(made.timestamp() * 1e6):023d}"
         drift = {"dataset_drift": True, "drifted": ["credit_amount", "risk"]}
         body = {
             "page": name,

@@ -41,3 +41,19 @@ def test_a_report_has_the_id_that_the_decision_log_gave_it(settings):
     id = open_log(settings).put_report(kinds.REPORT, {"page": None})
     (report,) = report_store.ReportStore(settings).reports(1)
     assert report.id == id
+
+
+def test_two_reports_of_one_second_have_a_page_each(stores, put_report):
+    first, second = put_report(NOW), put_report(NOW + timedelta(microseconds=1))
+    assert first != second
+    assert len(stores[1].names("reports/")) == 3
+
+
+def test_a_page_that_an_earlier_version_wrote_is_shown_and_removed(settings, stores):
+    documents, blobs = stores
+    name = "reports/2026-11-25T120000Z.html"
+    blobs.put(name, b"<h1>a report</h1>")
+    id = open_log(settings).put_report(kinds.REPORT, {"page": name})
+    assert report_store.ReportStore(settings).page(id) == b"<h1>a report</h1>"
+    assert remove_old(documents, blobs, days=90, now=NOW + timedelta(days=91)) == 1
+    assert blobs.names("reports/") == []
