@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
+from credit_risk.metrics.calibration import deciles
 from credit_risk.metrics.cost import costs
+from credit_risk.metrics.discrimination import auc
 from credit_risk.schema.attributes import BAD, Floats
 from credit_risk.schema.dataset import Dataset
 from credit_risk.scoring.model import CreditScorer
@@ -79,7 +81,7 @@ def roc(parts: Mapping[str, Part], threshold: float) -> Figure:
     for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
         good = np.asarray(labels) != BAD
         false_green, true_green, _ = roc_curve(good, 1 - risk)
-        area = roc_auc_score(good, 1 - risk)
+        area = auc(risk, ~good)
         axes.plot(false_green, true_green, color=colour, label=f"{part}, AUC {area:.3f}")
         for cut, marker in ((0.5, "o"), (threshold, "s")):
             axes.plot(np.mean(risk[~good] < cut), np.mean(risk[good] < cut), marker, color=colour)
@@ -113,19 +115,20 @@ def cv_scores(folds: Mapping[str, Sequence[float]], chosen: str) -> Figure:
     return figure
 
 
-def calibration(parts: Mapping[str, Part], n_bins: int = 10) -> Figure:
-    """Draw the share of bad clients against the risk given, in bins of equal size."""
+def calibration(parts: Mapping[str, Part]) -> Figure:
+    """Draw the share of bad clients against the risk given, by decile of risk."""
     figure = _figure("Calibration")
     axes = _plain(figure.subplots())
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfect")
 
     for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
         bad = np.asarray(labels) == BAD
-        bins = np.array_split(np.argsort(risk), n_bins)
-        given = np.array([risk[b].mean() for b in bins])
-        seen = np.array([bad[b].mean() for b in bins])
+        decile = deciles(risk)
+        occupied, n = np.unique(decile, return_counts=True)
+        given = np.bincount(decile, risk)[occupied] / n
+        seen = np.bincount(decile, bad)[occupied] / n
         # One standard error of a share that is as expected, to judge a dot off the line by.
-        error = np.sqrt(given * (1 - given) / np.array([len(b) for b in bins]))
+        error = np.sqrt(given * (1 - given) / n)
         axes.errorbar(
             given, seen, yerr=error, fmt="o-", color=colour, linewidth=1, capsize=2, label=part
         )

@@ -10,8 +10,6 @@ from sklearn.linear_model import LogisticRegression
 from credit_risk.metrics.discrimination import places
 from credit_risk.schema.attributes import Floats
 
-# Parts of equally many clients in which calibration is measured.
-PARTS = 10
 # Risks of 0 and 1 have no log-odds.
 _NEAREST = 1e-6
 
@@ -38,12 +36,22 @@ def brier(risk: Floats, bad: ArrayLike) -> float:
     return float(np.mean((1 - likely) * risk**2 + likely * (1 - risk) ** 2))
 
 
+def deciles(risk: Floats) -> NDArray[np.int64]:
+    """Return each client's decile of risk, shape (n,): 0 for the lowest risks, 9 for the highest.
+
+    Clients of equal risk are in the same decile, so some may be empty.
+    """
+    place = places(risk)
+    clients = np.bincount(place)
+    middle = np.cumsum(clients) - clients / 2
+    return (middle * 10 / len(risk)).astype(np.int64)[place]
+
+
 def calibration_error(risk: Floats, bad: ArrayLike) -> float:
     """Return the expected calibration error, in [0, 1].
 
-    It is the mean gap between risk and share of bad clients over ten parts of equally many clients.
-    Clients of equal risk are in the same part, so their order does not matter. Where clients are
-    bad only with a probability, it is what the gaps will be on average, chance included (as a
+    It is the mean gap between risk and share of bad clients over the deciles of risk. Where clients
+    are bad only with a probability, it is what the gaps will be on average, chance included (as a
     normal distribution). So, given the risks themselves as `bad`, it is the error of perfectly
     calibrated risks.
 
@@ -55,9 +63,9 @@ def calibration_error(risk: Floats, bad: ArrayLike) -> float:
         Who is bad; a probability, where that is not known.
     """
     likely = np.asarray(bad, np.float64)
-    part = _parts(risk)
-    gap = np.abs(np.bincount(part, likely - risk))
-    deviation = np.sqrt(np.bincount(part, likely * (1 - likely)))
+    decile = deciles(risk)
+    gap = np.abs(np.bincount(decile, likely - risk))
+    deviation = np.sqrt(np.bincount(decile, likely * (1 - likely)))
 
     # The mean of the absolute value of a normal distribution.
     far = gap / np.maximum(deviation, 1e-12)
@@ -72,11 +80,11 @@ def error_by_chance(risk: Floats, draws: int = 2000, seed: int = 0) -> ByChance:
     """
     random = np.random.default_rng(seed)
     ordered = np.sort(risk)  # so that the order of the clients does not matter
-    part = _parts(ordered)
+    decile = deciles(ordered)
     errors = np.empty(draws)
     for draw in range(draws):
         bad = random.random(len(ordered)) < ordered
-        errors[draw] = np.abs(np.bincount(part, bad - ordered)).sum() / len(ordered)
+        errors[draw] = np.abs(np.bincount(decile, bad - ordered)).sum() / len(ordered)
     return ByChance(float(errors.mean()), float(errors.std()), float(np.quantile(errors, 0.95)))
 
 
@@ -97,11 +105,3 @@ def slope_intercept(risk: Floats, bad: NDArray[np.bool_]) -> tuple[float, float]
     # Without a penalty.
     fitted = LogisticRegression(C=np.inf, tol=1e-8).fit(logit[:, np.newaxis], bad)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-
-
-def _parts(risk: Floats) -> NDArray[np.int64]:
-    """Return the part of each client, shape (n,), 0 for the lowest risks."""
-    place = places(risk)
-    clients = np.bincount(place)
-    middle = np.cumsum(clients) - clients / 2
-    return (middle * PARTS / len(risk)).astype(np.int64)[place]

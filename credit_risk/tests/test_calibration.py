@@ -38,9 +38,9 @@ def test_slope_is_finite_for_risks_of_zero_and_one():
     assert np.isfinite(slope_intercept(risk, bad)).all()
 
 
-def test_calibration_error_is_the_mean_gap_of_ten_parts():
-    # In one part of two clients, of risk .3 and .35, both are bad; the gaps of the other parts are
-    # their risks.
+def test_calibration_error_is_the_mean_gap_over_the_deciles():
+    # In one decile of two clients, of risk .3 and .35, both are bad; the gaps of the other deciles
+    # are their risks.
     risk = np.repeat(np.arange(10) / 10, 2) + np.tile([0, 0.05], 10)
     bad = (risk > 0.29) & (risk < 0.36)
     gaps = [abs(2 * bad[2 * i] - risk[2 * i] - risk[2 * i + 1]) for i in range(10)]
