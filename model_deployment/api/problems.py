@@ -10,6 +10,7 @@ from dash.exceptions import DependencyException, InvalidResourceError
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from credit_risk.decision_log.overrides import NoSuchDecision, NotAllowed
 from credit_risk.schema.faults import MalformedFile
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.files.formats import ReadersBusy
@@ -35,11 +36,13 @@ _LOG_OFF = (
 # The answer to each error of the domain.
 _ANSWERS: dict[type[Exception], Callable[[Exception], Problem]] = {
     MalformedFile: lambda error: Problem(400, "unreadable", str(error)),
+    NoSuchDecision: lambda error: Problem(404, "not-found", f"{error}."),
     DecidedBefore: lambda error: Problem(409, "decided-before", str(error), members=vars(error)),
     TooManyForExcel: lambda error: Problem(413, "too-many-for-excel", str(error)),
     TooManyToExplain: lambda error: Problem(413, "too-many-to-explain", str(error)),
     AnotherFile: lambda error: Problem(422, "another-file", str(error)),
     KeyReused: lambda error: Problem(422, "key-reused", str(error)),
+    NotAllowed: lambda error: Problem(422, "invalid-override", f"{error}."),
     NoRoom: lambda error: later("no-room", str(error)),
     ReadersBusy: lambda error: later("busy", str(error)),
     ScoringOff: lambda error: later("no-production-model", str(error)),

@@ -9,8 +9,6 @@ from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcomes import outcomes
 from credit_risk.decision_log.overrides import (
     MAX_TEXT,
-    NoSuchDecision,
-    NotAllowed,
     current_prediction,
     override,
     overrides,
@@ -154,10 +152,6 @@ def _override(log: DecisionLog, id: str, sent: object) -> dict[str, Any]:
             f"texts of 1 to {MAX_TEXT:,} characters."
         )
         raise Problem(422, "invalid-override", detail) from None
-    except NoSuchDecision as error:
-        raise Problem(404, "not-found", f"{error}.") from None
-    except NotAllowed as error:
-        raise Problem(422, "invalid-override", f"{error}.") from None
 
 
 def _part(event: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
