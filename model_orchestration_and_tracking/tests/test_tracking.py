@@ -8,7 +8,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from model_orchestration_and_tracking import tracking
-from model_orchestration_and_tracking.tracking import end_abandoned, git_commit
+from model_orchestration_and_tracking.tracking import code_hash, end_abandoned, git_commit
 
 
 def test_commit_from_the_environment(monkeypatch):
@@ -34,6 +34,18 @@ def test_commit_from_git_says_when_files_have_changed(monkeypatch, tmp_path):
     assert len(commit) == 40
     (tmp_path / "code.py").write_text("two")
     assert git_commit() == f"{commit}-dirty"
+
+
+def test_code_hash_changes_with_code_in_a_subfolder_and_not_with_its_tests(monkeypatch, tmp_path):
+    monkeypatch.setattr(tracking, "_CODE", (tmp_path,))
+    code, test = tmp_path / "deep" / "er.py", tmp_path / "deep" / "tests" / "test_er.py"
+    test.parent.mkdir(parents=True)
+    code.write_text("one")
+    before = code_hash()
+    test.write_text("a test")
+    assert code_hash() == before
+    code.write_text("two")
+    assert code_hash() != before
 
 
 @pytest.mark.parametrize("path", ["", None])
