@@ -47,12 +47,12 @@ score: ## Decide on a file of clients without the page: FILE=clients.csv OUT=res
 	@tools/dispatch.sh risk-o-meter python -m model_deployment.score --name "$$(basename "$$FILE")" $${REASONS:+--reasons} \
 		< "$$FILE" > "$$OUT.part"; \
 		code=$$?; if [ -s "$$OUT.part" ]; then mv "$$OUT.part" "$$OUT"; else rm -f "$$OUT.part"; fi; exit $$code
-batch-score: ## Score a whole portfolio, or go on with it: INPUT=book/ OUTPUT=scored/ (KIND=decision ID=column REASONS=1)
+batch-score: ## Score a whole portfolio, or go on with it: INPUT=portfolio/ OUTPUT=scored/ (KIND=decision ID=column REASONS=1)
 	@test -n "$$INPUT" -a -n "$$OUTPUT" || \
 		{ echo 'make batch-score needs both: INPUT=a file or folder of CSV or Parquet, OUTPUT=a folder' >&2; exit 2; }
 	@tools/dispatch.sh scoring-worker python -m model_deployment.portfolio \
 		$${KIND:+--kind "$$KIND"} $${ID:+--id "$$ID"} $${REASONS:+--reasons} $${PART_ROWS:+--part-rows "$$PART_ROWS"} "$$INPUT" "$$OUTPUT"
-outcomes: ## Take what became of clients, a file of decision_id or client_id, outcome, date: FILE=outcomes.csv
+outcomes: ## Report outcomes, a file of decision_id or client_id, outcome and date: FILE=outcomes.csv
 	@test -f "$$FILE" || { echo 'make outcomes needs a file that is there: FILE=outcomes.csv' >&2; exit 2; }
 	@tools/dispatch.sh risk-o-meter python -m model_deployment.outcomes --name "$$(basename "$$FILE")" < "$$FILE"
 training-data: ## Write what training takes next: DATA and accepted clients whose outcomes have matured
@@ -112,6 +112,7 @@ chaos: $(ENVIRONMENT) ## Break each service of a stack of its own under load (co
 lint: $(ENVIRONMENT) ## Style, types, and that lock and requirements.txt are up to date
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	git ls-files | xargs .venv/bin/codespell
 	.venv/bin/mypy .
 	.venv/bin/uv lock --check --offline
 	$(EXPORT) | diff - requirements.txt
