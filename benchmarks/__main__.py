@@ -1,7 +1,7 @@
 """How fast it is beside the usual ways: all scenarios, each pair measured in turn in one run.
 
     make bench
-    make bench ARGS=--docs      (and write table, JSON and chart into docs/)
+    make bench ARGS=--docs      (and write table, JSON and chart into docs/, a summary into README)
     make bench QUICK=1
 
 The table goes to standard output, progress to standard error. The exit code is 1 when a line misses
@@ -68,11 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help="put the table between the marks of a page"
     )
+    parser.add_argument(
+        "--summary", type=Path, metavar="FILE", help="put a few lines between the marks of a page"
+    )
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the chart, as SVG")
     parser.add_argument(
         "--docs",
         action="store_true",
-        help="write docs/benchmarks.json, the table of docs/benchmarks.md and docs/benchmarks.svg",
+        help="write docs/benchmarks.{json,md,svg} and the summary of the README",
     )
     parser.add_argument(
         "--from-json", type=Path, metavar="FILE", help="measure nothing: take these results"
@@ -89,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error("--docs takes all scenarios")
         docs = ROOT / "docs"
         options.json, options.chart = docs / "benchmarks.json", docs / "benchmarks.svg"
-        options.markdown = docs / "benchmarks.md"
+        options.markdown, options.summary = docs / "benchmarks.md", ROOT / "README.md"
     # Deprecations that are not ours to mend.
     warnings.filterwarnings("ignore", module=r"evidently\.|litestar\.")
 
@@ -103,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.json.write_text(results.as_json())
     if options.markdown:
         write_between_marks(options.markdown, f"{results.made()}\n\n{results.table()}")
+    if options.summary:
+        write_between_marks(options.summary, results.summary())
     if options.chart:
         draw(results, options.chart)
 

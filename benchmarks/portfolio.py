@@ -1,9 +1,9 @@
-"""A whole book: by two workers of a Dask cluster beside one, and beside a bare loop.
+"""A whole portfolio: by two workers of a Dask cluster beside one, and beside a bare loop.
 
 Each worker has one thread and one core. The bare loop runs on one core too; it reads the same file,
 scores with the same kernel and writes the same two files of each part, but it validates nothing,
 hashes nothing, waits for no disk and has no log. Workers have loaded the model before they are
-timed, as they have where a book takes a night.
+timed, as they have where a portfolio takes a night.
 """
 
 import os
@@ -41,13 +41,13 @@ _SCORES = ("risk", "prediction", "confidence", "warnings", "model_version", "id"
 
 
 def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
-    """Yield lines of a book of as many clients as the biggest file has, in `N_PARTS` parts."""
+    """Yield lines of a portfolio of as many clients as the biggest file has, in `N_PARTS` parts."""
     rows = max(sizes.rows)
     folder = place.folder("portfolio")
-    book = write_book(rows, folder / "book.parquet")
+    portfolio = write_portfolio(rows, folder / "portfolio.parquet")
     settings = settings_of(place, folder)
     scorer = place.scorer(FEW_TREES)
-    name, part_rows = f"a book of {rows:,} clients", -(-rows // N_PARTS)
+    name, part_rows = f"a portfolio of {rows:,} clients", -(-rows // N_PARTS)
 
     say(f"{name}, on one core each...")
     with (
@@ -55,9 +55,9 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
         ProcessPoolExecutor(1, get_context("spawn"), _on_one_core) as alone,
     ):
         runs: dict[str, Callable[[], float]] = {
-            "two workers": lambda: scored(book, folder, settings, two, part_rows),
-            "one worker": lambda: scored(book, folder, settings, one, part_rows),
-            "bare loop": lambda: _result(alone.submit(bare, book, folder, scorer, part_rows)),
+            "two workers": lambda: scored(portfolio, folder, settings, two, part_rows),
+            "one worker": lambda: scored(portfolio, folder, settings, one, part_rows),
+            "bare loop": lambda: _result(alone.submit(bare, portfolio, folder, scorer, part_rows)),
         }
         for run in runs.values():  # loads the model, and makes the kernel
             run()
@@ -74,7 +74,7 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
     yield from lines_of(f"{name}, one worker", "rows/s", pair, floors=["bare loop"])
 
 
-def write_book(rows: int, target: Path) -> Path:
+def write_portfolio(rows: int, target: Path) -> Path:
     """Write a Parquet file of clients with ids, in row groups of 250,000."""
     with pq.ParquetWriter(target, _clients(0, 1).schema) as writer:
         for start in range(0, rows, 250_000):
@@ -118,12 +118,12 @@ def clusters(
 
 
 def scored(
-    book: Path, folder: Path, settings: Settings, cluster: DaskCluster, part_rows: int
+    portfolio: Path, folder: Path, settings: Settings, cluster: DaskCluster, part_rows: int
 ) -> float:
-    """Score a book on a cluster, and return how many seconds that took."""
+    """Score a portfolio on a cluster, and return how many seconds that took."""
     output = folder / "scored"
     on = settings.model_copy(update={"dask_scheduler": cluster.address})
-    order = Order(str(book), str(output), id_column=CLIENT_ID, part_rows=part_rows)
+    order = Order(str(portfolio), str(output), id_column=CLIENT_ID, part_rows=part_rows)
     start = time.perf_counter()
     score_portfolio(order, on, say)
     seconds = time.perf_counter() - start
@@ -131,19 +131,19 @@ def scored(
     return seconds
 
 
-def bare(book: Path, folder: Path, scorer: CreditScorer, part_rows: int) -> float:
-    """Read, score and write a book, and return how many seconds that took."""
+def bare(portfolio: Path, folder: Path, scorer: CreditScorer, part_rows: int) -> float:
+    """Read, score and write a portfolio, and return how many seconds that took."""
     target = folder / "bare"
     target.mkdir()
     start = time.perf_counter()
-    _bare(book, target, scorer, part_rows)
+    _bare(portfolio, target, scorer, part_rows)
     seconds = time.perf_counter() - start
     shutil.rmtree(target)
     return seconds
 
 
-def _bare(book: Path, target: Path, scorer: CreditScorer, part_rows: int) -> None:
-    file = pq.ParquetFile(book)
+def _bare(portfolio: Path, target: Path, scorer: CreditScorer, part_rows: int) -> None:
+    file = pq.ParquetFile(portfolio)
     for number, read in enumerate(file.iter_batches(part_rows, use_threads=False)):
         table = pa.Table.from_batches([read])
         codes = codes_of(table, scorer.dataset)

@@ -14,6 +14,13 @@ from benchmarks.harness import Figure, Line, Side
 BEGIN = "<!-- begin: written by `make bench` -->"
 END = "<!-- end: written by `make bench` -->"
 _HEADS = ("scenario", "ours", "peer", "ratio", "floor", "ours / floor", "bar", "met")
+# The lines of the README, each beside its first peer.
+_SUMMARY = (
+    "one client, 1 connection",
+    "one client, 8 connections",
+    "1,000,000 rows, CSV, 250 trees",
+    "make score, 1,000,000 clients",
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,17 @@ class Results:
         """Return the table."""
         rows = [f"| {' | '.join(_HEADS)} |", "|---" * len(_HEADS) + "|"]
         rows += [f"| {' | '.join(_cells(line, bars))} |" for line, bars in self.with_bars()]
+        return "\n".join(rows)
+
+    def summary(self) -> str:
+        """Return a table of a few lines, for the README."""
+        first = {line.scenario: line for line in reversed(self.lines) if line.peer}
+        rows = ["| scenario | credit-risk | the usual way |", "|---|---|---|"]
+        for line in (first[name] for name in _SUMMARY if name in first):
+            assert line.figure
+            assert line.peer
+            ours, peer = (quantity(f.median, line.unit) for f in (line.figure, line.peer.figure))
+            rows.append(f"| {line.scenario} | {ours} | {line.peer.name}: {peer} |")
         return "\n".join(rows)
 
     def made(self) -> str:

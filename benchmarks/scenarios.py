@@ -38,6 +38,8 @@ class Sizes:
         Decisions in the log that drift is judged on.
     verified : int
         Decisions in the log that is verified.
+    logged : int
+        Decisions in the log whose history is searched.
     n_iter : int
         Candidates that the training flow tries.
     before : Path, optional
@@ -53,13 +55,14 @@ class Sizes:
     folds: int = 10
     decisions: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     verified: int = 1_000_000
+    logged: int = 10_000_000
     n_iter: int = 6
     before: Path | None = None
 
 
 QUICK = Sizes("quick", connections=(1, 8), seconds=1, rows=(100_000,), long_rounds=2)
 # Everything, as small as it goes, to see that it runs.
-SMOKE = Sizes("smoke", (1, 2), 0.2, 1, 1, (200, 300), 2, (500, 1000), 2000, 2)
+SMOKE = Sizes("smoke", (1, 2), 0.2, 1, 1, (200, 300), 2, (500, 1000), 2000, 3000, 2)
 
 
 class Place:
@@ -140,6 +143,7 @@ SCENARIOS = (
     Scenario("scoring", "benchmarks.models.scoring:measure", quick=True),
     Scenario("search", "benchmarks.models.search:measure"),
     Scenario("writers", "benchmarks.log.writing:measure"),
+    Scenario("history", "benchmarks.serving.history:measure"),
     Scenario("verification", "benchmarks.log.verification:measure"),
     Scenario("drift", "benchmarks.watching.refresh:measure"),
     Scenario("report", "benchmarks.watching.report:measure"),

@@ -62,7 +62,7 @@ def bootstrap(
 
     Raises
     ------
-    Refused, NoSuchVersion
+    ApprovalRejected, NoSuchVersion
         When version 1 cannot become Production.
     """
     open_collection(log)

@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 import yaml
 
+from benchmarks.results import Results
 from credit_risk.access import roles
 from credit_risk.access.policy import REASONS
 from credit_risk.schema.attributes import Attribute, Category
@@ -271,3 +272,9 @@ def test_hooks_need_no_network():
     repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert {repo["repo"] for repo in repos} == {"local"}
     assert {hook["language"] for repo in repos for hook in repo["hooks"]} == {"system"}
+
+
+def test_readme_and_benchmarks_show_the_stored_results():
+    results = Results.from_json((DOCS / "benchmarks.json").read_text())
+    assert results.summary() in README.read_text()
+    assert results.table() in (DOCS / "benchmarks.md").read_text()

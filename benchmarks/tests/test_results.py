@@ -47,6 +47,19 @@ def test_the_table_says_of_each_line_whether_its_bar_is_met(results):
     assert len({row.count("|") for row in rows}) == 1
 
 
+def test_the_summary_has_the_median_of_some_lines_beside_their_first_peer():
+    lines = [
+        Line("memory", "GB", (1.4,)),
+        *(
+            Line("one client, 1 connection", "/s", (66.0,), Side(name, (rate,)))
+            for name, rate in (("the usual way", 11.0), ("another way", 3.0))
+        ),
+    ]
+    assert Results(lines, []).summary().splitlines()[2:] == [
+        "| one client, 1 connection | 66/s | the usual way: 11/s |"
+    ]
+
+
 def test_the_table_replaces_what_is_between_the_marks_of_a_page(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
@@ -77,7 +90,10 @@ def test_everything_is_written_from_stored_results_and_a_missed_bar_is_an_exit_c
     stored, page, chart = (tmp_path / name for name in ("in.json", "page.md", "chart.svg"))
     stored.write_text(results.as_json())
     page.write_text(f"{BEGIN}\n{END}\n")
+    readme = tmp_path / "readme.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
     written = ["--markdown", str(page), "--chart", str(chart), "--json", str(tmp_path / "out.json")]
+    written += ["--summary", str(readme)]
     assert main(["--from-json", str(stored), *written]) == 1
     said = capsys.readouterr()
     assert said.out.rstrip() == results.table()
@@ -85,6 +101,7 @@ def test_everything_is_written_from_stored_results_and_a_missed_bar_is_an_exit_c
     assert wrong == "a file: missed ratio at least 8 by 6.81, its spread is 0.0347"
     made = "The full benchmark, on 2 processors, Linux, Python 3.11.7."
     assert f"{made}\n\n{results.table()}" in page.read_text()
+    assert results.summary() in readme.read_text()
     assert chart.exists()
     assert (tmp_path / "out.json").read_text() == stored.read_text()
 

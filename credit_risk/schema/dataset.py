@@ -185,7 +185,7 @@ class Dataset(Definition):
             raise ValueError("the sample is the training file, which must not be published")
         for name in (self.amount, self.term):
             if name and not self._named(name).is_quantity:
-                raise ValueError(f"{name} is not a number, so it is no amount or term")
+                raise ValueError(f"{name} is not a number, so it cannot be the amount or the term")
         if self.costs.by == "amount":
             self._check_weight()
         for group in self.groups:
@@ -229,15 +229,17 @@ class Dataset(Definition):
     def _check_lever(self, lever: Lever) -> None:
         attribute = self._named(lever.attribute)
         if attribute.protected:
-            raise ValueError(f"{lever.attribute} is protected; it can be no lever")
+            raise ValueError(f"{lever.attribute} is protected; it cannot be a lever")
         if lever.way == "lower" and not attribute.is_quantity:
-            raise ValueError(f"{lever.attribute} is no quantity that may be lower")
+            raise ValueError(f"{lever.attribute} is not a quantity, so it cannot be lowered")
         if lever.way == "next" and not attribute.categories:
-            raise ValueError(f"{lever.attribute} has no values of which one is next")
+            raise ValueError(
+                f"{lever.attribute} has no ordered values, so it cannot move to the next one"
+            )
         if lever.way == "set":
             for value in filter(None, (lever.to, lever.of)):
                 if value not in attribute.categories:
-                    raise ValueError(f"{value!r} is no value of {lever.attribute}")
+                    raise ValueError(f"{value!r} is not a value of {lever.attribute}")
             if not lever.to:
                 raise ValueError(f"the lever of {lever.attribute} does not say what to set it `to`")
 
@@ -248,7 +250,7 @@ class Dataset(Definition):
         for name in {*form.values} - {LABEL}:
             for value in form.values[name].values():
                 if self.by_name[name].look(value)[1]:
-                    raise ValueError(f"{form.name}: {value!r} is no value of {name}")
+                    raise ValueError(f"{form.name}: {value!r} is not a value of {name}")
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -139,21 +139,24 @@ WRONG = {
     "lever of nothing": (with_lever(attribute="sum"), "there is no attribute 'sum'"),
     "lever of protected": (
         {**with_lever(), **with_amount(protected=True)},
-        "amount is protected; it can be no lever",
+        "amount is protected; it cannot be a lever",
     ),
     "lower category": (with_lever(attribute="purpose"), "purpose is no quantity"),
-    "next number": (with_lever(way="next"), "amount has no values of which one is next"),
+    "next number": (
+        with_lever(way="next"),
+        "amount has no ordered values, so it cannot move to the next one",
+    ),
     "set to nothing": (
         with_lever(attribute="purpose", way="set"),
         "does not say what to set it `to`",
     ),
     "set to unknown": (
         with_lever(attribute="purpose", way="set", to="boat"),
-        "'boat' is no value of purpose",
+        "'boat' is not a value of purpose",
     ),
     "set of unknown": (
         with_lever(attribute="purpose", way="set", to="car", of="boat"),
-        "'boat' is no value of purpose",
+        "'boat' is not a value of purpose",
     ),
     "lever with another place": (with_lever(text="{risk}"), "may have no other places than"),
     "too many levers": ({"levers": [LEVER] * 7}, "at most 6 items"),
@@ -161,7 +164,7 @@ WRONG = {
     "values of nothing": (with_form(values={"sum": {"1": "2"}}), "there is no attribute 'sum'"),
     "format to unknown": (
         with_form(values={"purpose": {"1": "boat"}}),
-        "other: 'boat' is no value of purpose",
+        "other: 'boat' is not a value of purpose",
     ),
 }
 

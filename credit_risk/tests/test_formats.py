@@ -365,7 +365,7 @@ def test_each_format_has_every_attribute_that_is_scored():
     ("change", "message"),
     [
         ({"columns": {"a": "no_such"}}, "there is no attribute 'no_such'"),
-        ({"values": {"job": {"1": "astronaut"}}}, "'astronaut' is no value of job"),
+        ({"values": {"job": {"1": "astronaut"}}}, "'astronaut' is not a value of job"),
     ],
 )
 def test_a_format_names_attributes_and_values_of_the_definition(change, message):

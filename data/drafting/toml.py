@@ -54,4 +54,4 @@ def _written(value: object) -> str:
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         return f"[{', '.join(map(_written, value))}]"
-    raise TypeError(f"{type(value).__name__} is no value of a definition")
+    raise TypeError(f"{type(value).__name__} is not a value of a definition")

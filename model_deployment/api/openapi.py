@@ -16,9 +16,9 @@ VERSION = "1"
 
 _ABOUT = """\
 Decisions on credit applications: green or red, with the risk, the confidence and plain reasons.
-Every decision is in the decision log before it is answered. Every answer that is no success is a
-problem (RFC 9457) of one shape: `type` is a stable word for programs, `detail` a sentence for
-people. A request body has at most {limit}."""
+Every decision is in the decision log before it is answered. Every error is a problem (RFC 9457) of
+the same shape: `type` is a stable word for programs, `detail` a sentence for people. A request
+body has at most {limit}."""
 
 _PROBLEMS = {
     400: "The request cannot be read, or asks for a host that this service is not known as.",

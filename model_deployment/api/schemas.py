@@ -218,7 +218,7 @@ class LoggedDecision(BaseModel):
     )
     kind: BatchKind = Field(
         description="A decision on an application; a score in a `portfolio` of clients who have "
-        "their loans; or a `preview`, on which nothing rests."
+        "their loans; or a `preview`, which is not a decision."
     )
     threshold: Probability
     base_rate: Probability | None

@@ -58,7 +58,7 @@ def _check_port(settings: Settings) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        sys.exit(f"APPROVALS_PORT {address[1]} on {address[0]} cannot be had: {error.strerror}")
+        sys.exit(f"APPROVALS_PORT {address[1]} on {address[0]} is not available: {error.strerror}")
 
 
 def _app() -> Any:

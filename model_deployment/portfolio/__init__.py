@@ -1,1 +1,1 @@
-"""Scoring a bank's whole book: files of any size, in parts, on this machine or on Dask."""
+"""Scoring a bank's whole portfolio: files of any size, in parts, on this machine or on Dask."""

@@ -436,7 +436,7 @@ def test_one_client_is_judged_while_it_is_typed_and_decided_on_request(page, ser
     page.find_element(By.ID, "to-client").click()
     take = page.find_element(By.ID, "take")
     fill(page, client_rows[0] | {"client_id": "By hand"})
-    first = judged(page, "Preview: nothing rests on it")
+    first = judged(page, "Preview: not recorded")
     assert "What raises the risk" in first
     fill(page, {"duration": 6})
     wait_for(lambda: text(page, "#judged") not in (first, ""), 20, "another risk")
@@ -635,5 +635,5 @@ def test_template_and_sample_are_downloaded_and_the_sample_decided(page, server)
     previews = server.decisions().storage.documents.find("previews", {})
     assert [preview["n_decided"] for preview in previews] == [10]
     open_row(page, "red")
-    assert "nothing rests on it" in opened(page, "A preview")
+    assert "it is not recorded as a decision" in opened(page, "A preview")
     assert page.find_elements(By.ID, "override-set") == []

@@ -48,7 +48,7 @@ def test_incomplete_form_names_missing_fields_and_decides_nothing(scoring, produ
 
 def test_preview_of_typed_values_is_stored_nowhere(scoring, production, log, typed):
     parts, off = form.preview(scoring, production, typed)
-    assert "Preview: nothing rests on it" in text_of(parts)
+    assert "Preview: not recorded" in text_of(parts)
     assert "What raises the risk" in text_of(parts)
     assert not off
     assert list(log.latest_batches()) == []

@@ -27,7 +27,7 @@ OTHER = {GREEN: RED, RED: GREEN}
 # What is said where there is nothing to override.
 _NO_DECISION: dict[Kind, str] = {
     "portfolio": "A score in a portfolio: the client has the loan already and applied for nothing.",
-    "preview": "A preview: nothing rests on it.",
+    "preview": "A preview: it is not recorded as a decision.",
 }
 
 
@@ -107,7 +107,7 @@ def judged(log: DecisionLog, production: LiveModel, id: str) -> list[Any]:
 def previewed(production: LiveModel, batch: Batch) -> list[Any]:
     """Return the model's prediction for a batch's one client, who is not decided on."""
     (decision,) = batch.table.to_pylist()
-    hint = html.P("Preview: nothing rests on it until the decision is taken.", className="hint")
+    hint = html.P("Preview: not recorded until you take the decision.", className="hint")
     return [hint, *_judged(None, production, decision, batch)]
 
 

@@ -174,7 +174,7 @@ def _rejected(answer: dict[str, Any], upload: dict[str, Any]) -> Any:
         parts.append(html.Ul(kinds, className="kinds"))
     parts.append(_faults(faults))
     if len(faults) == MAX_FAULTS:
-        text = f"What is wrong is told up to {MAX_FAULTS:,} times; there may be more."
+        text = f"Only the first {MAX_FAULTS:,} faults are shown; there may be more."
         parts.append(html.P(text, className="hint"))
 
     if upload.get("rejected_url"):
@@ -183,7 +183,7 @@ def _rejected(answer: dict[str, Any], upload: dict[str, Any]) -> Any:
         link = html.A(
             "Download the rejected rows", id="rejected", href=upload["rejected_url"], download=name
         )
-        parts.append(html.P([link, " to mend them and drop that file here."], className="hint"))
+        parts.append(html.P([link, " to correct them, and drop that file here."], className="hint"))
     return html.Details(parts, open=True, className="faults")
 
 

@@ -300,7 +300,7 @@ def main(arguments: list[str] | None = None) -> None:
         server = Server(settings.bind_address, settings.exporter_port, settings)
     except OSError as error:
         sys.exit(
-            f"EXPORTER_PORT {settings.exporter_port} on {settings.bind_address} cannot be had: "
+            f"EXPORTER_PORT {settings.exporter_port} on {settings.bind_address} is not available: "
             f"{error.strerror}"
         )
 

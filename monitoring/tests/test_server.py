@@ -150,7 +150,7 @@ def test_a_taken_port_is_one_line(settings):
         )
     assert second.returncode == 1
     assert second.stderr.strip() == (
-        f"EXPORTER_PORT {taken.exporter_port} on 127.0.0.1 cannot be had: Address already in use"
+        f"EXPORTER_PORT {taken.exporter_port} on 127.0.0.1 is not available: Address already in use"
     )
 
 

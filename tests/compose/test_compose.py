@@ -601,9 +601,21 @@ client = Client(os.environ["DASK_SCHEDULER"], timeout=20)
 client.wait_for_workers(2, timeout=60)
 print(json.dumps([list(client.run(os.getcwd).values()), *client.run(listening).values()]))
 """
+# Puts a file into the bucket, and prints the manifest of the run that scored it.
+PUT = """
+import sys
+from credit_risk.settings import Settings
+from credit_risk.storage.backends import open_blobs
+open_blobs(Settings().bucket).put("portfolio/clients.csv", sys.argv[1].encode())
+"""
+MANIFEST = """
+from credit_risk.settings import Settings
+from credit_risk.storage.backends import open_blobs
+print(open_blobs(Settings().bucket).get("scored/manifest.json").decode().replace("\\n", ""))
+"""
 
 
-def test_dask_runs_our_code_and_nobody_else_reaches_it(stack: Stack) -> None:
+def test_dask_scores_a_portfolio_and_nobody_else_reaches_it(stack: Stack) -> None:
     up = ("docker", "compose", "--profile", "scale", "up", "-d", "--no-deps", "--wait")
     try:
         stack.run(*up, "--build", "--scale", "dask-worker=2", *SCALE)
@@ -618,6 +630,23 @@ def test_dask_runs_our_code_and_nobody_else_reaches_it(stack: Stack) -> None:
             for at, port in outside:
                 assert not stack.reaches("training-worker", at, port)
                 assert stack.reaches("scoring-worker", at, port)
+
+        python = ("--profile", "scale", "exec", "-T", "scoring-worker", "python", "-c")
+        clients = [",".join(CLIENT), *[",".join(map(str, CLIENT.values()))] * CLIENTS]
+        stack.compose(*python, PUT, "\n".join(clients))
+        bucket = "gs://credit-risk"
+        stack.run(
+            "make",
+            "batch-score",
+            INPUT=f"{bucket}/portfolio",
+            OUTPUT=f"{bucket}/scored",
+            PART_ROWS="50",
+        )
+        manifest = json.loads(stack.compose(*python, MANIFEST).splitlines()[-1])
+        assert (manifest["n_decided"], manifest["n_rejected"]) == (CLIENTS, 0)
+        scored = stack.mongo("db.batches.find({kind: 'portfolio'}).toArray()")
+        assert sum(batch["n_decided"] for batch in scored) == CLIENTS
+        assert len(scored) == len(manifest["parts"])
     finally:
         stack.compose("--profile", "scale", "rm", "--stop", "--force", *SCALE)
 

@@ -97,7 +97,7 @@ class ComposeTarget:
         return docker.breakable(self._containers(), RISKOMETER, REPLICA)
 
     def impossible(self, fault: str) -> str:
-        """Return why a fault cannot be had here: each can."""
+        """Return why a fault is not available here: each is."""
         return ""
 
     def inject(self, service: str, fault: str) -> None:

@@ -134,7 +134,7 @@ class LocalTarget:
         return names
 
     def impossible(self, fault: str) -> str:
-        """Return why a fault cannot be had here; empty where it can."""
+        """Return why a fault is not available here; empty where it is."""
         # Only root could drop packets on the loopback interface, and for every other process too.
         return "not possible here" if fault == CUT else ""
 

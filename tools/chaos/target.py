@@ -57,7 +57,7 @@ class Target(Protocol):
         """Return what can be broken: the services that run, and a replica where there are some."""
 
     def impossible(self, fault: str) -> str:
-        """Return why a fault cannot be had on this stack; empty where it can."""
+        """Return why a fault is not available on this stack; empty where it is."""
 
     def inject(self, service: str, fault: str) -> None:
         """Begin a fault. A kill is over at once, the others go on until `heal`."""
