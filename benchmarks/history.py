@@ -34,13 +34,18 @@ from credit_risk.storage.sqlite import SqliteDocuments
 
 # Rows of the files and of the small batches: few big files, and many small ones.
 SHAPES = ((1_000_000, 100), (100_000, 1))
+# The digest of no version.
+NOBODYS = "0" * 64
 # Small batches per transaction.
 _TOGETHER = 100
 _ROUNDS = 3
 
 
-def batch_of(n: int, client: str, **more: Any) -> Batch:
-    """Return a batch of n clients of the data, again and again, each with an id of its own."""
+def batch_of(n: int, client: str, digest: str, **more: Any) -> Batch:
+    """Return a batch of n clients of the data, again and again, each with an id of its own.
+
+    Version 1 decided, which has the digest.
+    """
     few = Validator(DATASET).rows(labelled_clients().to_dict("records"))
     chosen = np.arange(n) % len(few)
     applications = replace(
@@ -54,7 +59,7 @@ def batch_of(n: int, client: str, **more: Any) -> Batch:
     )
     risks = np.random.default_rng(0).uniform(0, 0.5, n)
     decided = Decisions(risks, risks >= 1 / 6, confidence(risks))
-    return Batch(applications, decided, "1", "0" * 64, 1 / 6, **more)
+    return Batch(applications, decided, "1", digest, 1 / 6, **more)
 
 
 def again(batch: Batch, **more: Any) -> Batch:
@@ -62,12 +67,12 @@ def again(batch: Batch, **more: Any) -> Batch:
     return replace(batch, id=str(ULID()), time=datetime.now(UTC), **more)
 
 
-def fill_files(log: DecisionLog, n: int, rows: int) -> float:
+def fill_files(log: DecisionLog, n: int, rows: int, digest: str = NOBODYS) -> float:
     """Commit n scores in portfolio files of some rows; return the seconds that the last one took.
 
     Every file has the same clients.
     """
-    batch = batch_of(rows, "p", kind="portfolio")
+    batch = batch_of(rows, "p", digest, kind="portfolio")
     took = 0.0
     for night in range(max(1, n // rows)):
         began = time.perf_counter()
@@ -76,10 +81,10 @@ def fill_files(log: DecisionLog, n: int, rows: int) -> float:
     return took
 
 
-def fill_small(log: DecisionLog, n: int, rows: int) -> None:
+def fill_small(log: DecisionLog, n: int, rows: int, digest: str = NOBODYS) -> None:
     """Write n decisions in small batches, many in one transaction, and as many clients."""
     documents = log.storage.documents
-    batch = batch_of(max(n, rows), "s")
+    batch = batch_of(max(n, rows), "s", digest)
     with WriterChains(documents).one() as chain:
         for start in range(0, n, rows * _TOGETHER):
             starts = range(start, min(n, start + rows * _TOGETHER), rows)

@@ -68,6 +68,21 @@ class Results:
             bars += [Bar(*(bar[name] for name in names)) for bar in given["bars"]]
         return cls(lines, bars, stored["machine"])
 
+    def updated(self, newer: "Results") -> "Results":
+        """Return these lines with those of a newer run in their places, or after them.
+
+        Raises
+        ------
+        ValueError
+            When they were not made alike.
+        """
+        if self.machine != newer.machine:
+            raise ValueError(f"the stored lines are of another machine: {dict(self.machine)}")
+        lines = {_name(line): line for line in self.lines} | {
+            _name(line): line for line in newer.lines
+        }
+        return Results([*lines.values()], newer.bars, newer.machine)
+
     def with_bars(self) -> list[tuple[Line, list[Bar]]]:
         """Return each line with the bars that it is held to."""
         return [(line, bars_of(line, self.bars, self.lines)) for line in self.lines]
@@ -96,6 +111,10 @@ class Results:
             f"The {about['size']} benchmark, on {about['cpus']} processors, {about['system']}, "
             f"Python {about['python']}."
         )
+
+
+def _name(line: Line) -> tuple[str, str]:
+    return line.scenario, line.peer.name if line.peer else ""
 
 
 def _cells(line: Line, bars: Sequence[Bar]) -> list[str]:

@@ -17,6 +17,7 @@ from benchmarks.scenarios import Place, Sizes
 from benchmarks.servers import Riskometer, environment_of, riskometer
 from credit_risk.decision_log import history
 from credit_risk.decision_log.log import DecisionLog
+from credit_risk.registry.registry import Registry
 from credit_risk.storage.folder import Folder
 from credit_risk.storage.sqlite import SqliteDocuments
 
@@ -27,11 +28,14 @@ _FIELDS = ("find-text", "find-since", "find-until", "find-branch")
 def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
     """Yield a line for few big files in the log, and one for many small ones."""
     place.scorer(FEW_TREES)
+    digest = Registry(place.registry, FEW_TREES).version("1").digest
     n = sizes.logged
     for in_a_file, in_a_batch in SHAPES:
         rows = min(n - n // 10, in_a_file)
         folder = place.folder(f"history-{in_a_file}")
-        _fill(environment_of(folder, place.registry, FEW_TREES), n, rows, in_a_batch)
+        log = _log(environment_of(folder, place.registry, FEW_TREES))
+        fill_small(log, n // 10, in_a_batch, digest)
+        fill_files(log, n - n // 10, rows, digest)
 
         with riskometer(folder, place.registry, FEW_TREES) as server:
             taken = {
@@ -43,13 +47,11 @@ def measure(place: Place, sizes: Sizes) -> Iterator[Line]:
         yield Line(scenario, "s", taken[slowest], note=slowest)
 
 
-def _fill(environment: dict[str, str], n: int, rows: int, in_a_batch: int) -> None:
+def _log(environment: dict[str, str]) -> DecisionLog:
     path = Path(environment["DECISION_LOG"].removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True)
     documents = SqliteDocuments(path, flush_seconds=1)
-    log = DecisionLog(documents, Folder(Path(environment["BUCKET"])), DATASET)
-    fill_small(log, n // 10, in_a_batch)
-    fill_files(log, n - n // 10, rows)
+    return DecisionLog(documents, Folder(Path(environment["BUCKET"])), DATASET)
 
 
 def _questions(server: Riskometer) -> dict[str, Callable[[], bytes]]:

@@ -7,7 +7,7 @@ from benchmarks.bars import Bar
 from benchmarks.chart import draw, shown
 from benchmarks.harness import Line, Side
 from benchmarks.results import BEGIN, END, Results, write_between_marks
-from benchmarks.scenarios import SCENARIOS, SMOKE, Scenario
+from benchmarks.scenarios import SMOKE, Scenario
 
 
 @pytest.fixture
@@ -127,7 +127,17 @@ def test_a_scenario_that_fails_is_a_line_and_the_others_are_measured(monkeypatch
     assert lines[1].left_out == "it failed: RuntimeError"
 
 
-def test_docs_are_not_written_of_a_part(capsys):
+def test_docs_are_not_written_of_a_small_benchmark(capsys):
     with pytest.raises(SystemExit):
-        main(["--docs", "--only", SCENARIOS[0].name])
-    assert "takes all scenarios" in capsys.readouterr().err
+        main(["--docs", "--smoke"])
+    assert "takes the full benchmark" in capsys.readouterr().err
+
+
+def test_lines_of_a_newer_run_take_the_places_of_the_earlier_ones(results):
+    again = Line("a file", "s", (2.0,), Side("pandas", (5.0,)))
+    new = Line("a portfolio", "s", (1.0,))
+    newer = Results([again, new], results.bars, results.machine)
+    merged = results.updated(newer)
+    assert [*merged.lines] == [results.lines[0], again, *results.lines[2:], new]
+    with pytest.raises(ValueError, match="another machine"):
+        results.updated(Results([again], [], {"cpus": 64}))
