@@ -26,7 +26,7 @@ from model_deployment.api.routes.score import SCORE, Endpoint
 from model_deployment.http import orphan_cleanup
 from model_deployment.http.access import Access
 from model_deployment.http.json_provider import JsonProvider
-from model_deployment.http.problem import later, not_allowed
+from model_deployment.http.problem import not_allowed, unavailable
 from model_deployment.http.receiving import Receive, UploadLimiter
 from model_deployment.http.request import Answer, Request, encoded, refusal
 from model_deployment.http.sending import Headers, Send, Sender
@@ -162,7 +162,7 @@ class App:
             answer = await self._answer(request)
             if request.method == "GET" and not self._sender.has_room(answer):
                 detail = "Too many large answers are under way here. Try again in a moment."
-                raise later("busy", detail)
+                raise unavailable("busy", detail)
         except Exception as error:
             answer = refusal(problem_of(error, f"{request.method} {request.route}"))
 

@@ -14,7 +14,7 @@ from credit_risk.decision_log.overrides import NoSuchDecision, NotAllowed
 from credit_risk.schema.faults import MalformedFile
 from credit_risk.storage.documents import LogUnavailable
 from model_deployment.files.formats import ReadersBusy
-from model_deployment.http.problem import Problem, later, not_allowed, nothing_at
+from model_deployment.http.problem import Problem, not_allowed, nothing_at, unavailable
 from model_deployment.scoring.errors import (
     AnotherFile,
     DecidedBefore,
@@ -43,10 +43,10 @@ _ANSWERS: dict[type[Exception], Callable[[Exception], Problem]] = {
     AnotherFile: lambda error: Problem(422, "another-file", str(error)),
     KeyReused: lambda error: Problem(422, "key-reused", str(error)),
     NotAllowed: lambda error: Problem(422, "invalid-override", f"{error}."),
-    NoRoom: lambda error: later("no-room", str(error)),
-    ReadersBusy: lambda error: later("busy", str(error)),
-    ScoringOff: lambda error: later("no-production-model", str(error)),
-    LogUnavailable: lambda error: later("no-decision-log", _LOG_OFF),
+    NoRoom: lambda error: unavailable("no-room", str(error)),
+    ReadersBusy: lambda error: unavailable("busy", str(error)),
+    ScoringOff: lambda error: unavailable("no-production-model", str(error)),
+    LogUnavailable: lambda error: unavailable("no-decision-log", _LOG_OFF),
 }
 
 

@@ -25,7 +25,7 @@ from model_deployment.approvals import page, routes
 from model_deployment.approvals.actions import Desk, open_desk
 from model_deployment.approvals.training import PrefectUnavailable
 from model_deployment.http.access import Access
-from model_deployment.http.problem import Problem, later, not_allowed, size_text
+from model_deployment.http.problem import Problem, not_allowed, size_text, unavailable
 from model_deployment.http.receiving import Receive, UploadLimiter
 from model_deployment.http.request import Answer, Request, encoded, refusal
 from model_deployment.http.sending import Send, Sender
@@ -54,9 +54,9 @@ _ANSWERS: dict[type[Exception], Callable[[Exception], Problem]] = {
     ApprovalRejected: lambda error: Problem(409, "not-approved", str(error)),
     ModelRefused: lambda error: Problem(409, "model-refused", str(error)),
     NoSuchVersion: lambda error: Problem(404, "no-such-version", str(error)),
-    RegistryUnavailable: lambda _: later("no-registry", "MLflow cannot be reached."),
-    LogUnavailable: lambda _: later("no-decision-log", "The decision log cannot be reached."),
-    PrefectUnavailable: lambda error: later("no-prefect", str(error)),
+    RegistryUnavailable: lambda _: unavailable("no-registry", "MLflow cannot be reached."),
+    LogUnavailable: lambda _: unavailable("no-decision-log", "The decision log cannot be reached."),
+    PrefectUnavailable: lambda error: unavailable("no-prefect", str(error)),
 }
 
 # Otherwise there is one more series for each metric, which nobody needs.

@@ -76,7 +76,7 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def later(kind: str, detail: str) -> Problem:
+def unavailable(kind: str, detail: str) -> Problem:
     """Return the problem of something that is unavailable for now."""
     return Problem(503, kind, detail, {"Retry-After": str(RETRY_SECONDS)})
 

@@ -22,7 +22,7 @@ from werkzeug.sansio.multipart import Data as Part
 from werkzeug.sansio.multipart import Epilogue, File, MultipartDecoder, NeedData, Preamble
 
 from credit_risk.schema.sheets.csv_table import Data
-from model_deployment.http.problem import Problem, later, size_text
+from model_deployment.http.problem import Problem, size_text, unavailable
 
 # Seconds that a body may take, and bytes of it that add a second (as with Apache's
 # RequestReadTimeout).
@@ -103,7 +103,7 @@ class UploadLimiter:
         except OSError as error:
             _give_up(sink)
             logger.error("an upload cannot be written to the temporary folder: %s", error)
-            raise later("no-space", NO_SPACE) from None
+            raise unavailable("no-space", NO_SPACE) from None
         except BaseException:
             _give_up(sink)
             raise
@@ -136,7 +136,7 @@ class UploadLimiter:
     def _take_place(self) -> None:
         if self._taken == self._places:
             detail = f"{self._places} uploads are under way here already. Try again in a moment."
-            raise later("busy", detail)
+            raise unavailable("busy", detail)
         self._taken += 1
 
     def _too_large(self, length: int | None) -> Problem:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from model_deployment.http.problem import later
+from model_deployment.http.problem import unavailable
 from model_deployment.http.receiving import IN_MEMORY
 
 # A body takes up to about 40 times its size in memory while it is decided; one that is larger than
@@ -46,7 +46,7 @@ class Workload:
                 self._bytes += size
         except TimeoutError:
             detail = "Other large uploads are being decided. Try again in a moment."
-            raise later("busy", detail) from None
+            raise unavailable("busy", detail) from None
 
         try:
             yield
