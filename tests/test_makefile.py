@@ -15,6 +15,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 def make(*arguments, cwd=ROOT, **variables):
     unset = {"VERSION", "BY", "REASON", "CONFIRM", "FROM", "TO", "STACK", "MAKEFLAGS", "MAKELEVEL"}
     unset |= {"BAD", "DATASET", "FOLDS", "GOOD", "NAME", "REPEATS", "SEED"}
+    unset |= {"ID", "INPUT", "KIND", "OUTPUT", "PART_ROWS", "REASONS"}
     # `make test ARGS=-q` hands its variables on through the environment.
     unset |= {"ARGS", "MAKEOVERRIDES", "MFLAGS"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
@@ -50,6 +51,8 @@ def test_every_rule_has_a_line_of_help():
         ("adopt", {"VERSION": "3", "BY": "Ann"}, 'VERSION=3 BY="your name" REASON="why"'),
         ("outcomes", {"FILE": "is not there"}, "FILE=outcomes.csv"),
         ("dataset", {"FILE": "README.md", "TARGET": "class"}, "BAD=its value for a bad client"),
+        ("batch-score", {"INPUT": "book.csv"}, "both: INPUT=a file or folder of CSV or Parquet"),
+        ("batch-score", {"OUTPUT": "scored"}, "OUTPUT=a folder"),
         ("rollback", {"BY": "Ann"}, 'BY="your name" REASON="why"'),
         ("reset", {}, "CONFIRM=1"),
         ("backup", {}, "TO=/safe/place"),
@@ -182,6 +185,24 @@ def test_a_file_to_score_goes_to_the_command_with_its_name(place, asked, options
     assert said.returncode == 0
     command = (place / "result.csv").read_text().splitlines()[-1]
     assert command.endswith(f"[model_deployment.score] [--name] [my clients.csv]{options}")
+
+
+@pytest.mark.parametrize(
+    ("asked", "options"),
+    [
+        ({}, ""),
+        (
+            {"KIND": "decision", "ID": "loan id", "REASONS": "1", "PART_ROWS": "1000"},
+            " [--kind] [decision] [--id] [loan id] [--reasons] [--part-rows] [1000]",
+        ),
+    ],
+)
+def test_a_portfolio_goes_to_the_command_with_all_that_was_asked_for(place, asked, options):
+    (place / "local-runs").touch()
+    said = dispatched(place, "batch-score", INPUT="my book", OUTPUT="scored", **asked).stdout
+    assert said.splitlines()[-1].endswith(
+        f"[python] [-m] [model_deployment.portfolio]{options} [my book] [scored]"
+    )
 
 
 @pytest.mark.parametrize(

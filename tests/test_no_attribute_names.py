@@ -45,7 +45,8 @@ def named(source: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and node.value in NAMES:
             yield node.lineno, node.value
-        # frame.assign(duration=6), frame.duration and frame.drop(columns=...) select one as well.
+        # frame.assign(duration=6) selects one as well. So does frame.duration, which is not looked
+        # for: service.job is written in the same way.
         elif isinstance(node, ast.keyword) and node.arg in NAMES:
             yield node.value.lineno, node.arg
 

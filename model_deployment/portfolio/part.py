@@ -15,7 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from credit_risk.decision_log.batch import AlreadyCommitted, Batch, BatchRecord
+from credit_risk.decision_log.batch import (
+    AlreadyCommitted,
+    Batch,
+    BatchRecord,
+    decision_schema,
+)
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.tables import attribute_names
 from credit_risk.registry.registry import open_registry
@@ -137,7 +142,8 @@ class PartScorer:
         except AlreadyCommitted as error:
             record = error.record
 
-        decisions = self._log.read(record)
+        # The stack's definition, by which the log reads, may not be the version's any more.
+        decisions = self._log.read(record, schema=decision_schema(self._dataset))
         if record.sha256 != sha256 or record.n_decided != len(applications):
             raise NotScored(
                 f"{part.name} was scored as batch {record.id} from other rows: {part.file} has "

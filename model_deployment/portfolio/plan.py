@@ -16,9 +16,10 @@ from ulid import ULID
 
 from credit_risk.access.caller import at_console
 from credit_risk.decision_log.batch import key_of_part
-from credit_risk.decision_log.log import open_log
-from credit_risk.registry.in_force import approved
-from credit_risk.registry.registry import open_registry
+from credit_risk.decision_log.log import DecisionLog, open_log
+from credit_risk.registry.approval_log import Approval
+from credit_risk.registry.in_force import approved, in_force
+from credit_risk.registry.registry import Registry, open_registry
 from credit_risk.schema.attributes import LABEL
 from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.faults import MalformedFile
@@ -201,13 +202,8 @@ def check_files(plan: Plan) -> None:
 
 def _made(order: Order, source: Source, settings: Settings) -> Plan:
     registry = open_registry(settings)
-    approval = approved(registry, open_log(settings))
-    if approval.approval is None or approval.refused:
-        raise NotScored(
-            approval.refused or "There is no Production model. A version must be approved first."
-        )
-
-    version, digest = approval.approval.version, approval.approval.digest
+    approval = _approval(registry, open_log(settings), settings.follow_alias)
+    version, digest = approval.version, approval.digest
     scorer = registry.load(version, digest, keep=True)
     if order.reasons and scorer.acceptance is None:
         raise NotScored(f"version {version} gives no reasons: fitted without out-of-fold risks")
@@ -224,6 +220,16 @@ def _made(order: Order, source: Source, settings: Settings) -> Plan:
 
     run = Run(str(ULID()), order, version, digest, str(at_console()), now)
     return Plan(run, files, parts)
+
+
+def _approval(registry: Registry, log: DecisionLog, follow_alias: bool) -> Approval:
+    """Return what says which version scores: the one that decides on applications too."""
+    # Unless the alias is followed, MLflow need not answer.
+    now = in_force(registry, log, follow_alias=True) if follow_alias else approved(registry, log)
+    if now.approval is None or now.refused:
+        nobody = "There is no Production model. A version must be approved first."
+        raise NotScored(now.refused or now.astray or nobody)
+    return now.approval
 
 
 def _check_columns(order: Order, columns: Sequence[str], dataset: Dataset) -> None:

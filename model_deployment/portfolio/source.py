@@ -265,7 +265,18 @@ def _split(address: str) -> tuple[str, str]:
     if not address.lower().endswith(SUFFIXES) or Path(address).is_dir():
         return address, ""
     folder, slash, name = address.rpartition("/")
-    return (folder or slash or "."), name
+    folder = folder or slash or "."
+    # Spark and Dask write folders of such a name. In a bucket only the blobs below it tell.
+    if address.startswith("gs://") and not _exists(folder, name) and open_blobs(address).names():
+        return address, ""
+    return folder, name
+
+
+def _exists(folder: str, name: str) -> bool:
+    try:
+        return bool(open_blobs(folder).version(name))
+    except BlobMissing:
+        return False
 
 
 def _row_ends(codes: pa.Array, line_ends: pa.Array, quoted: bool) -> tuple[pa.Array, bool]:

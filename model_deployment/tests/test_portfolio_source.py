@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from credit_risk.schema.faults import MalformedFile
+from credit_risk.storage.backends import open_blobs
 from model_deployment.portfolio.errors import NotScored
 from model_deployment.portfolio.source import Source
 from tests.support.german_credit import GERMAN_CREDIT, Validator
@@ -225,6 +226,21 @@ def test_a_folder_named_as_a_file_is_read_as_folder(tmp_path):
     (tmp_path / "book.parquet").mkdir()
     (tmp_path / "book.parquet" / "part-0.parquet").write_bytes(b"x")
     assert [f.name for f in Source(str(tmp_path / "book.parquet")).files()] == ["part-0.parquet"]
+
+
+def test_a_folder_in_a_bucket_that_is_named_as_a_file_is_read_as_folder(gcs_url):
+    for name in ("_SUCCESS", "part-0.parquet", "year=2026/part-1.parquet"):
+        open_blobs(f"{gcs_url}/book.parquet").put(name, b"x")
+    files = Source(f"{gcs_url}/book.parquet").files()
+    assert [file.name for file in files] == ["part-0.parquet", "year=2026/part-1.parquet"]
+    with pytest.raises(NotScored, match=r"there is no book.csv in"):
+        Source(f"{gcs_url}/book.csv").files()
+
+
+def test_a_file_in_a_bucket_is_that_file_whatever_lies_below_its_name(gcs_url):
+    for name in ("book.csv", "book.csv/part-0.csv"):
+        open_blobs(gcs_url).put(name, b"x\n")
+    assert [file.name for file in Source(f"{gcs_url}/book.csv").files()] == ["book.csv"]
 
 
 def test_a_folder_without_files_of_clients_is_refused(tmp_path):
