@@ -2,8 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import IO, Any, NamedTuple
 
@@ -15,7 +14,7 @@ from credit_risk.decision_log.batch import AlreadyCommitted, Batch, BatchRecord
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.registry.errors import NoSuchVersion, RegistryUnavailable
 from credit_risk.schema.applications import Applications
-from credit_risk.schema.attributes import LABEL, RED, Labels
+from credit_risk.schema.attributes import RED, Labels
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions
 from credit_risk.scoring.explanation import NotExplainable
@@ -26,6 +25,7 @@ from model_deployment.files.result import Result
 from model_deployment.scoring.errors import DecidedBefore, KeyReused, NoRoom, TooManyToExplain
 from model_deployment.scoring.live_model import LiveModel, Serving
 from model_deployment.scoring.metrics import Metrics
+from model_deployment.scoring.submission import File, Rows, Submission
 
 # What may be requested beside decisions.
 REASONS = "reasons"
@@ -85,18 +85,7 @@ class Scoring:
         source: str | None = None,
     ) -> Scored:
         """Decide on a JSON list of applications, parsed from a body."""
-
-        def digest() -> str:
-            return hashlib.sha256(body).hexdigest()
-
-        return self._decide(
-            lambda validator: validator.rows(rows),
-            source,
-            digest,
-            caller=caller,
-            key=key,
-            extras=extras,
-        )
+        return self._decide(Rows(body, rows, source), caller, key, extras)
 
     def preview(self, row: object) -> Batch:
         """Return the model's prediction for an application, which is not recorded as a decision.
@@ -118,14 +107,7 @@ class Scoring:
         extras: frozenset[str] = frozenset(),
     ) -> Scored:
         """Decide on a CSV, Excel or Parquet file of applications."""
-        return self._decide(
-            lambda validator: sent.parsed(validator.csv, _headers(validator)),
-            sent.name,
-            lambda: sent.sha256,
-            caller=caller,
-            key=key,
-            extras=extras,
-        )
+        return self._decide(File(sent), caller, key, extras)
 
     def result(
         self,
@@ -140,88 +122,65 @@ class Scoring:
         It is written while the log takes the batch in, which the log completes only when the
         result is written.
         """
+        serving, file = self._production.require(), File(sent)
         try:
             result = tempfile.TemporaryFile()  # noqa: SIM115 - the sender closes it
         except OSError as error:
             raise _no_room(error) from None
-        written: list[Batch] = []
 
-        def write(scored: Scored) -> None:
+        with ThreadPoolExecutor(1) as thread, self._metrics.scoring_seconds.time():
+            thread.submit(lambda: file.sha256)  # beside validation
+            scored = self._scored(serving, file, caller, key, extras)
+            _ = scored.batch.table  # made once, for both
+            writing = thread.submit(_write, scored, extras, result)
             try:
-                _result(scored, extras).write_csv(result)
-                result.flush()
-            except OSError as error:
-                raise _no_room(error) from error
-            written.append(scored.batch)
+                self._log.commit(scored.batch, writing.result)
+            except AlreadyCommitted as error:
+                wait([writing])
+                scored = self._again(scored.batch, error.record, serving, file)
+                _write(scored, extras, result)
 
-        with ThreadPoolExecutor(1) as thread:
-
-            def begin(scored: Scored) -> Callable[[], object]:
-                _ = scored.batch.table  # made once, for both
-                return thread.submit(write, scored).result
-
-            hashed = thread.submit(lambda: sent.sha256)  # beside validation
-            scored = self._decide(
-                lambda validator: sent.parsed(validator.csv, _headers(validator)),
-                sent.name,
-                hashed.result,
-                caller=caller,
-                key=key,
-                extras=extras,
-                begin=begin,
-            )
-
-        if not any(scored.batch is batch for batch in written):
-            # It was committed before, under this key.
-            result.seek(0)
-            result.truncate()
-            write(scored)
         return scored.batch, result
 
     def _decide(
-        self,
-        read: Callable[[Validator], Applications],
-        source: str | None,
-        digest: Callable[[], str],
-        *,
-        caller: Caller,
-        key: str | None,
-        extras: frozenset[str] = frozenset(),
-        begin: Callable[[Scored], Callable[[], object]] | None = None,
+        self, sent: Submission, caller: Caller, key: str | None, extras: frozenset[str]
     ) -> Scored:
-        """Validate, decide and commit.
-
-        What `begin` starts has to succeed before the commit's mark is written.
-        """
+        """Validate, decide and commit."""
         serving = self._production.require()
         with self._metrics.scoring_seconds.time():
-            applications = read(serving.validator)
-            self._refuse_too_many(len(applications), extras)
-            sha256 = digest()
-            sample = sha256 == self._sample
-            if sample:
-                applications.warnings.append(PREVIEW)
-
-            batch = _batch(
-                serving,
-                applications,
-                source=source,
-                sha256=sha256,
-                kind="preview" if sample else "decision",
-                idempotency_key=key,
-                caller=str(caller),
-                branch=caller.branch,
-            )
-            scored = Scored(batch, serving.scorer, self._production.labels)
-
+            scored = self._scored(serving, sent, caller, key, extras)
             try:
-                if begin is None:
-                    self._log.commit(batch)
-                else:
-                    self._log.commit(batch, begin(scored))
+                self._log.commit(scored.batch)
             except AlreadyCommitted as error:
-                return self._again(batch, error.record, serving, read)
+                return self._again(scored.batch, error.record, serving, sent)
         return scored
+
+    def _scored(
+        self,
+        serving: Serving,
+        sent: Submission,
+        caller: Caller,
+        key: str | None,
+        extras: frozenset[str],
+    ) -> Scored:
+        """Validate and decide."""
+        applications = sent.applications(serving.validator)
+        self._refuse_too_many(len(applications), extras)
+        sample = sent.sha256 == self._sample
+        if sample:
+            applications.warnings.append(PREVIEW)
+
+        batch = _batch(
+            serving,
+            applications,
+            source=sent.name,
+            sha256=sent.sha256,
+            kind="preview" if sample else "decision",
+            idempotency_key=key,
+            caller=str(caller),
+            branch=caller.branch,
+        )
+        return Scored(batch, serving.scorer, self._production.labels)
 
     def _refuse_too_many(self, n: int, extras: frozenset[str]) -> None:
         for extra, most, what in (
@@ -232,11 +191,7 @@ class Scoring:
                 raise TooManyToExplain(f"{what} for at most {most:,} clients at a time.")
 
     def _again(
-        self,
-        batch: Batch,
-        record: BatchRecord,
-        serving: Serving,
-        read: Callable[[Validator], Applications],
+        self, batch: Batch, record: BatchRecord, serving: Serving, sent: Submission
     ) -> Scored:
         """Return what was committed under a key, for a body that came again.
 
@@ -252,7 +207,8 @@ class Scoring:
             except (RegistryUnavailable, NoSuchVersion, ModelRefused) as error:
                 raise DecidedBefore(record, f"by a version that is unavailable ({error})") from None
             # That version may have known other categories.
-            batch = replace(batch, applications=read(Validator(scorer.dataset, scorer.domain)))
+            validator = Validator(scorer.dataset, scorer.domain)
+            batch = replace(batch, applications=sent.applications(validator))
 
         table = self._log.read(record)
         # The rules for a row may have changed with our code.
@@ -275,11 +231,6 @@ class Scoring:
             base_rate=record.base_rate,
         )
         return Scored(batch, scorer, self._production.labels)
-
-
-def _headers(validator: Validator) -> dict[str, str]:
-    """Return the names that columns of an application may have."""
-    return {name: meant for name, meant in validator.dataset.headers.items() if meant != LABEL}
 
 
 def _batch(serving: Serving, applications: Applications, **more: Any) -> Batch:
@@ -305,6 +256,17 @@ def _result(scored: Scored, extras: frozenset[str]) -> Result:
         except NotExplainable as error:
             reasons = pa.repeat(f"unavailable: {error}", len(batch.applications))
     return Result.of(batch, reasons)
+
+
+def _write(scored: Scored, extras: frozenset[str], target: IO[bytes]) -> None:
+    """Write the result as CSV, in place of what the file holds."""
+    try:
+        target.seek(0)
+        target.truncate()
+        _result(scored, extras).write_csv(target)
+        target.flush()
+    except OSError as error:
+        raise _no_room(error) from error
 
 
 def _no_room(error: OSError) -> NoRoom:
