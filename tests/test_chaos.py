@@ -424,6 +424,12 @@ def test_the_load_is_clients_of_the_data_set_without_their_class(name):
     assert (len(read), read.faults) == (len(clients), [])
 
 
+def test_numbers_of_the_files_can_be_read_in_one_way_only():
+    clients = [{"rate": 5.125, "rooms": 2}, {"rate": 0.5, "rooms": 3}]
+    expected = b"rate,rooms\n5.1250,2\n0.5,3\n5.1250,2\n"
+    assert load.file_of(clients, 3) == expected
+
+
 def test_the_stack_has_the_data_set_that_is_chosen(monkeypatch):
     monkeypatch.delenv("DATASET", raising=False)
     assert defaults()["DATASET"] == DEFAULT

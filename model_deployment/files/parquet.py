@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from credit_risk.schema.sheets.arrow_table import texts
+from credit_risk.schema.sheets.arrow_table import unmistakable
 from model_deployment.files.limited import (
     MAX_COLUMNS,
     MAX_ROWS,
@@ -96,7 +96,7 @@ def _plain(table: pa.RecordBatch) -> pa.Table:
     for column in table.columns:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
-        columns.append(texts(column))
+        columns.append(unmistakable(column))
     return pa.table(columns, names=table.schema.names)
 
 

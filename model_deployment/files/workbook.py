@@ -15,6 +15,7 @@ from typing import Any
 
 import python_calamine
 
+from credit_risk.schema.spelling.numerals import unmistakable
 from model_deployment.files.limited import (
     MAX_COLUMNS,
     MAX_ROWS,
@@ -102,6 +103,8 @@ def _cell(value: object) -> str:
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
+    if isinstance(value, float):
+        return unmistakable(value)
     if type(value) is datetime.date:
         value = datetime.datetime.combine(value, datetime.time())
     # A line break would make the rows after it look one line further down than they are.

@@ -69,15 +69,14 @@ def exported(
     if upload is not None and upload.sha256 != record.sha256:
         raise AnotherFile(f"This is not the file that batch {record.id} was decided on.")
 
-    decisions = log.read(record)
+    decisions, dataset = log.read(record), _dataset(log, production, record)
     result = Result(
         decisions,
         record.time,
+        dataset,
         overrides_of_batch(log, record.id),
         _reasons(log, production, record, decisions),
-        None
-        if upload is None
-        else _other_columns(upload.csv, decisions, _dataset(log, production, record)),
+        None if upload is None else _other_columns(upload.csv, decisions, dataset),
     )
     if form == "xlsx":
         return excel(result.table())

@@ -4,6 +4,7 @@ import json
 
 import plotly.utils
 import pytest
+from dash import html
 
 from credit_risk.access.caller import Caller
 from model_deployment.scoring.metrics import Metrics
@@ -37,6 +38,23 @@ def test_the_form_has_a_labelled_field_for_each_attribute():
     for name in ("client_id", "duration", "purpose", "foreign_worker"):
         assert f'"htmlFor": "a-{name}"' in text
         assert f'"id": "a-{name}"' in text
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown", "hint"),
+    [
+        ("meaning", "below 0 DM (0<=X<200)", "The lists say what a value means"),
+        ("file", "0<=X<200 (below 0 DM)", "The lists hold the words of the data"),
+    ],
+)
+def test_the_lists_have_meaning_and_label_in_the_order_that_is_set(labels, shown, hint):
+    parts = list(html.Div(form.layout(GERMAN_CREDIT, labels))._traverse())
+    lists = {part.id: part.children for part in parts if isinstance(part, html.Select)}
+    options = {name: {o.value: o.children for o in listed} for name, listed in lists.items()}
+    assert options["a-checking_status"]["0<=X<200"] == shown
+    # Sentences call a class by its number.
+    assert options["a-installment_commitment"]["2"] == "2 (25 to below 35 %)"
+    assert any(isinstance(part, html.P) and part.children.startswith(hint) for part in parts)
 
 
 def test_incomplete_form_names_missing_fields_and_decides_nothing(scoring, production, log, typed):

@@ -81,7 +81,7 @@ def preview(
         return [html.P(f"To be filled in: {named}.", className="hint")], True
 
     try:
-        batch = scoring.preview(_row(application))
+        batch = scoring.preview(_row(application, production.dataset))
     except ScoringOff as error:
         return [_trouble(str(error))], True
     if not len(batch.applications):
@@ -108,7 +108,7 @@ def take(
     id : str or None
         The decision's id.
     """
-    row = _row(application)
+    row = _row(application, production.dataset)
     body = json.dumps([row]).encode()
     try:
         batch = scoring.rows(body, [row], caller=caller, key=key_of(key), source=SOURCE).batch
@@ -128,8 +128,17 @@ def _missing(application: dict[str, Any], dataset: Dataset) -> list[str]:
     return [a.label for a in needed if not str(application.get(a.name) or "").strip()]
 
 
-def _row(application: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in application.items() if str(value).strip()}
+def _row(application: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """Return what is typed, its decimals behind the mark that files have.
+
+    A browser gives a number with a dot, whichever mark its user types.
+    """
+    row = {name: value for name, value in application.items() if str(value).strip()}
+    for attribute in dataset.attributes:
+        value = row.get(attribute.name)
+        if attribute.decimals and isinstance(value, str):
+            row[attribute.name] = value.replace(".", attribute.decimal_mark)
+    return row
 
 
 def _warnings(batch: Batch) -> list[Any]:

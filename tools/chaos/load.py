@@ -16,6 +16,7 @@ import requests
 
 from credit_risk.schema.attributes import LABEL
 from credit_risk.schema.dataset_file import load_dataset, training_file
+from credit_risk.schema.spelling.numerals import unmistakable
 from credit_risk.training_data.data import read_training, split
 
 SCORE, FILE = "score", "file"
@@ -130,8 +131,7 @@ class Load:
                 self._no_more.wait(SCORE_PAUSE * self._slower)
 
     def _send_files(self, rows: int, pause: float) -> None:
-        chosen = itertools.islice(itertools.cycle(self._clients), rows)
-        content = pd.DataFrame(chosen).to_csv(index=False).encode()
+        content = file_of(self._clients, rows)
         with _session() as session:
             while not self._no_more.wait(pause * self._slower):
                 self._ask(session, FILE, rows, files={"file": (f"{rows}.csv", content)})
@@ -230,6 +230,12 @@ def _session() -> requests.Session:
     session = requests.Session()
     session.trust_env = False  # a proxy has no business between two of our ports
     return session
+
+
+def file_of(clients: Sequence[dict[str, Any]], rows: int) -> bytes:
+    """Return a CSV of some clients, again and again until it has so many rows."""
+    chosen = itertools.islice(itertools.cycle(clients), rows)
+    return pd.DataFrame(chosen).to_csv(index=False, float_format=unmistakable).encode()
 
 
 def clients(dataset: str) -> list[dict[str, Any]]:

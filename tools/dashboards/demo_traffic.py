@@ -28,6 +28,7 @@ from credit_risk.registry.registry import open_registry
 from credit_risk.schema.attributes import BAD, GREEN, LABEL, RED
 from credit_risk.schema.dataset import Dataset
 from credit_risk.schema.dataset_file import load_dataset
+from credit_risk.schema.spelling.numerals import unmistakable
 from credit_risk.schema.validation import Validator
 from credit_risk.settings import Settings
 from credit_risk.training_data.data import read_training, split
@@ -114,8 +115,8 @@ def send(url: str, clients: pd.DataFrame, minutes: float, n: int) -> None:
         for row in json.loads(drawn.head(ONE_BY_ONE).to_json(orient="records")):
             requests.post(f"{url}/score", json=[row], timeout=60)
 
-        file = ("clients.csv", drawn.tail(n - ONE_BY_ONE).to_csv(index=False))
-        requests.post(f"{url}/files", files={"file": file}, timeout=60)
+        text = drawn.tail(n - ONE_BY_ONE).to_csv(index=False, float_format=unmistakable)
+        requests.post(f"{url}/files", files={"file": ("clients.csv", text)}, timeout=60)
         turn += 1
         time.sleep(EVERY_SECONDS)
 

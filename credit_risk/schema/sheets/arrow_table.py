@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from credit_risk.schema.spelling.notes import renamed_columns
+from credit_risk.schema.spelling.numerals import THREE_DECIMALS
 from credit_risk.schema.spelling.words import named
 
 # Beyond it floats do not have every whole number.
@@ -58,7 +59,7 @@ class ArrowTable:
 def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return a column as text, with whole numbers without a decimal point or an exponent."""
     as_text = column.cast(pa.string())
-    if not (pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)):
+    if not _has_decimals(column.type):
         return as_text
 
     if pa.types.is_float16(column.type):
@@ -67,6 +68,18 @@ def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(numbers), _EXACT))
     integers = pc.if_else(whole, numbers, 0.0).cast(pa.int64())
     return pc.if_else(whole, integers.cast(pa.string()), as_text)
+
+
+def unmistakable(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return a column as `texts` does, with no ambiguous number; see `numerals.unmistakable`."""
+    as_text = texts(column)
+    if not _has_decimals(column.type):
+        return as_text
+    return pc.replace_substring_regex(as_text, THREE_DECIMALS, r"\10")
+
+
+def _has_decimals(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -83,23 +96,12 @@ def _repetitive(column: pa.ChunkedArray) -> pa.ChunkedArray:
 _REPETITIVE = pa.dictionary(pa.int32(), pa.string())
 
 
-def _values(column: pa.Array) -> pa.Array:
-    """Return values of an attribute as `texts` does, no number of them ambiguous.
-
-    Three digits behind a dot could be thousands, which those of a number are not.
-    """
-    as_text = texts(column)
-    if as_text.type == column.type:
-        return as_text
-    return pc.replace_substring_regex(as_text, r"^(-?[0-9]+\.[0-9]{3})$", r"\10")
-
-
 def _encoded(chunk: pa.Array) -> pa.DictionaryArray:
     if pa.types.is_dictionary(chunk.type):
         if not chunk.null_count and not chunk.dictionary.null_count:
-            words = _values(chunk.dictionary)
+            words = unmistakable(chunk.dictionary)
             return pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), words)
         chunk = chunk.cast(chunk.type.value_type)
     encoded = pc.dictionary_encode(chunk, null_encoding="encode")
-    words = pc.fill_null(_values(encoded.dictionary), "")
+    words = pc.fill_null(unmistakable(encoded.dictionary), "")
     return pa.DictionaryArray.from_arrays(encoded.indices, words)

@@ -13,6 +13,8 @@ _SEPARATED = re.compile(r"(-?[0-9]{1,20})[.,]([0-9]{3})")
 # zeros.
 _GROUPED = re.compile(r"(-?[0-9]{1,3}([.,'’_\s])[0-9]{3}(?:\2[0-9]{3}){0,5})(?:[.,]0*)?")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(?:([.,])([0-9]{0,20}))?(?:[eE][+-]?[0-9]{1,2})?")
+# Exactly three decimals, as the text of a number has them.
+THREE_DECIMALS = r"^(-?[0-9]+\.[0-9]{3})$"
 # A number with more digits is outside every range, and costly to parse.
 _DIGITS = 20
 
@@ -59,6 +61,14 @@ def is_ambiguous_decimal(text: str, mark: str) -> bool:
     if match is None or not match[1] or "e" in text.lower():
         return False
     return match[2] == "000" if match[1] == mark else len(match[2]) == 3
+
+
+def unmistakable(number: object) -> str:
+    """Return a number as a text that is read in one way only: 5.125 as 5.1250.
+
+    Three digits behind a dot could be thousands, which those of a number are not.
+    """
+    return re.sub(THREE_DECIMALS, r"\g<1>0", str(number))
 
 
 def decimal(text: str, mark: str) -> float | None:

@@ -71,7 +71,7 @@ PARQUET_FILES = [
         with_column("duration", [float(DURATIONS[0]), 6.125, 6.5]),
         0,
         rejected={(1, "duration"), (2, "duration")},
-        says="duration '6.125' is not a whole number",
+        says="duration '6.1250' is not a whole number",
     ),
     fine(
         "Parquet, three zeros in a text",
