@@ -47,6 +47,7 @@ from credit_risk.training_data.snapshots import (
     LATEST,
     NoSuchSnapshot,
     Snapshot,
+    fits,
     latest_snapshot,
     make,
     pick,
@@ -115,11 +116,12 @@ def choose(settings: Settings, source: str, base: pd.DataFrame, fresh: bool) -> 
     The latest is made anew first where a fresh one is wanted.
     """
     logger, decisions, which = get_run_logger(), open_log(settings), settings.training_snapshot
+    blobs = open_blobs(settings.bucket)
 
     if fresh and which == LATEST:
         make(
             decisions,
-            open_blobs(settings.bucket),
+            blobs,
             base,
             source,
             settings.outcome_maturity_months,
@@ -127,6 +129,14 @@ def choose(settings: Settings, source: str, base: pd.DataFrame, fresh: bool) -> 
         )
 
     snapshot = pick(decisions, which, data_hash(base, decisions.dataset))
+    if snapshot and which == LATEST and not fits(blobs, snapshot, decisions.dataset):
+        logger.warning(
+            "%s has clients whose values are not allowed any more and is left out; "
+            "make training-data",
+            snapshot.name,
+        )
+        return None
+
     if snapshot:
         logger.info("trained on %s", snapshot.summary)
     elif which == LATEST and (last := latest_snapshot(decisions)):

@@ -1,5 +1,6 @@
 """Decisions by earlier definitions of a data set are read together with those of today's."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,9 +22,10 @@ from credit_risk.decision_log.outcomes import ingest
 from credit_risk.decision_log.proof.verify import verify
 from credit_risk.schema.codec import encode
 from credit_risk.schema.dataset import Dataset
+from credit_risk.schema.spelling.numerals import unmistakable
 from credit_risk.schema.validation import Validator
 from credit_risk.scoring.decisions import Decisions, confidence
-from credit_risk.training_data.snapshots import make, read
+from credit_risk.training_data.snapshots import fits, make, read
 from tests.support import outcomes
 
 
@@ -32,9 +34,9 @@ def number(name, **more):
     return {"name": name, "label": name, "kind": "number", "missing": True} | bounds | more
 
 
-def category(name, *values):
+def category(name, *values, missing=True):
     listed = [{"value": value} for value in values]
-    return {"name": name, "label": name, "kind": "category", "values": listed, "missing": True}
+    return {"name": name, "label": name, "kind": "category", "values": listed, "missing": missing}
 
 
 def loans(*attributes) -> Dataset:
@@ -255,6 +257,80 @@ def test_numbers_of_a_table_are_not_ambiguous():
         assert not found.faults
         assert found.extra["note"].to_pylist() == ["5.125", "1", "12.5", ""]
         np.testing.assert_array_equal(found.codes[:, 0], [5.125, 1, 12.5, np.nan])
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_texts_of_a_table_may_be_ambiguous(kind):
+    column = pa.array(["5.125"], kind)
+    found = Validator(COMMA).table(pa.table({"rate": column, "home": ["own"], "rooms": [1]}))
+    assert [fault.message for fault in found.faults] == [
+        "row 1: rate '5.125' may be 5125 or 5.125; write 5125 or 5.1250"
+    ]
+
+
+def test_numbers_that_pandas_writes_are_not_ambiguous():
+    clients = pd.DataFrame({"rate": [5.125, 1.0, None], "home": ["own"] * 3, "rooms": [1] * 3})
+    text = clients.to_csv(index=False, float_format=unmistakable)
+    found = Validator(COMMA).csv(text.encode())
+    assert not found.faults
+    np.testing.assert_array_equal(found.codes[:, 0], [5.125, 1, np.nan])
+
+
+NARROWER = loans(
+    number("amount", maximum=500),
+    category("purpose", "car", missing=False),
+    number("children", missing=False),
+    category("income", "low", "high"),
+)
+
+
+@pytest.fixture
+def of_then(log):
+    """A snapshot's base data and the log of today, which has four clients of another definition."""
+    base = pd.DataFrame(
+        {
+            "amount": range(100, 200),
+            "purpose": "car",
+            "children": 1,
+            "income": ["low", "high"] * 50,
+            "class": ["good", "good", "bad", "good"] * 25,
+        }
+    )
+    then = DecisionLog(log.storage.documents, log.storage.blobs, BEFORE)
+    clients = [
+        {"amount": 10, "purpose": "car", "children": "1"},
+        {"amount": 900, "purpose": "tv", "children": "0"},
+        {"amount": 20, "purpose": "tv", "children": "many"},
+        {"amount": 30, "purpose": "car", "children": "0", "income": 900},
+    ]
+    long_ago = datetime.now(UTC) - timedelta(days=900)
+    record = then.commit(replace(batch(BEFORE, *clients), time=long_ago))
+    day = (long_ago + timedelta(days=400)).date().isoformat()
+    ingest(then, outcomes.text(*((f"{record.id}-{i}", "repaid", day) for i in range(4))))
+    return base, DecisionLog(log.storage.documents, log.storage.blobs, NARROWER)
+
+
+def test_clients_whose_values_are_not_allowed_any_more_are_in_no_snapshot(of_then, log):
+    (base, today), said = of_then, []
+    snapshot, _ = make(today, log.storage.blobs, base, "base.csv", 12, said.append)
+    assert said[-1] == (
+        "3 clients left out, of an earlier definition: they have no value of these, or one that "
+        "is not allowed today: amount (1), purpose (2), children (1), income (1)"
+    )
+    manifest = json.loads(log.storage.blobs.get(snapshot.name.replace(".csv", ".json")))
+    assert manifest["left_out"] == {"amount": 1, "purpose": 2, "children": 1, "income": 1}
+    assert (snapshot.n_base, snapshot.n_funded) == (100, 1)
+    everyone = pd.concat(read(log.storage.blobs, snapshot, NARROWER)).sort_index()
+    assert list(everyone["amount"]) == [*range(100, 200), 10]
+
+
+def test_a_snapshot_from_before_values_were_dropped_does_not_fit(of_then, log):
+    base, today = of_then
+    snapshot, _ = make(today, log.storage.blobs, base, "base.csv", 12)
+    assert fits(log.storage.blobs, snapshot, NARROWER)
+    amount, *others = NARROWER.attributes
+    narrower = loans(amount.model_copy(update={"minimum": 100}), *others)
+    assert not fits(log.storage.blobs, snapshot, narrower)
 
 
 @pytest.mark.parametrize(

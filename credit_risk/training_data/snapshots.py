@@ -12,18 +12,22 @@ inputs decides. So a client who is in the test part once always stays there, and
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from credit_risk.decision_log.chains.numbered import Conflict, attempts
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.decision_log.outcome_file import DEFAULTED
-from credit_risk.schema.attributes import BAD, GOOD, LABEL
+from credit_risk.schema.attributes import BAD, GOOD, LABEL, Attribute
 from credit_risk.schema.dataset import Dataset
+from credit_risk.schema.faults import InvalidApplications
 from credit_risk.storage.blobs import BlobMissing, Blobs
 from credit_risk.training_data.data import TEST_SHARE, data_hash, parse_training, split
 from credit_risk.training_data.outcome_maturation import Matured, Report, matured
@@ -137,17 +141,18 @@ def make(
         if not cohort.taken:
             report(cohort.summary)
 
-    if not len(found.rows) and before is None:
+    rows, left_out = _allowed(found.rows.to_pandas(), log.dataset, report)
+    if not len(rows) and before is None:
         return None, False
 
-    clients = _joined(base, found, log.dataset, report)
+    clients = _joined(base, rows, log.dataset)
     data = clients.to_csv(index=False, lineterminator="\n").encode()
     base_sha256 = data_hash(base, log.dataset)
     snapshot = _manifest(data, clients, source, base_sha256, months, cursor)
     if before and before.sha256 == snapshot.sha256 and _is_intact(blobs, before):
         return before, False
 
-    _write(blobs, snapshot, data, found)
+    _write(blobs, snapshot, data, found, left_out)
     for _ in attempts():
         newest, last = log.last_event(), latest_snapshot(log)
         if last and last != before and last.cursor >= cursor:
@@ -203,12 +208,30 @@ def read(blobs: Blobs, snapshot: Snapshot, dataset: Dataset) -> tuple[pd.DataFra
     ------
     NoSuchSnapshot
         When it is gone, or no longer what was written.
+    InvalidApplications
+        When it has clients whose values the data set does not allow any more.
     """
     data = _data(blobs, snapshot.sha256)
     clients = parse_training(data, snapshot.name, _as_written(dataset))
     test = _column(data, PART) == TEST
 
     return clients[~test], clients[test]
+
+
+def fits(blobs: Blobs, snapshot: Snapshot, dataset: Dataset) -> bool:
+    """Return whether a snapshot's clients have values that the data set allows.
+
+    Raises
+    ------
+    NoSuchSnapshot
+        See `read`.
+    """
+    try:
+        read(blobs, snapshot, dataset)
+    except InvalidApplications:
+        return False
+
+    return True
 
 
 def decision_ids(blobs: Blobs, sha256: str) -> set[str]:
@@ -248,9 +271,8 @@ def _name(sha256: str) -> str:
     return f"{SNAPSHOT}/{sha256}.csv"
 
 
-def _joined(base: pd.DataFrame, found: Matured, dataset: Dataset, report: Report) -> pd.DataFrame:
+def _joined(base: pd.DataFrame, rows: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     """Return base data and accepted clients, each with its decision, if any, and its part."""
-    rows = _complete(found.rows.to_pandas(), dataset, report)
     labels = [BAD if outcome == DEFAULTED else GOOD for outcome in rows["outcome"]]
     funded = _plain(rows[list(dataset.names)], dataset)
     funded[LABEL], funded[ID] = labels, rows["id"]
@@ -260,13 +282,36 @@ def _joined(base: pd.DataFrame, found: Matured, dataset: Dataset, report: Report
     return whole[[*dataset.names, LABEL, ID, PART]]
 
 
-def _complete(rows: pd.DataFrame, dataset: Dataset, report: Report) -> pd.DataFrame:
-    """Return the rows without those of an earlier definition that lack what is needed now."""
-    needed = [a.name for a in dataset.attributes if not a.may_be_absent]
-    is_complete = rows[needed].notna().all(axis=1)
-    if n := int((~is_complete).sum()):
-        report(f"{n:,} clients left out: an earlier definition did not ask for all that is needed")
-    return rows[is_complete]
+def _allowed(
+    rows: pd.DataFrame, dataset: Dataset, report: Report
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the rows without those of an earlier definition that today's would not take.
+
+    They lack a value, or have one that is not allowed any more. With them comes how many were left
+    out for each attribute.
+    """
+    left_out: dict[str, int] = {}
+    keep = np.ones(len(rows), bool)
+    for attribute in dataset.attributes:
+        wrong = _is_wrong(rows[attribute.name], attribute)
+        keep &= ~wrong
+        if n := int(wrong.sum()):
+            left_out[attribute.name] = n
+
+    if left_out:
+        listed = ", ".join(f"{name} ({n:,})" for name, n in left_out.items())
+        report(
+            f"{(~keep).sum():,} clients left out, of an earlier definition: "
+            f"they have no value of these, or one that is not allowed today: {listed}"
+        )
+    return rows[keep], left_out
+
+
+def _is_wrong(column: "pd.Series[Any]", attribute: Attribute) -> NDArray[np.bool_]:
+    """Return which values an application may not have, each distinct one looked at once."""
+    positions, distinct = pd.factorize(column, use_na_sentinel=False)
+    wrong = [bool(attribute.look(value)[1]) for value in distinct.tolist()]
+    return np.array(wrong, bool)[positions]
 
 
 def _plain(clients: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
@@ -325,12 +370,14 @@ def _manifest(
     )
 
 
-def _write(blobs: Blobs, snapshot: Snapshot, data: bytes, found: Matured) -> None:
+def _write(
+    blobs: Blobs, snapshot: Snapshot, data: bytes, found: Matured, left_out: Mapping[str, int]
+) -> None:
     # A file that is there already has the same content, by its name, unless somebody changed it.
     blobs.put(snapshot.name, data, "text/csv", overwrite=True)
 
     cohorts = [asdict(cohort) for cohort in found.cohorts]
-    manifest: dict[str, Any] = {**asdict(snapshot), "cohorts": cohorts}
+    manifest: dict[str, Any] = {**asdict(snapshot), "cohorts": cohorts, "left_out": left_out}
     text = json.dumps(manifest, indent=2) + "\n"
     name = snapshot.name.replace(".csv", ".json")
     blobs.put(name, text.encode(), "application/json", overwrite=True)

@@ -421,6 +421,25 @@ def test_explicit_data_are_used_without_a_snapshot(
     )
 
 
+@pytest.mark.slow
+def test_a_snapshot_with_values_that_were_allowed_once_is_left_out_until_it_is_made_again(
+    registry, settings, monkeypatch, tmp_path, caplog
+):
+    accepted_long_ago(settings, 50)  # who asked for more than 20,000 DM
+    definition = Path("data/german_credit/dataset.toml").read_text()
+    narrower = definition.replace("maximum = 10000000", "maximum = 20000")
+    (tmp_path / "dataset.toml").write_text(narrower)
+    monkeypatch.setenv("DATASET", str(tmp_path))
+    with caplog.at_level(logging.INFO, "prefect.task_runs"):
+        version = registry.version(credit_risk_training(n_iter=1))
+        assert "has clients whose values are not allowed any more and is left out" in caplog.text
+        assert "snapshot" not in version.tags
+        version = registry.version(credit_risk_training(n_iter=1, fresh=True))
+    assert "50 clients left out, of an earlier definition: " in caplog.text
+    assert "credit_amount (50)" in caplog.text
+    assert (version.tags["n_base"], version.tags["n_funded"]) == ("1000", "0")
+
+
 def test_missing_snapshot_fails_the_run_at_once(registry, settings, monkeypatch):
     snapshot = accepted_long_ago(settings, 10)
     open_blobs(settings.bucket).delete(snapshot.name)
