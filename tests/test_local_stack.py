@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from credit_risk.decision_log.log import open_log
+from credit_risk.schema.dataset_file import load_dataset
 from credit_risk.settings import Settings
 from tests.support.processes import wait_for
 from tests.support.stacks import others_can, stack_of
@@ -23,6 +24,7 @@ from tools.failure import Failed
 from tools.paths import ROOT
 from tools.stack import processes
 from tools.stack.credentials import CREDENTIALS, RUNS, environment_of
+from tools.stack.run import what_next
 from tools.stack.services import SERVICES
 
 
@@ -50,6 +52,33 @@ def test_services_get_the_data_set_and_its_own_data_unless_others_are_given(
 ):
     environment = stack_of(tmp_path, dataset=chosen).environment()
     assert (environment["DATASET"], environment["DATA"]) == (handed_on, "")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file"),
+    [
+        ("german_credit", "data/credit-g.csv"),
+        ("credit_data", "data/credit_data/credit_data.csv"),
+    ],
+)
+def test_a_file_of_the_data_set_is_named_to_be_uploaded(tmp_path, dataset, file):
+    stack = stack_of(tmp_path, dataset=dataset)
+    said = what_next(stack, stack.environment())
+    assert f"open http://127.0.0.1:9696 and upload {file}: every client" in said
+    assert (ROOT / file).is_file()
+
+
+def test_no_file_is_named_where_a_data_set_comes_without(tmp_path):
+    definition = (ROOT / "data/credit_data/dataset.toml").read_text()
+    path = tmp_path / "dataset.toml"
+    # The training data that it names are not beside it.
+    for text in (definition, definition.replace('file = "credit_data.csv"\n', "")):
+        path.write_text(text)
+        load_dataset.cache_clear()
+        stack = stack_of(tmp_path, dataset=str(path))
+        said = what_next(stack, stack.environment())
+        assert "  open http://127.0.0.1:9696\n" in said
+        assert ".csv" not in said
 
 
 def test_a_configured_log_and_bucket_are_used_unchanged(tmp_path):

@@ -5,7 +5,8 @@
 Every request of the API that decides also commits, with one exception: the sample file that the
 page offers, byte for byte, is only previewed, and a preview counts in no report and no history. So
 the service's own sample file is fetched and sent back. The preview is stored for a day as previews
-are, which shows that the log can be written.
+are, which shows that the log can be written. A data set need not have a sample: then nothing is
+scored, and the service only has to say what an application is.
 
     smoke.py https://risk-o-meter.example.com
 
@@ -28,6 +29,7 @@ from urllib.parse import urlsplit
 
 TOKEN = "SMOKE_TOKEN"  # noqa: S105 - the name of the variable
 SAMPLE = "/assets/sample.csv"
+SCHEMA = "/api/v1/schema"
 NOT_LET_IN = (401, 403)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BOUNDARY = "smoke-test-sample-file"
@@ -110,8 +112,10 @@ class Service:
             with error:
                 return Answer(error.code, error.read())
 
-    def expect(self, path: str, body: bytes | None = None, kind: str = "") -> Answer:
-        """Return the answer of `ask`, which has to be a success.
+    def expect(
+        self, path: str, body: bytes | None = None, kind: str = "", or_status: int = 200
+    ) -> Answer:
+        """Return the answer of `ask`, which has to be a success, or to have another status.
 
         Raises
         ------
@@ -121,7 +125,7 @@ class Service:
             answer = self.ask(path, body, kind)
         except (OSError, http.client.HTTPException) as error:
             raise SmokeFailed(f"{path} does not answer: {error}") from None
-        if answer.status != 200:
+        if answer.status not in (200, or_status):
             raise SmokeFailed(f"{path} answers {answer}")
         return answer
 
@@ -150,14 +154,35 @@ def wait_until_ready(service: Service, seconds: float) -> dict[str, Any]:
         time.sleep(1)
 
 
-def preview(service: Service) -> str:
+def look(service: Service, seconds: float) -> str:
+    """Return what the service makes of its sample file in words, or that it has none.
+
+    Parameters
+    ----------
+    seconds : float
+        How long it may answer the sample file with 503.
+
+    Raises
+    ------
+    SmokeFailed, DecisionCommitted
+    """
+    sample = service.expect(SAMPLE, or_status=404)
+    if sample.status == 200:
+        return preview(service, sample.body, seconds)
+
+    if not service.expect(SCHEMA).json()["properties"]:
+        raise SmokeFailed(f"{SCHEMA} has no attributes")
+    return "the data set has no sample, so nothing was scored"
+
+
+def preview(service: Service, sample: bytes, seconds: float) -> str:
     """Have the service decide on its own sample file, and return the outcome in words.
 
     Raises
     ------
     SmokeFailed, DecisionCommitted
     """
-    result = service.expect(*_upload(service.expect(SAMPLE).body)).json()
+    result = _previewed(service, sample, seconds).json()
     decisions = result["decisions"]
     if not decisions or result["n_rejected"]:
         raise SmokeFailed(f"the sample file is rejected: {result['rejected'][:3]}")
@@ -169,6 +194,18 @@ def preview(service: Service) -> str:
         raise DecisionCommitted(f"batch {result['batch']} is in the log as a {kind}")
     green = sum(decision["prediction"] == "green" for decision in decisions)
     return f"version {result['model_version']} previews {len(decisions)} clients, {green} green"
+
+
+def _previewed(service: Service, sample: bytes, seconds: float) -> Answer:
+    # One process or replica was ready; another one may still be loading the version.
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = service.expect(*_upload(sample), or_status=503)
+        if answer.status == 200:
+            return answer
+        if time.monotonic() >= deadline:
+            raise SmokeFailed(f"the sample file is answered {answer}")
+        time.sleep(1)
 
 
 def _upload(sample: bytes) -> tuple[str, bytes, str]:
@@ -214,7 +251,7 @@ def main() -> int:
     service = Service(given.url, {given.token_header: f"Bearer {token}"} if token else {})
     try:
         wait_until_ready(service, given.wait)
-        print(f"smoke: ready; {preview(service)}")
+        print(f"smoke: ready; {look(service, given.wait)}")
     except SmokeFailed as error:
         print(f"smoke: {error}", file=sys.stderr)
         return 1

@@ -39,16 +39,21 @@ def key():
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, mlflow_server, key):
-    """A Risk-O-Meter that asks for a key, with a version in service."""
+def registered(mlflow_server, key):
+    """A version of a model, and the settings of a server of it that asks for a key."""
     train = read_training(ROOT / "data/train.csv")
     risk = CreditScorer(num_boost_round=50).fit(train, train["class"]).predict_proba(train)[:, 0]
     scorer = CreditScorer(num_boost_round=50).fit(train, train["class"], risk)
     version = register_version(mlflow_server, "smoke", scorer)
     settings = {"MLFLOW_TRACKING_URI": mlflow_server, "MODEL_NAME": "smoke", "API_KEYS": key[1]}
-    with serving(
-        tmp_path_factory.mktemp("server"), settings | {"MODEL_POLL_SECONDS": "1"}
-    ) as server:
+    return version, settings | {"MODEL_POLL_SECONDS": "1"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, registered):
+    """A Risk-O-Meter that asks for a key, with a version in service."""
+    version, settings = registered
+    with serving(tmp_path_factory.mktemp("server"), settings) as server:
         approve_version(server, version)
         yield server
 
@@ -59,6 +64,20 @@ def test_ready_service_passes_and_no_decision_is_committed(server, key):
     clients = len(SAMPLE.splitlines()) - 1
     assert f"ready; version 1 previews {clients} clients" in said.stdout
     assert server.decisions().batches() == []
+
+
+def test_service_whose_data_set_has_no_sample_passes(tmp_path, registered, key):
+    version, settings = registered
+    definition = (ROOT / "data/german_credit/dataset.toml").read_text()
+    (tmp_path / "dataset.toml").write_text(definition.replace('sample = "sample.csv"\n', ""))
+    with serving(tmp_path, settings | {"DATASET": str(tmp_path)}) as server:
+        approve_version(server, version)
+        said = smoke(server.url, "--wait", "60", token=key[0])
+        wrong = smoke(server.url, "--wait", "60", token="another")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout == "smoke: ready; the data set has no sample, so nothing was scored\n"
+    assert wrong.returncode == 1
+    assert " answers 401 " in wrong.stderr
 
 
 def test_wrong_token_fails_with_what_the_service_says(server):
@@ -89,12 +108,18 @@ def test_address_that_the_token_must_not_go_to_is_refused(url):
 
 @contextmanager
 def answering(answers):
-    """Serve canned answers, path to status, headers and body, as no Risk-O-Meter would."""
+    """Serve canned answers, path to status, headers and body, as no Risk-O-Meter would.
+
+    Of a list of answers each is given once, the last one ever after.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, headers, body = answers[self.path]
+            given = answers[self.path]
+            if isinstance(given, list):
+                given = given.pop(0) if len(given) > 1 else given[0]
+            status, headers, body = given
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -133,11 +158,41 @@ def test_canned_preview_passes():
         assert smoke(url).returncode == 0
 
 
+@pytest.mark.parametrize(("n_busy", "code"), [(1, 0), (100, 1)])
+def test_a_process_that_still_loads_the_version_is_asked_again(n_busy, code):
+    answers = canned()
+    answers["/api/v1/files"] = [(503, {}, b"{}")] * n_busy + [answers["/api/v1/files"]]
+    with answering(answers) as url:
+        said = smoke(url, "--wait", "2")
+    assert said.returncode == code
+    assert ("the sample file is answered 503" in said.stderr) is (code == 1)
+
+
 def test_committed_decision_has_an_exit_code_of_its_own():
     with answering(canned("decision")) as url:
         said = smoke(url)
     assert said.returncode == 3
     assert "A DECISION WAS COMMITTED: batch A is in the log as a decision" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "schema", "code"),
+    [
+        (200, {"properties": {"age": {}}}, 0),
+        (200, {"properties": {}}, 1),
+        (200, [], 1),
+        (404, {}, 1),
+        (503, {}, 1),
+    ],
+)
+def test_without_a_sample_the_service_has_to_say_what_an_application_is(status, schema, code):
+    gone = {"/assets/sample.csv": (404, {}, b"{}")}
+    described = {"/api/v1/schema": (status, {}, json.dumps(schema).encode())}
+    with answering(canned() | gone | described) as url:
+        said = smoke(url)
+    assert said.returncode == code
+    assert ("has no sample, so nothing was scored" in said.stdout) is (code == 0)
+    assert "Traceback" not in said.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,20 @@
 
 import errno
 import json
+import os
 import shutil
 import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from credit_risk.schema.dataset_file import InvalidDataset, load_dataset, read_sample
+from credit_risk.schema.dataset_file import (
+    InvalidDataset,
+    dataset_path,
+    load_dataset,
+    read_sample,
+    training_file,
+)
 from tools.failure import Failed
 from tools.paths import ROOT
 from tools.stack.processes import holder
@@ -48,6 +55,17 @@ def check_dataset(chosen: str, var: Path) -> None:
 def remember_dataset(chosen: str, var: Path) -> None:
     """Note the data set of a stack that has started: from now on it serves no other."""
     (var / SERVED).write_text(f"{load_dataset(chosen).name}\n")
+
+
+def file_to_try(chosen: str) -> str:
+    """Return a file of clients that a data set comes with; empty where there is none.
+
+    That is its training data, or else its sample, which is only previewed.
+    """
+    dataset, folder = load_dataset(chosen), dataset_path(chosen).parent
+    if dataset.file and (file := training_file(chosen)).is_file():
+        return os.path.relpath(file)
+    return os.path.relpath(folder / dataset.sample) if dataset.sample else ""
 
 
 def check_ports(services: Sequence[Service], environment: Mapping[str, str]) -> None:

@@ -19,6 +19,7 @@ from tools.stack.local_stack import Stack
 from tools.stack.preparation import (
     check_dataset,
     check_ports,
+    file_to_try,
     remember_dataset,
     write_prometheus_files,
 )
@@ -48,7 +49,7 @@ own, and no service needs it.
 
 WHAT_NEXT = """
 Next, in another terminal:
-  open {riskometer} and upload data/test.csv: every client gets green or red
+  open {riskometer}{and_upload}
   make model-train-flow         trains; the best new model becomes the challenger
   make approve VERSION=2 BY="your name" REASON="why"     makes it the one that decides
   make evidently-report-flow    reports on drift, once 100 clients were decided
@@ -235,13 +236,7 @@ class Run:
         doors = what_is_open(self.environment)
         self.console.say(f"\n{doors}\n\n{logins(self.stack, self.environment, self.console)}")
 
-        riskometer = next(service for service in SERVICES if service.name == "risk-o-meter")
-        what_next = WHAT_NEXT.format(
-            riskometer=riskometer.address(self.environment),
-            logs=self.stack.log_dir,
-            var=self.stack.var,
-        )
-        self.console.say(what_next)
+        self.console.say(what_next(self.stack, self.environment))
 
     def _watch(self, supervisord: subprocess.Popen[bytes]) -> None:
         """Stay until asked to stop, and report each service that died and was started again."""
@@ -256,6 +251,18 @@ class Run:
                     clock = time.strftime("%H:%M:%S")
                     self.console.say(f"{clock} {name} had died and was started again")
                 known[name] = process
+
+
+def what_next(stack: Stack, environment: Mapping[str, str]) -> str:
+    """Return what to do with a stack that has started."""
+    riskometer = next(service for service in SERVICES if service.name == "risk-o-meter")
+    file = file_to_try(stack.settings.dataset)
+    return WHAT_NEXT.format(
+        riskometer=riskometer.address(environment),
+        and_upload=f" and upload {file}: every client gets green or red" if file else "",
+        logs=stack.log_dir,
+        var=stack.var,
+    )
 
 
 def tail(log: Path, lines: int = 15) -> str:
