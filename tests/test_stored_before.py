@@ -2,6 +2,7 @@
 
 `fixtures/7adcd5d` was written by that commit's own code: a scorer of 60 trees, and a log of three
 batches, one of them a Parquet file in the bucket, with an override and two outcomes.
+`expected.json` has what its code answered: the risks of the test clients and of all clients.
 """
 
 import json
@@ -51,8 +52,9 @@ def log(tmp_path):
 
 
 def test_an_earlier_scorer_gives_the_same_risks(scorer, expected):
-    test = read_training("data/test.csv")
-    np.testing.assert_allclose(scorer.risk(encode(test)), expected["risks"], rtol=1e-12)
+    for file, risks in (("test.csv", "risks"), ("credit-g.csv", "all_risks")):
+        clients = read_training(f"data/{file}")
+        np.testing.assert_allclose(scorer.risk(encode(clients)), expected[risks], rtol=1e-12)
 
 
 def test_an_earlier_scorer_gives_the_same_explanations(scorer, expected):

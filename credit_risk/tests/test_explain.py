@@ -14,6 +14,7 @@ from credit_risk.scoring.model import TRUSTED, CreditScorer
 from credit_risk.scoring.reason_codes import LEAST_EFFECT, MOST
 from tests.support.german_credit import (
     ATTRIBUTE,
+    GERMAN_CREDIT,
     LEVERS,
     MEANINGS,
     NAMES,
@@ -295,6 +296,27 @@ def test_counterfactual_is_green_and_changes_nothing_else(at_base_rate, encoded_
         assert different == set(change.attributes) <= set(LEVERS)
         for name in different & {"credit_amount", "duration"}:
             assert f"{int(change.codes[AT[name]]):,}" in change.text
+
+
+def test_counterfactual_has_the_words_that_are_asked_for(at_base_rate, encoded_split):
+    savings, at = GERMAN_CREDIT.by_name["savings_status"], AT["savings_status"]
+    codes, found = encoded_split[2], 0
+    for client in codes[at_base_rate.decide(codes).red]:
+        one, other = (
+            counterfactual(at_base_rate, client, ["savings_status"], labels)
+            for labels in ("meaning", "file")
+        )
+        if one is None:
+            assert other is None
+            continue
+        new, old = (savings.recorded(code[at]) for code in (one.codes, client))
+        said, before = savings.meaning(new), savings.meaning(old)
+        start = "Would be green with savings recorded as"
+        assert one.text == f"{start} “{said}” ({new}) instead of “{before}”"
+        assert other.text == f"{start} “{new}” ({said}) instead of “{old}”"
+        assert (one.risk, one.codes.tolist()) == (other.risk, other.codes.tolist())
+        found += 1
+    assert found
 
 
 def test_a_green_client_needs_no_change(scorer, encoded_split):

@@ -3,6 +3,7 @@ import pytest
 
 from credit_risk.registry.errors import DigestMismatch, NoSuchVersion, RegistryUnavailable
 from credit_risk.registry.registry import Registry
+from credit_risk.scoring.stored import ModelRefused
 from tests.support.german_credit import GERMAN_CREDIT, encode
 
 
@@ -85,3 +86,14 @@ def test_reference_with_another_digest_is_not_read(registry, logged_with_referen
     )
     with pytest.raises(DigestMismatch, match="what version 1 was trained on"):
         registry.reference(number, GERMAN_CREDIT, "0" * 64)
+
+
+def test_version_of_another_data_set_is_not_loaded(registry, register, mlflow_server):
+    register()
+    other = Registry(mlflow_server, registry.name, dataset="loans")
+    with pytest.raises(ModelRefused) as refused:
+        other.load("1")
+    assert str(refused.value) == (
+        "version 1 is not taken: it is of the data set german_credit, and this stack serves loans: "
+        "set DATASET=german_credit, or start a stack of its own with another VAR_DIR"
+    )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import plotly.utils
 import pytest
+from dash import html
 from dash_ag_grid import AgGrid
 
 from credit_risk.decision_log.overrides import override
@@ -346,3 +347,46 @@ def test_malformed_call_does_not_reach_the_callbacks(
     is_problem(
         client.post("/_dash-update-component", data=sent, content_type="application/json"), status
     )
+
+
+@pytest.mark.parametrize(
+    ("labels", "first", "behind"),
+    [("meaning", "below 0 DM", "0<=X<200"), ("file", "0<=X<200", "below 0 DM")],
+)
+def test_an_opened_decision_has_meaning_and_label_in_the_order_that_is_set(
+    client, client_rows, production, log, labels, first, behind
+):
+    row = client_rows[0] | {"checking_status": "0<=X<200"}
+    (decided,) = client.post("/api/v1/score", json=[row]).get_json()["decisions"]
+    production.labels = labels
+    parts = list(html.Div(panel(log, production, decided["id"]))._traverse())
+    cells = {
+        part.children[0].children: part.children[1].children
+        for part in parts
+        if isinstance(part, html.Tr)
+    }
+    shown, small = cells["Checking account"]
+    assert (shown, small.children, small.className) == (first, f" ({behind})", "hint")
+    assert cells["Duration (months)"] == [str(row["duration"]), None]
+    assert f"Checking account: {first}" in text_of(parts), "the figure has what comes first"
+
+
+@pytest.mark.parametrize("labels", ["meaning", "file"])
+def test_what_would_change_a_decision_is_in_the_words_that_are_set(
+    client, client_rows, production, log, labels
+):
+    answer = client.post("/api/v1/score?what_would_change_it=true", json=client_rows).get_json()
+    changes = [decision["what_would_change_it"] or {} for decision in answer["decisions"]]
+    decided = next(
+        decision
+        for decision, change in zip(answer["decisions"], changes, strict=True)
+        if "savings_status" in change.get("attributes", ())
+    )
+    savings = log.dataset.by_name["savings_status"]
+    old = client_rows[decided["row"]]["savings_status"]
+    new = savings.categories[savings.categories.index(old) + 1]
+    words = f"“{new}” ({savings.meaning(new)}) instead of “{old}”"
+    if labels == "meaning":
+        words = f"“{savings.meaning(new)}” ({new}) instead of “{savings.meaning(old)}”"
+    production.labels = labels
+    assert f"savings recorded as {words}" in text_of(panel(log, production, decided["id"]))

@@ -242,3 +242,21 @@ def test_bootstrap_fails_when_services_stay_away(monkeypatch, settings, capsys):
     monkeypatch.setattr(module, "Settings", lambda: settings)
     assert main(["--wait", "-1"]) == 1
     assert "bootstrap: MLflow" in capsys.readouterr().err
+
+
+def test_bootstrap_refuses_a_registry_of_another_data_set(
+    monkeypatch, settings, registry, train, log, capsys
+):
+    train()
+    other = settings.model_copy(update={"dataset": "credit_data"})
+    monkeypatch.setattr(module, "Settings", lambda: other)
+    monkeypatch.setattr(module, "open_registry", lambda _settings: registry)
+    monkeypatch.setattr(module, "train_by_deployment", lambda *_: never())
+    assert main([]) == 1
+    assert capsys.readouterr().err == (
+        "bootstrap: version 1 is in the registry already; it is of the data set german_credit, and "
+        "this stack serves credit_data: set DATASET=german_credit, or start a stack of its own "
+        "with another VAR_DIR\n"
+    )
+    assert registry.aliases == {}
+    assert approvals(log) == []
