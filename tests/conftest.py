@@ -15,9 +15,10 @@ import pytest
 import requests
 
 from credit_risk.decision_log.log import DecisionLog
+from credit_risk.prefect_api import PrefectAPI
 from tests.support.cases import slow
 from tests.support.processes import free_port, wait_for
-from tests.support.stacks import log_of
+from tests.support.stacks import log_of, pause_schedules
 from tools.stack import processes
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +51,10 @@ class LocalStack:
     def post(self, service: str, path: str, **content: Any) -> requests.Response:
         return requests.post(self.url(service, path), timeout=60, **content)
 
+    def prefect(self) -> PrefectAPI:
+        password = (self.var / "secrets" / "prefect-login").read_text().strip()
+        return PrefectAPI(self.url("PREFECT", "/api"), f"admin:{password}", timeout=20)
+
     def start(self) -> None:
         """Start the runner, as `make run` does, and return at once."""
         self.outputs.append(self.var.parent / f"run-{len(self.outputs)}.txt")
@@ -62,6 +67,17 @@ class LocalStack:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def start_unscheduled(self) -> None:
+        """Start it for the first time, without its schedules, and return when it is ready."""
+        self.start()
+
+        def there() -> bool:
+            assert self.runner
+            return self.runner.poll() is not None or pause_schedules(self.prefect())
+
+        wait_for(there, 600, "the deployments")  # which are there minutes before the first model
+        self.wait_until_ready()
 
     @property
     def output(self) -> str:
@@ -185,8 +201,7 @@ def stack(request, new_stack):
             "STORAGE_EMULATOR_HOST": emulator,
         }
     stack = new_stack(**variables)
-    stack.start()
-    stack.wait_until_ready()
+    stack.start_unscheduled()
     return stack
 
 

@@ -80,7 +80,7 @@ def run(file, out):
     return code, printed.getvalue(), told.getvalue()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(tables(), st.sampled_from(",;\t"))
 def test_any_table_is_drafted_consistently_or_refused_in_one_line(table, separator):
     data = as_csv(table, separator)
@@ -109,7 +109,7 @@ def test_any_table_is_drafted_consistently_or_refused_in_one_line(table, separat
                 assert attribute.look(row[header.index(name)])[1] == ""
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_any_bytes_are_drafted_or_refused_in_one_line(data):
     with TemporaryDirectory() as folder:

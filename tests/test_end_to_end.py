@@ -6,9 +6,14 @@ slow ones, on MongoDB's protocol and a storage server.
 """
 
 import csv
+import os
 import re
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
@@ -199,7 +204,7 @@ def test_training_makes_a_challenger_and_only_a_person_makes_it_decide(stack):
         "1",
     )
     stack.make("approve", VERSION="2", BY="Test Person", REASON="tried end to end")
-    wait_for(lambda: serves(stack) == "2", 30, "the approved version in service")
+    wait_for(lambda: serves(stack) == "2", 120, "the approved version in service")
     # Each process loads it by itself, once it has tried it.
     wait_for(
         lambda: upload(stack, clients(3))["model_version"] == "2",
@@ -213,7 +218,7 @@ def test_training_makes_a_challenger_and_only_a_person_makes_it_decide(stack):
 
 def test_a_rollback_puts_the_previous_version_in_service(stack):
     stack.make("rollback", BY="Test Person", REASON="tried that too")
-    wait_for(lambda: serves(stack) == "1", 30, "the version before in service")
+    wait_for(lambda: serves(stack) == "1", 120, "the version before in service")
 
 
 def test_a_report_is_stored_in_the_bucket_and_in_the_log(stack, log):
@@ -265,11 +270,9 @@ def test_only_its_user_can_read_the_state(stack):
     assert stack.var.stat().st_mode & 0o777 == 0o700
     # Except for copies of files that everybody may read: Prometheus' rules and Prefect's page.
     copies = (stack.var / "prometheus", stack.var / "prefect" / "ui")
-    state = [
-        path
-        for path in stack.var.rglob("*")
-        if not any(path.is_relative_to(copy) for copy in copies)
-    ]
+    # Not by `rglob`, which fails when a folder is removed meanwhile.
+    found = (Path(at, name) for at, *names in os.walk(stack.var) for name in chain(*names))
+    state = [path for path in found if not any(path.is_relative_to(copy) for copy in copies)]
     assert {"secrets", "log", "prefect", "mlflow.db"} <= {path.name for path in state}
     assert [str(path) for path in state if others_can(path)] == []
     # Output that does not go to a terminal is kept, so it must not contain the login.
@@ -280,7 +283,8 @@ def test_only_its_user_can_read_the_state(stack):
     ):
         assert login not in kept
     for process in stack.processes():
-        assert login not in " ".join(process.cmdline())
+        with suppress(psutil.NoSuchProcess):  # it has ended since
+            assert login not in " ".join(process.cmdline())
 
 
 def test_ctrl_c_leaves_nothing_running(stack):

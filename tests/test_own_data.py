@@ -44,8 +44,7 @@ def as_csv(rows: list[dict[str, str]]) -> bytes:
 def own(request, new_stack):
     """A stack that serves a data set from an empty folder."""
     stack = new_stack(**FEW, DATASET=request.param)
-    stack.start()
-    stack.wait_until_ready()
+    stack.start_unscheduled()
     yield stack, load_dataset(request.param)
     stack.stop()
 
@@ -209,8 +208,7 @@ def test_attributes_come_go_and_change_their_name_on_a_running_stack(new_stack, 
     file.write_text(without(whole, "assets"))
 
     stack = new_stack(**FEW, DATASET=str(folder))
-    stack.start()
-    stack.wait_until_ready()
+    stack.start_unscheduled()
     rows = first("credit_data", 150)
     old = upload(stack, as_csv(rows), "old.csv")
     wait_for(lambda: out_of_fold_cost(stack) > 0.2, 60, "the cost per client")

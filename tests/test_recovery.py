@@ -37,7 +37,7 @@ def test_a_killed_supervisor_and_runner_lose_nothing(stack, log):
     stack.start()
     assert "an earlier run was killed" in stack.wait_until_ready()
     assert not {p.pid for p in left} & {p.pid for p in stack.processes()}
-    wait_for(lambda: serves(stack) == "1", 30, "the model")
+    wait_for(lambda: serves(stack) == "1", 120, "the model")
     assert stack.make("approvals") == approvals
     assert sum(record.n_decided for record in log.batches()) == decided
     assert alias(stack, "challenger") == "2", "a start trains nothing when there is a model"

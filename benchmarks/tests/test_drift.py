@@ -29,6 +29,7 @@ def test_large_shifts_are_found(world, n):
     assert doubled[-1] >= 0.75  # the most frequent
 
 
+@pytest.mark.alone
 def test_refresh_time_is_constant_and_verdicts_equal_evidentlys(capsys):
     assert main(["--rows", "200000", "--windows", "2"]) == 0
     printed = capsys.readouterr().out

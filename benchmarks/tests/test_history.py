@@ -22,6 +22,7 @@ def test_searches_find_the_same_in_few_big_files_and_in_many_small_ones(capsys, 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_log_of_ten_million_decisions_answers_within_a_second():
     taken = history.seconds(10_000_000, *history.SHAPES[0])
     commit = next(iter(taken))

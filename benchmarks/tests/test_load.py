@@ -13,12 +13,12 @@ class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
+        self.server.connections.add(self.client_address)  # who has its answer may look at once
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200 if self.path.startswith("/ok?") else 500)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-        self.server.connections.add(self.client_address)
 
     def log_message(self, *_):
         pass

@@ -63,7 +63,11 @@ class Folder:
             raise BlobMissing(name) from None
 
     def version(self, name: str) -> str:
-        """See `Blobs.version`: size, and time of the last change."""
+        """See `Blobs.version`: size, and time of the last write.
+
+        Neither inode nor change time: a file that is put back has others, and another machine that
+        mounts the folder may see others.
+        """
         try:
             about = (self.root / checked(name)).stat()
         except FileNotFoundError:

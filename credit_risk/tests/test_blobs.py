@@ -1,4 +1,5 @@
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -84,6 +85,18 @@ def test_the_disk_takes_a_file_and_its_name_before_put_returns(tmp_path, monkeyp
     open_blobs(str(tmp_path)).put("decisions/a", b"x")
     assert synced[0].startswith(str(tmp_path / "decisions" / ".part-"))
     assert synced[1:] == [str(tmp_path / "decisions")]
+
+
+def test_a_file_that_is_put_back_has_its_version_again(tmp_path):
+    blobs, path = open_blobs(str(tmp_path / "bucket")), tmp_path / "bucket" / "a"
+    blobs.put("a", b"123")
+    before = blobs.version("a")
+    shutil.copy2(path, tmp_path / "kept")
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert blobs.version("a") != before
+    path.unlink()
+    shutil.copy2(tmp_path / "kept", path)
+    assert blobs.version("a") == before
 
 
 def test_only_half_written_files_of_dead_writers_are_removed(tmp_path):

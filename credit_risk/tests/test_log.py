@@ -3,8 +3,10 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from contextlib import closing, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -248,14 +250,23 @@ def test_sqlite_syncs_once_before_commit_returns(settings, synced):
     assert len(synced) == 2
 
 
-def test_sqlite_delays_the_sync_of_one_client_only_briefly(settings, synced):
+def test_sqlite_delays_the_sync_of_one_client_only_briefly(settings, synced, monkeypatch):
+    asked, over = [], threading.Event()
+
+    def sleep(seconds):
+        asked.append(seconds)
+        over.wait(60)
+
+    monkeypatch.setattr(sqlite, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     log = open_log(settings.model_copy(update={"decision_log_flush_ms": 200}))
     log.commit(batch(1))
     log.commit(batch(1))
     assert synced == []
     log.commit(batch(3))  # a file does not wait
     assert len(synced) == 1
+    over.set()
     wait_for(lambda: len(synced) == 2, 10, "the sync of the two")
+    assert asked[0] == 0.2
 
 
 def test_failed_disk_write_is_reported(settings, monkeypatch):

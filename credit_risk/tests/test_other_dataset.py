@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from credit_risk.schema.codec import codes_of, decode, encode
@@ -220,7 +220,6 @@ APPLICATION = st.fixed_dictionaries(
 
 
 @given(rows=st.lists(APPLICATION, min_size=1, max_size=20))
-@settings(deadline=None)
 def test_any_valid_application_is_scored_as_by_lightgbm(scorer, rows):
     found = Validator(LOANS, scorer.domain).rows(rows)
     assert not found.faults

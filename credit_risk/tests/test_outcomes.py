@@ -6,9 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow.compute as pc
 import pytest
 
-import credit_risk.decision_log.outcome_file
 import credit_risk.decision_log.outcomes
-from credit_risk.decision_log import codec, events
+from credit_risk.decision_log import codec, events, outcome_file, outcome_matching
 from credit_risk.decision_log.log import open_log
 from credit_risk.decision_log.outcomes import ingest, outcomes, read_outcomes
 from credit_risk.decision_log.overrides import override
@@ -19,9 +18,25 @@ from tests.support.german_credit import OUTCOME_SCHEMA
 from tests.support.outcomes import text
 
 GREEN, RED = 0.1, 0.4
-TODAY = datetime.now(UTC).date().isoformat()
-EARLIER = (datetime.now(UTC).date() - timedelta(days=20)).isoformat()
-MADE = datetime.now(UTC) - timedelta(days=40)
+NOW = datetime.now(UTC)
+TODAY = NOW.date().isoformat()
+EARLIER = (NOW.date() - timedelta(days=20)).isoformat()
+MADE = NOW - timedelta(days=40)
+
+
+class Stopped(datetime):
+    """A clock that stands at `NOW`."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return NOW.astimezone(tz)
+
+
+@pytest.fixture(autouse=True)
+def _same_day(monkeypatch):
+    """Have files be read on the day `TODAY`, though midnight may have come since."""
+    for module in (outcome_file, outcome_matching):
+        monkeypatch.setattr(module, "datetime", Stopped)
 
 
 def said(log, id):
@@ -171,7 +186,7 @@ def test_faulty_rows_are_reported_and_the_others_taken(log, granted):
     refused = log.commit(batch(2, RED, time=MADE)).id
     preview = log.commit(batch(1, GREEN, kind="preview", time=MADE)).id
     override(log, granted[2], "red", "Ann", "income not proven")
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
+    tomorrow = (NOW + timedelta(days=1)).date()
     taken = ingest(
         log,
         text(
@@ -300,7 +315,7 @@ def test_file_that_is_not_of_outcomes_is_refused(log, data):
 
 
 def test_a_file_of_too_many_rows_is_refused(log, granted, monkeypatch):
-    monkeypatch.setattr(credit_risk.decision_log.outcome_file, "MAX_ROWS", 2)
+    monkeypatch.setattr(outcome_file, "MAX_ROWS", 2)
     with pytest.raises(MalformedFile, match="the file has 3 rows; send at most 2 at a time"):
         ingest(log, text(*((id, "repaid", TODAY) for id in granted)))
 

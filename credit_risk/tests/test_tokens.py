@@ -264,7 +264,7 @@ def test_changed_or_malformed_token_is_refused(verifier, issuer):
     for token in (
         f"{head}.{other}.{signature}",
         f"{head}.{body}.",
-        f"{head}.{body}.{signature[:-4]}AAAA",
+        f"{head}.{body}.{'AB'[signature[0] == 'A']}{signature[1:]}",
         f"{head}..{signature}",
         "..",
         "a.b.c",

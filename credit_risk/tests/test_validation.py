@@ -301,7 +301,7 @@ words = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from([*NAMES, "client_id", "class"]), words, max_size=6))
 def test_row_gets_the_same_verdict_as_json_and_as_csv(change):
     row = CLIENT | change
@@ -313,7 +313,7 @@ def test_row_gets_the_same_verdict_as_json_and_as_csv(change):
     assert as_json.client_id == as_file.client_id
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=400), st.booleans())
 def test_any_bytes_are_read_or_refused(data, with_header):
     if with_header:

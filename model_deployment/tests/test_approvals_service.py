@@ -153,8 +153,9 @@ def test_a_token_of_another_issuer_is_refused_and_counted(service):
     answer = service.ask(None, "GET", "/api/v1/versions", headers=forged)
     is_problem(answer, 401, "unknown-signer")
     assert refusals("unknown-signer") == before + 1
-    lines = (ROOT / service.environment["ROLES_FILE"]).with_name("approvals.log").read_text()
-    assert '"what": "refused", "id": null, "status": 401, "reason": "unknown-signer"' in lines
+    log = (ROOT / service.environment["ROLES_FILE"]).with_name("approvals.log")
+    line = '"what": "refused", "id": null, "status": 401, "reason": "unknown-signer"'
+    wait_for(lambda: line in log.read_text(), 10, "its line")
 
 
 def test_a_name_in_a_header_approves_nothing(settings, tmp_path):

@@ -19,6 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pytest
 from ulid import ULID
@@ -356,7 +357,8 @@ def alone(serve, register, approve_on, mlflow_server, scorers):
 def killed_when(server, data, key, moment):
     """Upload a file, kill the worker at a moment, and return the client's answer or error.
 
-    None when the answer came before the moment did.
+    None, and nobody is killed, when the answer came before the moment did, or the moment was over
+    before the worker stood still.
     """
     with ThreadPoolExecutor(1) as pool:
         (worker,) = server.workers()
@@ -366,6 +368,11 @@ def killed_when(server, data, key, moment):
             assert time.monotonic() < deadline
             if asked.done():
                 return None
+        worker.suspend()
+        wait_for(lambda: worker.status() == psutil.STATUS_STOPPED, 10, "a standstill")
+        if not moment():
+            worker.resume()
+            return None
         worker.kill()
         return asked.exception() or asked.result()
 
@@ -385,16 +392,22 @@ def sent_again(server, data, key):
 def test_file_of_a_killed_worker_is_decided_once_when_resent(alone, client_rows, as_csv, moment):
     data = (as_csv(client_rows) + as_csv(client_rows).partition("\n")[2] * 2_999).encode()
     (worker,) = alone.workers()
-    busy = worker.cpu_times().user
-    moments = {
-        "reading": lambda: worker.cpu_times().user > busy + 0.2,
-        "writing": lambda: any(name.startswith(".part-") for name in in_bucket(alone)),
-    }
-    got, tries = None, 0
+    log, got, tries = alone.decisions(), None, 0
     while got is None:  # the moment is short: whoever looks may miss it, and the file is decided
         assert tries < 10
         tries += 1
-        got = killed_when(alone, data, f"order {tries}", moments[moment])
+        busy = worker.cpu_times().user
+        moments = {
+            "reading": lambda busy=busy: worker.cpu_times().user > busy + 0.2,
+            "writing": lambda: any(name.startswith(".part-") for name in in_bucket(alone)),
+        }
+        is_it = moments[moment]
+        got = killed_when(
+            alone,
+            data,
+            f"order {tries}",
+            lambda is_it=is_it, n=tries: is_it() and len(log.batches()) < n,
+        )
     assert isinstance(got, http.client.HTTPException | OSError), got
     before = everything(alone)
     assert [n for _, n in before] == [600_000] * (tries - 1)
@@ -410,19 +423,25 @@ def test_file_of_a_killed_worker_is_decided_once_when_resent(alone, client_rows,
 @pytest.mark.parametrize("n", [9_000, 200_000])
 def test_worker_killed_after_the_commit_has_decided_once(alone, client_rows, as_csv, n):
     data = (as_csv(client_rows) + as_csv(client_rows).partition("\n")[2] * (n // 200 - 1)).encode()
-    log = alone.decisions()
-    got = killed_when(alone, data, "order 8", lambda: log.batches())
-    assert isinstance(got, http.client.HTTPException | OSError), got
-    (record,) = log.batches()
-    status, body = sent_again(alone, data, "order 8")
-    assert status == 200, body
+    log, got, tries = alone.decisions(), None, 0
+    # The moment is short: the whole answer may be on its way when the commit is seen.
+    while not isinstance(got, http.client.HTTPException | OSError):
+        assert tries < 10
+        tries += 1
+        key = f"order {tries}"
+        got = killed_when(alone, data, key, lambda n=tries: len(log.batches()) == n)
+        status, body = sent_again(alone, data, key)
+        assert status == 200, body
+        assert isinstance(got, Exception) or got in (None, (status, body))
+    records = log.batches()
+    assert len(records) == tries, "each was decided once"
+    record = records[-1]
     assert (body["batch"], body["n_decided"]) == (record.id, n)
-    assert log.batches() == [record]
     logged = log.read(record)
     assert logged["id"].to_pylist() == [d["id"] for d in body["decisions"]]
     assert logged["risk"].to_pylist() == [d["risk"] for d in body["decisions"]]
     log.sweep(NO_TIME)
-    assert everything(alone) == [(record.id, n)]
+    assert everything(alone) == [(one.id, n) for one in records]
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from tests.support.files import parquet
 from tests.support.german_credit import ATTRIBUTE, ATTRIBUTES, Validator, decode
 from tests.support.riskometer import StubRegistry, client_of, decide_for
 
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 MANY = settings(FEW, max_examples=1500)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import io
 import resource
 import tempfile
+from types import SimpleNamespace
 
 import pytest
 from werkzeug.datastructures import FileStorage
@@ -114,10 +115,24 @@ def test_truncated_body_is_refused():
 def test_sender_below_the_least_rate_is_dropped(monkeypatch):
     monkeypatch.setattr(receiving, "GRACE_SECONDS", 0.2)
     assert refused(coming(b"[", end=False), length=10) == (408, "too-slow")
-    # A byte now and then keeps nobody waiting either, but who sends at the rate has all the time it
-    # takes.
-    assert refused(coming(*[b" "] * 100, pause=0.05)) == (408, "too-slow")
-    assert take(coming(*[b" " * 200] * 10, pause=0.05)).size == 2000
+
+
+def test_a_byte_now_and_then_is_too_slow_and_the_least_rate_is_not(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(receiving, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def every_five_seconds(part):
+        receive = coming(*[part] * 20)
+
+        async def later():
+            nonlocal now
+            now += 5
+            return await receive()
+
+        return later
+
+    assert refused(every_five_seconds(b" ")) == (408, "too-slow")
+    assert take(every_five_seconds(b" " * 5_000)).size == 100_000
 
 
 def test_large_bodies_are_limited_and_small_ones_are_not():

@@ -28,9 +28,7 @@ from tests.support.riskometer import client_of
 LIMIT = 1_000_000
 # A batch of decisions that is in the log whenever a test runs.
 KNOWN = "01KB0000000000000000000000"
-BOUNDED = settings(
-    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
+BOUNDED = settings(max_examples=25, suppress_health_check=list(HealthCheck), derandomize=True)
 LONG = settings(BOUNDED, max_examples=150)
 
 # What the description cannot express in full:

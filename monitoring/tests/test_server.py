@@ -184,6 +184,7 @@ def test_the_command_has_a_help_text():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_a_scrape_does_not_wait_while_a_million_decisions_are_computed(
     served, log, draw, decide, decide_many

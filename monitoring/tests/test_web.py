@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import quote
@@ -43,8 +43,8 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture
-def exporter(settings) -> Iterator[Server]:
+@contextmanager
+def exporting(settings) -> Iterator[Server]:
     server = Server("127.0.0.1", free_port(), settings)
     server.page = b"a 1\n" * 500
     # As `serving` does, but that it looks more often whether it is to end.
@@ -54,6 +54,19 @@ def exporter(settings) -> Iterator[Server]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def exporter(settings) -> Iterator[Server]:
+    with exporting(settings) as server:
+        yield server
+
+
+@pytest.fixture
+def idle(settings) -> Iterator[Server]:
+    """Another one."""
+    with exporting(settings) as server:
+        yield server
 
 
 def get(
@@ -184,30 +197,40 @@ def test_a_head_request_gets_no_body(exporter, put_report):
     assert int(answer.headers["Content-Length"]) == len("<h1>a report</h1>")
 
 
-def test_concurrent_readers_are_bounded_and_scrapes_go_on(exporter, put_report, monkeypatch):
+def test_concurrent_readers_are_bounded_and_scrapes_go_on(exporter, idle, put_report):
     """Eight readers of 4 MB reports, all the time: the scrape hardly notices."""
     id = put_report(html="<p>0123456789</p>" * 250_000)
-    took, answers = [], set()
+    done, answers = threading.Event(), set()
 
     def read(_: int) -> None:
-        while len(took) < 200:
+        while not done.is_set():
             answers.add(get(exporter, f"/reports/{id}")[0].status)
 
-    connection = HTTPConnection("127.0.0.1", exporter.server_port, timeout=10)
+    servers = {"busy": exporter, "idle": idle}
+    connections = {
+        name: HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+        for name, server in servers.items()
+    }
+    took = {name: [] for name in servers}
     with ThreadPoolExecutor(8) as readers:
         work = readers.map(read, range(8))
-        while len(took) < 200:
-            began = time.perf_counter()
-            connection.request("GET", "/metrics")
-            connection.getresponse().read()
-            took.append(time.perf_counter() - began)
-            time.sleep(0.005)
+        try:
+            for _ in range(200):
+                for name, connection in connections.items():
+                    began = time.perf_counter()
+                    connection.request("GET", "/metrics")
+                    connection.getresponse().read()
+                    took[name].append(time.perf_counter() - began)
+                time.sleep(0.005)
+        finally:
+            done.set()
         list(work)
     assert answers <= {200, 503}
     assert 200 in answers
-    # Readers and exporter share this process here, and its lock; it is a process of its own where
-    # it serves.
-    assert np.percentile(took, 90) < 0.25
+    # Readers and exporters share this process here, and its lock, and a machine that may be busy:
+    # the one that nobody reads from meets as much of that.
+    p90 = {name: np.percentile(times, 90) for name, times in took.items()}
+    assert p90["busy"] < max(0.25, 1.5 * p90["idle"]), p90
 
 
 def test_a_reader_counts_until_the_report_is_sent(exporter, put_report, monkeypatch):

@@ -27,6 +27,7 @@ from tests.support.code_flow import CodeFlow
 from tests.support.issuer import AUDIENCE, issuing_at
 from tests.support.processes import free_port, wait_for
 from tests.support.secure_door import DOMAIN, NAMES, SERVICES, Client
+from tests.support.stacks import pause_schedules
 from tools.access import handout
 from tools.chaos import docker
 from tools.state import archive
@@ -202,6 +203,7 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     try:
         with shown.global_and_fixture_disabled():  # it takes minutes: show its progress
             subprocess.run(UP, shell=True, cwd=ROOT, env=environment, check=True)
+        assert pause_schedules(stack.prefect())
         yield stack
     finally:
         if os.environ.get("COMPOSE_KEEP") != "1":
@@ -414,7 +416,7 @@ def test_an_approved_version_goes_into_service(stack: Stack) -> None:
             == "2"
         )
 
-    wait_for(serves, 30, "the approved version in service")
+    wait_for(serves, 120, "the approved version in service")
     assert "Test Person" in stack.run("make", "approvals")
 
 

@@ -2,11 +2,15 @@
 
 import csv
 import io
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from credit_risk.decision_log.log import DecisionLog, open_log
+from credit_risk.prefect_api import PrefectAPI
 from credit_risk.schema.dataset_file import DEFAULT
 from credit_risk.settings import Settings
 from tools.paths import ROOT
@@ -31,9 +35,31 @@ def log_of(environment: Mapping[str, str]) -> DecisionLog:
     )
 
 
+def pause_schedules(prefect: PrefectAPI) -> bool:
+    """Have a stack run nothing by itself: its tests count runs, at whatever hour they begin.
+
+    Returns
+    -------
+    bool
+        Whether all deployments were there.
+    """
+    deployments = prefect.ask("deployments/filter", {})
+    for deployment in deployments:
+        prefect.ask(f"deployments/{deployment['id']}/pause_deployment", {})
+    planned = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    return {one["name"] for one in planned} <= {one["name"] for one in deployments}
+
+
 def others_can(path: Path) -> bool:
-    """Return whether other users of the machine have any right to a file; a link has none."""
-    return bool(path.lstat().st_mode & 0o077) and not path.is_symlink()
+    """Return whether other users of the machine have any right to a file.
+
+    Nobody has any to a link, nor to a file that is gone by now, as temporary ones are.
+    """
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return False
+    return bool(about.st_mode & 0o077) and not stat.S_ISLNK(about.st_mode)
 
 
 def clients(n: int, **changes: str) -> bytes:

@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.chdir(ROOT)
     os.umask(0o077)
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     before_upgrade = ROOT / "backups" / f"before-upgrade-{now}"
     try:
         match options.command:
