@@ -100,12 +100,12 @@ def _listed(registry: Registry, log: DecisionLog, follow_alias: bool) -> list[st
         verb = "would decide" if now.refused else "decides"
         said = f"Version {approval.version} {verb}, by {one_line(approval.by)}."
 
-    astray = now.astray
-    if astray is None:
-        astray = "MLflow cannot be reached, to see where its alias is"
+    mismatch = now.alias_mismatch
+    if mismatch is None:
+        mismatch = "MLflow cannot be reached, to see where its alias is"
     lines = list(map(_line, decided)) or ["nothing was approved yet"]
 
-    return [*lines, said, *filter(None, (now.refused, astray))]
+    return [*lines, said, *filter(None, (now.refused, mismatch))]
 
 
 def _training_data() -> int:

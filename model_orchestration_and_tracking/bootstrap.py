@@ -77,8 +77,8 @@ def bootstrap(
     if now.refused:
         say(now.refused)
 
-    if now.astray:  # moved by hand, or while the alias was what counted
-        say(now.astray)
+    if now.alias_mismatch:  # moved by hand, or while the alias was what counted
+        say(now.alias_mismatch)
     elif now.approval is None and first.number != FIRST:
         say("the registry's first version was deleted: a person decides which one is Production")
     elif now.approval is None and needs_two:

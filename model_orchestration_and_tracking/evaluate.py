@@ -61,7 +61,7 @@ FIGURES = {
 }
 
 
-class Fold(NamedTuple):
+class FoldTask(NamedTuple):
     """Training and test rows of an outer fold, and the seed of what is fitted on it."""
 
     repeat: int
@@ -120,10 +120,10 @@ def evaluate(
         Called with the number of folds done and the number of all folds.
     """
     numbers, bad = client_numbers(clients, dataset), clients[LABEL].to_numpy() == BAD
-    tasks: list[Fold] = []
+    tasks: list[FoldTask] = []
     for repeat in range(repeats):
         for train, test in client_folds(numbers, bad, folds, _seed(seed, repeat)):
-            tasks.append(Fold(repeat, train, test, _seed(seed, repeats + len(tasks))))
+            tasks.append(FoldTask(repeat, train, test, _seed(seed, repeats + len(tasks))))
 
     risks = {name: np.full((repeats, len(clients)), np.nan) for name in models}
     scores: dict[str, dict[str, Floats]] = {
@@ -150,7 +150,7 @@ def _seed(seed: int, number: int) -> int:
 
 
 def _fold(
-    clients: pd.DataFrame, fold: Fold, dataset: Dataset, models: Iterable[str], n_iter: int
+    clients: pd.DataFrame, fold: FoldTask, dataset: Dataset, models: Iterable[str], n_iter: int
 ) -> dict[str, Floats]:
     fitted, held_out = clients.iloc[fold.train], clients.iloc[fold.test]
 

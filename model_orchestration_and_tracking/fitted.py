@@ -104,10 +104,10 @@ class Trained(Generic[Tried]):
         """
         ours = read(skops.io.dumps(self.scorer))
         reference = hashlib.sha256(self.reference.to_parquet(index=False)).hexdigest()
-        return (_plain(ours), reference) == (_plain(scorer), reference_digest)
+        return (_comparable_state(ours), reference) == (_comparable_state(scorer), reference_digest)
 
 
-def _plain(scorer: CreditScorer) -> dict[str, Any]:
+def _comparable_state(scorer: CreditScorer) -> dict[str, Any]:
     """Return a scorer's state as plain values."""
     return {name: value for name, value in scorer.__getstate__().items() if name != "classes_"}
 

@@ -39,7 +39,7 @@ def _figure(title: str, width: float = 6.0, height: float = 4.5) -> Figure:
     return figure
 
 
-def _plain(axes: Axes) -> Axes:
+def _without_frame(axes: Axes) -> Axes:
     axes.spines[["top", "right"]].set_visible(False)
     return axes
 
@@ -75,7 +75,7 @@ def confusion(parts: Mapping[str, Part], threshold: float) -> Figure:
 def roc(parts: Mapping[str, Part], threshold: float) -> Figure:
     """Draw recall against specificity given up, with both thresholds marked."""
     figure = _figure("ROC curve")
-    axes = _plain(figure.subplots())
+    axes = _without_frame(figure.subplots())
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
 
     for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
@@ -97,7 +97,7 @@ def roc(parts: Mapping[str, Part], threshold: float) -> Figure:
 def cv_scores(folds: Mapping[str, Sequence[float]], chosen: str) -> Figure:
     """Draw the AUC of each fold for each candidate, with the mean; the chosen one stands out."""
     figure = _figure("AUC over the cross-validation's folds")
-    axes = _plain(figure.subplots())
+    axes = _without_frame(figure.subplots())
 
     for place, (name, scores) in enumerate(folds.items()):
         colour = BLUE if name == chosen else GREY
@@ -118,7 +118,7 @@ def cv_scores(folds: Mapping[str, Sequence[float]], chosen: str) -> Figure:
 def calibration(parts: Mapping[str, Part]) -> Figure:
     """Draw the share of bad clients against the risk given, by decile of risk."""
     figure = _figure("Calibration")
-    axes = _plain(figure.subplots())
+    axes = _without_frame(figure.subplots())
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfect")
 
     for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
@@ -146,7 +146,7 @@ def cost_curve(
 ) -> Figure:
     """Draw the mean cost per client and the share accepted at each threshold on the risk."""
     figure = _figure("Cost and acceptance by threshold", 9.0, 4.0)
-    left, right = (_plain(axes) for axes in figure.subplots(1, 2, sharex=True))
+    left, right = (_without_frame(axes) for axes in figure.subplots(1, 2, sharex=True))
     cuts = np.linspace(0, 1, 201)
 
     for colour, (part, (labels, risk)) in zip(PARTS, parts.items(), strict=False):
@@ -203,7 +203,7 @@ def slices(found: Sequence[Slice], dataset: Dataset) -> Figure:
             axes.plot([value.low, value.high], [place, place], color=colour, linewidth=2, alpha=0.6)
             axes.plot(value.value, place, "o", color=colour)
 
-        _plain(axes).set_title(title, fontsize=9)
+        _without_frame(axes).set_title(title, fontsize=9)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(axis="y", linewidth=0.4)
         axes.tick_params(axis="y", length=0)
@@ -237,7 +237,7 @@ def shap_summary(scorer: CreditScorer, codes: Floats) -> Figure:
     shades = LinearSegmentedColormap.from_list("value", [BLUE, "#d8d8d8", ORANGE])
 
     figure = _figure("What the attributes add to the risk", 8.0, 6.5)
-    axes = _plain(figure.subplots())
+    axes = _without_frame(figure.subplots())
     axes.axvline(0, color=GREY, linewidth=1)
 
     for place, column in enumerate(order):
@@ -290,7 +290,7 @@ def importance(scorer: CreditScorer) -> Figure:
     order = np.argsort(gain)
     names = [attribute.label for attribute in scorer.dataset.scored_attributes]
     figure = _figure("Feature importance", height=5.5)
-    axes = _plain(figure.subplots())
+    axes = _without_frame(figure.subplots())
     axes.barh(range(len(gain)), gain[order] / max(gain.sum(), 1e-12), color=BLUE)
     axes.set_yticks(range(len(gain)), [names[i] for i in order])
     axes.set_xlabel("share of the total gain")
@@ -307,7 +307,7 @@ def gate(differences: Sequence[Difference], production: str) -> Figure:
 
     for axes, difference in zip(grid[0], differences, strict=True):
         colour = ORANGE if difference.worse else BLUE
-        _plain(axes).axvline(0, color=GREY, linewidth=1, linestyle=":")
+        _without_frame(axes).axvline(0, color=GREY, linewidth=1, linestyle=":")
         axes.plot([difference.low, difference.high], [0, 0], color=colour, linewidth=2)
         axes.plot([difference.value], [0], "o", color=colour)
         axes.set_yticks([])

@@ -1,19 +1,20 @@
-"""The exporter's only reader of batches: it hands each one to the folds that are made of them.
+"""The exporter's only reader of batches: it reads each once and passes it to its subscribers.
 
-The counters, the window and the loan book all need the same new batches, but a single straight pass
-does not suit them. The counters need the records of the whole log and no decisions, and must not
-wait for a bucket that is down. The window starts a few hours back, and a new one is built for
-another version. The loan book needs years, but only so many decisions a call. So each fold has a
-position of its own, and two things are shared:
+The counters, the window and the loan book all need the same new batches, but not in one straight
+pass. The counters need the records of the whole log and no decisions, and must not wait for a
+bucket that is down. The window starts a few hours back, and a new one is built for another version.
+The loan book needs years, but only so many decisions a call. So each subscriber has a position of
+its own, and two things are shared:
 
-- Records are read a page at a time, and the last pages are kept, so that a second fold finds them.
-- A part's decisions are read once, with the columns of all folds that stand at the same position,
-  and handed to all of these.
+- Records are read a page at a time, and the last pages are kept, so that a second subscriber finds
+  them.
+- A part's decisions are read once, with the columns of all subscribers at the same position, and
+  passed to all of these.
 
-A fold is handed batches of the kinds that it was added for, by default only decisions. A part holds
-batches of one kind, so that the decisions of one never reach a fold of the other.
+A subscriber gets batches of the kinds that it was added for, by default only decisions. A part
+holds batches of one kind, so that the decisions of one never reach a subscriber of the other.
 
-Folds that have caught up stand at the same position: in this steady state each record and each
+Subscribers that have caught up are at the same position: in this steady state each record and each
 batch's decisions are read once. For that, all reading between two calls of `begin` ends with the
 same batch, however many are committed meanwhile. Never more than one part's decisions are held.
 """
@@ -35,8 +36,8 @@ PAGE = 5000
 PAGES_KEPT = 4
 
 
-class Fold(Protocol):
-    """What is made of batches as they come; it is handed each one after its start, in order.
+class Subscriber(Protocol):
+    """Something that is made of batches as they come; it gets each one after its start, in order.
 
     Attributes
     ----------
@@ -50,7 +51,7 @@ class Fold(Protocol):
     def wants(self, record: BatchRecord) -> bool:
         """Return whether it needs this batch's decisions."""
 
-    def take(self, records: Sequence[BatchRecord], decisions: pa.Table) -> None:
+    def ingest(self, records: Sequence[BatchRecord], decisions: pa.Table) -> None:
         """Take in consecutive batches.
 
         Parameters
@@ -58,13 +59,13 @@ class Fold(Protocol):
         records : sequence of BatchRecord
         decisions : Table
             The columns of `schema` of the decisions of those that it wants, in order of commit and
-            row. Decisions of the others may be there too, as another fold wanted them; those whose
-            file is lost are not. Words are codes (see `monitoring.log_reader`).
+            row. Decisions of the others may be there too, as another subscriber wanted them; those
+            whose file is lost are not. Words are codes (see `monitoring.log_reader`).
         """
 
 
 class LogFeed:
-    """Hands the batches of a log to folds; previews are left out.
+    """Passes the batches of a log to subscribers; previews are left out.
 
     Parameters
     ----------
@@ -75,19 +76,19 @@ class LogFeed:
     ----------
     last_event : int
         The number of the newest event at the last `begin`: every decision that an event up to it is
-        about has been handed over when a fold is up to date.
+        about has been passed on when a subscriber is up to date.
     """
 
     def __init__(self, log: DecisionLog) -> None:
         self.log = log
         self.last_event = 0
-        self._positions: dict[Fold, Position] = {}
-        self._kinds: dict[Fold, Kinds] = {}
+        self._positions: dict[Subscriber, Position] = {}
+        self._kinds: dict[Subscriber, Kinds] = {}
         self._pages: deque[tuple[Position, Sequence[BatchRecord]]] = deque(maxlen=PAGES_KEPT)
         self._end: Position | None = None
 
     def begin(self) -> None:
-        """Begin to read what is new; until the next call all folds are brought to the same end.
+        """Begin to read what is new; until the next call all subscribers are read to one end.
 
         Raises
         ------
@@ -97,51 +98,53 @@ class LogFeed:
         self._end = None
         self.last_event = self.log.last_event()
 
-    def follows(self, fold: Fold) -> bool:
-        """Return whether a fold was added."""
-        return fold in self._positions
+    def follows(self, subscriber: Subscriber) -> bool:
+        """Return whether a subscriber was added."""
+        return subscriber in self._positions
 
-    def add(self, fold: Fold, after: Position = START, kinds: Kinds = ONLY_DECISIONS) -> None:
-        """Have a fold handed the batches of some kinds that come after a position in the log."""
-        self._positions[fold] = after
-        self._kinds[fold] = kinds
+    def add(
+        self, subscriber: Subscriber, after: Position = START, kinds: Kinds = ONLY_DECISIONS
+    ) -> None:
+        """Pass a subscriber the batches of some kinds that come after a position in the log."""
+        self._positions[subscriber] = after
+        self._kinds[subscriber] = kinds
 
-    def remove(self, fold: Fold) -> None:
-        """Hand a fold nothing more."""
-        self._positions.pop(fold, None)
-        self._kinds.pop(fold, None)
+    def remove(self, subscriber: Subscriber) -> None:
+        """Pass a subscriber nothing more."""
+        self._positions.pop(subscriber, None)
+        self._kinds.pop(subscriber, None)
 
-    def advance(self, fold: Fold, at_most: int | None = None) -> bool:
-        """Bring a fold up to date, and with it those that stand at the same position.
+    def advance(self, subscriber: Subscriber, at_most: int | None = None) -> bool:
+        """Bring a subscriber up to date, and with it those at the same position.
 
         Parameters
         ----------
-        fold : Fold
+        subscriber : Subscriber
         at_most : int, optional
             From how many decisions on no further part is read.
 
         Returns
         -------
         bool
-            Whether the fold is up to date.
+            Whether the subscriber is up to date.
 
         Raises
         ------
         LogUnavailable
-            When the decision log is. What was handed over by then stays, and the next call reads
+            When the decision log is. What was passed on by then stays, and the next call reads
             on.
         """
         n = 0
-        while records := self._records(self._positions[fold]):
-            n_handed_over = 0
+        while records := self._records(self._positions[subscriber]):
+            n_passed_on = 0
             for part in parts(records):
                 if at_most is not None and n >= at_most:
                     # The next call begins here.
-                    self._pages.append((self._positions[fold], records[n_handed_over:]))
+                    self._pages.append((self._positions[subscriber], records[n_passed_on:]))
                     return False
 
-                n += self._hand_over(part, fold)
-                n_handed_over += len(part)
+                n += self._pass_on(part, subscriber)
+                n_passed_on += len(part)
         return True
 
     def _records(self, after: Position) -> Sequence[BatchRecord]:
@@ -163,31 +166,31 @@ class LogFeed:
         """Return the page that begins after a position, if it is kept."""
         return next((page for start, page in self._pages if start == after), ())
 
-    def _hand_over(self, part: Sequence[BatchRecord], fold: Fold) -> int:
-        """Hand consecutive batches over, and return how many decisions were read for that."""
-        position, after = self._positions[fold], self._positions[fold].past(part)
-        # A fold that needs only records never waits for decisions that others need.
+    def _pass_on(self, part: Sequence[BatchRecord], subscriber: Subscriber) -> int:
+        """Pass on consecutive batches, and return how many decisions were read for that."""
+        position, after = self._positions[subscriber], self._positions[subscriber].past(part)
+        # A subscriber that needs only records never waits for decisions that others need.
         together = [
             other
             for other, at in self._positions.items()
-            if at == position and (len(fold.schema) or not len(other.schema))
+            if at == position and (len(subscriber.schema) or not len(other.schema))
         ]
-        folds = [other for other in together if part[0].kind in self._kinds[other]]
+        subscribers = [other for other in together if part[0].kind in self._kinds[other]]
 
         wanted = [
             record
             for record in part
-            if record.n_decided and any(other.wants(record) for other in folds)
+            if record.n_decided and any(other.wants(record) for other in subscribers)
         ]
-        schema = _joint([other.schema for other in folds])
+        schema = _joint([other.schema for other in subscribers])
         if wanted:
             decisions = read_kept(self.log, wanted, schema)
         else:
             decisions = coded(schema).empty_table()
 
         for other in together:
-            if other in folds:
-                other.take(part, as_coded(decisions, other.schema))
+            if other in subscribers:
+                other.ingest(part, as_coded(decisions, other.schema))
             self._positions[other] = after
         return int(decisions.num_rows)
 

@@ -16,7 +16,7 @@ from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.proof import anchors
 from credit_risk.decision_log.proof.errors import LogDamaged
 from credit_risk.decision_log.proof.seal import seal
-from credit_risk.decision_log.proof.verify import Found, verify
+from credit_risk.decision_log.proof.verify import Verification, verify
 from credit_risk.settings import Settings
 
 
@@ -42,13 +42,13 @@ def seal_old(log: DecisionLog) -> None:
 
 
 @task(**RETRIES)
-def check(log: DecisionLog) -> Found:
+def check(log: DecisionLog) -> Verification:
     """Verify the whole log."""
     return verify(log, get_run_logger().info)
 
 
 @task(**RETRIES)
-def anchor(log: DecisionLog, found: Found) -> str:
+def anchor(log: DecisionLog, found: Verification) -> str:
     """Write how the log's chains end to the bucket, and return the address."""
     return anchors.write(log, found.heads)
 

@@ -36,7 +36,10 @@ def imported(module: Path) -> Iterator[str]:
 
 
 def folder_of(name: str) -> str:
-    """Return the folder of a dotted name, or the module itself if it is not in a folder."""
+    """Return the folder of a dotted name, or the module itself if it is not in a folder.
+
+    A folder and those within it count as one: `decision_log` and its `chains` know each other.
+    """
     parts = name.split(".")
     return ".".join(parts[:2])
 

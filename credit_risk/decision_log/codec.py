@@ -207,19 +207,20 @@ def ids_between(first: str, last: str) -> dict[str, str]:
     return {"$gte": f"{first}-", "$lt": f"{last}."}  # "." comes after "-"
 
 
-def plain(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """Return a value in the types that both JSON and MongoDB have."""
     if isinstance(value, Mapping):
         return {
-            str(key).replace(".", "_").replace("$", "_"): plain(item) for key, item in value.items()
+            str(key).replace(".", "_").replace("$", "_"): storable(item)
+            for key, item in value.items()
         }
     if isinstance(value, np.ndarray):
-        return plain(value.tolist())
+        return storable(value.tolist())
     if isinstance(value, list | tuple | set):
-        items = [plain(item) for item in value]
+        items = [storable(item) for item in value]
         return [{"values": item} if isinstance(item, list) else item for item in items]
     if isinstance(value, np.generic):
-        return plain(value.item())
+        return storable(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | str):

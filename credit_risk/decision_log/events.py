@@ -197,7 +197,7 @@ class EventLog:
         protocol accepts, becomes `{"values": [...]}`.
         """
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        report = {"_id": str(ULID()), "kind": kind, "time": now, "body": codec.plain(body)}
+        report = {"_id": str(ULID()), "kind": kind, "time": now, "body": codec.storable(body)}
         self._documents.insert("reports", [report])
         return str(report["_id"])
 

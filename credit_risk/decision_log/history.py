@@ -11,7 +11,7 @@ PAGE = 50
 
 
 @dataclass(frozen=True)
-class Found:
+class HistoryPage:
     """The results of a search, the newest first.
 
     `decisions` have the columns `log.FOUND`, or all where one was found by its id. `before` is the
@@ -29,7 +29,7 @@ def search(
     since: datetime | None = None,
     until: datetime | None = None,
     before: str | None = None,
-) -> Found:
+) -> HistoryPage:
     """Find batches and decisions.
 
     Parameters
@@ -60,10 +60,10 @@ def search(
     )
     has_more = len(batches) > PAGE
     batches = batches[:PAGE]
-    return Found(batches, decisions, batches[-1].id if has_more else None)
+    return HistoryPage(batches, decisions, batches[-1].id if has_more else None)
 
 
-def _by_id(log: DecisionLog, text: str) -> Found | None:
+def _by_id(log: DecisionLog, text: str) -> HistoryPage | None:
     if not text:
         return None
 
@@ -71,6 +71,6 @@ def _by_id(log: DecisionLog, text: str) -> Found | None:
     if record is None or record.kind == "preview":
         return None
     if record.id == text:
-        return Found([record], [], None)
+        return HistoryPage([record], [], None)
     decision = log.decision(text)
-    return Found([], [decision], None) if decision else None
+    return HistoryPage([], [decision], None) if decision else None

@@ -21,7 +21,7 @@ from credit_risk.schema.sheets.csv_table import CsvTable, Data
 from credit_risk.schema.spelling import ids
 from credit_risk.schema.spelling.dates import DateForm, day_of, why_not
 from credit_risk.schema.spelling.notes import Notes, form_of
-from credit_risk.schema.spelling.words import only, plain
+from credit_risk.schema.spelling.words import normalised, only
 
 DECISION_ID = "decision_id"
 OUTCOME = "outcome"
@@ -150,7 +150,7 @@ class OutcomeFile:
         unknown: dict[str, InvalidValue] = {}
 
         for number, *cells in zip(self._sheet.numbers.tolist(), *columns, strict=True):
-            id, client, outcome, day = map(partial(_plain, notes), COLUMNS, cells)
+            id, client, outcome, day = map(partial(_normalised_cell, notes), COLUMNS, cells)
             if not outcome and not day:
                 self.n_open += 1
                 continue
@@ -193,10 +193,10 @@ def _place(wrong: Wrong) -> tuple[int, int]:
     return number, COLUMNS.index(column) if column else -1
 
 
-def _plain(notes: Notes, column: str, cell: str) -> str:
+def _normalised_cell(notes: Notes, column: str, cell: str) -> str:
     """Return the value of a cell, and make a note where it is written in another form."""
     if column in (OUTCOME, DATE):
-        value, form = plain(cell), form_of(cell)
+        value, form = normalised(cell), form_of(cell)
     else:  # an id, to which quotes may belong
         value, form = ids.parsed(cell)
 

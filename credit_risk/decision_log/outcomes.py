@@ -161,12 +161,6 @@ def read_outcomes(log: DecisionLog, since: datetime, until: datetime) -> pa.Tabl
         overrides), `outcome` (`repaid` or `defaulted`), `outcome_date` and `outcome_number` (that
         of the event it came with); the last three are null where no outcome is known. An outcome
         stays when its decision is overridden to red later, so check `final`.
-
-    Examples
-    --------
-    >>> table = read_outcomes(log, since, until)  # doctest: +SKIP
-    >>> funded = table.filter(pc.field("final") == "green")  # doctest: +SKIP
-    >>> funded["outcome"].value_counts()  # doctest: +SKIP
     """
     table = log.read(*log.between(since, until), schema=decision_schema(log.dataset))
 

@@ -73,7 +73,7 @@ def approve(
 ) -> Approval:
     """Make a version Production, or approve it as the first of two people.
 
-    If it is Production already and the alias is astray, the alias is set again.
+    If it is Production already and the alias differs, the alias is set again.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def approve(
     is_forced = forced and bool(known.failure)
     wanted = replace(approval, forced=is_forced, break_glass=break_glass)
     if standing := _standing(log, wanted):
-        if not named(registry, log).astray:
+        if not named(registry, log).alias_mismatch:
             _refuse_standing(standing)
         _move_alias(registry, standing)
         return standing

@@ -22,13 +22,13 @@ WHO_AND_WHY = 'BY="name" REASON="why"'
 
 @dataclass(frozen=True)
 class InForce:
-    """Which version decides, and what is to be said about it and about the alias in MLflow.
+    """Which version decides, why it may be refused, and whether MLflow's alias agrees.
 
     Attributes
     ----------
     approval : Approval or None
         The decision that is in force; None where no version decides.
-    astray : str or None
+    alias_mismatch : str or None
         Why the alias does not decide. Empty where it agrees, None where MLflow does not answer.
     refused : str
         Why the services refuse the version that is to decide; empty where they accept it.
@@ -37,12 +37,12 @@ class InForce:
     """
 
     approval: Approval | None
-    astray: str | None = ""
+    alias_mismatch: str | None = ""
     refused: str = ""
     alias_refused: bool = False
 
     @property
-    def goes_on(self) -> bool:
+    def keeps_serving(self) -> bool:
         """Whether each service keeps the version that it has, since there is no other to load."""
         return bool(self.refused) or (self.approval is None and self.alias_refused)
 
@@ -71,7 +71,7 @@ def in_force(registry: Registry, log: DecisionLog, *, follow_alias: bool = False
     """
     now = named(registry, log, follow_alias)
     approval = now.approval
-    if approval is None or now.astray is None:
+    if approval is None or now.alias_mismatch is None:
         return now
 
     try:
@@ -79,7 +79,7 @@ def in_force(registry: Registry, log: DecisionLog, *, follow_alias: bool = False
     except RegistryUnavailable:
         if follow_alias:
             raise
-        return replace(now, astray=None)
+        return replace(now, alias_mismatch=None)
 
     return replace(now, refused=_refused(why))
 
@@ -119,7 +119,7 @@ def named(registry: Registry, log: DecisionLog, follow_alias: bool = False) -> I
     if alias == (approval.version if approval else None):
         return InForce(approval)
     if not follow_alias:
-        return _astray(registry, log, alias, approval)
+        return _mismatched(registry, log, alias, approval)
     if alias is None:
         return InForce(None)
 
@@ -167,7 +167,7 @@ def _followed(
     return InForce(Approval(alias, UNKNOWN, "", APPROVAL, digest))
 
 
-def _astray(
+def _mismatched(
     registry: Registry, log: DecisionLog, alias: str | None, approval: Approval | None
 ) -> InForce:
     """Return what decides when the alias points elsewhere and is not followed."""
@@ -199,9 +199,9 @@ def _astray(
         f"but {last}, says version {approval.version}, and only that counts"
     )
     back = f"To set the alias again: make approve VERSION={approval.version} {WHO_AND_WHY}"
-    astray = ". ".join(filter(None, (said, commands, back)))
+    mismatch = ". ".join(filter(None, (said, commands, back)))
 
-    return InForce(approval, astray, alias_refused=alias_refused)
+    return InForce(approval, mismatch, alias_refused=alias_refused)
 
 
 def _noted_digest(version: Version, note: dict[str, Any] | None) -> str:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from credit_risk.schema.faults import InvalidValue, shown
 from credit_risk.schema.formulas import is_formula
 from credit_risk.schema.spelling import numerals
-from credit_risk.schema.spelling.words import plain, unquoted
+from credit_risk.schema.spelling.words import normalised, unquoted
 
 # The two classes of clients, and the two decisions: refused and accepted.
 GOOD = "good"
@@ -167,7 +167,7 @@ class Attribute(Definition):
             raise ValueError(f"{self.name} has the value {twice[0]!r} twice")
         for category in self.values:
             for word in (category.value, *category.spellings):
-                if (read := plain(word)) != word:
+                if (read := normalised(word)) != word:
                     as_what = repr(read) if read else "no value"
                     raise ValueError(f"{self.name}: {word!r} in a file is read as {as_what}")
 
@@ -241,7 +241,7 @@ class Attribute(Definition):
         thousand are reported.
         """
         if isinstance(value, str):
-            value = plain(value)
+            value = normalised(value)
         if value is None or value == "" or value != value:
             return math.nan, "" if self.may_be_absent else "missing"
         return self._look_up(value) if self.categories else self._measure(value)
@@ -281,7 +281,7 @@ class Attribute(Definition):
 
     def understood(self, value: object) -> str:
         """Return the category that another spelling was read as; empty where there is none."""
-        word = plain(value) if isinstance(value, str) else self._word(value)
+        word = normalised(value) if isinstance(value, str) else self._word(value)
         meant = self._spelled.get(word, [])
         return meant[0] if len(meant) == 1 else ""
 

@@ -28,7 +28,7 @@ from credit_risk.schema.attributes import (
     Text,
     check_fields,
 )
-from credit_risk.schema.spelling.words import plain
+from credit_risk.schema.spelling.words import normalised
 
 # Columns and keys that results, answers, logs and training snapshots have beside the attributes.
 RESERVED = frozenset(
@@ -61,7 +61,7 @@ class Target(Definition):
     def _distinct(self) -> Self:
         if both := {*self.bad, BAD} & {*self.good, GOOD}:
             raise ValueError(f"{sorted(both)[0]!r} cannot mean both bad and good")
-        if absent := [word for word in (*self.bad, *self.good) if plain(word) != word]:
+        if absent := [word for word in (*self.bad, *self.good) if normalised(word) != word]:
             raise ValueError(f"{absent[0]!r} is read as another value, or as none")
         return self
 

@@ -19,7 +19,7 @@ from credit_risk.schema.faults import InvalidValue, shown
 from credit_risk.schema.sheets.formats import Reading
 from credit_risk.schema.spelling import ids
 from credit_risk.schema.spelling.notes import Form, form_of
-from credit_risk.schema.spelling.words import plain
+from credit_risk.schema.spelling.words import normalised
 
 # Distinct values that are remembered, of all attributes together.
 _CACHE_SIZE = 2_000_000
@@ -107,7 +107,7 @@ class Values:
             return attribute.invalid(value, reason)
 
         seen = self._domain.categories.get(attribute.name, ())
-        category = attribute.understood(value) or plain(str(value))
+        category = attribute.understood(value) or normalised(str(value))
         message = (
             f"{attribute.name} {category!r} was never seen in training; "
             f"the model knows {', '.join(seen) or 'no value of it'}"
@@ -180,7 +180,7 @@ def _parse_client_id(value: object) -> tuple[str | None, Form]:
 
 
 def _parse_label(value: object, dataset: Dataset) -> str | None:
-    value = plain(value) if isinstance(value, str) else value
+    value = normalised(value) if isinstance(value, str) else value
     if value is None or value == "" or value != value:
         return None
     if value in (GOOD, BAD):

@@ -106,7 +106,7 @@ def test_the_last_decision_in_the_log_decides(registry, train, log, monkeypatch)
     ]
     assert registry.alias(PRODUCTION) == "1"
     now = in_force(registry, log)
-    assert (now.approval, now.astray) == (history(log)[-1], "")
+    assert (now.approval, now.alias_mismatch) == (history(log)[-1], "")
     assert now.approval.digest == registry.digest("1")
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -178,15 +178,21 @@ def test_an_alias_that_is_moved_by_hand_changes_nothing(registry, train, evil, l
     registry.set_alias(PRODUCTION, number)
     now = in_force(registry, log)
     assert (now.approval.version, now.approval.by) == ("1", "Ada")
-    assert "points at version 2" in now.astray
-    assert 'make adopt VERSION=2 BY="name" REASON="why", then make approve VERSION=2' in now.astray
-    assert 'To set the alias again: make approve VERSION=1 BY="name" REASON="why"' in now.astray
+    assert "points at version 2" in now.alias_mismatch
+    assert (
+        'make adopt VERSION=2 BY="name" REASON="why", then make approve VERSION=2'
+        in now.alias_mismatch
+    )
+    assert (
+        'To set the alias again: make approve VERSION=1 BY="name" REASON="why"'
+        in now.alias_mismatch
+    )
     # By the setting it is followed, as it was.
     assert deciding(registry, log, follow_alias=True) == ("2", UNKNOWN)
     # The command that it names sets the alias again, and is no decision.
     assert approve(registry, log, "1", "Bo", "who did that").by == "Ada"
     assert registry.alias(PRODUCTION) == "1"
-    assert in_force(registry, log).astray == ""
+    assert in_force(registry, log).alias_mismatch == ""
     assert len(history(log)) == 1
 
 
@@ -195,7 +201,7 @@ def test_an_alias_that_is_removed_changes_nothing(registry, train, log):
     registry._client.delete_registered_model_alias(registry.name, PRODUCTION)
     now = in_force(registry, log)
     assert now.approval.by == "Ada"
-    assert "was removed" in now.astray
+    assert "was removed" in now.alias_mismatch
     assert in_force(registry, log, follow_alias=True) == InForce(None)
 
 
@@ -204,7 +210,9 @@ def test_alias_without_an_approval_decides_nothing(registry, train, log):
     registry.set_alias(PRODUCTION, train())
     now = in_force(registry, log)
     assert now.approval is None
-    assert 'make approve VERSION=1 BY="name" REASON="why"; or FOLLOW_ALIAS=true' in now.astray
+    assert (
+        'make approve VERSION=1 BY="name" REASON="why"; or FOLLOW_ALIAS=true' in now.alias_mismatch
+    )
     assert deciding(registry, log, follow_alias=True) == ("1", UNKNOWN)
     approve(registry, log, "1", "Ada", "it has decided so far")
     assert in_force(registry, log) == InForce(decisions(log)[0])
@@ -241,8 +249,8 @@ def test_a_gate_tag_that_is_edited_does_not_help(registry, train, log):
     registry.set_alias(PRODUCTION, number)
     now = in_force(registry, log, follow_alias=True)
     assert now.approval is None
-    assert "Version 1 does not decide, for its gate failed: AUC is lower" in now.astray
-    assert "make approve VERSION=1 FORCE=1" in now.astray
+    assert "Version 1 does not decide, for its gate failed: AUC is lower" in now.alias_mismatch
+    assert "make approve VERSION=1 FORCE=1" in now.alias_mismatch
 
 
 def test_edited_tag_takes_nothing_out_of_service(registry, train, log):
@@ -257,7 +265,9 @@ def test_a_barred_alias_leaves_what_was_approved(registry, train, log):
     approve(registry, log, train(gate="passed"), "Ada", "better")
     registry.set_alias(PRODUCTION, train(gate="failed", gate_reasons="cost is higher"))
     assert deciding(registry, log, follow_alias=True) == ("1", "Ada")
-    assert in_force(registry, log, follow_alias=True).astray.startswith("Version 2 does not decide")
+    assert in_force(registry, log, follow_alias=True).alias_mismatch.startswith(
+        "Version 2 does not decide"
+    )
 
 
 def test_rewritten_reference_cannot_be_approved(registry, logged_with_reference, log):
@@ -313,7 +323,7 @@ def test_reused_version_number_is_not_the_approved_version(registry, train, evil
     registry._client.delete_registered_model(registry.name)
     now = in_force(registry, log)
     assert now.approval == approved
-    assert "was removed" in now.astray
+    assert "was removed" in now.alias_mismatch
     assert evil() == "1"
     registry.set_alias(PRODUCTION, "1")
     assert in_force(registry, log).approval == approved
@@ -382,8 +392,8 @@ def test_alias_without_a_digest_decides_nothing(registry, train, by_hand, log, l
     for follow_alias in (False, True):
         now = in_force(registry, log, follow_alias=follow_alias)
         assert (now.approval, now.alias_refused) == (None, True)
-        assert "registered without a digest" in now.astray
-        assert "FOLLOW_ALIAS" not in now.astray, "it would not help"
+        assert "registered without a digest" in now.alias_mismatch
+        assert "FOLLOW_ALIAS" not in now.alias_mismatch, "it would not help"
     assert "No version decides." in listed()
 
 
@@ -399,7 +409,7 @@ def test_alias_is_not_followed_to_a_file_that_is_not_a_scorer(
     assert (now.approval.version, now.alias_refused) == ("1", True)
     assert (
         "The alias's version was refused: version 2 is not taken: it is not one of our scorers"
-        in now.astray
+        in now.alias_mismatch
     )
 
 
@@ -520,10 +530,10 @@ def test_approval_cut_off_counts_once_it_is_in_the_log(
         with pytest.raises(KeyboardInterrupt):
             approve(registry, log, "2", "Bo", "second")
     assert deciding(registry, log)[0] == decides
-    assert bool(in_force(registry, log).astray) == (cut == "set_alias")
+    assert bool(in_force(registry, log).alias_mismatch) == (cut == "set_alias")
     if cut != "sign":
         assert approve(registry, log, "2", "Bo", "once more").by == "Bo"
-    assert in_force(registry, log).astray == ""
+    assert in_force(registry, log).alias_mismatch == ""
     assert [(a.version, a.by) for a in history(log)] == [("1", "Ada"), ("2", "Bo")]
 
 
@@ -578,7 +588,7 @@ def test_earlier_decisions_stay_valid(registry, register, log):
         earlier_approval(registry, log, register().number, by)
     assert deciding(registry, log) == ("2", "Bo")
     now = in_force(registry, log)
-    assert "was removed" in now.astray
+    assert "was removed" in now.alias_mismatch
     assert rollback(registry, log, "Cy", "back").version == "1"
     assert approve(registry, log, "2", "Di", "forth again").digest == registry.digest("2"), (
         "a decision is a note too"
@@ -598,7 +608,7 @@ def test_log_outweighs_the_alias_at_the_first_start(registry, register, log):
     assert (now.approval.version, now.approval.by) == ("1", "Ada")
     assert (
         "but the last decision in the log, Ada's, says version 1, and only that counts"
-        in now.astray
+        in now.alias_mismatch
     )
 
 

@@ -100,14 +100,14 @@ def test_what_a_decimal_is_written_as_is_read_back(number, attribute):
         (SPELLED, "NA", "home has no value ('NA')"),
     ],
 )
-def test_what_is_wrong_is_said(attribute, value, message):
+def test_invalid_value_is_named_with_what_is_allowed(attribute, value, message):
     reason = attribute.look(value)[1]
     assert str(attribute.invalid(value, reason)) == message
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "NA", "null", math.nan])
 @pytest.mark.parametrize("attribute", [DOT, FLAG, SPELLED], ids=lambda a: a.name)
-def test_a_missing_value_is_one_where_it_may_be(attribute, value):
+def test_missing_value_is_accepted_only_where_allowed(attribute, value):
     assert attribute.look(value)[1] == "missing"
     for other in (missing(attribute), attribute.model_copy(update={"protected": True})):
         code, reason = other.look(value)
@@ -137,7 +137,7 @@ def test_a_missing_value_is_one_where_it_may_be(attribute, value):
         ({}, None),
     ],
 )
-def test_flags(value, expected):
+def test_flag_accepts_yes_no_1_and_0(value, expected):
     code, reason = FLAG.look(value)
     assert (FLAG.value(code), reason) == (expected, "" if expected else "unknown_category")
 

@@ -16,7 +16,7 @@ from credit_risk.decision_log.batch import AlreadyCommitted, Batch, BatchLost
 from credit_risk.decision_log.chains.numbered import Conflict
 from credit_risk.decision_log.chains.position import START, chain_and_place
 from credit_risk.decision_log.chains.writer import Chain
-from credit_risk.decision_log.codec import plain
+from credit_risk.decision_log.codec import storable
 from credit_risk.decision_log.log import DecisionLog, open_log
 from credit_risk.decision_log.proof.verify import verify
 from credit_risk.scoring.decisions import Decisions
@@ -545,7 +545,7 @@ def test_reports_are_stored_as_valid_json(log):
 def test_plain_knows_every_kind_of_value():
     at = datetime(2026, 1, 2, tzinfo=UTC)
     values = {"t": at, "i": 2**70, "o": object, "a": np.array([1.0, np.inf])}
-    assert plain(values) == {
+    assert storable(values) == {
         "t": "2026-01-02T00:00:00+00:00",
         "i": float(2**70),
         "o": str(object),

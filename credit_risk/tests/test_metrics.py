@@ -66,7 +66,7 @@ def test_client_of_unknown_amount_counts_for_nothing(made):
     assert weights(made({"age": [20, 30]}), GERMAN_CREDIT).tolist() == [1, 1]
 
 
-def test_nobody_who_counts_has_no_mean_cost():
+def test_mean_cost_is_unknown_without_weight():
     assert np.isnan(mean_cost([True], [0], BY_AMOUNT.costs, [0.0]))
 
 

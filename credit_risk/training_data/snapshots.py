@@ -274,10 +274,12 @@ def _name(sha256: str) -> str:
 def _joined(base: pd.DataFrame, rows: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     """Return base data and accepted clients, each with its decision, if any, and its part."""
     labels = [BAD if outcome == DEFAULTED else GOOD for outcome in rows["outcome"]]
-    funded = _plain(rows[list(dataset.names)], dataset)
+    funded = _with_nullable_numbers(rows[list(dataset.names)], dataset)
     funded[LABEL], funded[ID] = labels, rows["id"]
 
-    whole = pd.concat([_plain(base, dataset).assign(**{ID: ""}), funded], ignore_index=True)
+    whole = pd.concat(
+        [_with_nullable_numbers(base, dataset).assign(**{ID: ""}), funded], ignore_index=True
+    )
     whole[PART] = _parts(base, whole, dataset)
     return whole[[*dataset.names, LABEL, ID, PART]]
 
@@ -314,7 +316,7 @@ def _is_wrong(column: "pd.Series[Any]", attribute: Attribute) -> NDArray[np.bool
     return np.array(wrong, bool)[positions]
 
 
-def _plain(clients: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+def _with_nullable_numbers(clients: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     """Return clients whose numbers are written the same whether or not some are missing."""
     numbers = [a for a in dataset.attributes if not a.categories]
     return clients.astype({a.name: "Float64" if a.decimals else "Int64" for a in numbers})

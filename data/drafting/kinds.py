@@ -11,7 +11,7 @@ from credit_risk.schema.attributes import FLAG
 from credit_risk.schema.faults import shown
 from credit_risk.schema.formulas import is_formula
 from credit_risk.schema.spelling.dates import day_of
-from credit_risk.schema.spelling.words import plain
+from credit_risk.schema.spelling.words import normalised
 from data.drafting import names, orders
 from data.drafting.numbers import Numbers, is_roughly, numbers_in, why_unclear
 from data.drafting.table import Column
@@ -90,7 +90,7 @@ def _unreadable(values: Sequence[str]) -> str:
             f"{_times(len(strange), 'value')} with characters that cannot be printed, such as "
             f"{shown(strange[0])}. Clean them in the file, and draft again."
         )
-    quoted = [value for value in values if plain(value) != value]
+    quoted = [value for value in values if normalised(value) != value]
     if quoted:
         return (
             f"{_times(len(quoted), 'value')} with quotes within quotes, such as "

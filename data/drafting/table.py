@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from credit_risk.schema.faults import MalformedFile, shown
 from credit_risk.schema.sheets.csv_table import MAX_HEADER, CsvTable
 from credit_risk.schema.spelling.encoding import utf8
-from credit_risk.schema.spelling.words import only, plain
+from credit_risk.schema.spelling.words import normalised, only
 
 
 class Refused(ValueError):
@@ -119,7 +119,7 @@ class Table:
         values: dict[str, int] = {}
         meant = np.empty(len(cells.dictionary), dtype=np.int64)
         for i, cell in enumerate(cells.dictionary.to_pylist()):
-            value = plain(cell)
+            value = normalised(cell)
             meant[i] = values.setdefault(value, len(values)) if value else -1
         return Column(self.headers[place], tuple(values), meant[cells.indices.to_numpy()])
 

@@ -823,7 +823,7 @@ def test_databases_are_migrated_before_an_upgrade_and_flows_are_deployed_after_i
     assert secret_files("mlflow-migration") == {"mlflow": {"MLFLOW_BACKEND_STORE_URI"}}
 
 
-def test_one_that_must_be_alone_is_gone_before_the_next_one_starts() -> None:
+def test_single_instances_are_recreated_not_rolled() -> None:
     for deployment in manifests("full", "Deployment"):
         name = deployment["metadata"]["name"]
         several = {"risk-o-meter", "approvals", "dask-worker"}

@@ -93,7 +93,7 @@ def test_service_without_a_model_fails_once_the_time_is_over(tmp_path):
     assert "not ready after 2 s: /readyz answers 503 " in said.stderr
 
 
-def test_nobody_there_fails():
+def test_smoke_fails_where_nothing_answers():
     said = smoke(f"http://127.0.0.1:{free_port()}", "--wait", "0")
     assert said.returncode == 1
     assert "/readyz answers nothing" in said.stderr

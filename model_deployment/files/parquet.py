@@ -70,7 +70,7 @@ def _read(data: bytes) -> Read:
         for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
             if sink.tell() + sum(map(_text_size, batch.columns)) > MAX_TEXT:
                 raise FileRefused(TOO_LARGE)
-            writer.write(_plain(batch))
+            writer.write(_text_table(batch))
 
     if sink.tell() > MAX_TEXT:
         raise FileRefused(TOO_LARGE)
@@ -90,7 +90,7 @@ def _text_size(column: pa.Array) -> int:
     return pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
 
 
-def _plain(table: pa.RecordBatch) -> pa.Table:
+def _text_table(table: pa.RecordBatch) -> pa.Table:
     """Return a table whose columns are text, as a CSV has them."""
     columns = []
     for column in table.columns:

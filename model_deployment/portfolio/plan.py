@@ -228,7 +228,7 @@ def _approval(registry: Registry, log: DecisionLog, follow_alias: bool) -> Appro
     now = in_force(registry, log, follow_alias=True) if follow_alias else approved(registry, log)
     if now.approval is None or now.refused:
         nobody = "There is no Production model. A version must be approved first."
-        raise NotScored(now.refused or now.astray or nobody)
+        raise NotScored(now.refused or now.alias_mismatch or nobody)
     return now.approval
 
 

@@ -171,8 +171,8 @@ class LiveModel:
         try:
             now = self._look()
             self._log_away = False
-            self._alias_agrees = None if now.astray is None else not now.astray
-            if not now.goes_on:
+            self._alias_agrees = None if now.alias_mismatch is None else not now.alias_mismatch
+            if not now.keeps_serving:
                 self._follow(now.approval)
             self._report(_status_message(now))
         except RegistryUnavailable:
@@ -243,8 +243,8 @@ class LiveModel:
 
 def _status_message(now: InForce) -> str:
     """Return why nothing serves, or a notice beside the version that serves."""
-    if now.astray is None:
+    if now.alias_mismatch is None:
         return "MLflow cannot be reached."
-    if now.approval is None and not now.astray:
+    if now.approval is None and not now.alias_mismatch:
         return "There is no Production model. A version must be approved first."
-    return " ".join(f"{said}." for said in (now.refused, now.astray) if said)
+    return " ".join(f"{said}." for said in (now.refused, now.alias_mismatch) if said)

@@ -74,7 +74,7 @@ class Portfolio:
         """Return whether the feed has to read a batch's decisions: never, `advance` does."""
         return False
 
-    def take(self, records: Sequence[BatchRecord], decisions: pa.Table) -> None:
+    def ingest(self, records: Sequence[BatchRecord], decisions: pa.Table) -> None:
         """Note the batches of the newest portfolio; those of earlier ones are passed over."""
         for record in records:
             run = run_of(record)

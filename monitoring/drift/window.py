@@ -128,7 +128,7 @@ class Window:
         """Return whether a batch's decisions are needed: always."""
         return True
 
-    def take(self, records: Sequence[BatchRecord], decisions: pa.Table) -> None:
+    def ingest(self, records: Sequence[BatchRecord], decisions: pa.Table) -> None:
         """Take in batches (see `monitoring.log_feed`); `move` is to be called after the last."""
         self._changed |= decisions.num_rows > 0
         for record in records:

@@ -95,18 +95,20 @@ class Collector:
         self.figures = replace(self.figures, break_glass=break_glass)
 
         found = in_force(self._registry, self._log, follow_alias=self._settings.follow_alias)
-        if not found.goes_on:
+        if not found.keeps_serving:
             self._approval = found.approval
 
         number = self._approval.version if self._approval else None
         trained = self.figures.trained if number == self.figures.model_version else None
         self.figures = replace(self.figures, model_version=number, trained=trained)
 
-        if found.astray is None:
+        if found.alias_mismatch is None:
             raise RegistryUnavailable("MLflow cannot be asked where its alias is")
 
         refused = bool(found.refused) or found.alias_refused
-        self.figures = replace(self.figures, alias_astray=bool(found.astray), refused=refused)
+        self.figures = replace(
+            self.figures, alias_astray=bool(found.alias_mismatch), refused=refused
+        )
 
         if number is not None and trained is None:
             self.figures = replace(self.figures, trained=self._registry.version(number).created)

@@ -61,7 +61,7 @@ class LogCounters:
         """Return whether a batch's decisions are needed: never, its record has the counts."""
         return False
 
-    def take(self, records: Sequence[BatchRecord], decisions: pa.Table) -> None:
+    def ingest(self, records: Sequence[BatchRecord], decisions: pa.Table) -> None:
         """Count batches."""
         for record in records:
             self._add(record)

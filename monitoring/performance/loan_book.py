@@ -174,7 +174,7 @@ class LoanBook:
         """Return whether a batch's decisions are needed: not those of months that are not kept."""
         return record.n_decided > 0 and month_of(record.time) >= self._first
 
-    def take(self, records: Sequence[BatchRecord], decisions: pa.Table) -> None:
+    def ingest(self, records: Sequence[BatchRecord], decisions: pa.Table) -> None:
         """Add the decisions of batches (see `monitoring.log_feed`)."""
         wanted = [record for record in records if self.wants(record)]
         if not wanted:
@@ -183,7 +183,7 @@ class LoanBook:
         ids = [record.id for record in wanted]
         months = np.array([month_of(record.time) for record in wanted])
         batch = places_in(ids, decisions["batch"]).astype(np.int64)
-        others = batch == len(ids)  # another fold wanted these
+        others = batch == len(ids)  # another subscriber wanted these
         if others.any():
             decisions, batch = decisions.filter(~others), batch[~others]
 

@@ -51,7 +51,7 @@ class TrainedOn:
 
 
 @dataclass(frozen=True)
-class Report:
+class DriftReport:
     """A page for people, and its figures as JSON."""
 
     page: str
@@ -86,7 +86,7 @@ def threshold_of(log: DecisionLog, decisions: pd.DataFrame) -> float | None:
 
 
 @task(cache_policy=NO_CACHE)
-def report(window: Window, threshold: float | None) -> Report:
+def report(window: Window, threshold: float | None) -> DriftReport:
     """Compare the window with the reference.
 
     Where enough labels are known, the newest decisions are rated too.
@@ -114,7 +114,7 @@ def report(window: Window, threshold: float | None) -> Report:
             figure for snapshot in snapshots for figure in evidently_adapter.figures(snapshot)
         ],
     }
-    return Report(evidently_adapter.html(*snapshots, above=summary(figures)), figures)
+    return DriftReport(evidently_adapter.html(*snapshots, above=summary(figures)), figures)
 
 
 @task(**RETRIES)

@@ -9,8 +9,8 @@ from tests.support.exporter import make_collector, samples
 def test_counters_count_records_without_a_log(log, draw, decide):
     record = decide(log, draw(20))
     counters = LogCounters()
-    counters.take([record], pa.table({}))
-    counters.take([record], pa.table({}))
+    counters.ingest([record], pa.table({}))
+    counters.ingest([record], pa.table({}))
     totals = counters.totals("2")
     assert totals.decisions["red", "1"] == 2 * record.n_red
     assert totals.decisions["green", "2"] == 0

@@ -1,4 +1,4 @@
-"""The feed of the log: what is read how often, and what a fold is handed."""
+"""The feed of the log: what is read how often, and what a subscriber gets."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ NOW = datetime.now(UTC)
 
 
 class Collected:
-    """A fold that keeps what it is handed."""
+    """A subscriber that keeps what it gets."""
 
     def __init__(self, *columns, wants=lambda record: True):
         self.schema = summary_schema(*columns)
@@ -31,7 +31,7 @@ class Collected:
         self.seqs = []
         self.tables = []
 
-    def take(self, records, decisions):
+    def ingest(self, records, decisions):
         self.seqs += [record.seq for record in records]
         self.tables.append(decisions)
 
@@ -111,7 +111,7 @@ def test_a_refresh_of_the_collector_reads_each_new_batch_once(
 def test_batches_that_come_during_a_refresh_are_read_once_at_the_next(
     log, feed, draw, decide, settings, spy
 ):
-    """Otherwise folds would stand at different positions for as long as the log is busy."""
+    """Otherwise subscribers would stand at different positions for as long as the log is busy."""
     counters, window, book = (
         LogCounters(),
         Window(settings, GERMAN_CREDIT),
@@ -163,14 +163,14 @@ def test_a_new_window_is_filled_from_the_recent_part_and_feeds_nobody_else(
 def test_each_fold_is_handed_its_own_columns_in_order(log, feed, draw, decide, spy):
     records = [decide(log, draw(3, seed=i)) for i in range(3)]
     first, second = Collected("batch", "row"), Collected("row", "risk")
-    for fold in (first, second):
-        feed.add(fold)
+    for subscriber in (first, second):
+        feed.add(subscriber)
     assert feed.advance(first)
     assert spy.columns == {("batch", "row", "risk")}
     assert first.seqs == second.seqs == [record.seq for record in records]
-    for fold in (first, second):
-        expected = log.read(*records, schema=fold.schema)
-        assert fold.rows.cast(expected.schema).equals(expected)
+    for subscriber in (first, second):
+        expected = log.read(*records, schema=subscriber.schema)
+        assert subscriber.rows.cast(expected.schema).equals(expected)
 
 
 def test_a_fold_is_handed_batches_of_its_kinds_only(log, feed, draw, decide, spy):
@@ -180,8 +180,8 @@ def test_a_fold_is_handed_batches_of_its_kinds_only(log, feed, draw, decide, spy
     feed.add(applications)
     feed.add(portfolios, kinds=("portfolio",))
     feed.add(both, kinds=("decision", "portfolio"))
-    for fold in (portfolios, applications, both):
-        assert feed.advance(fold)
+    for subscriber in (portfolios, applications, both):
+        assert feed.advance(subscriber)
     assert applications.seqs == [seqs[0], seqs[4]]
     assert applications.rows.num_rows == 1 + 5
     assert portfolios.seqs == [seqs[1], seqs[2]]
@@ -209,10 +209,10 @@ def test_folds_of_records_read_each_record_once_and_no_decisions(log, feed, draw
 def test_decisions_that_no_fold_wants_are_not_read(log, feed, draw, decide, spy):
     old, new = decide(log, draw(3)), decide(log, draw(4))
     rejected = decide(log, draw(2).assign(purpose="yacht"))
-    fold = Collected("row", wants=lambda record: record.id != old.id)
-    feed.add(fold)
-    feed.advance(fold)
-    assert fold.seqs == [old.seq, new.seq, rejected.seq]
+    subscriber = Collected("row", wants=lambda record: record.id != old.id)
+    feed.add(subscriber)
+    feed.advance(subscriber)
+    assert subscriber.seqs == [old.seq, new.seq, rejected.seq]
     assert spy.decisions == {new.id: 1}
 
 
@@ -232,14 +232,14 @@ def test_a_fold_is_read_on_in_parts_of_a_bounded_number_of_decisions(
 ):
     monkeypatch.setattr("monitoring.log_reader.ROWS", 10)
     records = [decide(log, draw(10, seed=i)) for i in range(5)]
-    fold = Collected("row")
-    feed.add(fold)
-    assert not feed.advance(fold, at_most=15)
-    assert fold.seqs == [record.seq for record in records[:2]]
-    assert not feed.advance(fold, at_most=15)
-    assert feed.advance(fold, at_most=15)
-    assert fold.seqs == [record.seq for record in records]
-    assert max(table.num_rows for table in fold.tables) == 10
+    subscriber = Collected("row")
+    feed.add(subscriber)
+    assert not feed.advance(subscriber, at_most=15)
+    assert subscriber.seqs == [record.seq for record in records[:2]]
+    assert not feed.advance(subscriber, at_most=15)
+    assert feed.advance(subscriber, at_most=15)
+    assert subscriber.seqs == [record.seq for record in records]
+    assert max(table.num_rows for table in subscriber.tables) == 10
 
 
 def test_what_was_handed_over_before_the_log_went_away_is_not_handed_over_again(
@@ -247,9 +247,9 @@ def test_what_was_handed_over_before_the_log_went_away_is_not_handed_over_again(
 ):
     monkeypatch.setattr("monitoring.log_reader.ROWS", 10)
     records = [decide(log, draw(10, seed=i)) for i in range(3)]
-    folds = Collected("row"), Collected("batch")
-    for fold in folds:
-        feed.add(fold)
+    subscribers = Collected("row"), Collected("batch")
+    for subscriber in subscribers:
+        feed.add(subscriber)
     read = log.read
 
     def fail(*batches, schema):
@@ -259,13 +259,13 @@ def test_what_was_handed_over_before_the_log_went_away_is_not_handed_over_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(log, "read", fail)
-        for fold in folds:
+        for subscriber in subscribers:
             with pytest.raises(LogUnavailable):
-                feed.advance(fold)
-    assert folds[0].seqs == folds[1].seqs == [records[0].seq]
+                feed.advance(subscriber)
+    assert subscribers[0].seqs == subscribers[1].seqs == [records[0].seq]
     feed.begin()
-    assert feed.advance(folds[1])
-    assert folds[0].seqs == folds[1].seqs == [record.seq for record in records]
+    assert feed.advance(subscribers[1])
+    assert subscribers[0].seqs == subscribers[1].seqs == [record.seq for record in records]
 
 
 def test_a_lost_file_is_passed_over_with_one_line_for_all_folds(
@@ -274,11 +274,11 @@ def test_a_lost_file_is_passed_over_with_one_line_for_all_folds(
     monkeypatch.setattr(codec, "MAX_DOCUMENTS", 2)
     lost, kept = decide(log, draw(3)), decide(log, draw(4))
     log._blobs.delete(codec.parquet_name(lost.id))
-    folds = Collected("row"), Collected("batch")
-    for fold in folds:
-        feed.add(fold)
-    for fold in folds:
-        assert feed.advance(fold)
-        assert fold.seqs == [lost.seq, kept.seq]
-        assert fold.rows.num_rows == 4
+    subscribers = Collected("row"), Collected("batch")
+    for subscriber in subscribers:
+        feed.add(subscriber)
+    for subscriber in subscribers:
+        assert feed.advance(subscriber)
+        assert subscriber.seqs == [lost.seq, kept.seq]
+        assert subscriber.rows.num_rows == 4
     assert caplog.text.count("are left out") == 1

@@ -120,7 +120,7 @@ class DecisionFiles:
             When the file is gone.
         """
         with self._opened(record) as opened:
-            return _plain(pq.ParquetFile(opened).schema_arrow)
+            return _without_dictionaries(pq.ParquetFile(opened).schema_arrow)
 
     def with_ids(self, record: BatchRecord, ids: Collection[str], schema: pa.Schema) -> pa.Table:
         """Return those of a batch's decisions that have one of these ids, by row.
@@ -276,7 +276,7 @@ def _present(file: pq.ParquetFile, schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name in names]
 
 
-def _plain(schema: pa.Schema) -> pa.Schema:
+def _without_dictionaries(schema: pa.Schema) -> pa.Schema:
     """Return a schema with the values themselves where a file has them dictionary-encoded."""
     return pa.schema(
         field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field

@@ -35,7 +35,7 @@ def _silent(_: str) -> None:
 
 
 @dataclass
-class Found:
+class Verification:
     """How much is in the log, and how its chains end.
 
     Attributes
@@ -66,7 +66,7 @@ class Found:
         )
 
 
-def verify(log: DecisionLog, report: Callable[[str], None] = _silent) -> Found:
+def verify(log: DecisionLog, report: Callable[[str], None] = _silent) -> Verification:
     """Read the whole log, and return how much is in it.
 
     Parameters
@@ -83,18 +83,18 @@ def verify(log: DecisionLog, report: Callable[[str], None] = _silent) -> Found:
     LogUnavailable
         When the log cannot be read, or the file of a big batch is gone.
     """
-    return _Verification(log, report).run()
+    return _Verifier(log, report).run()
 
 
-class _Verification:
+class _Verifier:
     def __init__(self, log: DecisionLog, report: Callable[[str], None]) -> None:
         self._log = log
         self._storage: Storage = log.storage
         self._documents = self._storage.documents
         self._report = report
-        self._found = Found()
+        self._found = Verification()
 
-    def run(self) -> Found:
+    def run(self) -> Verification:
         events = self._numbered("events")
         approvals = self._numbered("approvals")
         self._outcomes(events)

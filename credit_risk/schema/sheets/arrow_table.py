@@ -42,7 +42,7 @@ class ArrowTable:
         pairs = zip(table.column_names, self.header, strict=True)
         self.notes = renamed_columns([pair for pair in pairs if pair[0] not in (pair[1], *known)])
         columns = [
-            _repetitive(column) if name in repetitive else _plain(column)
+            _repetitive(column) if name in repetitive else _text_column(column)
             for name, column in zip(self.header, table.columns, strict=True)
         ]
         self.table = pa.table(columns, names=table.column_names)
@@ -82,7 +82,7 @@ def _has_decimals(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _text_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return pc.fill_null(texts(column), "")

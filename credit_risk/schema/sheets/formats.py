@@ -14,7 +14,7 @@ from credit_risk.schema.attributes import CLIENT_ID, LABEL
 from credit_risk.schema.dataset import Dataset, Format
 from credit_risk.schema.faults import InvalidValue, shown
 from credit_risk.schema.sheets.csv_table import MAX_COLUMNS
-from credit_risk.schema.spelling.words import named, plain
+from credit_risk.schema.spelling.words import named, normalised
 
 _SEPARATORS = (",", ";", "\t", " ")
 # Stands before names that a format understands; no column has it.
@@ -60,7 +60,7 @@ class Reading:
         so does each value of an attribute for which the format has no words.
         """
         words = self.words.get(name)
-        text = plain(value) if isinstance(value, str) else ""
+        text = normalised(value) if isinstance(value, str) else ""
         if words is None or not text:
             return value, ""
         found = words.get(text, ())
@@ -72,7 +72,7 @@ class Reading:
         """Return the error for a value that `meant` cannot read for a reason."""
         words = self.words[name]
         if reason == "ambiguous":
-            choice = " or ".join(map(repr, words[plain(str(value))]))
+            choice = " or ".join(map(repr, words[normalised(str(value))]))
             both = " and of ".join(self.names)
             why = (
                 f"may be {choice}: the columns are those of {both}, "

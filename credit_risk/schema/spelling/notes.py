@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from credit_risk.schema.faults import shown
-from credit_risk.schema.spelling.words import plain, unquoted
+from credit_risk.schema.spelling.words import normalised, unquoted
 
 Form = Literal[
     "",
@@ -39,7 +39,7 @@ def form_of(value: object) -> Form:
     if not isinstance(value, str):
         return ""
     text = value.strip()
-    if text and not plain(text):
+    if text and not normalised(text):
         return "absent"
     return "quoted" if unquoted(text) != text else ""
 

@@ -23,7 +23,7 @@ def unquoted(text: str) -> str:
     return text[1:-1].strip() if is_quoted else text
 
 
-def plain(text: str) -> str:
+def normalised(text: str) -> str:
     """Return a value as the contract spells it: `unquoted`, and empty where it is absent."""
     text = unquoted(text)
     return "" if text in ABSENT else text
