@@ -141,7 +141,7 @@ WRONG = {
         {**with_lever(), **with_amount(protected=True)},
         "amount is protected; it cannot be a lever",
     ),
-    "lower category": (with_lever(attribute="purpose"), "purpose is no quantity"),
+    "lower category": (with_lever(attribute="purpose"), "purpose is not a quantity"),
     "next number": (
         with_lever(way="next"),
         "amount has no ordered values, so it cannot move to the next one",
