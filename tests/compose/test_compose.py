@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -534,16 +535,29 @@ def test_three_replicas_are_one_service(stack: Stack, replicas: tuple[int, ...])
 @pytest.mark.usefixtures("replicas")
 def test_replicas_are_scraped_at_the_addresses_that_they_come_back_with(stack: Stack) -> None:
     ids = stack.compose("ps", "--quiet", "risk-o-meter").split()[:2]
-    network, before = f"{PROJECT}_metrics", {}
-    for id in ids:
-        (before[id],) = json.loads(stack.run("docker", "inspect", id))
-        stack.run(*docker.disconnect(network, id))
-    for id in reversed(ids):  # so that neither gets the address that it had
-        stack.run(*docker.connect(network, id, docker.networks(before[id])[network]))
-    for id in ids:
-        (now,) = json.loads(stack.run("docker", "inspect", id))
-        had, has = (one["NetworkSettings"]["Networks"][network] for one in (before[id], now))
-        assert had["IPAddress"] != has["IPAddress"]
+    network = f"{PROJECT}_metrics"
+
+    def inspected() -> dict[str, Any]:
+        return {id: json.loads(stack.run("docker", "inspect", id))[0] for id in ids}
+
+    def addresses(found: dict[str, Any]) -> dict[str, IPv4Address]:
+        networks = {id: one["NetworkSettings"]["Networks"] for id, one in found.items()}
+        return {id: IPv4Address(one[network]["IPAddress"]) for id, one in networks.items()}
+
+    # Docker gives the lowest free address. The replica with the higher one gets another if it comes
+    # first, and so does the other replica, unless just one address below both is free: then both do
+    # if the other comes first.
+    before = inspected()
+    had = addresses(before)
+    for highest_first in (True, False):
+        for id in ids:
+            stack.run(*docker.disconnect(network, id))
+        for id in sorted(ids, key=had.__getitem__, reverse=highest_first):
+            stack.run(*docker.connect(network, id, docker.networks(before[id])[network]))
+        kept = had.items() & addresses(inspected()).items()
+        if not kept:
+            break
+    assert not kept
 
     scraped = f'timestamp(up{{job="risk-o-meter"}} == 1) > {time.time()}'
     wait_for(lambda: len(stack.series(scraped)) == 3, 60, "a scrape of each replica")
