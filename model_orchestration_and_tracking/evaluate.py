@@ -265,12 +265,57 @@ def _progress() -> Callable[[int, int], None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
+    settings = Settings()
+    options = _options(settings, arguments)
+    try:
+        dataset = load_dataset(settings.dataset)
+        clients = read_training(options.data or training_source(settings), dataset)
+    except (InvalidDataset, InvalidApplications, FileNotFoundError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 1
+
+    jobs = options.jobs or processes(options.repeats * options.folds)
+    try:
+        evaluation = evaluate(
+            clients,
+            dataset,
+            options.models,
+            seed=options.seed,
+            repeats=options.repeats,
+            folds=options.folds,
+            n_iter=options.n_iter,
+            engine=Engine(settings.dask_scheduler, jobs),
+            progress=_progress(),
+        )
+    except ClusterFailed as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+
+    groups = []
+    if OURS in options.models:
+        groups = slices(clients, evaluation.risks[OURS], dataset, seed=options.seed)
+    found = {
+        "seed": options.seed,
+        "protocol": _protocol(options, dataset),
+        **report(evaluation),
+        "slices": [group.as_dict() for group in groups],
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(found, indent=1) + "\n")
+
+    print(f"{found['protocol']}; seed {options.seed}\n\n{tables(found)}")
+    if groups:
+        print(f"\n{OURS}, by group (95 % bootstrap intervals):\n\n{slice_table(groups)}")
+    print(f"\nwritten to {options.output}")
+    return 0
+
+
+def _options(settings: Settings, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m model_orchestration_and_tracking.evaluate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    settings = Settings()
     parser.add_argument("--seed", type=int, default=0, help="of folds and searches (0)")
     parser.add_argument("--repeats", type=int, default=10, help="of the folds (10)")
     parser.add_argument("--folds", type=int, default=FOLDS, help=f"parts of the data ({FOLDS})")
@@ -302,54 +347,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--repeats and --n-iter are at least 1")
     if options.folds < 2:
         parser.error("--folds is at least 2")
+    return options
 
-    try:
-        dataset = load_dataset(settings.dataset)
-        clients = read_training(options.data or training_source(settings), dataset)
-    except (InvalidDataset, InvalidApplications, FileNotFoundError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 1
 
-    jobs = options.jobs or processes(options.repeats * options.folds)
-    try:
-        evaluation = evaluate(
-            clients,
-            dataset,
-            options.models,
-            seed=options.seed,
-            repeats=options.repeats,
-            folds=options.folds,
-            n_iter=options.n_iter,
-            engine=Engine(settings.dask_scheduler, jobs),
-            progress=_progress(),
-        )
-    except ClusterFailed as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 2
-
-    protocol = (
+def _protocol(options: argparse.Namespace, dataset: Dataset) -> str:
+    return (
         f"{dataset.title}; {options.repeats}x{options.folds}-fold stratified; "
         f"in each training part: search of {options.n_iter} candidates "
         f"over {TUNING_FOLDS} folds by log loss, best {KEPT} averaged; "
         f"threshold from the costs, per {dataset.costs.unit}; Nadeau-Bengio errors"
     )
-    groups = []
-    if OURS in options.models:
-        groups = slices(clients, evaluation.risks[OURS], dataset, seed=options.seed)
-    found = {
-        "seed": options.seed,
-        "protocol": protocol,
-        **report(evaluation),
-        "slices": [group.as_dict() for group in groups],
-    }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(found, indent=1) + "\n")
-
-    print(f"{protocol}; seed {options.seed}\n\n{tables(found)}")
-    if groups:
-        print(f"\n{OURS}, by group (95 % bootstrap intervals):\n\n{slice_table(groups)}")
-    print(f"\nwritten to {options.output}")
-    return 0
 
 
 if __name__ == "__main__":

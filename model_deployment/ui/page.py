@@ -108,6 +108,7 @@ def attach(
     page = Callbacks(dash)
     _show_files(page, production, log)
     _show_decisions(page, production, log)
+    _show_overrides(page, production, log)
     _show_form(page, production, log, scoring)
     _show_history(page, log)
     _show_views(page, production)
@@ -220,6 +221,15 @@ def _show_decisions(page: Callbacks, production: LiveModel, log: DecisionLog) ->
         can_override = asking().rights.may("override")
         return panel(own(log), production, str(id), user(), can_override=can_override)
 
+    page.dash.clientside_callback(
+        ClientsideFunction("riskometer", "enter"),
+        Output("panel", "title"),
+        Input("panel", "children"),
+        prevent_initial_call=True,
+    )
+
+
+def _show_overrides(page: Callbacks, production: LiveModel, log: DecisionLog) -> None:
     @page.add(
         "override",
         Output("panel", "children", allow_duplicate=True),
@@ -250,12 +260,6 @@ def _show_decisions(page: Callbacks, production: LiveModel, log: DecisionLog) ->
         note("override", id, 201)
         return panel(mine, production, id, who), event["_id"]
 
-    page.dash.clientside_callback(
-        ClientsideFunction("riskometer", "enter"),
-        Output("panel", "title"),
-        Input("panel", "children"),
-        prevent_initial_call=True,
-    )
     page.dash.clientside_callback(
         ClientsideFunction("riskometer", "refresh"),
         Output("spoken", "children"),
