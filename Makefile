@@ -109,7 +109,7 @@ test-deploy: $(ENVIRONMENT) ## Check what deploys it: Terraform, chart, policies
 	@$(PY) -m pytest -n 2 --dist loadfile deploy/tests $(ARGS)
 chaos: $(ENVIRONMENT) ## Break each service of a stack of its own under load (containers: STACK=compose; SERVICES=mlflow,mongo FAULTS=kill,pause)
 	@$(PY) -m tools.chaos $${SERVICES:+--services "$$SERVICES"} $${FAULTS:+--faults "$$FAULTS"} $(ARGS)
-lint: $(ENVIRONMENT) ## Style, types, and that lock and requirements.txt are up to date
+lint: $(ENVIRONMENT) ## Style, spelling, types, and that lock and requirements.txt are up to date
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	git ls-files | xargs .venv/bin/codespell

@@ -18,7 +18,7 @@ import pymongo.monitoring
 import pytest
 
 from credit_risk.registry import logged
-from credit_risk.registry.client import DEFAULTS
+from credit_risk.registry.client import limit_patience
 from credit_risk.settings import Settings
 from credit_risk.storage.documents import INDEXES
 from credit_risk.storage.mongodb import create_indexes
@@ -29,11 +29,10 @@ from tools.access.mongo_roles import ROLES, privileges
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-# As `credit_risk.registry.client` does when it is first used: whether it was must not matter.
-for name, value in DEFAULTS.items():
-    os.environ.setdefault(name, value)
+# The first client does the same: whether a test before has made one must not matter.
+limit_patience()
 
-# An example that takes long says that the machine is busy.
+# A slow example shows only that the machine is busy.
 hypothesis.settings.register_profile("tests", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("tests")
 

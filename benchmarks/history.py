@@ -34,8 +34,8 @@ from credit_risk.storage.sqlite import SqliteDocuments
 
 # Rows of the files and of the small batches: few big files, and many small ones.
 SHAPES = ((1_000_000, 100), (100_000, 1))
-# The digest of no version.
-NOBODYS = "0" * 64
+# No version has this digest.
+UNKNOWN_DIGEST = "0" * 64
 # Small batches per transaction.
 _TOGETHER = 100
 _ROUNDS = 3
@@ -44,7 +44,7 @@ _ROUNDS = 3
 def batch_of(n: int, client: str, digest: str, **more: Any) -> Batch:
     """Return a batch of n clients of the data, again and again, each with an id of its own.
 
-    Version 1 decided, which has the digest.
+    They are decided by version 1, which has the digest.
     """
     few = Validator(DATASET).rows(labelled_clients().to_dict("records"))
     chosen = np.arange(n) % len(few)
@@ -67,7 +67,7 @@ def again(batch: Batch, **more: Any) -> Batch:
     return replace(batch, id=str(ULID()), time=datetime.now(UTC), **more)
 
 
-def fill_files(log: DecisionLog, n: int, rows: int, digest: str = NOBODYS) -> float:
+def fill_files(log: DecisionLog, n: int, rows: int, digest: str = UNKNOWN_DIGEST) -> float:
     """Commit n scores in portfolio files of some rows; return the seconds that the last one took.
 
     Every file has the same clients.
@@ -81,7 +81,7 @@ def fill_files(log: DecisionLog, n: int, rows: int, digest: str = NOBODYS) -> fl
     return took
 
 
-def fill_small(log: DecisionLog, n: int, rows: int, digest: str = NOBODYS) -> None:
+def fill_small(log: DecisionLog, n: int, rows: int, digest: str = UNKNOWN_DIGEST) -> None:
     """Write n decisions in small batches, many in one transaction, and as many clients."""
     documents = log.storage.documents
     batch = batch_of(max(n, rows), "s", digest)

@@ -32,7 +32,7 @@ def folder(settings, mlflow_server, version, tmp_path, monkeypatch):
     return tmp_path / "portfolios"
 
 
-def test_flow_scores_a_book_and_says_so(folder, settings, client_rows, as_csv):
+def test_flow_scores_a_portfolio_and_says_so(folder, settings, client_rows, as_csv):
     (folder / "book.csv").write_text(as_csv(client_rows[:30]))
     state = batch_score("book.csv", "scored", part_rows=20, return_state=True)
     assert state.is_completed(), state.message

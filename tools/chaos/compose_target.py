@@ -97,7 +97,7 @@ class ComposeTarget:
         return docker.breakable(self._containers(), RISKOMETER, REPLICA)
 
     def impossible(self, fault: str) -> str:
-        """Return why a fault is not available here: each is."""
+        """Return nothing: every fault is available here."""
         return ""
 
     def inject(self, service: str, fault: str) -> None:

@@ -64,9 +64,9 @@ def is_ambiguous_decimal(text: str, mark: str) -> bool:
 
 
 def unmistakable(number: object) -> str:
-    """Return a number as a text that is read in one way only: 5.125 as 5.1250.
+    """Return a number as a text that can be read in one way only: 5.125 as 5.1250.
 
-    Three digits behind a dot could be thousands, which those of a number are not.
+    In a text, exactly three digits behind a dot could be thousands.
     """
     return re.sub(THREE_DECIMALS, r"\g<1>0", str(number))
 
