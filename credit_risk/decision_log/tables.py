@@ -89,6 +89,10 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 def _cast(column: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
     """Return a column as another kind, with null for each value that cannot be of that kind."""
+    if column.type == kind:
+        return column
+    if pa.types.is_dictionary(kind):
+        return _cast(column, kind.value_type).cast(kind)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if _is_number(kind) and pa.types.is_string(column.type):

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from credit_risk.scoring.stored import ModelRefused
@@ -50,7 +50,7 @@ class ArtifactFolder:
                 f"what is stored has more than {limit:,} bytes or {MAX_FILES} files, or odd names"
             )
 
-        return {name: self._file(name, limit) for name in sizes}
+        return self._read(sizes, only or "", limit) if sizes else {}
 
     def _sizes(self, folder: str | None, *, deep: bool) -> Iterator[tuple[str, int]]:
         for entry in self._repository.list_artifacts(folder):
@@ -59,10 +59,15 @@ class ArtifactFolder:
             elif deep:
                 yield from self._sizes(entry.path, deep=True)
 
-    def _file(self, name: str, limit: int) -> bytes:
+    def _read(self, names: Iterable[str], what: str, limit: int) -> dict[str, bytes]:
+        # At once: file by file, MLflow asks for each whether it is a folder.
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(self._repository.download_artifacts(name, folder))
-            if path.stat().st_size > limit:
-                raise ModelRefused(f"{name} has more than {limit:,} bytes")
+            self._repository.download_artifacts(what, folder)
+            return {name: _bytes(Path(folder, name), limit) for name in names}
 
-            return path.read_bytes()
+
+def _bytes(path: Path, limit: int) -> bytes:
+    if path.stat().st_size > limit:
+        raise ModelRefused(f"{path.name} has more than {limit:,} bytes")
+
+    return path.read_bytes()

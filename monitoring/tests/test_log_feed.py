@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from credit_risk.decision_log import codec
@@ -15,6 +16,7 @@ from credit_risk.storage.documents import LogUnavailable
 from monitoring.drift.window import Window
 from monitoring.exporter.log_counters import LogCounters
 from monitoring.log_feed import PAGES_KEPT, LogFeed
+from monitoring.log_reader import coded, read_kept
 from monitoring.performance.loan_book import LoanBook
 from tests.support.exporter import make_collector
 from tests.support.german_credit import GERMAN_CREDIT
@@ -282,3 +284,25 @@ def test_a_lost_file_is_passed_over_with_one_line_for_all_folds(
         assert subscriber.seqs == [lost.seq, kept.seq]
         assert subscriber.rows.num_rows == 4
     assert caplog.text.count("are left out") == 1
+
+
+def test_words_of_a_file_are_read_as_codes(log, draw, decide, monkeypatch):
+    monkeypatch.setattr(codec, "MAX_DOCUMENTS", 2)
+    record = decide(log, draw(9))
+    words = pa.schema([(name, pa.string()) for name in ("batch", "purpose", "duration", "gone")])
+
+    def read_pages(*arguments, **options):
+        table = read(*arguments, **options)
+        pages.append(table.schema)
+        return table
+
+    read, pages = pq.ParquetFile.read, []
+    monkeypatch.setattr(pq.ParquetFile, "read", read_pages)
+    found = read_kept(log, [record], words)
+
+    assert found.schema == coded(words)
+    assert found.cast(words).equals(log.read(record, schema=words))
+    assert found["gone"].null_count == 9
+    # Texts of a million decisions that are made and coded again took half of a start.
+    assert pages[0].field("purpose").type == found.schema.field("purpose").type
+    assert pages[0].field("duration").type == pa.int64(), "numbers in the file stay numbers"
