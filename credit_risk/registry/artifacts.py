@@ -50,7 +50,7 @@ class ArtifactFolder:
                 f"what is stored has more than {limit:,} bytes or {MAX_FILES} files, or odd names"
             )
 
-        return self._read(sizes, only or "", limit) if sizes else {}
+        return self._read(only or "", sizes, limit) if sizes else {}
 
     def _sizes(self, folder: str | None, *, deep: bool) -> Iterator[tuple[str, int]]:
         for entry in self._repository.list_artifacts(folder):
@@ -59,15 +59,14 @@ class ArtifactFolder:
             elif deep:
                 yield from self._sizes(entry.path, deep=True)
 
-    def _read(self, names: Iterable[str], what: str, limit: int) -> dict[str, bytes]:
-        # At once: file by file, MLflow asks for each whether it is a folder.
+    def _read(self, path: str, names: Iterable[str], limit: int) -> dict[str, bytes]:
+        """Download a file, or all of the folder where `path` is empty, and return these files."""
+        # In one call: asked for each file, MLflow looks each time whether it is a folder.
         with tempfile.TemporaryDirectory() as folder:
-            self._repository.download_artifacts(what, folder)
-            return {name: _bytes(Path(folder, name), limit) for name in names}
+            self._repository.download_artifacts(path, folder)
+            files = {name: Path(folder, name) for name in names}
+            for name, file in files.items():
+                if file.stat().st_size > limit:
+                    raise ModelRefused(f"{name} has more than {limit:,} bytes")
 
-
-def _bytes(path: Path, limit: int) -> bytes:
-    if path.stat().st_size > limit:
-        raise ModelRefused(f"{path.name} has more than {limit:,} bytes")
-
-    return path.read_bytes()
+            return {name: file.read_bytes() for name, file in files.items()}

@@ -109,8 +109,7 @@ class DecisionFiles:
         """
         with self._opened(record) as opened:
             about = pq.read_metadata(opened)
-            # Words that are asked for as codes are read as codes: made into texts and back into
-            # codes they take several times as long.
+            # A word that is wanted as a code is not decoded first, which takes much longer.
             codes = [
                 field.name
                 for field in schema
