@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 
 from credit_risk.settings import Settings
 from credit_risk.storage.backends import open_blobs
@@ -34,6 +35,7 @@ def score_portfolio(order: Order, settings: Settings, say: Callable[[str], objec
     LogUnavailable, RegistryUnavailable
         When the run cannot begin without them.
     """
+    started = datetime.now(UTC)
     plan, begun = planned(order, settings)
     run, output = plan.run, open_blobs(plan.run.order.output)
     say(
@@ -62,6 +64,7 @@ def score_portfolio(order: Order, settings: Settings, say: Callable[[str], objec
             f"{'; '.join(failed[:_NAMED])}{more}. The same command scores them"
         )
     check_files(plan)
+    output.tidy(started)  # a command that was killed may have left a half-written file
     closed = manifest.close(output, plan, [done[part.name] for part in plan.parts])
     for warning in closed["warnings"][:_WARNINGS]:
         say(warning)

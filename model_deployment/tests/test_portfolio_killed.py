@@ -68,10 +68,12 @@ def test_what_was_committed_is_written_by_the_definition_that_decided(
     # As a run leaves it that is killed behind the commit of its first part.
     for file in (scored, out / "parts/book.csv-00000.json", out / "manifest.json"):
         file.unlink()
+    (out / "scored/.part-of-the-killed").write_bytes(b"PAR1")
     score_portfolio(order, edited, print)
     after = pq.read_table(scored)
     assert after.column_names == before.column_names
     assert after.to_pylist() == before.to_pylist()
+    assert sorted((out / "scored").iterdir())[0] == scored, "nothing half-written is left"
 
 
 @pytest.fixture
