@@ -21,6 +21,7 @@ from model_orchestration_and_tracking.evaluate import main
 from model_orchestration_and_tracking.tuning import candidates, search
 from tests.support.dask_cluster import dask_cluster
 from tests.support.german_credit import GERMAN_CREDIT, encode, read_training
+from tests.support.processes import wait_for
 
 NOWHERE = "tcp://127.0.0.1:1"
 
@@ -136,16 +137,20 @@ def test_data_are_computed_anew_where_a_worker_is_lost(tmp_path):
     """joblib scatters large arguments to a worker, whose loss would be the end of the work."""
     data = np.arange(100_000.0)
     with dask_cluster(tmp_path) as cluster:
-        results = Engine(cluster.address).each(_sum, data, range(20))
+        killed = tmp_path / "killed"
+        results = Engine(cluster.address).each(_sum, data, [(n, killed) for n in range(20)])
         lost, first = next(results)
         os.kill(lost, signal.SIGKILL)
+        killed.touch()
         pids, sums = zip(*results, strict=True)
     assert [first, *sums] == [data.sum() + number for number in range(20)]
-    assert pids[-1] != lost
+    assert lost not in pids
 
 
-def _sum(data, number):
-    time.sleep(0.1)
+def _sum(data, piece):
+    number, killed = piece
+    if number:  # the worker of the first has none of the others done when it is lost
+        wait_for(killed.exists, 60, "the kill")
     return os.getpid(), data.sum() + number
 
 
