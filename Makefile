@@ -6,6 +6,7 @@ PY := .venv/bin/python
 ENVIRONMENT := .venv/.from-lock
 # Where the stack is in containers there may be no .venv.
 STATE = $(firstword $(wildcard $(PY)) python3) -m tools.state.backup
+QUICK_TESTS := not slow and not nightly and not compose
 EXPORT := .venv/bin/uv export --frozen --quiet --no-hashes --no-annotate --no-header
 export COMPOSE_UP ?= docker compose up --build --wait
 # Where it is set, as in many containers, every service and every test's process would compile its libraries anew.
@@ -13,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run status logs stop passwords clean reset model-train-flow evidently-report-flow log-verification-flow score outcomes training-data dataset \
-	propose approve rollback adopt approvals api-key batch-score verify-log backup restore upgrade evaluate bench test test-slow test-all coverage test-compose test-deploy deploy-tools chaos audit leaks parts lint format panels notebook requirements
+	propose approve rollback adopt approvals api-key batch-score verify-log backup restore upgrade evaluate bench test test-slow test-nightly test-all coverage test-compose test-deploy deploy-tools chaos audit leaks parts lint format panels notebook requirements
 
 help: ## This list
 	@awk -F ':.*## ' '/^### /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -95,14 +96,17 @@ upgrade: ## After an upgrade of uv.lock: back up (TO=backups/before-upgrade-TIME
 
 ### Checks
 test: $(ENVIRONMENT) ## All tests that take seconds, and the whole stack once (arguments: ARGS="-k drift"; one at a time: ARGS=-n0)
-	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not compose and not alone" $(ARGS)
-	@$(PY) -m pytest -m "alone and not slow" model_deployment $(ARGS) || test $$? -eq 5 # which is pytest's word for none
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "$(QUICK_TESTS) and not alone" $(ARGS)
+	@$(PY) -m pytest -m "alone and $(QUICK_TESTS)" model_deployment $(ARGS) || test $$? -eq 5 # which is pytest's word for none
 test-slow: $(ENVIRONMENT) ## Only the slow ones; some measure, so the machine is theirs
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not compose and not alone" $(ARGS)
-	@$(PY) -m pytest -m "alone and slow" $(ARGS) || test $$? -eq 5
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not nightly and not alone" $(ARGS)
+	@$(PY) -m pytest -m "alone and slow and not nightly" $(ARGS) || test $$? -eq 5
+test-nightly: $(ENVIRONMENT) ## The longest, most of an hour: the day on other servers, long fuzzing, every benchmark; GitHub runs them each night
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "nightly and not alone" $(ARGS)
+	@$(PY) -m pytest -m "alone and nightly" $(ARGS) || test $$? -eq 5
 coverage: $(ENVIRONMENT) ## What `make test` runs, and how much of the code that is, lines and branches
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov -m "not slow and not compose" $(ARGS)
-test-all: test test-slow ## Both
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov -m "$(QUICK_TESTS)" $(ARGS)
+test-all: test test-slow test-nightly ## All three
 test-compose: $(ENVIRONMENT) ## Bring docker-compose.yml up and use it (by another command: COMPOSE_UP=...)
 	@$(PY) -m pytest -m compose tests/compose $(ARGS)
 test-deploy: $(ENVIRONMENT) ## Check what deploys it: Terraform, chart, policies, workflows

@@ -45,6 +45,8 @@ FIRST = (
     "test_faults.py",
     "test_open_stack.py",
     "test_recovery.py",
+    "test_own_data.py",
+    "test_chaos.py",
 )
 
 

@@ -16,7 +16,7 @@ import requests
 
 from credit_risk.decision_log.log import DecisionLog
 from credit_risk.prefect_api import PrefectAPI
-from tests.support.cases import slow
+from tests.support.cases import nightly
 from tests.support.processes import free_port, wait_for
 from tests.support.stacks import log_of, pause_schedules
 from tools.stack import processes
@@ -187,7 +187,7 @@ OF_A_DAY = {
 
 @pytest.fixture(
     scope="module",
-    params=["sqlite-and-folder", *slow("mongodb-and-gcs")],
+    params=["sqlite-and-folder", *nightly("mongodb-and-gcs")],
 )
 def stack(request, new_stack):
     """A stack that runs, for all tests of a module."""

@@ -1,8 +1,8 @@
 """A day with the whole local stack, started by its runner and used by all its users.
 
 Nothing is simulated. The tests follow the order of the day and share one stack: an approval needs a
-second version, drift needs decisions. They run once on SQLite and a folder, and once, among the
-slow ones, on MongoDB's protocol and a storage server.
+second version, drift needs decisions. They run once on SQLite and a folder, and at night
+on MongoDB's protocol and a storage server.
 """
 
 import csv

@@ -15,7 +15,7 @@ from tests.support.processes import wait_for
 from tests.support.stacks import log_of, serves, upload
 from tools.paths import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 
 DATASETS = ("credit_data", "lending_club")
 FEW = {

@@ -1,6 +1,7 @@
 """A stack that loses processes, or its whole state, goes on with everything that it had.
 
-Each test takes a minute, so they are slow, and the stack is theirs.
+Each test takes minutes, and the stack is theirs. The containers are restored and upgraded by
+`make test-compose`; this asks it of the processes, at night.
 """
 
 import shutil
@@ -15,7 +16,7 @@ from credit_risk.decision_log.proof.verify import verify
 from tests.support.processes import wait_for
 from tests.support.stacks import alias, clients, log_of, serves, upload
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", autouse=True)

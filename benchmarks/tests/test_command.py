@@ -8,7 +8,7 @@ import pytest
 from benchmarks.files.command import measure
 from benchmarks.scenarios import SMOKE, Place
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 
 def test_command_benchmark_runs(all_code):

@@ -21,7 +21,7 @@ def test_searches_find_the_same_in_few_big_files_and_in_many_small_ones(capsys, 
     assert results["a decision in a file"] == [str(len(DECISION_SCHEMA))] * 2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.alone
 def test_a_log_of_ten_million_decisions_answers_within_a_second():
     taken = history.seconds(10_000_000, *history.SHAPES[0])

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.bars import read_bars
 from benchmarks.scenarios import QUICK, SCENARIOS, SMOKE, Place, Sizes
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 # Those that a test of their own runs.
 ELSEWHERE = {"command", "scoring", "search", "verification", "writers"}
 

@@ -8,7 +8,7 @@ from benchmarks.models.search import measure
 from benchmarks.scenarios import SMOKE
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_search_is_faster_and_about_as_accurate():
     nested, rounds = measure(None, SMOKE)
     ours, baseline = (float(value) for value in re.findall(r"0\.[0-9]+", nested.note))

@@ -35,7 +35,7 @@ def test_the_rate_is_that_of_all_from_the_first_start_to_the_last_end():
     assert rate([Done(10, 12, commits=30), Done(11, 15, commits=20, failed=1)]) == 10
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_writers_benchmark_has_a_line_for_each_log_and_says_what_it_left_out(monkeypatch):
     monkeypatch.setattr(writing, "WRITERS", (1, 2))
     for server in ("ferretdb", "mongo_java"):

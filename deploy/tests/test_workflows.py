@@ -165,7 +165,15 @@ def test_ci_runs_on_every_python_that_the_project_supports():
 
 def test_ci_is_passed_only_when_each_check_is():
     found = jobs(GITHUB / "workflows/ci.yml")
-    assert set(found["passed"]["needs"]) == set(found) - {"passed", "audit"}
+    assert set(found["passed"]["needs"]) == set(found) - {"passed", "audit", "test-nightly"}
+
+
+def test_ci_runs_the_longest_tests_each_night():
+    ci = parsed(GITHUB / "workflows/ci.yml")
+    assert ci[True]["schedule"] == [{"cron": "0 5 * * *"}]
+    nightly = ci["jobs"]["test-nightly"]
+    assert nightly["if"] == "github.event_name == 'schedule'"
+    assert "make test-nightly" in [step.get("run") for step in nightly["steps"]]
 
 
 def test_images_are_built_of_every_service():

@@ -135,7 +135,7 @@ def test_row_gets_one_verdict_in_both_forms(ask, changes, form):
     same_verdict(ask, changes, form)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @ROWS
 @MANY
 def test_row_gets_one_verdict_in_both_forms_longer(ask, changes, form):
@@ -243,7 +243,7 @@ def test_arbitrary_bytes_get_an_answer_and_no_invented_score(ask, source, edits)
     no_score_for_what_is_not_there(ask, source, edits)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @BYTES
 @MANY
 def test_arbitrary_bytes_get_an_answer_and_no_invented_score_longer(ask, source, edits):

@@ -262,12 +262,14 @@ def bootstrapped(deployed):
     return Settings(_env_file=None)
 
 
+@pytest.mark.nightly  # as at each start of a stack, in test_end_to_end.py
 def test_bootstrap_approves_the_first_model(bootstrapped):
     registry, log = Registry(bootstrapped.mlflow_tracking_uri, "stack"), open_log(bootstrapped)
     assert registry.alias(PRODUCTION) == registry.alias(CHALLENGER) == "1"
     assert [(a.version, a.by) for a in history(log)] == [("1", "bootstrap")]
 
 
+@pytest.mark.nightly  # as `make model-train-flow` there
 def test_a_run_on_demand_ends_with_its_exit_code(deployed, bootstrapped, tmp_path):
     with worker(deployed):
         done = cli("run", TRAINING, "--param", "n_iter=6")
