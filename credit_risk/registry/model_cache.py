@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ from credit_risk.scoring.stored import MODEL_FILE
 
 # Files that are kept, the latest ones. A version has two or three.
 MAX_FILES = 24
+
+_PART = ".part-"  # the prefix of files that are still being written
+_ABANDONED_SECONDS = 3600  # after which nobody is writing one any more
 
 _MANIFEST_LINE = re.compile(rf"^([0-9a-f]{{64}})  {re.escape(MODEL_FILE)}$", re.MULTILINE)
 
@@ -95,7 +99,7 @@ class ModelCache:
             yield
 
     def _write(self, data: bytes, path: Path) -> None:
-        handle, new = tempfile.mkstemp(dir=self._folder, prefix=".")
+        handle, new = tempfile.mkstemp(dir=self._folder, prefix=_PART)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -113,6 +117,10 @@ class ModelCache:
             newest_first = sorted(cached, key=lambda path: path.stat().st_mtime, reverse=True)
             for path in newest_first[MAX_FILES:]:
                 path.unlink()
+
+            for path in self._folder.glob(f"{_PART}*"):  # of processes that were killed
+                if path.stat().st_mtime < time.time() - _ABANDONED_SECONDS:
+                    path.unlink()
 
 
 def _is_cached(path: Path) -> bool:

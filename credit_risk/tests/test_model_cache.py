@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -63,6 +64,15 @@ def test_cache_keeps_the_newest_models(tmp_path):
     assert len(list(tmp_path.iterdir())) == MAX_FILES
     assert kept.get(oldest) == contents[-1]
     assert kept.get(next_oldest) is None
+
+
+def test_files_that_a_killed_process_half_wrote_are_removed(tmp_path):
+    abandoned, fresh = tmp_path / ".part-abandoned", tmp_path / ".part-fresh"
+    for file in (abandoned, fresh):
+        file.write_bytes(b"half")
+    os.utime(abandoned, (time.time() - 7200,) * 2)
+    ModelCache(tmp_path).put(b"one")
+    assert {path.name for path in tmp_path.iterdir()} == {fresh.name, digest(b"one")}
 
 
 def test_cache_without_a_writable_folder_is_skipped(tmp_path, caplog, monkeypatch):
