@@ -138,18 +138,20 @@ def test_data_are_computed_anew_where_a_worker_is_lost(tmp_path):
     data = np.arange(100_000.0)
     with dask_cluster(tmp_path) as cluster:
         killed = tmp_path / "killed"
-        results = Engine(cluster.address).each(_sum, data, [(n, killed) for n in range(20)])
+        pieces = [*((number, None) for number in range(19)), (19, killed)]
+        results = Engine(cluster.address).each(_sum, data, pieces)
         lost, first = next(results)
         os.kill(lost, signal.SIGKILL)
         killed.touch()
         pids, sums = zip(*results, strict=True)
     assert [first, *sums] == [data.sum() + number for number in range(20)]
-    assert lost not in pids
+    assert pids[-1] != lost
 
 
 def _sum(data, piece):
     number, killed = piece
-    if number:  # the worker of the first has none of the others done when it is lost
+    time.sleep(0.1)
+    if killed:  # or on a slow machine all would be done before it
         wait_for(killed.exists, 60, "the kill")
     return os.getpid(), data.sum() + number
 
