@@ -9,20 +9,19 @@ import hashlib
 import logging
 import os
 import re
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from credit_risk.registry.version import ALL_FILES
 from credit_risk.scoring.stored import MODEL_FILE
+from credit_risk.storage.folder import Folder
 
 # Files that are kept, the latest ones. A version has two or three.
 MAX_FILES = 24
 
-_PART = ".part-"  # the prefix of files that are still being written
-_ABANDONED_SECONDS = 3600  # after which nobody is writing one any more
+_ABANDONED = timedelta(hours=1)  # after which nobody is still writing a file
 
 _MANIFEST_LINE = re.compile(rf"^([0-9a-f]{{64}})  {re.escape(MODEL_FILE)}$", re.MULTILINE)
 
@@ -77,7 +76,9 @@ class ModelCache:
 
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._write(data, self._folder / name)
+            folder = Folder(self._folder)
+            folder.put(name, data, overwrite=True)
+            folder.tidy(datetime.now(UTC) - _ABANDONED)
             self._prune()
         except OSError as error:
             logger.warning(
@@ -98,29 +99,12 @@ class ModelCache:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _write(self, data: bytes, path: Path) -> None:
-        handle, new = tempfile.mkstemp(dir=self._folder, prefix=_PART)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(handle)
-            Path(new).replace(path)
-        except OSError:
-            with suppress(OSError):
-                Path(new).unlink()
-            raise
-
     def _prune(self) -> None:
         with suppress(FileNotFoundError):  # another process may prune at the same time
             cached = filter(_is_cached, self._folder.iterdir())
             newest_first = sorted(cached, key=lambda path: path.stat().st_mtime, reverse=True)
             for path in newest_first[MAX_FILES:]:
                 path.unlink()
-
-            for path in self._folder.glob(f"{_PART}*"):  # of processes that were killed
-                if path.stat().st_mtime < time.time() - _ABANDONED_SECONDS:
-                    path.unlink()
 
 
 def _is_cached(path: Path) -> bool:
