@@ -1,7 +1,7 @@
 """A stack that loses processes, or its whole state, goes on with everything that it had.
 
-Each test takes minutes, and the stack is theirs. The containers are restored and upgraded by
-`make test-compose`; this asks it of the processes, at night.
+Each test takes minutes, and the stack is theirs. They run at night; `make test-compose`
+backs up, restores and upgrades the containers before each merge.
 """
 
 import shutil

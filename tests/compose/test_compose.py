@@ -729,7 +729,9 @@ def test_the_door_signs_people_in_and_leads_to_the_risk_o_meter(
         stack.run(*compose, "rm", "--stop", "--force", *DOOR)
 
 
-def test_a_volume_of_an_earlier_version_starts_and_gets_its_own_passwords(stack: Stack) -> None:
+def test_a_volume_of_an_earlier_version_keeps_its_state_and_gets_its_own_passwords(
+    stack: Stack,
+) -> None:
     """Then every service was MongoDB's administrator, and all passwords were the same."""
     secrets = stack.secrets()
     root = secrets["postgres-admin"]
